@@ -1,0 +1,59 @@
+"""Which commands there are: the built-in ones, imported only when they run, and those that plugins add."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from zoo.manager import Failure
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """A built-in command: where it is defined, and the line `zoo --help` shows without importing it."""
+
+    target: str  # "module:attribute"
+    summary: str
+
+    def load(self) -> click.Command:
+        module, _, attribute = self.target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+BUILTINS: dict[str, Builtin] = {
+    "train": Builtin("zoo.cli.train:train", "Train a classifier and evaluate it."),
+    "evaluate": Builtin("zoo.cli.evaluate:evaluate", "Evaluate a finished run from its saved predictions."),
+    "list": Builtin("zoo.cli.list:list_", "List what can be chosen and which plugin it comes from."),
+    "info": Builtin("zoo.cli.info:info", "Show everything known about a model, loss, augmenter, dataset or recipe."),
+}
+
+
+def plugin_commands() -> dict[str, click.Command]:
+    """The commands that plugins add; one that would replace a built-in is left out (see `failures`)."""
+    from zoo.registry import registry
+
+    return {name: command for name, command in registry().commands.items() if name not in BUILTINS}
+
+
+def failures() -> tuple[Failure, ...]:
+    """Everything of the installed plugins that could not be used, and why."""
+    from zoo.manager import Failure
+    from zoo.registry import registry
+
+    refused = [
+        Failure(registry().command_origin(name), f"the command '{name}' is built in and cannot be replaced")
+        for name in registry().commands
+        if name in BUILTINS
+    ]
+    return (*registry().failures, *refused)
+
+
+def warn() -> None:
+    """Print one warning on stderr for each failure of a plugin."""
+    for failure in failures():
+        click.echo(f"Warning: {failure}", err=True)

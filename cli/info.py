@@ -1,0 +1,156 @@
+"""`zoo info`: everything known about one name."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli import catalogue
+from zoo.cli.entries import count_text, record
+from zoo.errors import UsageError
+from zoo.registry import Entry, registry
+from zoo.tasks import TASKS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FACTS = {  # key of the record -> what it is called on the screen
+    "summary": "what",
+    "tasks": "tasks",
+    "parameters": "parameters",
+    "image_size": "input",
+    "pretrained": "weights",
+    "default_weights": "weights",
+    "needs_root": "root",
+    "layout": "layout",
+    "licence": "licence",
+    "paper": "paper",
+}
+
+
+@click.command("info")
+@click.argument("name")
+@click.option("--summary", is_flag=True, help="Build the network and print its layers; models only.")
+@click.option("--task", type=click.Choice(list(TASKS)), default="binary", show_default=True, help="With --summary.")
+@click.option("--image-size", type=click.IntRange(1), help="Pixels, with --summary.  [default: the model's own]")
+@click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="Option of the model, with --summary.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, one object for each kind of that name.")
+def info(
+    name: str,
+    summary: bool,
+    task: str,
+    image_size: int | None,
+    settings: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show everything known about a model, loss, augmenter, dataset or recipe.
+
+    NAME is any name that 'zoo list' prints. Where several kinds share it, all of them are shown.
+
+    \b
+    zoo info mobilenetv3
+    zoo info mobilenetv3 --summary --image-size 128
+    """
+    entries = registry().find(name)
+    catalogue.warn()
+    models = [e for e in entries if e.kind == "model"]
+    if summary and not models:
+        raise UsageError(f"--summary needs a model, and '{name}' is a {entries[0].kind}. See 'zoo list models'.")
+    if as_json:
+        import json
+
+        click.echo(json.dumps([record(e) for e in entries], indent=2, ensure_ascii=False))
+        return
+    console = _console()
+    for number, entry in enumerate(entries):
+        if number:
+            console.print()
+        _show(console, entry)
+    if summary:
+        from zoo.cli.summary import build, layers
+
+        layers(console, build(models[0], task, image_size, settings))
+
+
+def _console() -> Console:
+    """A console as wide as the terminal; 100 columns in a pipe, where nothing is coloured."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+
+
+def _show(console: Console, entry: Entry) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    plain = record(entry)
+    console.print(f"[bold]{escape(entry.name)}[/bold]  {entry.kind}, plugin {escape(str(entry.origin))}")
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for key, title in FACTS.items():
+        if text := _fact(key, plain):
+            facts.add_row(f"  {title}", escape(text))
+    console.print(facts)
+    if entry.kind == "recipe":
+        _configuration(console, plain["config"])
+    elif plain["options"]:
+        _options(console, plain["options"])
+    console.print(f"\n  [dim]example[/dim]  {escape(example(entry))}", soft_wrap=True)
+
+
+def _fact(key: str, plain: dict[str, Any]) -> str:
+    """One fact as text; empty where there is nothing to say."""
+    value = plain.get(key)
+    if key == "needs_root" and value is not None:
+        return "--root, the folder with the layout below" if value else "none needed"
+    if key == "parameters" and value is not None:
+        return f"{value:,} ({count_text(value)}) with one output and default options"
+    if key == "image_size" and value is not None:
+        least = f", at least {plain['min_image_size']}" if "min_image_size" in plain else ""
+        return f"{value} × {value} pixels{least}"
+    if isinstance(value, list):
+        return ", ".join(value)
+    return textwrap.dedent(str(value or "")).strip("\n")
+
+
+def _options(console: Console, options: list[dict[str, Any]]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for title, wrap in (("  option", False), ("type", True), ("default", True), ("meaning", True)):
+        table.add_column(title, no_wrap=not wrap, overflow="fold")
+    for each in options:
+        default = "none" if each["default"] is None else str(each["default"])
+        table.add_row(f"  {each['name']}", escape(each["type"]), escape(default), escape(each["help"]))
+    console.print()
+    console.print(table)
+
+
+def _configuration(console: Console, config: dict[str, Any]) -> None:
+    import yaml
+
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    console.print()
+    for line in text.splitlines():
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def example(entry: Entry) -> str:
+    """A command that uses the entry."""
+    tasks = entry.strategy.info.tasks
+    task = f" --task {'binary' if 'binary' in tasks else tasks[0]}" if tasks else ""
+    match entry.kind:
+        case "recipe":
+            return f"zoo train --recipe {entry.name}"
+        case "model":
+            return f"zoo train --model {entry.name}{task}"
+        case "dataset":
+            root = " --root FOLDER" if entry.strategy.info.needs_root else ""
+            return f"zoo train --model mobilenetv3{task} --data {entry.name}{root}"
+        case kind:
+            return f"zoo train --model mobilenetv3{task} --{kind} {entry.name}"

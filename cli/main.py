@@ -1,0 +1,110 @@
+"""The frame of the command line: finds commands, turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import Any, NoReturn
+
+import click
+
+from zoo.cli import catalogue
+from zoo.errors import ZooError, unknown
+from zoo.manager import describe
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class ZooGroup(click.Group):
+    """A group whose built-in commands are imported when they run, and whose errors are one line on stderr."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*catalogue.BUILTINS, *catalogue.plugin_commands()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        builtin = catalogue.BUILTINS.get(cmd_name)
+        command = builtin.load() if builtin else catalogue.plugin_commands().get(cmd_name)
+        if command is not None and not any("--debug" in p.opts for p in command.params):
+            command.params.append(_debug_option())  # so that `zoo train --debug` works as `zoo --debug train` does
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            catalogue.warn()
+            raise unknown("command", name, self.list_commands(ctx), "See 'zoo --help'.")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        lines = [(name, builtin.summary) for name, builtin in catalogue.BUILTINS.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(lines)
+        added = [(name, command.get_short_help_str(120)) for name, command in catalogue.plugin_commands().items()]
+        if added:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(added)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+            raise  # click shows these, or ends quietly
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("Interrupted.", err=True)
+            ctx.exit(INTERRUPTED)
+        except Exception as error:
+            _fail(ctx, error)
+
+
+def _fail(ctx: click.Context, error: Exception) -> NoReturn:
+    """Print an error as one line on stderr, with the traceback where --debug was given, and end."""
+    if ctx.find_root().meta.get(DEBUG):
+        click.echo(traceback.format_exc(), err=True, nl=False)
+    code = 1
+    if isinstance(error, ZooError):
+        message, code = str(error), error.exit_code
+    elif isinstance(error, OSError) and error.strerror:  # a file or a device, not a bug
+        message = f"{error.strerror}: '{error.filename}'." if error.filename else f"{error.strerror}."
+    else:
+        message = f"internal error: {describe(error)}"
+        message += "" if message.endswith(".") else "."
+        message += " Run again with --debug for the traceback and report it."
+    click.echo(f"Error: {message}", err=True)
+    ctx.exit(code)
+
+
+DEBUG = "zoo.cli.debug"
+
+
+def _debug_option() -> click.Option:
+    def remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.find_root().meta[DEBUG] = True
+
+    return click.Option(
+        ["--debug"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=remember,
+        help="Show the traceback of an error.",
+    )
+
+
+@click.group(cls=ZooGroup, params=[_debug_option()], context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cxr-zoo", prog_name="zoo", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Train, evaluate and compare chest X-ray classifiers.
+
+    Start with 'zoo train --model mobilenetv3 --task binary': it works offline, on data that zoo makes itself.
+    """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+def main() -> None:
+    """The `zoo` command."""
+    cli(prog_name="zoo")

@@ -1,0 +1,130 @@
+"""`zoo train`: configuration in, run out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo.cli import catalogue
+
+PRECISIONS = click.Choice(["float32", "mixed_float16", "mixed_bfloat16"])
+
+
+@click.command()
+@click.option("--model", metavar="NAME", help="Network [default: mobilenetv3].  zoo list models")
+@click.option("--task", metavar="TASK", help="binary, multilabel or multiclass [default: binary].")
+@click.option("--data", metavar="NAME", help="Dataset [default: phantom, synthetic films].  zoo list datasets")
+@click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset lies.")
+@click.option("--loss", metavar="NAME", help="Loss [default: bce, cce for multiclass].  zoo list losses")
+@click.option("--augment", metavar="NAME", help="Augmenter [default: standard].  zoo list augmenters")
+@click.option("--recipe", metavar="NAME", help="Start from a named configuration.  zoo list recipes")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Start from a YAML file, such as RUN/config.yaml.",
+)
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="SECTION.OPTION=VALUE",
+    help="Any option, such as model.alpha=0.75.  zoo info NAME",
+)
+@click.option(
+    "--weights",
+    metavar="WHICH",
+    help="imagenet, none, a .keras or .weights.h5 file, or a run [default: imagenet where published; none on phantom].",
+)
+@click.option("--freeze/--no-freeze", default=None, help="Train the head alone first, then all.")
+@click.option("--freeze-epochs", type=int, metavar="N", help="Epochs of the head alone [default: 1].")
+@click.option("--epochs", type=int, metavar="N", help="Epochs [default: 10].")
+@click.option("--batch-size", type=int, metavar="N", help="Films per step [default: 32].")
+@click.option("--lr", type=float, metavar="RATE", help="Highest learning rate [default: 1e-3, 2e-4 on loaded weights].")
+@click.option("--optimizer", metavar="NAME", help="adam, adamw, adamax or sgd [default: adam].")
+@click.option("--schedule", metavar="NAME", help="cosine, constant or plateau [default: cosine].")
+@click.option("--image-size", type=int, metavar="PX", help="Height and width [default: the dataset's or the model's].")
+@click.option("--limit", type=int, metavar="N", help="Use about N films, whole patients.")
+@click.option("--seed", type=int, metavar="N", help="Of every random choice [default: 0].")
+@click.option("--monitor", metavar="METRIC", help="val_auroc, val_auprc or val_loss picks the best epoch.")
+@click.option("--patience", type=int, metavar="N", help="Stop after N epochs without a better value.")
+@click.option("--precision", type=PRECISIONS, help="Arithmetic of the network [default: float32].")
+@click.option("--jit", type=click.Choice(["auto", "on", "off"]), help="Compile with XLA [default: auto].")
+@click.option("--device", metavar="DEVICE", help="auto, cpu, gpu or gpu:N [default: auto].")
+@click.option("--drop-leaks/--no-drop-leaks", default=None, help="Set aside training films that also stand in test.")
+@click.option("--run", "run_name", metavar="NAME", help="Name of the run [default: date, model, task].")
+@click.option(
+    "--runs-dir",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of runs.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def train(
+    recipe: str | None,
+    config_file: Path | None,
+    sets: tuple[str, ...],
+    root: Path | None,
+    lr: float | None,
+    run_name: str | None,
+    runs_dir: Path,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Train a network and evaluate it on validation and test films.
+
+    Without --data it trains on phantom: synthetic chest films that zoo makes itself, so that it works offline.
+
+    \b
+    zoo train --model mobilenetv3 --task binary
+    zoo train --model densenet121 --task multilabel --data nih --root DIR
+    zoo train --config runs/NAME/config.yaml        (repeats a run)
+    """
+    catalogue.warn()
+    from zoo.config import parse_set, read_file, resolve
+    from zoo.registry import registry
+
+    layers: list[dict[str, Any]] = []
+    if config_file is not None:
+        layers.append(read_file(config_file))
+    given = {key: value for key, value in flags.items() if value is not None}
+    if recipe is not None:
+        given["recipe"] = recipe
+    layers.append(given)
+    if root is not None:
+        layers.append({"data": {"root": str(root)}})
+    if lr is not None:
+        layers.append({"optimizer": {"lr": lr}})
+    layers.extend(parse_set(each) for each in sets)
+    config = resolve(layers, registry())
+    if (
+        config.data.name == "phantom"
+        and not any("data" in layer for layer in layers)
+        and config.settings.recipe is None
+    ):
+        _say("No --data given: training on phantom, synthetic chest films made on the spot (zoo info phantom)")
+    _run(config, runs_dir, run_name, as_json)
+
+
+def _run(config: Any, runs_dir: Path, run_name: str | None, as_json: bool) -> None:
+    from zoo.engine.train import train as train_run
+    from zoo.registry import registry
+
+    outcome = train_run(config, registry(), runs_dir, run_name, _say)
+    if as_json:
+        results = {"val": outcome.validation.to_dict(), "test": outcome.test.to_dict()}
+        click.echo(json.dumps({"run": str(outcome.run.path), **results}, indent=2, allow_nan=False))
+        return
+    from zoo.cli.results import print_outcome
+
+    print_outcome(outcome.run, outcome.validation, outcome.test)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

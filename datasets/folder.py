@@ -1,0 +1,181 @@
+"""One folder per class, with or without train, val and test folders on top."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.contracts import Dataset, DatasetInfo, option
+from zoo.errors import DataError, UsageError
+from zoo.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from zoo.data.records import Records
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+LAYOUT = """\
+  ROOT/NORMAL/*.png               one folder per class, the folder's name is the class
+  ROOT/PNEUMONIA/*.png
+or, split already:
+  ROOT/train/NORMAL/*.png         ROOT/val/… (optional)         ROOT/test/NORMAL/*.png
+  ROOT/train/PNEUMONIA/*.png                                    ROOT/test/PNEUMONIA/*.png"""
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """Options of the folder reader."""
+
+    normal: str = option("", "class that means normal; empty: the one named normal, no finding, negative or healthy")
+    patient_pattern: str = option(
+        "", r"regular expression whose first group, found in the file name, is the patient, such as 'person(\d+)_'"
+    )
+
+
+@dataclass(frozen=True)
+class Film:
+    """One image file: its path relative to the root, its class, and its split ("" where the layout has none)."""
+
+    image: str
+    name: str
+    split: str
+
+
+def scan(root: Path) -> tuple[list[Film], list[tuple[str, str]]]:
+    """Find the films under `root` in the order of their names.
+
+    Returns:
+        The films, and `(path, reason)` of everything that is there and is no film.
+    """
+    films: list[Film] = []
+    other: list[tuple[str, str]] = []
+    folders = [p for p in sorted(root.iterdir()) if p.is_dir()]
+    tops = [p for p in folders if not p.name.startswith((".", "__"))]  # .git, __MACOSX
+    other += [(f"{p.name}/", "a hidden folder") for p in folders if p not in tops]
+    split_tops = [p for p in tops if p.name.lower() in SPLIT_FOLDERS]
+    if split_tops:
+        beside = f"a folder beside {', '.join(p.name for p in split_tops)}"
+        other += [(f"{p.name}/", beside) for p in tops if p not in split_tops]
+    other += [(p.name, "in no class folder") for p in sorted(root.iterdir()) if not p.is_dir()]
+    for top in split_tops or [root]:
+        split = SPLIT_FOLDERS[top.name.lower()] if split_tops else ""
+        if split_tops:
+            strays = [p for p in sorted(top.iterdir()) if not p.is_dir()]
+            other += [(p.relative_to(root).as_posix(), "in no class folder") for p in strays]
+        for folder in [p for p in sorted(top.iterdir()) if p.is_dir()]:
+            for file, reason in _files(folder):
+                image = file.relative_to(root).as_posix()
+                if reason:
+                    other.append((image, reason))
+                else:
+                    films.append(Film(image, folder.name, split))
+    return films, other
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Every file below a class folder with the reason why it is no film ("" for a film)."""
+    for path, folders, names in os.walk(folder):
+        folders.sort()
+        for name in folders:
+            if os.path.islink(os.path.join(path, name)):  # os.walk does not follow it: links may lead in a circle
+                yield Path(path, name), "a link to a folder"
+        for name in sorted(names):
+            suffix = os.path.splitext(name)[1].lower()
+            yield Path(path, name), "" if suffix in EXTENSIONS else f"not an image file ({suffix or 'no extension'})"
+
+
+def patients(films: list[Film], pattern: str) -> list[str]:
+    """The patient of each film: the first group of `pattern` in the file's name.
+
+    Raises:
+        UsageError: the pattern is not a regular expression or has no group.
+        DataError: it finds nothing in a file's name; says in which and in how many.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"the option patient_pattern '{pattern}' is not a regular expression: {error}") from None
+    if not compiled.groups:
+        raise UsageError(rf"the option patient_pattern '{pattern}' has no group; write the patient's part as '(\d+)'")
+    matches = [compiled.search(film.image.rpartition("/")[2]) for film in films]
+    found = [match.group(1) if match else None for match in matches]
+    unmatched = [film.image for film, patient in zip(films, found, strict=True) if not patient]
+    if unmatched:
+        raise DataError(
+            f"the option patient_pattern '{pattern}' finds no patient in {len(unmatched):,} of {len(films):,} file "
+            f"names, '{unmatched[0]}' for one; it must match every file"
+        )
+    return [str(patient) for patient in found]
+
+
+class Folder(Dataset):
+    """Reader of class folders."""
+
+    info = DatasetInfo(
+        name="folder",
+        summary="Any images in one folder per class, with or without train, val and test folders",
+        layout=LAYOUT,
+    )
+    Options = FolderOptions
+
+    def read(self, root: Path | None, options: Any) -> Records:
+        import pandas as pd
+
+        from zoo.data.images import FileSource
+        from zoo.data.records import Records
+        from zoo.datasets import _tables
+
+        root = _tables.need_root(root, "folder", LAYOUT)
+        films, other = scan(root)
+        classes = sorted({film.name for film in films})
+        if len(classes) < 2:
+            what = f"only one class has images in {root}: '{classes[0]}'" if classes else f"no image files in {root}"
+            raise DataError(f"{what}. The dataset 'folder' expects:\n{LAYOUT}")
+        _tables.need_distinct(classes, str(root))
+        normal = _tables.find_normal(classes, options.normal, str(root))
+        names = pd.Series([film.name for film in films])
+        images = [film.image for film in films]
+        table = pd.DataFrame({"image": images, "path": images})
+        table["patient"] = patients(films, options.patient_pattern) if options.patient_pattern else images
+        labels = tuple(c for c in classes if c != normal)
+        for label in labels:
+            table[label] = (names == label).astype(float)
+        splits = sorted({film.split for film in films}, key=list(SPLIT_FOLDERS).index) if films[0].split else []
+        if splits:
+            table["split"] = [film.split for film in films]
+        return Records(
+            table=table,
+            labels=labels,
+            source=FileSource(str(root)),
+            normal=normal,
+            set_aside=_tables.aside([image for image, _ in other], [reason for _, reason in other]),
+            notes=tuple(_notes(films, splits, classes, other, options.patient_pattern)),
+            official_split="test" in splits,
+            patients_known=bool(options.patient_pattern),
+        )
+
+
+def _notes(
+    films: list[Film], splits: list[str], classes: list[str], other: list[tuple[str, str]], pattern: str
+) -> Iterator[str]:
+    if not pattern:
+        yield (
+            "folders do not say which films are of one patient: each film counts as a patient of its own, and one "
+            "patient may be on both sides of a split; the option patient_pattern finds the patient in the file name"
+        )
+    if splits and "test" not in splits:
+        yield f"there is no test folder beside {' and '.join(splits)}: the split is not an official one"
+    for split in splits:
+        here = {film.name for film in films if film.split == split}
+        yield from (f"the class '{name}' has no films in {split}" for name in classes if name not in here)
+    if other:
+        yield f"{len(other):,} files or folders are not films: set aside"
+
+
+@hookimpl
+def zoo_datasets() -> list[Dataset]:
+    return [Folder()]

@@ -1,0 +1,182 @@
+"""The chest X-ray sets of MedMNIST v2: PneumoniaMNIST and ChestMNIST, .npz files of 28 to 224 pixels."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.contracts import Dataset, DatasetInfo, option
+from zoo.errors import DataError
+from zoo.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoo.data.records import Records
+
+SPLITS = ("train", "val", "test")
+# set -> (labels in the order of the file's columns, name of the films with none)
+SETS: dict[str, tuple[tuple[str, ...], str]] = {
+    "pneumoniamnist": (("pneumonia",), "normal"),
+    "chestmnist": (
+        (
+            "atelectasis",
+            "cardiomegaly",
+            "effusion",
+            "infiltration",
+            "mass",
+            "nodule",
+            "pneumonia",
+            "pneumothorax",
+            "consolidation",
+            "edema",
+            "emphysema",
+            "fibrosis",
+            "pleural",
+            "hernia",
+        ),
+        "no finding",
+    ),
+}
+_NAME = re.compile(rf"({'|'.join(SETS)})(_64|_128|_224)?\.npz", re.IGNORECASE)
+LAYOUT = """\
+  ROOT/pneumoniamnist.npz   or chestmnist.npz, or either with _64, _128 or _224 before .npz"""
+
+
+@dataclass(frozen=True)
+class MedMnistOptions:
+    """Options of the MedMNIST reader."""
+
+    file: str = option("", "the .npz file under the root; empty: the only one there")
+
+
+def find_file(root: Path, name: str) -> Path:
+    """The .npz to read: `name` under `root`, or the only one there that is a chest set of MedMNIST.
+
+    Raises:
+        DataError: it is not there, is not a chest set, or there are several to choose from.
+    """
+    if name:
+        file = root / name
+        if not file.is_file():
+            raise DataError(f"{file} does not exist (option file). The dataset 'medmnist' expects:\n{LAYOUT}")
+        if not _NAME.fullmatch(file.name):
+            raise DataError(f"{file} is not a chest set of MedMNIST by its name. Expected:\n{LAYOUT}")
+        return file
+    found = [p for p in sorted(root.iterdir()) if _NAME.fullmatch(p.name)]
+    if not found:
+        there = ", ".join(p.name for p in sorted(root.glob("*.npz"))) or "none"
+        raise DataError(f"{root} has no chest set of MedMNIST (.npz files there: {there}). Expected:\n{LAYOUT}")
+    if len(found) > 1:
+        raise DataError(f"{root} has {', '.join(p.name for p in found)}: say which with the option file")
+    return found[0]
+
+
+def read_labels(file: Path, columns: int) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
+    """The label array `(N, columns)` of each split, and the shape of one film; the films themselves are not loaded.
+
+    Raises:
+        DataError: the file is damaged, lacks an array, or has one of another shape or type; says which.
+    """
+    import zipfile
+
+    import numpy as np
+
+    labels: dict[str, np.ndarray] = {}
+    sizes: set[tuple[int, ...]] = set()
+    needed = [f"{s}_{what}" for s in SPLITS for what in ("images", "labels")]
+    try:
+        with (
+            zipfile.ZipFile(file) as archive,
+            open(file, "rb") as stream,
+            np.load(stream, allow_pickle=False) as arrays,
+        ):
+            missing = [key for key in needed if key not in arrays]
+            if missing:
+                raise DataError(f"{file} has no {', '.join(missing)}. Its arrays: {', '.join(arrays) or 'none'}.")
+            for split in SPLITS:
+                labels[split] = arrays[f"{split}_labels"]
+                shape = _shape(archive, f"{split}_images.npy")
+                _check(file, split, labels[split], shape, columns)
+                sizes.add(shape[1:])
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file} cannot be read as an .npz file: {error}") from None
+    if len(sizes) > 1:
+        raise DataError(f"{file} has films of several sizes: {', '.join(map(str, sorted(sizes)))}")
+    return labels, sizes.pop()
+
+
+def _shape(archive: Any, member: str) -> tuple[int, ...]:
+    """Shape of an array from its header: at 224 pixels the array itself has 4 GB."""
+    from numpy.lib import format as npy
+
+    with archive.open(member) as stream:
+        version = npy.read_magic(stream)
+        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = header(stream)
+    if dtype != "uint8":
+        raise DataError(f"{archive.filename}: {member} has type {dtype}, not uint8")
+    return tuple(shape)
+
+
+def _check(file: Path, split: str, labels: np.ndarray, shape: tuple[int, ...], columns: int) -> None:
+    import numpy as np
+
+    if not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)):
+        raise DataError(f"{file}: {split}_images has shape {shape}, not (N, H, W) or (N, H, W, 3)")
+    if labels.shape != (shape[0], columns):
+        raise DataError(f"{file}: {split}_labels has shape {labels.shape}, not {(shape[0], columns)}")
+    if not np.isin(labels, (0, 1)).all():
+        strange = labels[~np.isin(labels, (0, 1))][0]
+        raise DataError(f"{file}: {split}_labels has the value {strange}; labels are 0 and 1")
+
+
+class MedMnist(Dataset):
+    """Reader of MedMNIST's chest sets."""
+
+    info = DatasetInfo(
+        name="medmnist",
+        summary="PneumoniaMNIST (5,856 paediatric films) and ChestMNIST (112,120 NIH films), 28 to 224 pixels",
+        licence="CC BY 4.0 (MedMNIST)",
+        paper="Yang et al. 2023, MedMNIST v2, Scientific Data 10:41",
+        layout=LAYOUT,
+        default_weights="none",  # filters learnt on photographs of 224 pixels have nothing to find in 28
+    )
+    Options = MedMnistOptions
+
+    def read(self, root: Path | None, options: Any) -> Records:
+        import numpy as np
+        import pandas as pd
+
+        from zoo.data.images import ArraySource
+        from zoo.data.records import Records
+        from zoo.datasets import _tables
+
+        root = _tables.need_root(root, "medmnist", LAYOUT)
+        file = find_file(root, options.file)
+        match = _NAME.fullmatch(file.name)
+        names, normal = SETS[match[1].lower() if match else ""]
+        labels, size = read_labels(file, len(names))
+        splits = [s for s in SPLITS for _ in range(len(labels[s]))]
+        images = [f"{s}/{i}" for s in SPLITS for i in range(len(labels[s]))]
+        table = pd.DataFrame({"image": images, "path": images, "patient": images, "split": splits})
+        table[list(names)] = np.concatenate([labels[s] for s in SPLITS]).astype(float)
+        return Records(
+            table=table,
+            labels=names,
+            source=ArraySource(str(file)),
+            normal=normal,
+            notes=(
+                f"the films have {size[0]}×{size[1]} pixels: a larger image size only enlarges them",
+                "MedMNIST does not say which films are of one patient: each film counts as a patient of its own",
+            ),
+            official_split=True,
+            patients_known=False,
+        )
+
+
+@hookimpl
+def zoo_datasets() -> list[Dataset]:
+    return [MedMnist()]

@@ -1,0 +1,55 @@
+"""MixUp (Zhang et al. 2018): every film is blended with another, labels too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Gt, Le
+
+from zoo.contracts import Augmenter, AugmentFunction, Info, option
+from zoo.hookspecs import hookimpl
+
+
+@dataclass(frozen=True)
+class MixUpOptions:
+    """Options of `mixup`."""
+
+    alpha: Annotated[float, Gt(0), Le(1)] = option(0.2, "shares are drawn from Beta(alpha, alpha): larger mixes more")
+
+
+class MixUp(Augmenter):
+    """`λ x + (1 - λ) x'` for films and labels, λ ~ Beta(α, α) drawn per film, x' the next film of the batch.
+
+    Batches are shuffled, so the next film is a random one. A label unknown in either film is unknown in the blend.
+    """
+
+    Options = MixUpOptions
+    info = Info(
+        name="mixup",
+        summary="blend each film and its labels with another of the batch",
+        licence="Apache-2.0",
+        paper="Zhang et al. 2018, mixup: beyond empirical risk minimization, arXiv:1710.09412",
+    )
+
+    def build(self, image_size: int, options: Any) -> AugmentFunction:
+        from keras import ops
+
+        from zoo.ops import beta
+
+        def mixup(images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
+            share = beta(ops.shape(images)[0], options.alpha, seed)
+            return _blend(images, share[:, None, None, None]), _blend(labels, share[:, None])
+
+        return mixup
+
+
+def _blend(values: Any, share: Any) -> Any:
+    from keras import ops
+
+    return share * values + (1.0 - share) * ops.roll(values, 1, axis=0)
+
+
+@hookimpl
+def zoo_augmenters() -> list[Augmenter]:
+    return [MixUp()]

@@ -1,0 +1,36 @@
+"""Normal or abnormal: the binary variants of the networks, each under a name of its own."""
+
+from __future__ import annotations
+
+from zoo.contracts import Info, Recipe
+from zoo.hookspecs import hookimpl
+
+NETWORKS = {
+    "mobilenetv3": "small and quick, the first thing to try",
+    "inceptionresnetv2": "large, slow on CPU",
+    "densenet121": "the network most often published on chest films",
+}
+
+
+def _recipe(model: str, remark: str) -> Recipe:
+    return Recipe(
+        info=Info(
+            name=f"{model}-binary",
+            summary=f"normal or abnormal with {model}: {remark}",
+            tasks=("binary",),
+        ),
+        config={
+            "task": "binary",
+            "model": {"name": model},
+            "loss": {"name": "weighted-bce"},
+            "augment": {"name": "standard"},
+            "optimizer": {"name": "adam"},
+            "schedule": {"name": "cosine"},
+            "threshold": {"rule": "youden"},
+        },
+    )
+
+
+@hookimpl
+def zoo_recipes() -> list[Recipe]:
+    return [_recipe(model, remark) for model, remark in NETWORKS.items()]

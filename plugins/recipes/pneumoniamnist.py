@@ -1,0 +1,32 @@
+"""PneumoniaMNIST from scratch: 28×28 paediatric films, normal or pneumonia."""
+
+from __future__ import annotations
+
+from zoo.contracts import Info, Recipe
+from zoo.hookspecs import hookimpl
+
+
+@hookimpl
+def zoo_recipes() -> list[Recipe]:
+    return [
+        Recipe(
+            info=Info(
+                name="pneumoniamnist",
+                summary="tiny-cnn from scratch on the 28×28 films of PneumoniaMNIST, minutes on CPU",
+                tasks=("binary",),
+                paper="Yang et al., MedMNIST v2, Scientific Data 2023",
+            ),
+            config={
+                "task": "binary",
+                "data": {"name": "medmnist"},
+                "model": {"name": "tiny-cnn"},
+                "loss": {"name": "bce"},
+                "augment": {"name": "standard"},
+                "optimizer": {"name": "adamw"},
+                "schedule": {"name": "cosine"},
+                "image_size": 28,
+                "epochs": 20,
+                "batch_size": 64,
+            },
+        )
+    ]

@@ -1,0 +1,184 @@
+"""The rules of the house: who may import whom, what may load when, how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("zoo", "plugins", "datasets", "cli")
+# the only modules that are about TensorFlow itself
+TENSORFLOW = {"zoo/engine/feed.py", "zoo/engine/devices.py"}
+HEAVY = {"tensorflow", "keras", "jax", "torch", "pandas", "numpy", "PIL", "cv2", "sklearn", "matplotlib", "pydantic"}
+MAX_LINES = 500
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def sources(*rooms: str) -> list[Path]:
+    """The Python files of the given folders, without following the links zoo/plugins, zoo/datasets and zoo/cli."""
+    return sorted(
+        path
+        for room in rooms
+        for path in (ROOT / room).rglob("*.py")
+        if not any(parent.is_symlink() for parent in path.parents)
+    )
+
+
+def module_name(path: Path) -> str:
+    """The installed name of a file: plugins/losses/bce.py is zoo.plugins.losses.bce."""
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    if parts[0] != "zoo":
+        parts.insert(0, "zoo")
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module a file imports, wherever in it the import stands; `from a import b` gives a and a.b."""
+    package = module_name(path) if path.name == "__init__.py" else module_name(path).rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def inside(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def breaches(rooms: tuple[str, ...], forbidden: Callable[[Path, str], bool]) -> list[str]:
+    return sorted(
+        {f"{p.relative_to(ROOT)} imports {m}" for p in sources(*rooms) for m in imports(p) if forbidden(p, m)}
+    )
+
+
+def test_the_walk_sees_every_room_and_every_import() -> None:
+    assert {p.relative_to(ROOT).parts[0] for p in sources(*ROOMS)} == set(ROOMS)
+    assert {"zoo.cli.catalogue", "zoo.errors", "zoo.errors.ZooError", "click"} <= set(imports(ROOT / "cli" / "main.py"))
+
+
+def test_the_core_imports_no_other_room_and_no_strategy() -> None:
+    others = ("zoo.plugins", "zoo.datasets", "zoo.cli")
+    assert breaches(("zoo",), lambda path, module: any(inside(module, other) for other in others)) == []
+
+
+def test_a_plugin_imports_the_core_and_its_own_family_only() -> None:
+    def forbidden(path: Path, module: str) -> bool:
+        own = module_name(path.parent)
+        return any(inside(module, room) for room in ("zoo.cli", "zoo.datasets", "zoo.plugins")) and not inside(
+            module, own
+        )
+
+    assert breaches(("plugins",), forbidden) == []
+
+
+def test_datasets_import_the_core_and_their_own_helpers_only() -> None:
+    assert breaches(("datasets",), lambda path, m: inside(m, "zoo.cli") or inside(m, "zoo.plugins")) == []
+
+
+def test_nobody_imports_the_command_line_and_it_names_no_strategy() -> None:
+    assert breaches(("zoo", "plugins", "datasets"), lambda path, m: inside(m, "zoo.cli")) == []
+    assert breaches(("cli",), lambda path, m: inside(m, "zoo.plugins") or inside(m, "zoo.datasets")) == []
+
+
+def test_tensorflow_is_imported_only_by_the_modules_about_it() -> None:
+    def forbidden(path: Path, module: str) -> bool:
+        return inside(module, "tensorflow") and str(path.relative_to(ROOT)) not in TENSORFLOW
+
+    assert breaches(ROOMS, forbidden) == []
+
+
+def test_strategies_never_name_tensorflow_or_jax() -> None:
+    named = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sources("plugins", "datasets")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Name) and node.id in {"tf", "jax", "jnp"}
+    ]
+    assert named == []
+
+
+def test_no_file_is_longer_than_its_reader_s_patience() -> None:
+    rooms = (*ROOMS, "tests", "benchmarks", "docs", "examples")
+    long = {str(p.relative_to(ROOT)): n for p in sources(*rooms) if (n := len(p.read_text().splitlines())) > MAX_LINES}
+    assert long == {}
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def test_every_plugin_file_is_an_entry_point_and_every_entry_point_a_file() -> None:
+    listed = {
+        line.partition("=")[2].strip()
+        for line in setup_cfg()["options.entry_points"]["zoo"].splitlines()
+        if line.strip()
+    }
+    files = {module_name(p) for p in sources("plugins", "datasets") if not p.name.startswith("_")}
+    assert listed == files
+
+
+def test_every_package_is_listed_in_setup_cfg() -> None:
+    listed = set(setup_cfg()["options"]["packages"].split())
+    assert listed == {module_name(path) for path in sources(*ROOMS) if path.name == "__init__.py"}
+    folders = {path.parent for path in sources(*ROOMS)}
+    assert [str(f.relative_to(ROOT)) for f in folders if not (f / "__init__.py").exists()] == []
+
+
+IMPORT_ALL = """
+import os, sys, threading, warnings
+modules, forbidden, first = sys.argv[1].split(","), set(sys.argv[2].split(",")), sys.argv[3:]
+import importlib
+for module in first:
+    importlib.import_module(module)
+environment, threads, path = dict(os.environ), threading.active_count(), list(sys.path)
+for module in modules:
+    importlib.import_module(module)
+assert not forbidden & set(sys.modules), f"loaded {sorted(forbidden & set(sys.modules))}"
+assert environment == dict(os.environ), "the environment changed"
+assert threads == threading.active_count(), "a thread was started"
+assert path == sys.path, "the module path changed"
+assert os.listdir() == [], f"files were written: {os.listdir()}"
+"""
+
+LIGHT = {"backbone", "contracts", "errors", "hookspecs", "manager", "options", "registry", "tasks"}
+
+
+def test_importing_the_light_modules_loads_nothing_heavy(run_python: Run) -> None:
+    light = [f"zoo.{name}" for name in sorted(LIGHT)]
+    light += [module_name(p) for p in sources("plugins", "datasets") if not p.name.startswith("_")]
+    light += ["zoo.cli.main", "zoo.cli.catalogue", "zoo.cli.list", "zoo.cli.info"]
+    result = run_python("-c", IMPORT_ALL, ",".join(light), ",".join(sorted(HEAVY)))
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_importing_any_module_but_the_engine_s_has_no_side_effect_and_loads_no_keras(run_python: Run) -> None:
+    names = [module_name(p) for p in sources(*ROOMS) if "engine" not in p.parts]
+    result = run_python("-c", IMPORT_ALL, ",".join(names), "tensorflow,keras,jax")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_importing_the_engine_has_no_side_effect_beside_loading_keras(run_python: Run) -> None:
+    names = [module_name(p) for p in sources("zoo/engine")]
+    result = run_python("-c", IMPORT_ALL, ",".join(names), "tensorflow,jax", "keras", KERAS_BACKEND="numpy")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_module_states_its_purpose(room: str) -> None:
+    assert [
+        str(p.relative_to(ROOT)) for p in sources(room) if ast.get_docstring(ast.parse(p.read_text())) is None
+    ] == []

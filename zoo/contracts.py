@@ -1,0 +1,176 @@
+"""The abstract strategies. A plugin subclasses one of these, gives it an `info` record and one `build` (or `read`).
+
+Nothing here imports Keras, NumPy or pandas: `zoo list` reads every `info` record without them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import keras
+    import numpy as np
+
+    from zoo.data.records import Records
+    from zoo.tasks import Task
+
+ALL_TASKS = ("binary", "multilabel", "multiclass")
+
+# (labels, logits) -> loss, all of shape (N, outputs)
+LossFunction = Callable[[Any, Any], Any]
+# (images, labels, seed) -> (images, labels)
+AugmentFunction = Callable[[Any, Any, Any], tuple[Any, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """What a strategy says of itself; readable without Keras.
+
+    `name` is what the user types, `summary` one line, `tasks` the task kinds it serves, `licence` and `paper` where it
+    comes from.
+    """
+
+    name: str
+    summary: str
+    tasks: tuple[str, ...] = ALL_TASKS
+    licence: str = ""
+    paper: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo(Info):
+    """A model's record: `parameters` counts all weights with one output at `image_size` pixels and default options."""
+
+    parameters: int
+    image_size: int = 224
+    min_image_size: int = 32
+    pretrained: tuple[str, ...] = ()  # published weights that `weights=` accepts by name, such as "imagenet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo(Info):
+    """A dataset's record: whether it reads a `root` on disk and the layout it expects there.
+
+    `default_weights` is what `--weights` means for this dataset when the user says nothing; empty leaves it to the model.
+    """
+
+    needs_root: bool = True
+    layout: str = ""
+    image_size: int | None = None  # the size the films are made for, where it differs from the model's own
+    default_weights: str = ""
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Options of a strategy that has none."""
+
+
+def option(default: Any, help: str) -> Any:
+    """Declare an option of a strategy: a dataclass field whose meaning `zoo info` prints."""
+    if isinstance(default, (list, dict, set)):
+        raise TypeError("an option's default must be immutable: options are frozen")
+    return field(default=default, metadata={"help": help})
+
+
+class Strategy(ABC):
+    """Anything that can be chosen by name. `Options` is a frozen dataclass of `option(...)` fields."""
+
+    kind: ClassVar[str]
+    info: Info
+    Options: ClassVar[type] = NoOptions
+
+
+class Model(Strategy):
+    """A network from grayscale pixels to logits."""
+
+    kind = "model"
+    info: ModelInfo
+
+    @abstractmethod
+    def build(self, task: Task, image_size: int, weights: str | None, options: Any) -> keras.Model:
+        """Build the network.
+
+        Args:
+            task: gives the number of outputs.
+            image_size: height and width of the input in pixels.
+            weights: a name from `info.pretrained`, or None for a random start.
+            options: an instance of `Options`.
+
+        Returns:
+            A model from `(N, image_size, image_size, 1)` pixels in [0, 255], uint8 or float, to float32 logits
+            `(N, task.outputs)`. Pixel scaling and channel repetition happen inside, so a saved model takes raw pixels.
+            A layer named `backbone`, where there is one, is what `--freeze` freezes and `--weights PATH` fills.
+        """
+
+
+class Loss(Strategy):
+    """An elementwise loss on logits. Masks, sample weights and the reduction belong to the engine."""
+
+    kind = "loss"
+
+    @abstractmethod
+    def build(self, task: Task, counts: LabelCounts | None, options: Any) -> LossFunction:
+        """Build the function `(labels, logits) -> loss`, each `(N, outputs)`, in `keras.ops`.
+
+        Args:
+            task: the task; a loss may refuse kinds not in `info.tasks`.
+            counts: label counts of the training images; None where unknown.
+            options: an instance of `Options`.
+
+        Returns:
+            A function that never sees an unknown label: the engine replaces NaN by 0 before and masks the result.
+            For a multiclass task the engine sums over the classes, else it takes the mean over known labels.
+        """
+
+
+class Augmenter(Strategy):
+    """A random change of a training batch, images and labels together. It runs on the device, in training only."""
+
+    kind = "augmenter"
+
+    @abstractmethod
+    def build(self, image_size: int, options: Any) -> AugmentFunction:
+        """Build the function `(images, labels, seed) -> (images, labels)`, in `keras.ops` and `keras.random`.
+
+        `images` is float32 `(N, H, W, 1)` in [0, 255] and must come back so; `labels` is float32 `(N, outputs)` with NaN
+        for unknown. Every random draw passes `seed`, a `keras.random.SeedGenerator` that the engine owns, saves and
+        restores. A `keras.layers.Layer` with this call signature may be returned instead of a function.
+        """
+
+
+class Dataset(Strategy):
+    """A reader of one published layout."""
+
+    kind = "dataset"
+    info: DatasetInfo
+
+    @abstractmethod
+    def read(self, root: Path | None, options: Any) -> Records:
+        """Read the layout under `root` into records; `root` is None for a dataset that needs none.
+
+        Raises:
+            DataError: the layout is not there or lacks what it needs; the message names file and column.
+        """
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """How often each label is 1 and 0 among the training images, unknown ones left out; float arrays `(outputs,)`."""
+
+    positive: np.ndarray
+    negative: np.ndarray
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named configuration. `config` has the shape of a run's config.yaml and may leave out what it does not fix."""
+
+    kind: ClassVar[str] = "recipe"
+
+    info: Info
+    config: Mapping[str, Any]

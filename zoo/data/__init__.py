@@ -1,0 +1,1 @@
+"""From published files to batches: records → audit → split → store → batches."""

@@ -1,0 +1,221 @@
+"""The whole way from a configuration to films ready for training: read, limit, project, prepare, split, check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from zoo.config import RunConfig
+from zoo.contracts import LabelCounts
+from zoo.data.records import METADATA, SPLITS, Records
+from zoo.data.split import assign, check_leaks, join_groups, limit_films
+from zoo.data.store import Store, prepare
+from zoo.data.targets import Targets, make_targets
+from zoo.errors import DataError, UsageError
+from zoo.registry import Registry
+from zoo.tasks import Task
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Films:
+    """Films ready for a network.
+
+    `table` has a row per film (image, patient, split and what else is known), `labels` `(N, outputs)` belong to it, and
+    `rows` say where each film's pixels lie in `store.images`. `set_aside` lists the others with the reason.
+    """
+
+    task: Task
+    table: pd.DataFrame
+    labels: np.ndarray
+    rows: np.ndarray
+    store: Store
+    set_aside: pd.DataFrame
+    notes: tuple[str, ...]
+    official_split: bool
+
+    def of(self, split: str) -> np.ndarray:
+        """Row numbers (into `table` and `labels`) of one split."""
+        return np.flatnonzero(self.table["split"].to_numpy() == split)
+
+    def counts(self, split: str) -> LabelCounts:
+        """How often each label is 1 and 0 in one split."""
+        labels = self.labels[self.of(split)]
+        return LabelCounts((labels == 1).sum(axis=0).astype(float), (labels == 0).sum(axis=0).astype(float))
+
+
+def read_records(config: RunConfig, registry: Registry) -> Records:
+    """Read the configured dataset and apply `limit`."""
+    root = None if config.root is None else Path(config.root)
+    if root is not None and not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise UsageError(f"--root {root} {what}. {registry.get('dataset', config.data.name).info.layout}".strip())
+    records: Records = registry.get("dataset", config.data.name).read(root, config.data.options)
+    if config.settings.limit is None:
+        return records
+    rows = limit_films(records.table, config.settings.limit, config.settings.seed)
+    return _take(records, rows)
+
+
+def load_films(config: RunConfig, registry: Registry, say: Say) -> Films:
+    """Everything before training. Lines a user should read go to `say`.
+
+    Raises:
+        UsageError, DataError: the data cannot serve this configuration; says why.
+    """
+    settings = config.settings
+    records = read_records(config, registry)
+    for note in records.notes:
+        say(note)
+    targets = make_targets(records, settings.task)
+    store = prepare(records, int(settings.image_size or 0), name=config.data.name, say=say)
+    films = _usable(records, targets, store)
+    films = _split(films, records, config, say)
+    _check_batches(films, settings.batch_size)
+    _check_classes(films, say)
+    return films
+
+
+def load_all(records: Records, targets: Targets, size: int, name: str, say: Say) -> Films:
+    """All usable films of a dataset as one test split, for evaluating a trained network on it."""
+    for note in records.notes:
+        say(note)
+    films = _usable(records, targets, prepare(records, size, name=name, say=say))
+    films.table["split"] = "test"
+    return films
+
+
+def _take(records: Records, rows: np.ndarray) -> Records:
+    table = records.table.iloc[rows].reset_index(drop=True)
+    kept = set(table["image"])
+    boxes = records.boxes[records.boxes["image"].isin(kept)].reset_index(drop=True)
+    return Records(
+        table=table,
+        labels=records.labels,
+        source=records.source,
+        normal=records.normal,
+        boxes=boxes,
+        set_aside=records.set_aside,
+        notes=records.notes,
+        official_split=records.official_split,
+        patients_known=records.patients_known,
+    )
+
+
+def _usable(records: Records, targets: Targets, store: Store) -> Films:
+    reasons = np.where(store.films["reason"] != "", store.films["reason"], targets.reasons).astype(object)
+    keep = np.flatnonzero(reasons == "")
+    columns = ["image", "patient", *(c for c in ("split", *METADATA) if c in records.table)]
+    dropped = np.flatnonzero(reasons != "")
+    aside = pd.DataFrame({"image": records.table["image"].to_numpy()[dropped], "reason": reasons[dropped]})
+    notes = []
+    normalised = int((store.films["note"].to_numpy()[keep] != "").sum())
+    if normalised:
+        notes.append(
+            f"{normalised:,} films were normalised (16-bit, colour or alpha channel); see films.csv in the store."
+        )
+    if not len(keep):
+        raise DataError(
+            f"none of the {len(records):,} films can be used; the first, {aside['image'][0]}: {aside['reason'][0]}."
+        )
+    return Films(
+        task=targets.task,
+        table=records.table.iloc[keep][columns].reset_index(drop=True),
+        labels=targets.labels[keep],
+        rows=keep,
+        store=store,
+        set_aside=pd.concat([records.set_aside[["image", "reason"]], aside], ignore_index=True).astype(object),
+        notes=tuple(notes),
+        official_split=records.official_split,
+    )
+
+
+def _split(films: Films, records: Records, config: RunConfig, say: Say) -> Films:
+    settings = config.settings
+    digests = films.store.films["digest"].to_numpy()[films.rows]
+    groups = join_groups(films.table["patient"].to_numpy(), digests)
+    published = films.table["split"].to_numpy() if "split" in films.table else None
+    split = assign(
+        published,
+        groups,
+        films.labels,
+        seed=settings.seed,
+        val_fraction=settings.val_fraction,
+        test_fraction=settings.test_fraction,
+    )
+    films.table["split"] = split
+    copies = check_leaks(split, films.table, digests)
+    if copies.any():
+        films = _without_copies(films, copies, settings.drop_leaks)
+    sizes = {name: len(films.of(name)) for name in SPLITS}
+    patients = {name: films.table.loc[films.table["split"] == name, "patient"].nunique() for name in SPLITS}
+    for name, size in sizes.items():
+        if not size:
+            raise DataError(
+                f"the {name} split is empty ({len(films.table):,} usable films in all): too few films or patients to "
+                "split. Use more films (a larger --limit), or other val_fraction and test_fraction."
+            )
+    kind = "the published lists" if films.official_split else f"drawn by {_unit(records)}, seed {settings.seed}"
+    shares = ", ".join(f"{sizes[n]:,} {n}" for n in SPLITS)
+    of = f" of {sum(patients.values()):,} patients" if records.patients_known else ""
+    say(f"Split: {shares} films{of} ({kind})")
+    return films
+
+
+def _unit(records: Records) -> str:
+    return "patient" if records.patients_known else "film, since the patients are not known"
+
+
+def _without_copies(films: Films, copies: np.ndarray, drop: bool) -> Films:
+    count, example = int(copies.sum()), films.table["image"][int(np.flatnonzero(copies)[0])]
+    if not drop:
+        raise DataError(
+            f"{count:,} training or validation film(s) stand pixel for pixel in a later split too, for example {example}: results "
+            "on such a split would be too good. Use --drop-leaks to set aside the earlier copies, or correct the lists."
+        )
+    keep = np.flatnonzero(~copies)
+    aside = pd.DataFrame({"image": films.table["image"][copies], "reason": "identical film in a later split"})
+    return Films(
+        task=films.task,
+        table=films.table.iloc[keep].reset_index(drop=True),
+        labels=films.labels[keep],
+        rows=films.rows[keep],
+        store=films.store,
+        set_aside=pd.concat([films.set_aside, aside], ignore_index=True),
+        notes=films.notes,
+        official_split=films.official_split,
+    )
+
+
+def _check_batches(films: Films, batch_size: int) -> None:
+    training = len(films.of("train"))
+    if batch_size > training:
+        raise UsageError(
+            f"batch size {batch_size} is larger than the {training:,} training films: use --batch-size {training} or less."
+        )
+
+
+def _check_classes(films: Films, say: Say) -> None:
+    """Refuse what cannot be learned; say what can be learned only in part."""
+    counts = films.counts("train")
+    labels = np.array(films.task.labels)
+    if films.task.kind == "binary":
+        if not counts.positive[0] or not counts.negative[0]:
+            only = "normal" if not counts.positive[0] else "abnormal"
+            raise DataError(
+                f"all {len(films.of('train')):,} training films are {only}: there is nothing to tell apart. Use more films "
+                "(a larger --limit), or correct the split."
+            )
+        return
+    never = labels[counts.positive == 0]
+    if len(never) == len(labels):
+        raise DataError(f"no training film has any of the labels {', '.join(labels)}: there is nothing to learn.")
+    if len(never) and films.task.exclusive:
+        raise DataError(f"no training film is of the class {', '.join(never)}: use more films, or correct the split.")
+    if len(never):
+        say(f"Note: never positive in training, so not learned: {', '.join(never)}")

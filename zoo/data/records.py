@@ -1,0 +1,82 @@
+"""Records: one row per film, as a dataset's reader found them, and the source that its pixels come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+SPLITS = ("train", "val", "test")
+METADATA = ("view", "age", "sex", "follow_up")
+
+
+class BadImage(Exception):
+    """A film that cannot be read; its message is the reason shown in the table of films set aside."""
+
+
+class ImageSource(ABC):
+    """Where pixels come from. Instances are small and picklable: preparation sends them to worker processes."""
+
+    @abstractmethod
+    def read(self, path: str) -> tuple[np.ndarray, str]:
+        """Return grayscale uint8 pixels `(H, W)` of one film, and a note where it had to be normalised ("" if not).
+
+        Raises:
+            BadImage: the film is missing, truncated or no image.
+        """
+
+    @abstractmethod
+    def fingerprint(self, paths: Sequence[str]) -> str:
+        """A short text that changes when any of these films changes (size and time of files, seed of made ones)."""
+
+
+def _no_boxes() -> pd.DataFrame:
+    return pd.DataFrame({"image": [], "label": [], "x": [], "y": [], "width": [], "height": []})
+
+
+def _none_set_aside() -> pd.DataFrame:
+    return pd.DataFrame({"image": [], "reason": []})
+
+
+@dataclass(frozen=True)
+class Records:
+    """One row per film.
+
+    `table` has the columns `image` (unique name), `path` (what `source` reads: a path relative to the root, or an index
+    as text), `patient` (text), one float column per label (1, 0 or NaN for unknown) and, where known:
+    `split` ("train", "val", "train_val" or "test", from the published lists), `view` ("PA", "AP", "LATERAL"),
+    `age` (years), `sex` ("M", "F"), `follow_up` (number of the visit).
+
+    `labels` are the findings. A film with none of them is normal; `normal` names that class ("No Finding"), and is None
+    where the dataset has no such films. `boxes` has image, label and x, y, width, height in fractions of the film.
+    `set_aside` lists rows that could not be used, with the reason. `notes` are lines the user should be told.
+    `official_split` says that `split` is the dataset's own; `patients_known` is False where every film stands for a
+    patient because the layout does not say.
+    """
+
+    table: pd.DataFrame
+    labels: tuple[str, ...]
+    source: ImageSource
+    normal: str | None = None
+    boxes: pd.DataFrame = field(default_factory=_no_boxes)
+    set_aside: pd.DataFrame = field(default_factory=_none_set_aside)
+    notes: tuple[str, ...] = ()
+    official_split: bool = False
+    patients_known: bool = True
+
+    def __post_init__(self) -> None:
+        missing = [c for c in ("image", "path", "patient", *self.labels) if c not in self.table.columns]
+        if missing:
+            raise ValueError(f"records lack the columns {missing}")
+        if not self.table["image"].is_unique:
+            twice = self.table["image"][self.table["image"].duplicated()].iloc[0]
+            raise ValueError(f"records name the image {twice!r} twice")
+        values = self.table[list(self.labels)].to_numpy(dtype=float)
+        if not np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
+            raise ValueError("labels must be 1, 0 or NaN")
+
+    def __len__(self) -> int:
+        return len(self.table)

@@ -1,0 +1,139 @@
+"""Splits that never separate a patient: the published lists where there are any, else a seeded stratification by patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from zoo.data.records import SPLITS
+from zoo.errors import DataError
+
+# share of films; a published test list leaves only the validation share to draw
+VAL_FRACTION, TEST_FRACTION = 0.1, 0.2
+
+
+def assign(
+    published: np.ndarray | None,
+    groups: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    val_fraction: float = VAL_FRACTION,
+    test_fraction: float = TEST_FRACTION,
+) -> np.ndarray:
+    """Give every film a split.
+
+    Args:
+        published: "train", "val", "test" or "train_val" per film, or None. What the lists do not separate is drawn:
+            validation (and test, where no list names it) come out of the training films by patient.
+        groups: `(N,)` patient per film; films of one group never part.
+        labels: `(N, K)` 1, 0 or NaN, stratified over.
+        seed: of the draw.
+
+    Returns:
+        `(N,)` array of "train", "val" and "test".
+    """
+    split = np.full(len(groups), "train", dtype=object)
+    if published is not None:
+        split[:] = np.where(published == "train_val", "train", published)
+    missing = {
+        name: fraction
+        for name, fraction in (("val", val_fraction), ("test", test_fraction))
+        if not (split == name).any() and fraction > 0
+    }
+    if missing:
+        pool = np.flatnonzero(split == "train")
+        split[pool] = grouped_split(groups[pool], labels[pool], missing, seed)
+    return split
+
+
+def grouped_split(groups: np.ndarray, labels: np.ndarray, fractions: Mapping[str, float], seed: int) -> np.ndarray:
+    """Draw splits by group so that each holds its share of the films and of every label's positives.
+
+    Greedy, after iterative stratification (Sechidis et al., ECML 2011) with patients in place of films: patients with the
+    rarest label first, each to the split that lacks most of that label. What `fractions` leaves over is "train".
+    """
+    names = [*fractions, "train"]
+    shares = np.array([*fractions.values(), 1 - sum(fractions.values())])
+    if (shares <= 0).any():
+        raise ValueError(f"split fractions must be positive and leave something to train on: {dict(fractions)}")
+    _, group = np.unique(groups, return_inverse=True)
+    columns = np.concatenate([labels == 1, labels[:, :1] == 0, np.ones((len(labels), 1), bool)], axis=1).astype(float)
+    counts = np.zeros((group.max() + 1, columns.shape[1]))
+    np.add.at(counts, group, columns)
+    totals = counts.sum(axis=0)
+    rarity = np.argsort(np.where(totals > 0, totals, np.inf), kind="stable")
+    rank = np.argmax(counts[:, rarity] > 0, axis=1)  # position of each group's rarest label
+    order = np.random.default_rng(seed).permutation(len(counts))
+    # within a label the large groups first: a late large one could overshoot its split
+    order = order[np.lexsort((-counts[order, -1], rank[order]))]
+    need = shares[:, None] * totals
+    chosen = np.empty(len(counts), dtype=int)
+    for index in order:
+        label = rarity[rank[index]]
+        relative = np.stack([need[:, label] / max(totals[label], 1), need[:, -1] / totals[-1]])
+        best = int(np.lexsort((relative[1], np.round(relative[0], 12)))[-1])
+        chosen[index] = best
+        need[best] -= counts[index]
+    return np.array(names, dtype=object)[chosen[group]]
+
+
+def limit_films(table: pd.DataFrame, limit: int, seed: int) -> np.ndarray:
+    """Choose about `limit` rows, whole patients only, every published split keeping its share; returns sorted row numbers."""
+    if limit >= len(table):
+        return np.arange(len(table))
+    rng = np.random.default_rng(seed)
+    published = table["split"].astype(str) if "split" in table else pd.Series("all", index=table.index)
+    rows: list[np.ndarray] = []
+    for _, part in table.reset_index(drop=True).groupby(published.to_numpy(), sort=True):
+        wanted = max(1, round(limit * len(part) / len(table)))
+        by_patient = list(part.groupby("patient", sort=True).indices.values())
+        taken = 0
+        for index in rng.permutation(len(by_patient)):
+            if taken >= wanted:
+                break
+            rows.append(part.index.to_numpy()[by_patient[index]])
+            taken += len(by_patient[index])
+    return np.sort(np.concatenate(rows))
+
+
+def join_groups(patients: np.ndarray, digests: np.ndarray) -> np.ndarray:
+    """Merge patients that share an identical film, so that no split can part the two copies; `(N,)` group numbers."""
+    _, group = np.unique(patients, return_inverse=True)
+    _, first, film = np.unique(digests, return_index=True, return_inverse=True)
+    parent = np.arange(group.max() + 1)
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for index in np.flatnonzero(group != group[first[film]]):
+        parent[root(group[index])] = root(group[first[film[index]]])
+    return np.array([root(g) for g in range(len(parent))])[group]
+
+
+def check_leaks(split: np.ndarray, table: pd.DataFrame, digests: np.ndarray) -> np.ndarray:
+    """Find films whose pixels stand in two splits; patients in two splits are refused.
+
+    Returns:
+        A mask of the training and validation copies of films that also stand in a later split (test before validation).
+
+    Raises:
+        DataError: a patient stands in two splits; names the patient and the splits.
+    """
+    patients = pd.DataFrame({"patient": table["patient"].to_numpy(), "split": split})
+    sides = patients.groupby("patient")["split"].nunique()
+    if (sides > 1).any():
+        patient = str(sides.index[sides > 1][0])
+        where = " and ".join(sorted(set(patients.loc[patients["patient"] == patient, "split"])))
+        raise DataError(
+            f"{int((sides > 1).sum()):,} patient(s) stand in more than one split, for example patient {patient} in {where}: "
+            "results on such a split would be too good. Correct the lists, or leave the split column out to have one drawn by patient."
+        )
+    rank = pd.Series(split).map({name: i for i, name in enumerate(SPLITS)}).to_numpy()
+    latest = pd.Series(rank).groupby(digests).transform("max").to_numpy()
+    return latest > rank

@@ -1,0 +1,1 @@
+"""The engine: one training loop for every model, loss, augmenter and backend."""

@@ -1,0 +1,115 @@
+"""Devices, memory growth, precision and seeds: everything that is set once before a network is built."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from zoo.errors import UsageError, ZooError
+
+
+def quiet_backend() -> None:
+    """Keep TensorFlow's C++ start-up lines off the user's terminal; call before Keras is first imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def import_keras() -> Any:
+    """Import Keras.
+
+    Raises:
+        ZooError: the chosen backend is not installed; names the two that are supported.
+    """
+    quiet_backend()
+    try:
+        import keras
+    except (ImportError, ValueError) as error:
+        chosen = os.environ.get("KERAS_BACKEND", "tensorflow")
+        raise ZooError(
+            f"the Keras backend '{chosen}' cannot be loaded ({error}). Install it (pip install tensorflow, or pip install "
+            "'cxr-zoo[jax]') or choose the other one with KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax."
+        ) from error
+    backend = keras.backend.backend()
+    if backend not in ("tensorflow", "jax"):
+        raise ZooError(f"KERAS_BACKEND={backend} is not supported; use tensorflow or jax.")
+    return keras
+
+
+def select(device: str) -> tuple[str, str]:
+    """Make Keras compute on `device`: auto, cpu, gpu or gpu:N.
+
+    Returns:
+        Keras' name of the device ("cpu:0", "gpu:1") and a line that describes it.
+
+    Raises:
+        UsageError: no such device is visible to the backend.
+    """
+    keras = import_keras()
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cpu", "gpu") or (number and (kind != "gpu" or not number.isdigit())):
+        raise UsageError(f"unknown device '{device}'. Valid: auto, cpu, gpu, gpu:N.")
+    backend = keras.backend.backend()
+    names = _tensorflow_gpus() if backend == "tensorflow" else _jax_gpus()
+    index = int(number or 0)
+    if kind == "gpu" and index >= len(names):
+        seen = f"{len(names)} GPU(s)" if names else "no GPU"
+        raise UsageError(
+            f"--device {device}: {backend} sees {seen} here. Use --device cpu, or install the extra 'gpu' (or 'jax')."
+        )
+    if kind == "cpu" or not names:
+        return "cpu:0", f"CPU ({backend})"
+    return f"gpu:{index}", f"{names[index]} ({backend})"
+
+
+def _tensorflow_gpus() -> list[str]:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            break  # devices are initialised already: growth was set the first time or is not ours to set
+    return [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+
+
+def _jax_gpus() -> list[str]:
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import jax
+
+    return [device.device_kind for device in jax.devices() if device.platform in ("gpu", "cuda", "rocm")]
+
+
+@contextmanager
+def session(device: str, precision: str, seed: int) -> Iterator[str]:
+    """Seed everything, and set precision and device for what is built inside; yields the line that describes the device."""
+    keras = import_keras()
+    name, line = select(device)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    keras.utils.set_random_seed(seed)
+    try:
+        with keras.device(name):
+            yield line
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def jit_setting(jit: str) -> Any:
+    """What Keras' `compile` takes for `jit`: "auto" stays, since XLA on CPU is many times slower than TensorFlow's kernels."""
+    return {"auto": "auto", "on": True, "off": False}[jit]
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a run's result."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in ("cxr-zoo", "keras", "tensorflow", "jax", "numpy", "pandas", "pillow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,145 @@
+"""Evaluating a finished run: on its own split from saved predictions, or by running the network on another dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.config import Choice, Settings
+from zoo.data.pipeline import load_all
+from zoo.data.records import Records
+from zoo.data.targets import Targets, make_targets
+from zoo.engine import devices
+from zoo.errors import DataError, UsageError, ZooError
+from zoo.evaluation import Evaluation, Predictions, evaluate
+from zoo.registry import Registry
+from zoo.run import Run
+from zoo.tasks import Task
+
+
+def evaluate_split(run: Run, split: str) -> Evaluation:
+    """Evaluate a split of the run's own films from its saved predictions; never loads Keras.
+
+    Raises:
+        ZooError: the run has no such predictions.
+    """
+    file = run.predictions_file(split)
+    info = run.info()
+    if not file.exists():
+        raise ZooError(
+            f"the run {run.name} has no predictions for {split} (status: {info.get('status')}). Train it to the end: "
+            f"zoo train --config {run.path / 'config.yaml'}"
+        )
+    predictions = Predictions.load(file, run.task())
+    result = evaluate(predictions, info["thresholds"], split=split, seed=run.config()["seed"])
+    result.save(run.path)
+    return result
+
+
+def evaluate_on(
+    run: Run, data: Choice, root: Path | None, registry: Registry, say: Callable[[str], None]
+) -> Evaluation:
+    """Run the network over all films of another dataset and evaluate it at the run's thresholds.
+
+    Predictions and results are kept in the run's evaluations/ folder.
+
+    Raises:
+        ZooError: the run has no trained network, or the dataset has none of its labels.
+    """
+    info, config, task = run.info(), run.config(), run.task()
+    if not run.model_file.exists():
+        raise ZooError(
+            f"the run {run.name} has no trained network ({run.model_file} is missing; status: {info.get('status')})."
+        )
+    records: Records = registry.get("dataset", data.name).read(root, data.options)
+    targets = align(records, task)
+    films = load_all(records, targets, int(info["image_size"]), data.name, say)
+    settings = Settings(batch_size=config["batch_size"], seed=config["seed"])
+    with devices.session("auto", config["precision"], settings.seed):
+        network = load_network(run)
+        from zoo.engine.train import predict_films
+
+        predictions = predict_films(network, films, "test", settings.batch_size)
+    folder = run.path / "evaluations" / f"{data.name}-{films.store.fingerprint}"
+    predictions.save(folder / "predictions.csv")
+    result = evaluate(predictions, info["thresholds"], split="test", seed=settings.seed)
+    result.save(folder)
+    return result
+
+
+def load_network(run: Run) -> Any:
+    """Load the run's trained network in Keras' safe mode.
+
+    Raises:
+        ZooError: the file is damaged.
+    """
+    keras = devices.import_keras()
+    try:
+        return keras.saving.load_model(run.model_file, compile=False, safe_mode=True)
+    except Exception as error:
+        raise ZooError(f"{run.model_file} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+
+
+def align(records: Records, task: Task) -> Targets:
+    """Project another dataset's findings onto the labels of a trained network; names match without regard to case, spaces
+    and underscores. A label the dataset does not have is unknown in all its films.
+
+    Raises:
+        DataError: the dataset has none of the labels.
+    """
+    if task.kind == "binary":
+        targets = make_targets(records, "binary")
+        return replace(targets, task=task)
+    if task.kind == "multilabel":
+        return _align_findings(records, task)
+    found = make_targets(records, "multiclass")
+    column = {_plain(name): i for i, name in enumerate(found.task.labels)}
+    known = [column.get(_plain(name)) for name in task.labels]
+    _require(any(k is not None for k in known), records, task)
+    labels = np.zeros((len(records), task.outputs), np.float32)
+    for i, k in enumerate(known):
+        if k is not None:
+            labels[:, i] = found.labels[:, k]
+    reasons = found.reasons.copy()
+    reasons[(reasons == "") & (labels.sum(axis=1) == 0)] = "a class the network does not know"
+    return Targets(task, labels, reasons)
+
+
+def _align_findings(records: Records, task: Task) -> Targets:
+    column = {_plain(name): name for name in records.labels}
+    known = [column.get(_plain(name)) for name in task.labels]
+    _require(any(known), records, task)
+    labels = np.full((len(records), task.outputs), np.nan, np.float32)
+    for i, name in enumerate(known):
+        if name is not None:
+            labels[:, i] = records.table[name].to_numpy(dtype=np.float32)
+    unknown = np.isnan(labels).all(axis=1)
+    return Targets(task, labels, np.where(unknown, "every label unknown", "").astype(object))
+
+
+def _require(any_label: bool, records: Records, task: Task) -> None:
+    if not any_label:
+        raise DataError(
+            f"the dataset has none of the network's labels. The network knows {', '.join(task.labels)}; "
+            f"the dataset has {', '.join(records.labels)}."
+        )
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", " ").replace("-", " ").strip()
+
+
+def parse_data(name: str, values: dict[str, Any], registry: Registry) -> Choice:
+    """Validate a dataset chosen on the command line with its options."""
+    from zoo.options import validate
+
+    strategy = registry.get("dataset", name)
+    if set(values) - {"data"}:
+        raise UsageError(
+            f"zoo evaluate takes --set data.OPTION=VALUE only, not {', '.join(sorted(set(values) - {'data'}))}."
+        )
+    return Choice(name, validate(strategy.Options, values.get("data", {}), "data", f"See 'zoo info {name}'."))

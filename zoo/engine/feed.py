@@ -1,0 +1,77 @@
+"""Carrying batches to Keras: tf.data on TensorFlow, plain generators elsewhere. NumPy gathers the films in both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from zoo.data.batches import TrainingBatches, inference_batches
+
+PREFETCH = 4  # batches
+
+
+def training_feed(batches: TrainingBatches, first_epoch: int, epochs: int) -> Any:
+    """An iterable of `{"image": (B, S, S, 1) uint8, "label": (B, K) float32}` over whole epochs, in their seeded order."""
+    if _on_tensorflow():
+        return _tf_training(batches, first_epoch, epochs)
+    return _generate(batches, first_epoch, epochs)
+
+
+def inference_feed(images: np.ndarray, rows: np.ndarray, batch_size: int) -> Any:
+    """An iterable of `(B, S, S, 1)` uint8 in the order of `rows`; the last batch is filled up to full size."""
+    index = inference_batches(rows, batch_size)
+    if _on_tensorflow():
+        return _tf_inference(images, index)
+    return ((images[rows_of_batch][..., None],) for rows_of_batch in index)
+
+
+def _on_tensorflow() -> bool:
+    import keras
+
+    return bool(keras.backend.backend() == "tensorflow")
+
+
+def _generate(batches: TrainingBatches, first_epoch: int, epochs: int) -> Iterator[tuple[dict[str, np.ndarray]]]:
+    for rows in batches.row_batches(first_epoch, epochs):
+        images, labels = batches.gather(rows)
+        yield ({"image": images, "label": labels},)
+
+
+def _tf_training(batches: TrainingBatches, first_epoch: int, epochs: int) -> Any:
+    import tensorflow as tf
+
+    size, outputs = batches.images.shape[1], batches.labels.shape[1]
+
+    def gather(rows: Any) -> dict[str, Any]:
+        images, labels = tf.numpy_function(batches.gather, [rows], (tf.uint8, tf.float32), stateful=False)
+        images.set_shape((batches.batch_size, size, size, 1))
+        labels.set_shape((batches.batch_size, outputs))
+        return {"image": images, "label": labels}
+
+    signature = tf.TensorSpec((batches.batch_size,), tf.int64)
+    rows = tf.data.Dataset.from_generator(lambda: batches.row_batches(first_epoch, epochs), output_signature=signature)
+    return _settled(rows.map(lambda r: (gather(r),)))
+
+
+def _tf_inference(images: np.ndarray, index: np.ndarray) -> Any:
+    import tensorflow as tf
+
+    size = images.shape[1]
+
+    def gather(rows: Any) -> Any:
+        batch = tf.numpy_function(lambda r: images[r][..., None], [rows], tf.uint8, stateful=False)
+        batch.set_shape((index.shape[1], size, size, 1))
+        return (batch,)
+
+    return _settled(tf.data.Dataset.from_tensor_slices(index).map(gather))
+
+
+def _settled(dataset: Any) -> Any:
+    """Prefetch with autotune off: with it on, TensorFlow 2.21 often sleeps for seconds at the end of an epoch."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.prefetch(PREFETCH).with_options(options)

@@ -1,0 +1,78 @@
+"""The training class: one `keras.Model` that trains any network with any loss and augmenter, on every backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from zoo.contracts import AugmentFunction, LossFunction
+from zoo.tasks import Task
+
+
+def masked_loss(task: Task, loss: LossFunction, labels: Any, logits: Any) -> Any:
+    """Reduce an elementwise loss `(N, outputs)` to a scalar over the known labels.
+
+    NaN labels are unknown: they count neither above nor below the fraction. A multiclass loss is summed over the classes
+    and averaged over the films; any other is averaged over all known labels of the batch.
+    """
+    known = ops.logical_not(ops.isnan(labels))
+    # replace before computing: NaN times a mask of 0 is still NaN, in the value and in its gradient
+    values = ops.cast(loss(ops.where(known, labels, 0.0), logits), "float32")
+    values = ops.where(known, values, 0.0)
+    weights = ops.cast(known, "float32")
+    if task.exclusive:
+        weights = ops.min(weights, axis=-1)
+        values = ops.sum(values, axis=-1) * weights
+    return ops.sum(values) / ops.maximum(ops.sum(weights), 1.0)
+
+
+class Trainer(keras.Model):
+    """Wraps a network for `fit`.
+
+    Takes `{"image": (N, S, S, 1), "label": (N, outputs)}`, augments both in training, and calls the network. Its own
+    arithmetic is float32; the network's layers follow their own precision. Only the network is ever saved.
+    """
+
+    def __init__(
+        self, network: keras.Model, task: Task, loss: LossFunction, augment: AugmentFunction, seed: int
+    ) -> None:
+        super().__init__(name="trainer", dtype="float32")
+        self.network = network
+        self.task = task
+        self.elementwise_loss = loss
+        self.augment = augment
+        self.augment_seed = keras.random.SeedGenerator(seed, name="augment_seed")
+
+    def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        images, labels = ops.cast(inputs["image"], "float32"), inputs["label"]
+        if training:
+            images, labels = self.augment(images, labels, self.augment_seed)
+        return {"labels": labels, "logits": self.network(images, training=training)}
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        value = masked_loss(self.task, self.elementwise_loss, y_pred["labels"], y_pred["logits"])
+        for penalty in self.losses:
+            value = value + ops.cast(penalty, "float32")
+        return value
+
+
+def fit_batch_norm(network: keras.Model, steps_per_epoch: int) -> None:
+    """Shorten the memory of batch normalisation to a fifth of an epoch at most.
+
+    keras.applications' MobileNetV3 averages its statistics with momentum .999: after a few hundred steps inference still
+    uses nearly the initial ones and scores like a coin. The momentum becomes at most 1 − 5 / steps per epoch and is never
+    raised, so long epochs leave every network as its authors made it.
+    """
+    limit = max(0.5, 1 - 5 / max(steps_per_epoch, 1))
+    for layer in network._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = min(layer.momentum, limit)

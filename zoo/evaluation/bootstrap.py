@@ -1,0 +1,167 @@
+"""Confidence intervals from a bootstrap over patients (Efron & Tibshirani 1993, ch. 8: resample the independent unit).
+
+Films of one patient are not independent, so patients are drawn with replacement, and every film weighs as often as its
+patient was drawn. The films are sorted once per label; a replicate then costs one weighted count per label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from zoo.evaluation.metrics import Confusion, rates
+
+_CHUNK = 4_000_000  # numbers in the largest temporary array, 32 MB
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """Metrics of every replicate: `labels[metric]` is `(R, K)`, `micro[metric]` `(R, 1)`, `positives` `(R, K)`."""
+
+    labels: dict[str, np.ndarray]
+    micro: dict[str, np.ndarray]
+    positives: np.ndarray
+
+
+def patient_codes(patients: Sequence[str] | np.ndarray | pd.Series) -> tuple[np.ndarray, int]:
+    """Number the patients: the code of each film `(N,)` and how many there are.
+
+    Codes follow the sorted names, so the draws do not depend on the order of the films. A film without a patient stands
+    for one of its own.
+    """
+    names = pd.Series(patients).reset_index(drop=True)
+    unknown = names.isna()
+    codes, found = pd.factorize(names.where(~unknown).astype(str).where(~unknown), sort=True)
+    codes = codes.astype(np.intp)
+    codes[unknown.to_numpy()] = len(found) + np.arange(int(unknown.sum()))
+    return codes, len(found) + int(unknown.sum())
+
+
+def patient_weights(patients: Sequence[str] | np.ndarray | pd.Series, replicates: int, seed: int) -> np.ndarray:
+    """How often each film counts in each replicate, float64 `(R, N)`: as often as its patient was drawn."""
+    codes, number = patient_codes(patients)
+    return np.concatenate([np.empty((0, len(codes))), *(c[:, codes] for c in _draws(number, replicates, seed, 64))])
+
+
+def _draws(patients: int, replicates: int, seed: int, chunk: int) -> Iterator[np.ndarray]:
+    """Draw counts of patients in chunks `(≤ chunk, patients)`; the same counts whatever the chunk."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, replicates, chunk):
+        rows = [
+            np.bincount(rng.integers(0, patients, patients), minlength=patients)
+            for _ in range(min(chunk, replicates - start))
+        ]
+        yield np.array(rows, dtype=np.float64)
+
+
+class _Ranking:
+    """One label's films in bins, such that the weights per bin give AUROC and AUPRC of any weighting, ties exact.
+
+    With G distinct scores among the positives, bin 2g+1 holds the negatives that equal the g-th of them, bin 2g those
+    between it and the one before, and bin 2G+1+g the positives of that score.
+    """
+
+    def __init__(self, labels: np.ndarray, scores: np.ndarray) -> None:
+        known = np.flatnonzero(~np.isnan(labels))
+        self.films = None if len(known) == len(labels) else known
+        positive, scores = labels[known] > 0.5, scores[known]
+        distinct, group = np.unique(scores[positive], return_inverse=True)
+        self.groups = len(distinct)
+        self.bins = 3 * self.groups + 1
+        self.code = np.empty(len(known), dtype=np.intp)
+        below = scores[~positive]
+        self.code[~positive] = np.searchsorted(distinct, below, "left") + np.searchsorted(distinct, below, "right")
+        self.code[positive] = 2 * self.groups + 1 + group
+
+    def count(self, weights: np.ndarray) -> np.ndarray:
+        """Sum the weights `(N,)` of the films in each bin `(bins,)`; exact, the weights being whole numbers."""
+        return np.bincount(self.code, weights if self.films is None else weights[self.films], minlength=self.bins)
+
+    def measure(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """AUROC and AUPRC `(R,)` from weights per bin `(R, bins)`."""
+        edge = 2 * self.groups + 1
+        negative, positive = counts[:, :edge], counts[:, edge:]
+        cumulated = np.cumsum(negative, axis=1)
+        below, total = cumulated[:, 0:-1:2], cumulated[:, -1:]
+        weight = positive.sum(axis=1)
+        at_or_above = np.cumsum(positive[:, ::-1], axis=1)[:, ::-1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            right = (positive * (below + negative[:, 1::2] / 2)).sum(axis=1) / (weight * total[:, 0])
+            precision = np.nan_to_num(at_or_above / (at_or_above + total - below))
+            average = (positive * precision).sum(axis=1) / weight
+        return right, np.where(total[:, 0] > 0, average, np.nan)
+
+
+def resample(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    positive: np.ndarray,
+    patients: Sequence[str] | np.ndarray | pd.Series,
+    replicates: int,
+    seed: int,
+) -> Replicates:
+    """Compute every metric in every replicate.
+
+    Args:
+        labels: `(N, K)`, 1, 0 or NaN for unknown.
+        scores: finite `(N, K)`; ranks films within a label, and over all labels for the micro average.
+        positive: bool `(N, K)`, what is called positive.
+        patients: `(N,)`.
+        replicates: how many times the patients are drawn, R.
+        seed: of the draws; equal patients, seed and R give equal draws.
+
+    Memory stays bounded whatever R is: replicates are worked through in chunks.
+    """
+    codes, number = patient_codes(patients)
+    columns = labels.shape[1]
+    rankings = [_Ranking(labels[:, k], scores[:, k]) for k in range(columns)]
+    pooled = _Ranking(labels.ravel(), scores.ravel()) if columns > 1 else None
+    tallies = _tallies(labels, positive, codes, number)
+    widest = max(len(codes), number, *(r.bins for r in rankings), pooled.bins if pooled else 0)
+    chunks: list[tuple[np.ndarray, np.ndarray, Confusion]] = []
+    for counts in _draws(number, replicates, seed, max(1, _CHUNK // widest)):
+        weights = counts[:, codes]
+        ranks = [r.measure(np.array([r.count(w) for w in weights])) for r in rankings]
+        by_label = np.stack(ranks, axis=-1)
+        micro = by_label
+        if pooled is not None:
+            micro = np.stack(pooled.measure(np.array([pooled.count(np.repeat(w, columns)) for w in weights])))[
+                ..., None
+            ]
+        chunks.append((by_label, micro, Confusion(*(counts @ part for part in tallies))))
+    if not chunks:
+        empty = np.empty((2, 0, columns))
+        chunks.append((empty, empty[..., :1], Confusion(*(empty[0],) * 4)))
+    by_label, micro = (np.concatenate([c[i] for c in chunks], axis=1) for i in (0, 1))
+    table = Confusion(*(np.concatenate(part) for part in zip(*(c[2] for c in chunks), strict=True)))
+    return Replicates(
+        labels={"auroc": by_label[0], "auprc": by_label[1], **rates(table)},
+        micro={"auroc": micro[0], "auprc": micro[1], **rates(table.total())},
+        positives=table.tp + table.fn,
+    )
+
+
+def _tallies(labels: np.ndarray, positive: np.ndarray, codes: np.ndarray, patients: int) -> Confusion:
+    """Each patient's own confusion table, parts `(patients, K)`: a replicate's table is the sum over its draws."""
+    has, has_not = labels > 0.5, labels <= 0.5
+    parts = []
+    for films in (has & positive, has_not & positive, has & ~positive, has_not & ~positive):
+        by_label = [np.bincount(codes, films[:, k], minlength=patients) for k in range(labels.shape[1])]
+        parts.append(np.stack(by_label, axis=1))
+    return Confusion(*parts)
+
+
+def percentile_interval(values: np.ndarray, level: float) -> tuple[float, float, int]:
+    """The percentile interval of replicates `(R,)` and how many of them were undefined and left out.
+
+    The bounds are NaN where more than half of the replicates are undefined, or there are none.
+    """
+    defined = values[~np.isnan(values)]
+    dropped = len(values) - len(defined)
+    if not len(defined) or dropped > len(values) / 2:
+        return float("nan"), float("nan"), dropped
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high), dropped

@@ -1,0 +1,168 @@
+"""The predictions table: everything after training reads it, not the model."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from zoo.errors import DataError
+from zoo.evaluation import metrics
+from zoo.tasks import Task
+
+COLUMNS = ("image", "patient")
+METADATA = ("split", "view", "age", "sex", "follow_up")
+_TEXT = ("image", "patient", "split", "view", "sex")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Logits and labels of films, in the order of `table`.
+
+    `table` has the columns image and patient, and any of split, view, age, sex and follow_up. `labels` is float32
+    `(N, K)`: 1, 0 or NaN for unknown. `logits` is float32 `(N, K)`.
+    """
+
+    task: Task
+    table: pd.DataFrame
+    labels: np.ndarray
+    logits: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = (len(self.table), self.task.outputs)
+        for name in ("labels", "logits"):
+            array = np.asarray(getattr(self, name), dtype=np.float32)
+            if array.shape != shape:
+                raise ValueError(f"{name} have the shape {array.shape}; {shape[0]} films × {shape[1]} labels: {shape}")
+            object.__setattr__(self, name, array)
+        missing = [c for c in COLUMNS if c not in self.table.columns]
+        if missing:
+            raise ValueError(f"the table of predictions lacks the columns {missing}")
+        if not np.isin(self.labels[~np.isnan(self.labels)], (0, 1)).all():
+            raise ValueError("labels must be 1, 0 or NaN")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Sigmoid or softmax of the logits, float64 `(N, K)` in [0, 1]."""
+        return metrics.probabilities(self.task, self.logits)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """What ranks films: `(N, K)` in the order of the probabilities (see `metrics.ranking_scores`)."""
+        return metrics.ranking_scores(self.task, self.logits)
+
+    def where(self, mask: np.ndarray) -> Predictions:
+        """The films chosen by a boolean mask `(N,)`."""
+        keep = np.asarray(mask, dtype=bool)
+        return Predictions(self.task, self.table[keep].reset_index(drop=True), self.labels[keep], self.logits[keep])
+
+    def check(self, what: str) -> None:
+        """Make sure that there is something to measure; `what` names these predictions in the message.
+
+        Raises:
+            DataError: there are no films, a logit is not finite, or a film is named twice.
+        """
+        if not len(self):
+            raise DataError(f"{what}: there are no films to evaluate.")
+        bad = ~np.isfinite(self.logits).all(axis=1)
+        if bad.any():
+            first = self.table["image"].iloc[int(bad.argmax())]
+            raise DataError(
+                f"{what}: {bad.sum()} of {len(self)} films have a logit that is NaN or infinite, "
+                f"the first is '{first}'. The network has diverged: train again with a lower learning rate."
+            )
+        twice = self.table["image"].duplicated()
+        if twice.any():
+            first = self.table["image"][twice].iloc[0]
+            raise DataError(f"{what}: {twice.sum()} films are named more than once, the first is '{first}'.")
+
+    def save(self, path: Path) -> None:
+        """Write a CSV, whole or not at all: image, patient, metadata, then per label its value, logit and probability.
+
+        Numbers have nine significant digits, from which a float32 is read back exactly. Unknown is an empty cell.
+        """
+        known = [c for c in (*COLUMNS, *METADATA) if c in self.table.columns]
+        parts = {c: self.table[c].to_numpy() for c in known}
+        probability = self.probabilities
+        for k, label in enumerate(self.task.labels):
+            parts[f"label:{label}"] = self.labels[:, k]
+            parts[f"logit:{label}"] = self.logits[:, k].astype(np.float64)
+            parts[f"probability:{label}"] = probability[:, k]
+        write_atomically(path, pd.DataFrame(parts).to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+
+    @classmethod
+    def load(cls, path: Path, task: Task) -> Predictions:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: the file is not there, lacks columns, holds something that is no number or no label, names a film
+                twice, or was written for another kind of task.
+        """
+        table = _read(path, [*COLUMNS, *(f"{what}:{label}" for label in task.labels for what in ("label", "logit"))])
+        labels = _numbers(table, path, [f"label:{label}" for label in task.labels])
+        if not np.isin(labels[~np.isnan(labels)], (0, 1)).all():
+            raise DataError(f"{path}: the label columns must hold 1, 0 or nothing.")
+        logits = _numbers(table, path, [f"logit:{label}" for label in task.labels]).astype(np.float32)
+        twice = table["image"].duplicated()
+        if twice.any():
+            first = table["image"][twice].iloc[0]
+            raise DataError(f"{path}: {twice.sum()} films are named more than once, the first is '{first}'.")
+        found = cls(task, table[[c for c in (*COLUMNS, *METADATA) if c in table.columns]], labels, logits)
+        columns = [f"probability:{label}" for label in task.labels]
+        if set(columns) <= set(table.columns):
+            difference = np.abs(_numbers(table, path, columns) - found.probabilities)
+            if np.nanmax(difference, initial=0) > 1e-4:
+                raise DataError(
+                    f"{path}: the probabilities are not the {task.activation} of the logits; "
+                    f"the file was written for a task that is not {task.kind}, or edited."
+                )
+        return found
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all, creating its folder where needed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path, needed: list[str]) -> pd.DataFrame:
+    """Read a table as written: names keep their zeros and a film called "NA" stays one."""
+    try:
+        columns = pd.read_csv(path, nrows=0).columns
+        missing = [c for c in needed if c not in columns]
+        if missing:
+            raise DataError(f"{path} lacks the columns {', '.join(missing)}. Its columns: {', '.join(columns)}.")
+        return pd.read_csv(
+            path,
+            dtype={c: str for c in _TEXT if c in columns},
+            keep_default_na=False,
+            na_values={c: ["", "nan"] if c not in _TEXT else [""] for c in columns},
+            float_precision="round_trip",
+        )
+    except FileNotFoundError:
+        raise DataError(f"there is no predictions table at {path}.") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a predictions table: {error}") from None
+
+
+def _numbers(table: pd.DataFrame, path: Path, columns: list[str]) -> np.ndarray:
+    for column in columns:
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            wrong = table[column][pd.to_numeric(table[column], errors="coerce").isna() & table[column].notna()].iloc[0]
+            raise DataError(f"{path}: the column {column} holds {wrong!r}, which is not a number.")
+    return table[columns].to_numpy(dtype=np.float64)

@@ -1,0 +1,72 @@
+"""Numerics that several strategies share, in `keras.ops`, so that they run on every backend and under XLA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def float32(*arrays: Any) -> tuple[Any, ...]:
+    """The arrays as float32 tensors: losses of half-precision logits overflow otherwise."""
+    from keras import ops
+
+    return tuple(ops.cast(ops.convert_to_tensor(a), "float32") for a in arrays)
+
+
+def smooth(labels: Any, amount: float, classes: int = 2) -> Any:
+    """Label smoothing (Szegedy et al. 2016): `labels * (1 - amount) + amount / classes`."""
+    return labels * (1.0 - amount) + amount / classes if amount else labels
+
+
+def warp(images: Any, matrices: Any) -> Any:
+    """Resample images through affine maps, bilinear, with pixels outside the film taken from its edge.
+
+    Built on flat look-ups: TensorFlow's projective transform, behind `keras.ops.image.affine_transform`, does not
+    compile under XLA.
+
+    Args:
+        images: `(N, H, W, 1)` float.
+        matrices: `(N, 6)`: rows (a, b, c, d, e, f). The pixel at column x, row y of the result is read at column
+            `a x + b y + c`, row `d x + e y + f` of the image.
+
+    Returns:
+        `(N, H, W, 1)`, same dtype.
+    """
+    from keras import ops
+
+    height, width = images.shape[1:3]
+    count = ops.shape(images)[0]
+    x = ops.arange(width, dtype="float32")[None, None, :]
+    y = ops.arange(height, dtype="float32")[None, :, None]
+    a, b, c, d, e, f = (matrices[:, k, None, None] for k in range(6))
+    column = ops.clip(a * x + (b * y + c), 0.0, width - 1.0)
+    row = ops.clip(d * x + (e * y + f), 0.0, height - 1.0)
+    left = ops.minimum(ops.floor(column), width - 2.0)
+    top = ops.minimum(ops.floor(row), height - 2.0)
+    right_share, lower_share = column - left, row - top
+    start = ops.arange(count, dtype="int32")[:, None, None] * (height * width)
+    index = ops.cast(top * width + left, "int32") + start
+    flat = ops.reshape(images, (-1,))
+    upper = _between(ops.take(flat, index), ops.take(flat, index + 1), right_share)
+    lower = _between(ops.take(flat, index + width), ops.take(flat, index + width + 1), right_share)
+    return _between(upper, lower, lower_share)[..., None]
+
+
+def _between(first: Any, second: Any, share: Any) -> Any:
+    return first + (second - first) * share
+
+
+def beta(count: Any, alpha: float, seed: Any) -> Any:
+    """Draw `(count,)` numbers from Beta(alpha, alpha), 0 < alpha ≤ 1, by Jöhnk's method (1964).
+
+    Of 40 tries per number the first accepted one counts; each is accepted with a chance of at least 1/2 (at alpha = 1).
+    `keras.random.beta` does not compile under XLA on TensorFlow, and gives 0/0 for small alpha.
+    """
+    import keras
+    from keras import ops
+
+    uniform = keras.random.uniform((2, 40, count), seed=seed)
+    logs = ops.log(ops.maximum(uniform, 1e-30)) / alpha  # log of u^(1/alpha): the power itself underflows
+    accepted = ops.exp(logs[0]) + ops.exp(logs[1]) <= 1.0
+    first = ops.argmax(ops.cast(accepted, "int32"), axis=0)[None]
+    ratio = ops.take_along_axis(logs[0] - logs[1], first, axis=0)[0]
+    return ops.sigmoid(ratio)
