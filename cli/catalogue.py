@@ -26,8 +26,8 @@ class Builtin:
 
 
 BUILTINS: dict[str, Builtin] = {
-    "train": Builtin("zoo.cli.train:train", "Train a classifier and evaluate it."),
-    "evaluate": Builtin("zoo.cli.evaluate:evaluate", "Evaluate a finished run from its saved predictions."),
+    "train": Builtin("zoo.cli.train:train", "Train a network and evaluate it on validation and test films."),
+    "evaluate": Builtin("zoo.cli.evaluate:evaluate", "Show the results of RUN (a name or a path) with 95% intervals."),
     "list": Builtin("zoo.cli.list:list_", "List what can be chosen and which plugin it comes from."),
     "info": Builtin("zoo.cli.info:info", "Show everything known about a model, loss, augmenter, dataset or recipe."),
 }

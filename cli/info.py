@@ -36,7 +36,9 @@ FACTS = {  # key of the record -> what it is called on the screen
 @click.option("--summary", is_flag=True, help="Build the network and print its layers; models only.")
 @click.option("--task", type=click.Choice(list(TASKS)), default="binary", show_default=True, help="With --summary.")
 @click.option("--image-size", type=click.IntRange(1), help="Pixels, with --summary.  [default: the model's own]")
-@click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="Option of the model, with --summary.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="model.OPTION=VALUE", help="Option of the model, with --summary."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, one object for each kind of that name.")
 def info(
     name: str,
@@ -153,4 +155,5 @@ def example(entry: Entry) -> str:
             root = " --root FOLDER" if entry.strategy.info.needs_root else ""
             return f"zoo train --model mobilenetv3{task} --data {entry.name}{root}"
         case kind:
-            return f"zoo train --model mobilenetv3{task} --{kind} {entry.name}"
+            flag = "augment" if kind == "augmenter" else kind
+            return f"zoo train --model mobilenetv3{task} --{flag} {entry.name}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from typing import Any, NoReturn
 
 import click
@@ -61,6 +60,8 @@ class ZooGroup(click.Group):
 def _fail(ctx: click.Context, error: Exception) -> NoReturn:
     """Print an error as one line on stderr, with the traceback where --debug was given, and end."""
     if ctx.find_root().meta.get(DEBUG):
+        import traceback
+
         click.echo(traceback.format_exc(), err=True, nl=False)
     code = 1
     if isinstance(error, ZooError):

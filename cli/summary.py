@@ -16,7 +16,8 @@ OUTPUTS = {"binary": 1, "multilabel": 14, "multiclass": 3}  # labels of the netw
 
 
 def build(entry: Entry, kind: str, image_size: int | None, settings: tuple[str, ...]) -> keras.Model:
-    """Build a model's network with random weights, with its options given as OPTION=VALUE words."""
+    """Build a model's network with random weights, with its options given as model.OPTION=VALUE words."""
+    from zoo.engine.devices import import_keras, select
     from zoo.engine.weights import build_network
     from zoo.options import validate
     from zoo.tasks import Task
@@ -31,20 +32,21 @@ def build(entry: Entry, kind: str, image_size: int | None, settings: tuple[str, 
         )
     task = Task(kind, tuple(f"label {i + 1}" for i in range(OUTPUTS[kind])))  # type: ignore[arg-type]  # click checked
     options = validate(model.Options, _values(settings), "model", f"See 'zoo info {entry.name}'.")
-    network: keras.Model = build_network(model, task, size, None, options)[0]
+    with import_keras().device(select("cpu")[0]):  # no need to fill a GPU to look at shapes
+        network: keras.Model = build_network(model, task, size, None, options)[0]
     return network
 
 
 def _values(settings: tuple[str, ...]) -> dict[str, Any]:
-    """OPTION=VALUE words as a dictionary; values are read as YAML, so that 0.5 is a number and true a truth value."""
-    import yaml
+    """The words of --set, model.OPTION=VALUE as in `zoo train`, as options of the model."""
+    from zoo.config import parse_set
 
-    values = {}
+    values: dict[str, Any] = {}
     for word in settings:
-        name, sign, value = word.partition("=")
-        if not sign:
-            raise UsageError(f"--set: received '{word}'; write OPTION=VALUE, such as --set dropout=0.2.")
-        values[name.removeprefix("model.")] = yaml.safe_load(value)
+        given = parse_set(word)
+        if not isinstance(given.get("model"), dict):
+            raise UsageError(f"--set: received '{word}'; here only model.OPTION=VALUE has a meaning.")
+        values |= given["model"]
     return values
 
 

@@ -83,6 +83,7 @@ def _from_classes(cells: pd.Series, separator: str, normal: str, file: Path) -> 
 
 def _from_columns(cells: pd.DataFrame, normal: str, file: Path) -> Labels:
     """One 0/1 column per label. A column that means normal is no label: where it is 1 the unknown labels are 0."""
+    need_distinct(map(str, cells.columns), f"{file}, label columns")
     table = {str(name): _numbers(cells[name], file) for name in cells.columns}
     if normal and normal.lower() not in [name.lower() for name in table]:
         none = None  # the table has no such column, so the option only names the films without a finding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,13 +33,16 @@ class PhantomSource(ImageSource):
     def read(self, path: str) -> tuple[np.ndarray, str]:
         try:
             patient, number = (int(part) for part in path.split("/"))
+            if patient < 1 or number < 0:
+                raise IndexError
             film = films_of(self.seed, patient, self.abnormal)[number]
         except (ValueError, IndexError):
             raise BadImage(f"no phantom film {path!r}: expected patient/number, such as 1/0") from None
         return render(film, self.seed, self.size), ""
 
     def fingerprint(self, paths: Sequence[str]) -> str:
-        return f"phantom version {VERSION} seed {self.seed} size {self.size} abnormal {self.abnormal}"
+        films = hashlib.sha256("\n".join(paths).encode()).hexdigest()[:16]
+        return f"phantom version {VERSION} seed {self.seed} size {self.size} abnormal {self.abnormal} films {films}"
 
 
 def render(film: Film, seed: int, size: int) -> Array:
@@ -59,7 +63,7 @@ def render(film: Film, seed: int, size: int) -> Array:
     thick = _soft_tissue(film, layers, below, heart, rng) + _bones(film, layers)
     depth = (0.43 - 0.10 * film.anatomy.habitus) * (0.72 + 0.28 * np.clip((wall - u) * 4, 0, 1))
     depth *= _aeration(rng, size)
-    thick += layers.extra - layers.air * depth + layers.air * layers.vessels * (0.13 * film.anatomy.vessels)
+    thick += layers.extra - layers.air * depth + layers.air * layers.vessels * (0.09 * film.anatomy.vessels)
     thick += 0.012 * noise + 0.012 * _smooth_noise(rng, size, 40)
     thick *= body
     return _expose(film, thick + _devices(film, rng, size), rng)
@@ -95,7 +99,7 @@ def _smooth_noise(rng: np.random.Generator, size: int, cells: int) -> Array:
 def _aeration(rng: np.random.Generator, size: int) -> Array:
     """How much air the lungs hold from place to place: differs from film to film, in health as in disease."""
     level = 1 + 0.14 * float(np.clip(rng.standard_normal(), -2, 2))
-    out: Array = np.clip(level + 0.17 * _smooth_noise(rng, size, 4), 0.55, 1.35)
+    out: Array = np.clip(level + 0.15 * _smooth_noise(rng, size, 4), 0.55, 1.35)
     return out
 
 
@@ -183,7 +187,7 @@ def _vessels(film: Film, seed: int, size: int) -> Array:
 
 def _devices(film: Film, rng: np.random.Generator, size: int) -> Array | float:
     """Leads, electrodes and lines, as often in health as in disease, and the side marker."""
-    count = int(rng.random() < (0.6 if film.view == "AP" else 0.15)) * int(rng.integers(1, 4))
+    count = int(rng.random() < (0.5 if film.view == "AP" else 0.1)) * int(rng.integers(1, 4))
     start, kinds = rng.uniform(-0.9, 0.9, (3, 6)), rng.random(3)
     right = rng.random() < 0.5
     corner = (rng.uniform(0.03, 0.12), rng.uniform(0.03, 0.12))

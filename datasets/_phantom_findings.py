@@ -50,7 +50,7 @@ def wall_profile(y: Array, width: float, apex: float) -> Array:
     return width * (1 - (1 - t) ** 3.2) ** 0.55 * (0.96 + 0.06 * t)
 
 
-def diaphragm(u: Array, dome: float) -> Array:
+def diaphragm(u: Array, dome: float | Array) -> Array:
     """Height of the diaphragm at distance `u` from the midline: a dome that falls to the costophrenic angle."""
     d = u - 0.36
     return dome + 0.35 * d * d + np.maximum(d, 0) ** 2 * 1.3
@@ -91,14 +91,14 @@ def _side(layers: Layers, side: int) -> Array:
 def nodule(layers: Layers, f: Finding, g: Geometry) -> None:
     """A round opacity of radius `a` with a soft margin."""
     r2 = (layers.x - f.side * f.x) ** 2 + (layers.y - f.y) ** 2
-    layers.extra += (0.20 + 0.10 * f.strength) * ramp(f.a - np.sqrt(r2), 0.03)
+    layers.extra += (0.26 + 0.10 * f.strength) * ramp(f.a - np.sqrt(r2), 0.03)
 
 
 def consolidation(layers: Layers, f: Finding, g: Geometry) -> None:
     """An ill-defined, uneven opacity with half extents `a` × `b`; it replaces air, so it stops at the pleura."""
     r2 = ((layers.x - f.side * f.x) / f.a) ** 2 + ((layers.y - f.y) / f.b) ** 2
     patch = np.clip((1.0 - r2) * 1.6 + 0.45 * layers.noise, 0, 1) * ramp(1.15 - r2, 0.3)
-    layers.air -= layers.air * patch * (0.60 + 0.3 * f.strength)
+    layers.air -= layers.air * patch * (0.75 + 0.2 * f.strength)
 
 
 def atelectasis(layers: Layers, f: Finding, g: Geometry) -> None:
@@ -109,7 +109,7 @@ def atelectasis(layers: Layers, f: Finding, g: Geometry) -> None:
     across = math.cos(angle) * dy - math.sin(angle) * dx
     thick = f.b * (1 + 0.5 * f.side * along / f.a)
     plate = ramp(thick - np.abs(across), 0.035) * ramp(f.a - np.abs(along), 0.06)
-    layers.air -= layers.air * plate * (0.65 + 0.3 * f.strength)
+    layers.air -= layers.air * plate * (0.75 + 0.2 * f.strength)
 
 
 def _plate(f: Finding, g: Geometry) -> tuple[float, float, float]:
@@ -124,7 +124,7 @@ def effusion(layers: Layers, f: Finding, g: Geometry) -> None:
 
 
 def _fluid(f: Finding, g: Geometry, u: Array) -> Array:
-    angle = float(diaphragm(np.float64(g.width), g.dome(f.side)))  # type: ignore[arg-type]
+    angle = float(diaphragm(np.array(g.width), g.dome(f.side)))
     inward = np.clip((g.width - u) / 0.5, 0, 1)
     return angle - f.a + f.b * (1 - (1 - inward) ** 2)
 
@@ -136,9 +136,9 @@ def pneumothorax(layers: Layers, f: Finding, g: Geometry) -> None:
     here = _side(layers, f.side) * ramp(g.apex + f.b - layers.y, 0.04)
     rim = ramp(outside, 0.02) * here
     layers.vessels *= 1 - rim
-    layers.extra -= layers.air * rim * (0.12 + 0.04 * f.strength)
+    layers.extra -= layers.air * rim * (0.15 + 0.05 * f.strength)
     line = np.clip(1 - np.abs(outside) * np.float32(1 / 0.022), 0, 1)
-    layers.extra += line * here * layers.air * (0.18 + 0.05 * f.strength)
+    layers.extra += line * here * layers.air * (0.22 + 0.05 * f.strength)
 
 
 def _pleura(f: Finding, g: Geometry, y: Array, wall: Array) -> Array:
@@ -175,7 +175,9 @@ def _body_box(film: Film, f: Finding, g: Geometry) -> tuple[float, float, float,
         cx, cy, angle = _plate(f, g)
         dx = abs(f.a * math.cos(angle)) + 0.03
         dy = abs(f.a * math.sin(angle)) + 1.5 * f.b + 0.02
-        return cx - dx, cx + dx, cy - dy, g.dome(f.side) + _volume_loss(f) + 0.06
+        inner, outer = min(abs(cx) - dx, 0.12), max(abs(cx) + dx, g.width + 0.02)
+        bottom = float(diaphragm(np.array(g.width), g.dome(f.side) + _volume_loss(f)))
+        return *_signed(f.side, inner, outer), cy - dy, bottom + 0.02  # the raised diaphragm belongs to it
     if f.label == "Consolidation":
         inner, outer = f.x - f.a, min(f.x + f.a, g.width)
         low = min(f.y + f.b, g.dome(f.side) + 0.1)
@@ -185,9 +187,9 @@ def _body_box(film: Film, f: Finding, g: Geometry) -> tuple[float, float, float,
         wet = u[_fluid(f, g, u) < diaphragm(u, g.dome(f.side))]
         top, bottom = float(_fluid(f, g, u).min()), float(diaphragm(u[-1:], g.dome(f.side))[0])
         return *_signed(f.side, float(wet.min()) - 0.02, g.width + 0.02), top - 0.02, bottom
-    y = np.linspace(g.apex, g.apex + f.b, 64)
-    wall = wall_profile(y, g.width, g.apex)
-    edge = _pleura(f, g, y, wall)[8:]
+    heights = np.linspace(g.apex, g.apex + f.b, 64)
+    wall = wall_profile(heights, g.width, g.apex)
+    edge = _pleura(f, g, heights, wall)[8:]
     return *_signed(f.side, float(edge.min()), float(wall.max()) + 0.02), g.apex, g.apex + f.b + 0.02
 
 

@@ -111,7 +111,7 @@ def _anatomy(rng: np.random.Generator, sex: str, age: int) -> Anatomy:
         rib_spacing=0.150 + 0.008 * n[7],
         rib_phase=u[1],
         rib_slope=0.30 + 0.05 * n[8],
-        rib_contrast=0.05 + 0.05 * u[2],
+        rib_contrast=0.035 + 0.035 * u[2],
         habitus=u[3],
         breast=(0.25 + 0.75 * u[4]) if sex == "F" else 0.15 * u[4],
         clavicle=0.05 * n[9],
@@ -128,16 +128,16 @@ def _finding(rng: np.random.Generator, label: str) -> Finding:
         y = -0.45 + 0.69 * u[1]
         x, a, b = 0.22 + (0.34 - 0.45 * max(0.0, -0.15 - y)) * u[0], 0.07 + 0.05 * u[2], 0.0
     elif label == "Consolidation":
-        x, y, a, b = 0.28 + 0.22 * u[0], -0.40 + 0.62 * u[1], 0.17 + 0.09 * u[2], 0.15 + 0.10 * u[3]
+        x, y, a, b = 0.28 + 0.22 * u[0], -0.40 + 0.62 * u[1], 0.18 + 0.09 * u[2], 0.16 + 0.10 * u[3]
     elif label == "Atelectasis":
         x, y, a, b = 0.36 + 0.10 * u[0], 0.05 + 0.06 * u[1], 0.20 + 0.08 * u[2], 0.026 + 0.016 * u[3]
         angle = 0.5 * (u[4] - 0.3)
     elif label == "Effusion":
-        x, y, a, b = 0.0, 0.0, 0.18 + 0.40 * u[0], 0.20 + 0.10 * u[1]
+        x, y, a, b = 0.0, 0.0, 0.24 + 0.38 * u[0], 0.20 + 0.10 * u[1]
     elif label == "Pneumothorax":
-        x, y, a, b = 0.0, 0.0, 0.15 + 0.14 * u[0], 0.55 + 0.5 * u[1]
+        x, y, a, b = 0.0, 0.0, 0.17 + 0.15 * u[0], 0.65 + 0.5 * u[1]
     else:  # Cardiomegaly: `a` is the factor on the heart's width
-        x, y, a, b, side = 0.0, 0.0, 1.28 + 0.27 * u[0], 0.0, 1
+        x, y, a, b, side = 0.0, 0.0, 1.32 + 0.27 * u[0], 0.0, 1
     return Finding(label, side, float(x), float(y), float(a), float(b), float(angle), float(u[4]))
 
 
@@ -183,7 +183,7 @@ def films_of(seed: int, patient: int, abnormal: float) -> tuple[Film, ...]:
     sex = "F" if rng.random() < 0.46 else "M"
     age = int(np.clip(rng.normal(50, 16), 18, 90))
     anatomy = _anatomy(rng, sex, age)
-    count = 1 + int(rng.binomial(4, 0.35))
+    count = 1 + int(rng.binomial(4, 0.25))
     course = _course(rng, count, abnormal)
     made = []
     for number, findings in enumerate(course):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from zoo.data.records import METADATA
 from zoo.errors import DataError, closest
 
 NORMAL_NAMES = ("normal", "no finding", "no_finding", "no-finding", "negative", "healthy")
+RESERVED = ("image", "path", "patient", "split", *METADATA)  # columns that records have beside the labels
 MAX_AGE = 120.0  # years; nobody has been a patient at more
 _YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
@@ -104,7 +107,7 @@ def parse_ages(text: pd.Series) -> tuple[pd.Series, list[str]]:
     Returns:
         Floats with NaN for what is no age or over 120 years, and a note for each kind of error found.
     """
-    parts = text.str.extract(r"^(\d+(?:\.\d+)?)\s*([YMWD]?)$", flags=2)  # 2: re.IGNORECASE
+    parts = text.str.extract(r"^(\d+(?:\.\d+)?)\s*([YMWD]?)$", flags=re.IGNORECASE)
     years = parts[0].astype(float) * parts[1].str.upper().map(_YEARS).astype(float)
     notes = []
     unreadable = years.isna() & (text != "")
@@ -155,9 +158,13 @@ def find_normal(names: Sequence[str], wanted: str, where: str) -> str | None:
 
 
 def need_distinct(names: Iterable[str], where: str) -> None:
-    """Refuse class names that differ only in case: they are one class spelt twice."""
+    """Refuse class names that differ only in case (one class spelt twice) or that records use for another column."""
     seen: dict[str, str] = {}
     for name in names:
+        if name in RESERVED:
+            raise DataError(
+                f"{where}: a class cannot be called '{name}', a column of every table of records; rename it"
+            )
         other = seen.setdefault(name.lower(), name)
         if other != name:
             raise DataError(f"{where}: the classes '{other}' and '{name}' differ only in case; rename one")

@@ -109,7 +109,6 @@ class Csv(Dataset):
             _tables.need_filled(patients, file)
             columns["patient"] = patients
         metadata, more = _metadata(raw, options, file)
-        _need_no_clash([*columns, *metadata], labels.table, file)
         whole = pd.DataFrame({**columns, **metadata, **labels.table})
         set_aside = _tables.aside(
             images[labels.unusable != ""].tolist(), labels.unusable[labels.unusable != ""].tolist()
@@ -136,12 +135,6 @@ def _need_films(root: Path, images: pd.Series, file: Path) -> None:
             f"none of the {len(images):,} images in the column '{images.name}' of {file} is under {root}; "
             f"looked for {root / images.iloc[0]} first"
         )
-
-
-def _need_no_clash(taken: list[str], labels: dict[str, Any], file: Path) -> None:
-    both = [name for name in labels if name in taken]
-    if both:
-        raise DataError(f"{file}: a label cannot be called '{both[0]}', as records have a column of that name")
 
 
 def _metadata(raw: pd.DataFrame, options: CsvOptions, file: Path) -> tuple[dict[str, pd.Series], list[str]]:

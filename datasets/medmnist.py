@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from zoo.contracts import Dataset, DatasetInfo, option
 from zoo.errors import DataError
@@ -81,49 +81,47 @@ def read_labels(file: Path, columns: int) -> tuple[dict[str, np.ndarray], tuple[
         DataError: the file is damaged, lacks an array, or has one of another shape or type; says which.
     """
     import zipfile
+    import zlib
 
-    import numpy as np
+    from numpy.lib import format as npy
 
     labels: dict[str, np.ndarray] = {}
     sizes: set[tuple[int, ...]] = set()
     needed = [f"{s}_{what}" for s in SPLITS for what in ("images", "labels")]
     try:
-        with (
-            zipfile.ZipFile(file) as archive,
-            open(file, "rb") as stream,
-            np.load(stream, allow_pickle=False) as arrays,
-        ):
-            missing = [key for key in needed if key not in arrays]
+        with zipfile.ZipFile(file) as archive:
+            there = [name.removesuffix(".npy") for name in archive.namelist()]
+            missing = [key for key in needed if key not in there]
             if missing:
-                raise DataError(f"{file} has no {', '.join(missing)}. Its arrays: {', '.join(arrays) or 'none'}.")
+                raise DataError(f"{file} has no {', '.join(missing)}. Its arrays: {', '.join(there) or 'none'}.")
             for split in SPLITS:
-                labels[split] = arrays[f"{split}_labels"]
-                shape = _shape(archive, f"{split}_images.npy")
-                _check(file, split, labels[split], shape, columns)
+                with archive.open(f"{split}_labels.npy") as stream:
+                    labels[split] = npy.read_array(stream, allow_pickle=False)
+                with archive.open(f"{split}_images.npy") as stream:
+                    shape, dtype = _header(stream)
+                _check(file, split, labels[split], shape, dtype, columns)
                 sizes.add(shape[1:])
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{file} cannot be read as an .npz file: {error}") from None
     if len(sizes) > 1:
         raise DataError(f"{file} has films of several sizes: {', '.join(map(str, sorted(sizes)))}")
     return labels, sizes.pop()
 
 
-def _shape(archive: Any, member: str) -> tuple[int, ...]:
-    """Shape of an array from its header: at 224 pixels the array itself has 4 GB."""
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of an array from its header: at 224 pixels the array itself has 4 GB."""
     from numpy.lib import format as npy
 
-    with archive.open(member) as stream:
-        version = npy.read_magic(stream)
-        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = header(stream)
-    if dtype != "uint8":
-        raise DataError(f"{archive.filename}: {member} has type {dtype}, not uint8")
-    return tuple(shape)
+    version = npy.read_magic(stream)
+    shape, _, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(stream)
+    return tuple(shape), dtype
 
 
-def _check(file: Path, split: str, labels: np.ndarray, shape: tuple[int, ...], columns: int) -> None:
+def _check(file: Path, split: str, labels: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, columns: int) -> None:
     import numpy as np
 
+    if dtype != np.uint8:
+        raise DataError(f"{file}: {split}_images has type {dtype}, not uint8")
     if not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)):
         raise DataError(f"{file}: {split}_images has shape {shape}, not (N, H, W) or (N, H, W, 3)")
     if labels.shape != (shape[0], columns):

@@ -23,7 +23,7 @@ NORMAL = "No Finding"
 class PhantomOptions:
     """Options of the phantom dataset."""
 
-    patients: Annotated[int, Ge(1)] = option(1000, "number of patients, each with one to five films")
+    patients: Annotated[int, Ge(1)] = option(3000, "number of patients, each with one to five films")
     seed: Annotated[int, Ge(0)] = option(0, "seed of all anatomy, disease and exposure")
     size: Annotated[int, Ge(48), Le(1024)] = option(96, "height and width of a film in pixels")
     abnormal: Annotated[float, Ge(0), Le(1)] = option(0.5, "expected share of films with at least one finding")
@@ -44,9 +44,9 @@ class Phantom(Dataset):
 
     def read(self, root: Path | None, options: Any) -> Records:
         """List the films without rendering them; `root` is not used. Pixels are made when the source reads a film."""
+        from zoo.data.records import Records
         from zoo.datasets._phantom_film import PhantomSource
         from zoo.datasets._phantom_patient import tables
-        from zoo.data.records import Records
 
         films, boxes = tables(options.patients, options.seed, options.abnormal, LABELS)
         return Records(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -17,7 +18,7 @@ def smooth(labels: Any, amount: float, classes: int = 2) -> Any:
     return labels * (1.0 - amount) + amount / classes if amount else labels
 
 
-def warp(images: Any, matrices: Any) -> Any:
+def warp(images: Any, coefficients: Sequence[Any]) -> Any:
     """Resample images through affine maps, bilinear, with pixels outside the film taken from its edge.
 
     Built on flat look-ups: TensorFlow's projective transform, behind `keras.ops.image.affine_transform`, does not
@@ -25,7 +26,7 @@ def warp(images: Any, matrices: Any) -> Any:
 
     Args:
         images: `(N, H, W, 1)` float.
-        matrices: `(N, 6)`: rows (a, b, c, d, e, f). The pixel at column x, row y of the result is read at column
+        coefficients: six arrays `(N,)`: a, b, c, d, e, f. The pixel at column x, row y of the result is read at column
             `a x + b y + c`, row `d x + e y + f` of the image.
 
     Returns:
@@ -37,7 +38,8 @@ def warp(images: Any, matrices: Any) -> Any:
     count = ops.shape(images)[0]
     x = ops.arange(width, dtype="float32")[None, None, :]
     y = ops.arange(height, dtype="float32")[None, :, None]
-    a, b, c, d, e, f = (matrices[:, k, None, None] for k in range(6))
+    # six arrays, not slices of one (N, 6): TensorFlow 2.21 optimises a slice of a stack into the wrong shape
+    a, b, c, d, e, f = (ops.reshape(values, (-1, 1, 1)) for values in coefficients)
     column = ops.clip(a * x + (b * y + c), 0.0, width - 1.0)
     row = ops.clip(d * x + (e * y + f), 0.0, height - 1.0)
     left = ops.minimum(ops.floor(column), width - 2.0)

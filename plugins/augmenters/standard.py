@@ -50,7 +50,7 @@ class Standard(Augmenter):
             # one draw for all films and changes, so that switching one off leaves the others as they were
             draws = keras.random.uniform((ops.shape(images)[0], 7), -1.0, 1.0, seed=seed)
             if moves:
-                images = warp(images, _matrices(draws, image_size, o))
+                images = warp(images, _coefficients(draws, image_size, o))
             if o.contrast or o.brightness:
                 factor = 1.0 + o.contrast * draws[:, 4, None, None, None]
                 mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
@@ -64,8 +64,8 @@ class Standard(Augmenter):
         return augment
 
 
-def _matrices(draws: Any, size: int, options: StandardOptions) -> Any:
-    """Affine maps `(N, 6)` for `zoo.ops.warp`: rotation, zoom and mirroring about the centre, then the shift."""
+def _coefficients(draws: Any, size: int, options: StandardOptions) -> tuple[Any, ...]:
+    """Affine maps for `zoo.ops.warp`: rotation, zoom and mirroring about the centre, then the shift."""
     import math
 
     from keras import ops
@@ -77,7 +77,7 @@ def _matrices(draws: Any, size: int, options: StandardOptions) -> Any:
     cos, sin = ops.cos(angle) / zoom, ops.sin(angle) / zoom
     a, b, d, e = mirror * cos, -sin, mirror * sin, cos
     centre = (size - 1) / 2
-    return ops.stack([a, b, centre - centre * (a + b) + shift_x, d, e, centre - centre * (d + e) + shift_y], axis=1)
+    return a, b, centre - centre * (a + b) + shift_x, d, e, centre - centre * (d + e) + shift_y
 
 
 @hookimpl

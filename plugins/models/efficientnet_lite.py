@@ -37,7 +37,7 @@ class EfficientNetLite0(BackboneModel):
         summary="EfficientNet-Lite0: small; ImageNet weights from a file through --weights PATH",
         licence="Apache-2.0",
         paper="Tan and Le 2019, EfficientNet, arXiv:1905.11946; Liu 2020, EfficientNet-Lite (TensorFlow blog)",
-        parameters=3_414_177,
+        parameters=3_414_305,
         min_image_size=32,
         pretrained=(),
     )

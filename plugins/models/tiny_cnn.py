@@ -39,7 +39,7 @@ class TinyCNN(BackboneModel):
         summary="small residual network for films of 28 to 64 pixels, trained from scratch",
         licence="Apache-2.0",
         paper="He et al. 2016, Identity mappings in deep residual networks, arXiv:1603.05027",
-        parameters=0,
+        parameters=696_353,
         image_size=28,
         min_image_size=16,
     )

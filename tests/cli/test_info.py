@@ -97,7 +97,9 @@ def test_summary_prints_the_layers_and_the_totals_of_the_network() -> None:
     from zoo.tasks import Task
 
     model = registry().get("model", "tiny-cnn")
-    result = zoo_info("tiny-cnn", "--summary", "--task", "multilabel", "--image-size", "64", "--set", "dropout=0.5")
+    result = zoo_info(
+        "tiny-cnn", "--summary", "--task", "multilabel", "--image-size", "64", "--set", "model.dropout=0.5"
+    )
     assert result.exit_code == 0, result.stderr
     network = model.build(Task("multilabel", tuple("abcdefghijklmn")), 64, None, model.Options(dropout=0.5))
     assert f"{network.count_params():,} parameters" in result.stdout
@@ -115,8 +117,10 @@ def test_summary_prints_the_layers_and_the_totals_of_the_network() -> None:
     [
         (["bce"], "--summary needs a model, and 'bce' is a loss"),
         (["mobilenetv3", "--image-size", "8"], "--image-size: received 8; mobilenetv3 needs at least"),
-        (["mobilenetv3", "--set", "alfa"], "--set: received 'alfa'; write OPTION=VALUE"),
-        (["mobilenetv3", "--set", "dropot=1"], "Did you mean 'dropout'?"),
+        (["mobilenetv3", "--set", "alfa"], "not 'alfa'"),
+        (["mobilenetv3", "--set", "loss.gamma=1"], "received 'loss.gamma=1'; here only model.OPTION=VALUE"),
+        (["cce", "mobilenetv3"], "unexpected extra argument"),
+        (["mobilenetv3", "--set", "model.dropot=1"], "Did you mean 'dropout'?"),
         (["mobilenetv3", "--set", "model.dropout=2"], "model.dropout: received 2"),
     ],
 )

@@ -107,10 +107,10 @@ def test_a_stranger_s_duplicate_is_reported_with_both_plugins(run_zoo: Run, make
     site = make_plugin(
         "from zoo.contracts import Info, Recipe\n"
         "from zoo.hookspecs import hookimpl\n"
-        "from zoo.plugins.losses.bce import zoo_losses as builtin\n"
+        "from zoo.plugins.losses import bce as builtin\n"
         "@hookimpl\n"
         "def zoo_losses():\n"
-        "    return builtin()\n"
+        "    return builtin.zoo_losses()\n"
         "@hookimpl\n"
         "def zoo_recipes():\n"
         "    return [Recipe(info=Info(name='strange', summary='a recipe'), config={'model': {'name': 'x'}})]\n"

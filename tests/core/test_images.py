@@ -210,10 +210,9 @@ def test_a_damaged_file_is_a_film_or_bad_image_and_nothing_else(
     file.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     try:
         pixels, _ = decode(file)
-    except BadImage as error:
-        assert str(error)
-    else:
-        assert (pixels.dtype, pixels.ndim) == (np.uint8, 2)
+    except BadImage:
+        return
+    assert (pixels.dtype, pixels.ndim) == (np.uint8, 2)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,9 +12,26 @@ from typing import Any
 from zoo.errors import UsageError, ZooError
 
 
-def quiet_backend() -> None:
-    """Keep TensorFlow's C++ start-up lines off the user's terminal; call before Keras is first imported."""
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Keep the lines that TensorFlow's C++ parts print while starting off the terminal; shown after all if the start fails.
+
+    They are printed before any log level counts, so only the file descriptor itself can hold them back.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        terminal = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def import_keras() -> Any:
@@ -21,9 +40,9 @@ def import_keras() -> Any:
     Raises:
         ZooError: the chosen backend is not installed; names the two that are supported.
     """
-    quiet_backend()
     try:
-        import keras
+        with _quiet_start():
+            import keras
     except (ImportError, ValueError) as error:
         chosen = os.environ.get("KERAS_BACKEND", "tensorflow")
         raise ZooError(
@@ -65,7 +84,8 @@ def select(device: str) -> tuple[str, str]:
 def _tensorflow_gpus() -> list[str]:
     import tensorflow as tf
 
-    gpus = tf.config.list_physical_devices("GPU")
+    with _quiet_start():
+        gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         try:
             tf.config.experimental.set_memory_growth(gpu, True)

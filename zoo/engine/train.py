@@ -16,7 +16,7 @@ from zoo.data.records import SPLITS
 from zoo.engine import devices
 from zoo.engine.optimizers import PlateauOptions, build_optimizer
 from zoo.errors import UsageError, ZooError
-from zoo.evaluation import Evaluation, Predictions, choose_thresholds, evaluate
+from zoo.evaluation import Evaluation, Predictions, choose_thresholds, evaluate, threshold_notes
 from zoo.files import write_text
 from zoo.progress import Progress
 from zoo.registry import Registry
@@ -216,9 +216,10 @@ def _finish(network: Any, config: RunConfig, films: Films, run: Run) -> Outcome:
         each.save(run.predictions_file(split))
     thresholds = choose_thresholds(predictions["val"], config.settings.threshold)
     run.update_info(thresholds=thresholds)
+    notes = threshold_notes(predictions["val"], config.settings.threshold)
     results = {}
     for split, each in predictions.items():
-        results[split] = evaluate(each, thresholds, split=split, seed=config.settings.seed)
+        results[split] = evaluate(each, thresholds, split=split, seed=config.settings.seed, notes=notes)
         results[split].save(run.path)
     return Outcome(run, results["val"], results["test"])
 

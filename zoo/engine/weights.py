@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BACKBONE = "backbone"
 RUN_FILES = ("model.keras", "checkpoints/best.weights.h5", "checkpoints/last.weights.h5")
-_SUFFIXES = (".keras", ".weights.h5")
+_SUFFIXES = (".keras", ".weights.h5", ".h5")
 
 
 class WeightsUnavailable(ZooError):
@@ -111,12 +111,12 @@ def build_network(
                 raise
             raise WeightsUnavailable(
                 f"the {weights} weights of {info.name} could not be fetched ({_reason(error)}). Without a network there "
-                "are two ways on: --weights none starts from random weights, and --weights PATH loads a .keras or "
-                ".weights.h5 file that you put there by hand."
+                "are two ways on: --weights none starts from random weights, and --weights PATH loads a .keras, "
+                ".weights.h5 or published .h5 file that you put there by hand."
             ) from error
         return network, WeightsReport(f"{weights} weights of {info.name}, as published through Keras")
     if _looks_like_a_name(weights):
-        hint = "A path to a .keras or .weights.h5 file or to a run is valid too."
+        hint = "A path to a .keras, .weights.h5 or .h5 file or to a run is valid too."
         raise unknown(f"weights of {info.name}:", weights, ["none", *info.pretrained], hint)
     path = weights_file(weights)
     network = model.build(task, image_size, None, options)
@@ -136,7 +136,9 @@ def weights_file(path: str | Path) -> Path:
                 return path / name
         raise UsageError(f"the directory {path} has no weights: looked for {', '.join(RUN_FILES)}.")
     if not path.is_file():
-        raise UsageError(f"there is no weights file {path}. Give a .keras or .weights.h5 file, or a run directory.")
+        raise UsageError(
+            f"there is no weights file {path}. Give a .keras, .weights.h5 or .h5 file, or a run directory."
+        )
     if not path.name.endswith(_SUFFIXES):
         raise UsageError(f"{path} is not a weights file that can be read: it must end in {' or '.join(_SUFFIXES)}.")
     return path
@@ -153,7 +155,8 @@ def load_matching(network: keras.Model, path: str | Path) -> WeightsReport:
 
     Args:
         network: the network to fill, in place.
-        path: a `.keras` file, a Keras 3 `.weights.h5` file, or a run directory.
+        path: a `.keras` file, a Keras 3 `.weights.h5` file, or a run directory; or an `.h5` file in the older layout, in
+            which `keras.applications` publishes weights, which must fit the backbone as a whole.
 
     Raises:
         UsageError: there is no such file, or nothing in it fits.
@@ -162,6 +165,8 @@ def load_matching(network: keras.Model, path: str | Path) -> WeightsReport:
     import h5py
 
     path = weights_file(path)
+    if path.suffix == ".h5" and not path.name.endswith(".weights.h5"):
+        return _load_published(network, path)
     with _open(path) as source, tempfile.TemporaryDirectory() as folder:
         # the network's own weights file, with what matches replaced, is what Keras then loads
         own = Path(folder) / "own.weights.h5"
@@ -169,6 +174,8 @@ def load_matching(network: keras.Model, path: str | Path) -> WeightsReport:
         with h5py.File(own, "r+") as target:
             available, wanted = _units(source), _within_backbone(target, _units(target))
             pairs = _match(_within_backbone(source, available), wanted)
+            if not available:
+                raise ZooError(f"{path} holds no weights in the layout of Keras 3.")
             if not pairs:
                 raise UsageError(_nothing_fits(path, network, available, wanted))
             for theirs, ours in pairs:
@@ -194,6 +201,18 @@ def _open(path: Path) -> h5py.File:
         return h5py.File(path, "r")
     except (OSError, KeyError, zipfile.BadZipFile, EOFError) as error:
         raise ZooError(f"the weights file {path} cannot be read, it may be damaged: {_reason(error)}") from error
+
+
+def _load_published(network: keras.Model, path: Path) -> WeightsReport:
+    """Let Keras read its older layout, in order of layers; it refuses what does not fit."""
+    backbone = next((layer for layer in network.layers if layer.name == BACKBONE), network)
+    try:
+        backbone.load_weights(path)
+    except (OSError, KeyError) as error:
+        raise ZooError(f"the weights file {path} cannot be read, it may be damaged: {_reason(error)}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} does not fit the backbone of {network.name}: {_reason(error)}") from error
+    return WeightsReport(str(path), tuple(layer.name for layer in backbone.layers if layer.weights))
 
 
 def _units(file: h5py.File) -> list[_Unit]:

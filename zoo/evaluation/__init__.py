@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo.evaluation.bootstrap import patient_weights
 from zoo.evaluation.evaluate import Evaluation, Interval, evaluate, gap_verdict, verdict
-from zoo.evaluation.metrics import auprc, auroc, mean_auroc
+from zoo.evaluation.metrics import auprc, auroc, mean_auprc, mean_auroc
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.thresholds import ThresholdRule, choose_thresholds, threshold_notes
 
@@ -18,6 +18,7 @@ __all__ = [
     "choose_thresholds",
     "evaluate",
     "gap_verdict",
+    "mean_auprc",
     "mean_auroc",
     "patient_weights",
     "threshold_notes",

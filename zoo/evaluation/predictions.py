@@ -152,7 +152,6 @@ def _read(path: Path, needed: list[str]) -> pd.DataFrame:
             dtype={c: str for c in _TEXT if c in columns},
             keep_default_na=False,
             na_values={c: ["", "nan"] if c not in _TEXT else [""] for c in columns},
-            float_precision="round_trip",
         )
     except FileNotFoundError:
         raise DataError(f"there is no predictions table at {path}.") from None

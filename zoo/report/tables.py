@@ -59,7 +59,7 @@ def results_table(validation: Evaluation | None, test: Evaluation | None) -> Tab
     if not shown:
         raise ValueError("there is no evaluation to show")
     task = shown[0].task
-    table = _table(None)
+    table = _table(None, padding=(0, 1, 0, 0))
     table.add_column("", overflow="fold")
     for each in shown:
         table.add_column(f"{_name(each.split)}\n{_films(each, LINE)}", justify="right", no_wrap=True)
@@ -76,8 +76,10 @@ def results_table(validation: Evaluation | None, test: Evaluation | None) -> Tab
     return table
 
 
-def _table(title: str | None) -> Table:
-    return Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="", padding=0, show_edge=False)
+def _table(title: str | None, padding: tuple[int, int, int, int] = (0, 0, 0, 0)) -> Table:
+    return Table(
+        box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="", padding=padding, show_edge=False
+    )
 
 
 def _name(split: str) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from zoo.testing import check_augmenter, check_loss, check_model
 
 from zoo.registry import registry
 from zoo.tasks import Task
+from zoo.testing import check_augmenter, check_loss, check_model
 
 
 def test_model() -> None:

@@ -26,7 +26,7 @@ class SmallCNN(BackboneModel):
         name="small-cnn",
         summary="three convolution blocks: an example that trains in seconds",
         licence="Apache-2.0",
-        parameters=23_649,
+        parameters=23_697,
         image_size=64,
         min_image_size=16,
     )
@@ -65,6 +65,7 @@ class SmoothBCE(Loss):
         from keras import ops
 
         def loss(labels: Any, logits: Any) -> Any:
+            labels, logits = ops.cast(labels, "float32"), ops.cast(logits, "float32")
             target = labels * (1 - options.smoothing) + options.smoothing / 2
             return ops.softplus(logits) - target * logits  # from logits: stays finite where a sigmoid would not
 

@@ -1,0 +1,132 @@
+"""The patient bootstrap against scikit-learn on the very same drawn weights."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from zoo.evaluation import bootstrap, patient_weights
+from zoo.evaluation.bootstrap import patient_codes, percentile_interval, resample
+
+
+def films(seed: int, number: int = 60, labels: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels with unknowns, scores with many ties, and patients with several films."""
+    rng = np.random.default_rng(seed)
+    y = (rng.random((number, labels)) < 0.4).astype(float)
+    y[rng.random((number, labels)) < 0.1] = np.nan
+    return y, rng.integers(-3, 4, (number, labels)).astype(float) + np.nan_to_num(y), rng.integers(0, 12, number)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000))
+def test_every_replicate_equals_scikit_learn_with_the_drawn_weights(seed: int) -> None:
+    y, scores, patients = films(seed)
+    called = scores > 0.5
+    drawn = resample(y, scores, called, patients, 8, seed)
+    for r, w in enumerate(patient_weights(patients, 8, seed)):
+        for k in (0, 1):
+            use = ~np.isnan(y[:, k]) & (w > 0)
+            truth, s, c, weight = y[use, k], scores[use, k], called[use, k], w[use]
+            if 0 < truth.sum() < len(truth):
+                auc, ap = sk.roc_auc_score, sk.average_precision_score
+                assert drawn.labels["auroc"][r, k] == pytest.approx(auc(truth, s, sample_weight=weight), abs=1e-12)
+                assert drawn.labels["auprc"][r, k] == pytest.approx(ap(truth, s, sample_weight=weight), abs=1e-12)
+                assert drawn.labels["f1"][r, k] == pytest.approx(sk.f1_score(truth, c, sample_weight=weight))
+                assert drawn.labels["accuracy"][r, k] == pytest.approx((weight * (truth == c)).sum() / weight.sum())
+                assert drawn.positives[r, k] == (weight * truth).sum()
+            else:
+                assert math.isnan(drawn.labels["auroc"][r, k])
+        use = ~np.isnan(y)
+        weight = np.repeat(w[:, None], 2, axis=1)[use]
+        micro = sk.roc_auc_score(y[use], scores[use], sample_weight=weight)
+        assert drawn.micro["auroc"][r, 0] == pytest.approx(micro, abs=1e-12)
+        micro = sk.average_precision_score(y[use], scores[use], sample_weight=weight)
+        assert drawn.micro["auprc"][r, 0] == pytest.approx(micro, abs=1e-12)
+        assert drawn.micro["f1"][r, 0] == pytest.approx(sk.f1_score(y[use], called[use], sample_weight=weight))
+
+
+def test_a_replicate_is_a_resample_with_repeated_films() -> None:
+    y, scores, patients = films(3)
+    weights = patient_weights(patients, 1, 5)[0].astype(int)
+    rows = np.repeat(np.arange(len(y)), weights)
+    rows = rows[~np.isnan(y[rows, 0])]
+    drawn = resample(y, scores, scores > 0, patients, 1, 5)
+    assert drawn.labels["auroc"][0, 0] == pytest.approx(sk.roc_auc_score(y[rows, 0], scores[rows, 0]), abs=1e-12)
+
+
+def test_weights_are_draws_of_whole_patients() -> None:
+    patients = np.array(["b", "a", "a", "c", "b", "a"])
+    weights = patient_weights(patients, 200, 1)
+    assert weights.shape == (200, 6)
+    assert (weights[:, 0] == weights[:, 4]).all()
+    assert (weights[:, 1] == weights[:, 2]).all()
+    assert (weights[:, [0, 1, 3]].sum(axis=1) == 3).all()
+    assert len(np.unique(weights[:, 3])) > 2
+    np.testing.assert_array_equal(weights, patient_weights(patients, 200, 1))
+    assert (weights != patient_weights(patients, 200, 2)).any()
+    assert patient_weights(patients, 0, 1).shape == (0, 6)
+
+
+def test_draws_follow_names_not_the_order_of_films() -> None:
+    patients = np.array(["b", "a", "a", "c"])
+    order = np.array([3, 1, 0, 2])
+    np.testing.assert_array_equal(patient_weights(patients, 20, 0)[:, order], patient_weights(patients[order], 20, 0))
+
+
+def test_a_film_without_patient_is_its_own() -> None:
+    codes, number = patient_codes(np.array(["a", None, "a", None, "nan"], dtype=object))
+    assert number == 4
+    assert codes[0] == codes[2]
+    assert len(set(codes.tolist())) == 4
+
+
+def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, scores, patients = films(0)
+    whole = resample(y, scores, scores > 0, patients, 30, 0)
+    monkeypatch.setattr(bootstrap, "_CHUNK", 400)
+    for name, values in resample(y, scores, scores > 0, patients, 30, 0).labels.items():
+        np.testing.assert_array_equal(values, whole.labels[name])
+
+
+def test_patient_interval_is_wider_where_films_of_a_patient_agree() -> None:
+    rng = np.random.default_rng(0)
+    truth, effect = (rng.random(60) < 0.5).astype(float), rng.normal(size=60)
+    patients = np.repeat(np.arange(60), 10)
+    y = truth[patients][:, None]
+    scores = (truth + effect)[patients][:, None] + 0.3 * rng.normal(size=(600, 1))
+    widths = []
+    for units in (patients, np.arange(600)):
+        low, high, _ = percentile_interval(resample(y, scores, scores > 0, units, 300, 0).labels["auroc"][:, 0], 0.95)
+        widths.append(high - low)
+    assert widths[0] > 2 * widths[1]
+
+
+def test_coverage_of_the_patient_interval_is_near_its_level() -> None:
+    rng = np.random.default_rng(1)
+    true_auroc = 0.7602499389  # Φ(1 / √2): two unit normals one apart
+    hits = []
+    for trial in range(100):
+        truth = (rng.random(80) < 0.5).astype(float)
+        patients = np.repeat(np.arange(80), 3)
+        scores = (truth + rng.normal(size=80))[patients][:, None]
+        drawn = resample(truth[patients][:, None], scores, scores > 0, patients, 200, trial)
+        low, high, _ = percentile_interval(drawn.labels["auroc"][:, 0], 0.95)
+        hits.append(low <= true_auroc <= high)
+    assert 0.87 <= np.mean(hits) <= 0.995
+
+
+def test_undefined_replicates_are_dropped_and_counted() -> None:
+    values = np.array([0.2, 0.4, np.nan, 0.6])
+    low, high, dropped = percentile_interval(values, 0.5)
+    assert (low, high) == pytest.approx(tuple(np.quantile([0.2, 0.4, 0.6], [0.25, 0.75])))
+    assert dropped == 1
+    low, high, dropped = percentile_interval(np.array([0.2, np.nan, np.nan]), 0.95)
+    assert math.isnan(low)
+    assert math.isnan(high)
+    assert dropped == 2
+    assert math.isnan(percentile_interval(np.array([]), 0.95)[0])

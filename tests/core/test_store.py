@@ -1,0 +1,140 @@
+"""The store: made once, found again, complete or not there, and never stopped by a bad film."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from zoo.data.images import FileSource
+from zoo.data.records import Records
+from zoo.data.store import prepare, square
+from zoo.errors import ZooError
+
+
+def make_records(root: Path, count: int, size: int = 40) -> Records:
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        Image.fromarray(rng.integers(0, 256, (size, size), dtype=np.uint8)).save(root / f"{i}.png")
+    names = [f"{i}.png" for i in range(count)]
+    table = pd.DataFrame({"image": names, "path": names, "patient": names, "Mass": 0.0})
+    return Records(table, ("Mass",), FileSource(str(root)))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    return folder
+
+
+def test_a_store_is_made_once_and_found_again(root: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    records = make_records(root, 5)
+    first = prepare(records, 16, tmp_path / "cache", say=lines.append)
+    again = prepare(records, 16, tmp_path / "cache", say=lines.append)
+    assert len(lines) == 1
+    assert "5 films at 16×16" in lines[0]
+    assert first.path == again.path
+    np.testing.assert_array_equal(first.images, again.images)
+    assert prepare(records, 20, tmp_path / "cache").images.shape == (5, 20, 20)
+
+
+def test_pixels_are_those_of_the_film_where_no_resampling_is_needed(root: Path, tmp_path: Path) -> None:
+    store = prepare(make_records(root, 3), 40, tmp_path / "cache")
+    for i in range(3):
+        np.testing.assert_array_equal(store.images[i], np.asarray(Image.open(root / f"{i}.png")))
+
+
+def test_a_changed_film_makes_another_store(root: Path, tmp_path: Path) -> None:
+    records = make_records(root, 3)
+    before = prepare(records, 16, tmp_path / "cache")
+    Image.new("L", (40, 40), 7).save(root / "1.png")
+    after = prepare(records, 16, tmp_path / "cache")
+    assert before.fingerprint != after.fingerprint
+    assert (after.images[1] == 7).all()
+
+
+def test_bad_films_are_set_aside_with_a_reason_and_the_rest_goes_on(root: Path, tmp_path: Path) -> None:
+    records = make_records(root, 4)
+    (root / "1.png").write_text("this is a letter")
+    (root / "2.png").unlink()
+    store = prepare(records, 16, tmp_path / "cache")
+    reasons = store.films["reason"].tolist()
+    assert [bool(r) for r in reasons] == [False, True, True, False]
+    assert "not an image" in reasons[1]
+
+
+def test_not_one_readable_film_is_an_error_with_the_first_reason(root: Path, tmp_path: Path) -> None:
+    records = make_records(root, 2)
+    for i in range(2):
+        (root / f"{i}.png").write_bytes(b"")
+    with pytest.raises(ZooError, match=r"not one of the 2 films can be read; the first, 0\.png"):
+        prepare(records, 16, tmp_path / "cache")
+
+
+def test_processes_and_one_process_make_the_same_store(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.data.store.PARALLEL_FROM", 0)
+    records = make_records(root, 150, size=20)
+    serial = prepare(records, 10, tmp_path / "a", workers=1)
+    parallel = prepare(records, 10, tmp_path / "b", workers=2)
+    np.testing.assert_array_equal(serial.images, parallel.images)
+    pd.testing.assert_frame_equal(serial.films, parallel.films)
+
+
+def test_identical_films_have_the_same_digest_whatever_their_file(root: Path, tmp_path: Path) -> None:
+    records = make_records(root, 3)
+    Image.open(root / "0.png").save(root / "2.png", compress_level=0)
+    digest = prepare(records, 16, tmp_path / "cache").films["digest"]
+    assert digest[0] == digest[2] != digest[1]
+
+
+def test_an_unwritable_cache_is_named(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file, not a folder")
+    with pytest.raises(ZooError, match="ZOO_CACHE"):
+        prepare(make_records(root, 2), 16, tmp_path / "cache")
+
+
+def test_a_killed_preparation_leaves_nothing_that_looks_complete(tmp_path: Path) -> None:
+    code = """
+        import os, signal, sys
+        from pathlib import Path
+        from zoo.data import store
+        from zoo.datasets.phantom import Phantom, PhantomOptions
+        def killed(*args):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if sys.argv[2] == "kill":
+            store._publish = killed
+        records = Phantom().read(None, PhantomOptions(patients=5))
+        print(len(store.prepare(records, 32, Path(sys.argv[1])).films))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "cache")]
+    killed = subprocess.run([*command, "kill"], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not [p for p in os.listdir(tmp_path / "cache") if "partial" not in p]
+    whole = subprocess.run([*command, "finish"], capture_output=True, text=True, check=True)
+    assert int(whole.stdout) >= 5
+
+
+def test_films_are_padded_to_a_square_so_that_proportions_stay() -> None:
+    film = np.full((20, 40), 200, np.uint8)
+    result = square(film, 40)
+    assert result.shape == (40, 40)
+    assert (result[10:30] == 200).all()
+    assert (result[:10] == 0).all()
+    assert (result[30:] == 0).all()
+
+
+def test_resampling_averages_what_it_shrinks() -> None:
+    checkerboard = (np.indices((64, 64)).sum(axis=0) % 2 * 200).astype(np.uint8)
+    assert np.abs(square(checkerboard, 16).astype(int) - 100).max() <= 4

@@ -1,0 +1,105 @@
+"""From findings to what each task predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zoo.data.records import BadImage, ImageSource, Records
+from zoo.data.targets import make_targets
+from zoo.errors import DataError
+from zoo.tasks import Task
+
+NAN = np.nan
+
+
+class NoPixels(ImageSource):
+    def read(self, path: str) -> tuple[np.ndarray, str]:
+        raise BadImage("no pixels here")
+
+    def fingerprint(self, paths: Sequence[str]) -> str:
+        return ""
+
+
+def records(
+    rows: list[list[float]], names: tuple[str, ...] = ("Mass", "Nodule"), normal: str | None = "No Finding"
+) -> Records:
+    count = len(rows)
+    table = pd.DataFrame(
+        {"image": [str(i) for i in range(count)], "path": "", "patient": [str(i) for i in range(count)]}
+    )
+    table[list(names)] = np.array(rows, dtype=float)
+    return Records(table, names, NoPixels(), normal=normal)
+
+
+def test_binary_is_any_finding_and_unknown_where_the_known_ones_do_not_decide() -> None:
+    targets = make_targets(records([[1, 0], [0, 0], [1, NAN], [0, NAN], [1, 1]]), "binary")
+    assert targets.task == Task("binary", ("Abnormal",))
+    np.testing.assert_array_equal(targets.labels[:, 0], [1, 0, 1, NAN, 1])
+    assert targets.reasons.tolist() == ["", "", "", "label unknown", ""]
+
+
+def test_binary_of_a_single_label_keeps_its_name() -> None:
+    assert make_targets(records([[1], [0]], ("pneumonia",)), "binary").task.labels == ("pneumonia",)
+
+
+def test_binary_without_normal_films_is_refused_with_the_way_on() -> None:
+    with pytest.raises(DataError, match=r"--set data\.normal=NAME"):
+        make_targets(records([[1, 0], [0, 1]], normal=None), "binary")
+
+
+def test_binary_without_abnormal_films_is_refused() -> None:
+    with pytest.raises(DataError, match="needs abnormal films"):
+        make_targets(records([[0, 0], [0, 0]]), "binary")
+
+
+def test_multilabel_keeps_findings_and_sets_aside_films_without_any_known_label() -> None:
+    targets = make_targets(records([[1, NAN], [NAN, NAN], [0, 0]]), "multilabel")
+    np.testing.assert_array_equal(targets.labels, [[1, NAN], [NAN, NAN], [0, 0]])
+    assert targets.usable.tolist() == [True, False, True]
+
+
+def test_multilabel_where_nothing_is_ever_positive_is_refused() -> None:
+    with pytest.raises(DataError, match="Mass, Nodule"):
+        make_targets(records([[0, 0], [0, NAN]]), "multilabel")
+
+
+def test_multiclass_takes_films_of_one_class_and_says_why_not_the_others() -> None:
+    targets = make_targets(records([[1, 0], [0, 0], [1, 1], [0, NAN], [0, 1]]), "multiclass")
+    assert targets.task.labels == ("No Finding", "Mass", "Nodule")
+    np.testing.assert_array_equal(targets.labels[[0, 1, 4]], [[0, 1, 0], [1, 0, 0], [0, 0, 1]])
+    assert [bool(r) for r in targets.reasons] == [False, False, True, True, False]
+    assert "more than one finding" in targets.reasons[2]
+
+
+def test_multiclass_leaves_out_classes_without_films() -> None:
+    targets = make_targets(records([[1, 0, 0], [0, 0, 1]], ("Mass", "Nodule", "Edema"), normal=None), "multiclass")
+    assert targets.task.labels == ("Mass", "Edema")
+    with pytest.raises(DataError, match="at least two classes"):
+        make_targets(records([[1, 0], [1, 0]], normal=None), "multiclass")
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "outputs", "activation"),
+    [
+        ("binary", ("x",), 1, "sigmoid"),
+        ("multilabel", ("x", "y"), 2, "sigmoid"),
+        ("multiclass", ("x", "y", "z"), 3, "softmax"),
+    ],
+)
+def test_tasks_know_their_outputs_and_activation(
+    kind: str, labels: tuple[str, ...], outputs: int, activation: str
+) -> None:
+    task = Task(kind, labels)  # type: ignore[arg-type]  # the literal is what is tested
+    assert (task.outputs, task.activation, task.exclusive) == (outputs, activation, kind == "multiclass")
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"), [("binary", ("x", "y")), ("multiclass", ("x",)), ("multilabel", ("x", "x")), ("both", ("x",))]
+)
+def test_impossible_tasks_are_refused(kind: str, labels: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=r"label|class|kind"):
+        Task(kind, labels)  # type: ignore[arg-type]

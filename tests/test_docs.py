@@ -1,0 +1,79 @@
+"""The documentation holds what it says: code as in the example, help as the commands print it."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from zoo import hookspecs
+from zoo.registry import KINDS
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "zoo-tinycnn"
+
+
+def blocks(page: Path) -> dict[str, list[str]]:
+    """The code blocks of a page that name a file, by file."""
+    found: dict[str, list[str]] = {}
+    for name, code in re.findall(r"^```\w+ (\S+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+        found.setdefault(name, []).append(code)
+    return found
+
+
+def lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "zoo_tinycnn/__init__.py", "tests/test_plugin.py"])
+def test_the_code_of_the_plugin_page_is_the_code_of_the_example(name: str) -> None:
+    assert lines("\n".join(blocks(ROOT / "docs" / "plugins.md")[name])) == lines((EXAMPLE / name).read_text())
+
+
+def test_the_plugin_page_shows_no_file_that_the_example_lacks() -> None:
+    shown = set(blocks(ROOT / "docs" / "plugins.md"))
+    assert shown == {
+        str(p.relative_to(EXAMPLE))
+        for p in EXAMPLE.rglob("*")
+        if p.suffix in {".py", ".toml"} and "build" not in p.parts
+    }
+
+
+def test_every_hook_is_documented() -> None:
+    hooks = {name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("zoo_")}
+    assert {hook for hook, _ in KINDS.values()} < hooks
+    assert hooks == set(re.findall(r"^\| `(zoo_\w+)` \|", (ROOT / "docs" / "plugins.md").read_text(), re.MULTILINE))
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate_cli", ROOT / "docs" / "generate_cli.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_the_command_line_is_current() -> None:
+    made = generator()
+    assert made.TARGET.read_text() == made.page(), "run: python docs/generate_cli.py"
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "changelog").glob("*.md"),
+        *EXAMPLE.glob("*.md"),
+    ]
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert broken == []
