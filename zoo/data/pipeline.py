@@ -76,6 +76,11 @@ def load_films(config: RunConfig, registry: Registry, say: Say) -> Films:
     store = prepare(records, int(settings.image_size or 0), name=config.data.name, say=say)
     films = _usable(records, targets, store)
     films = _split(films, records, config, say)
+    for note in films.notes:
+        say(note)
+    if len(films.set_aside):
+        most = films.set_aside["reason"].value_counts().index[0]
+        say(f"{len(films.set_aside):,} films set aside (most often: {most}); see set_aside.csv in the run")
     _check_batches(films, settings.batch_size)
     _check_classes(films, say)
     return films

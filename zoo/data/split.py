@@ -131,8 +131,9 @@ def check_leaks(split: np.ndarray, table: pd.DataFrame, digests: np.ndarray) -> 
         patient = str(sides.index[sides > 1][0])
         where = " and ".join(sorted(set(patients.loc[patients["patient"] == patient, "split"])))
         raise DataError(
-            f"{int((sides > 1).sum()):,} patient(s) stand in more than one split, for example patient {patient} in {where}: "
-            "results on such a split would be too good. Correct the lists, or leave the split column out to have one drawn by patient."
+            f"{int((sides > 1).sum()):,} patient(s) stand in more than one split, for example patient {patient} in "
+            f"{where}: results on such a split would be too good. Correct the lists, or leave the split column out to "
+            "have one drawn by patient."
         )
     rank = pd.Series(split).map({name: i for i, name in enumerate(SPLITS)}).to_numpy()
     latest = pd.Series(rank).groupby(digests).transform("max").to_numpy()

@@ -190,7 +190,7 @@ def _prepare_chunk(
         shape = np.array(pixels.shape, dtype=np.int64).tobytes()
         digest = hashlib.blake2b(shape + np.ascontiguousarray(pixels).tobytes(), digest_size=16).hexdigest()
         rows.append((digest, note, ""))
-    images.flush()  # type: ignore[attr-defined]  # a memory map, by mmap_mode
+    images.flush()
     return start, rows
 
 

@@ -15,7 +15,9 @@ import keras
 import numpy as np
 
 from zoo.config import MONITORS
+from zoo.data.batches import TrainingBatches
 from zoo.data.pipeline import Films
+from zoo.engine.batch_norm import BatchStatistics
 from zoo.engine.inference import predict_logits
 from zoo.engine.optimizers import PlateauOptions
 from zoo.engine.training import Trainer, masked_loss
@@ -38,7 +40,7 @@ class Phase:
     epochs: int
 
 
-class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+class ProgressCallback(keras.callbacks.Callback):
     """Counts trained films."""
 
     def __init__(self, progress: Progress, batch_size: int) -> None:
@@ -49,16 +51,16 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self.progress.advance(self.batch_size)
 
 
-class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
+class EpochCallback(keras.callbacks.Callback):
     """Validates exactly after each epoch, writes a row of metrics.csv and the checkpoints, and decides how to go on."""
 
     def __init__(
         self,
         trainer: Trainer,
         films: Films,
+        batches: TrainingBatches,
         run: Run,
         *,
-        batch_size: int,
         monitor: str,
         patience: int | None,
         plateau: PlateauOptions | None,
@@ -66,13 +68,14 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         progress: Progress,
     ) -> None:
         super().__init__()
-        self.trainer, self.films, self.run = trainer, films, run
-        self.batch_size, self.monitor, self.patience, self.plateau = batch_size, monitor, patience, plateau
+        self.trainer, self.films, self.batches, self.run = trainer, films, batches, run
+        self.batch_size, self.monitor, self.patience, self.plateau = batches.batch_size, monitor, patience, plateau
         self.say, self.progress = say, progress
         self.rows: list[dict[str, Any]] = []
         self.best: float | None = None
         self.best_epoch = 0
         self.phase: Phase | None = None
+        self._statistics = BatchStatistics(trainer.network)
         self._since_best = self._since_reduction = 0
         self._start = time.monotonic()
         self._validation = films.of("val")
@@ -81,6 +84,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def begin(self, phase: Phase) -> None:
         """Start a phase: its patience counts from here."""
         self.phase = phase
+        self._statistics = BatchStatistics(self.trainer.network)
         self._since_best = self._since_reduction = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -88,6 +92,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         seconds = time.monotonic() - self._start
+        self._recalibrate(epoch)
         loss = float((logs or {}).get("loss", math.nan))
         rate = float(np.asarray(self.trainer.optimizer.learning_rate))
         if not math.isfinite(loss):
@@ -95,8 +100,8 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 f"the training loss became {loss} in epoch {epoch + 1} (learning rate {rate:.3g}). "
                 f"{self._kept()} Lower --lr, or clip gradients with --set optimizer.clipnorm=1."
             )
-        trained = len(self.films.of("train")) // self.batch_size * self.batch_size
-        row = {
+        trained = self.batches.steps * self.batch_size
+        row: dict[str, Any] = {
             "epoch": epoch + 1,
             "phase": self.phase.name if self.phase else "",
             "loss": loss,
@@ -113,6 +118,11 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         shown = "  ".join(f"{k} {row[k]:.4f}" for k in ("loss", "val_loss", "val_auroc"))
         self.say(f"Epoch {epoch + 1:>2}  {shown}  {row['films_per_second']:,.0f} films/s{mark}")
         self._adapt(better)
+
+    def _recalibrate(self, epoch: int) -> None:
+        """Statistics of clean training films for inference; each phase traces anew, since it may freeze layers."""
+        rows = self.batches.order(epoch).ravel()
+        self._statistics.update(self.films.store.images, rows, self.batch_size)
 
     def _validate(self) -> dict[str, float]:
         films, rows = self.films, self._validation

@@ -66,7 +66,10 @@ def default_lr(optimizer: str, pretrained: bool) -> float:
 def build_optimizer(
     name: str, options: Any, schedule: str, schedule_options: Any, steps: int, precision: str, scale: float = 1.0
 ) -> keras.optimizers.Optimizer:
-    """Build the optimizer with its schedule over `steps` steps and its rate times `scale`; under mixed_float16 it scales the loss."""
+    """Build the optimizer with its schedule over `steps` steps, the rate times `scale`.
+
+    Under mixed_float16 it also scales the loss, so that small gradients do not vanish.
+    """
     import keras
 
     highest = options.lr * scale

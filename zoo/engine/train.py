@@ -93,7 +93,7 @@ def fit(network: Any, config: RunConfig, registry: Registry, films: Films, run: 
     """
     from zoo.data.batches import TrainingBatches
     from zoo.engine.epochs import BEST, EpochCallback, Phase, ProgressCallback
-    from zoo.engine.training import Trainer, fit_batch_norm
+    from zoo.engine.training import Trainer
 
     settings = config.settings
     loss = registry.get("loss", config.loss.name).build(films.task, films.counts("train"), config.loss.options)
@@ -102,7 +102,6 @@ def fit(network: Any, config: RunConfig, registry: Registry, films: Films, run: 
     # labels by row of the store, so that one index serves both
     labels = _by_store_row(films)
     batches = TrainingBatches(films.store.images, labels, films.rows[rows], settings.batch_size, settings.seed)
-    fit_batch_norm(network, batches.steps)
     trainer = Trainer(network, films.task, loss, augment, settings.seed)
     frozen = settings.freeze_epochs if settings.freeze else 0
     phases = [Phase("head", 0, frozen)] if frozen else []
@@ -113,8 +112,8 @@ def fit(network: Any, config: RunConfig, registry: Registry, films: Films, run: 
         callback = EpochCallback(
             trainer,
             films,
+            batches,
             run,
-            batch_size=settings.batch_size,
             monitor=settings.monitor,
             patience=settings.patience,
             plateau=plateau,

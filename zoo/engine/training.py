@@ -63,16 +63,3 @@ class Trainer(keras.Model):
         for penalty in self.losses:
             value = value + ops.cast(penalty, "float32")
         return value
-
-
-def fit_batch_norm(network: keras.Model, steps_per_epoch: int) -> None:
-    """Shorten the memory of batch normalisation to a fifth of an epoch at most.
-
-    keras.applications' MobileNetV3 averages its statistics with momentum .999: after a few hundred steps inference still
-    uses nearly the initial ones and scores like a coin. The momentum becomes at most 1 − 5 / steps per epoch and is never
-    raised, so long epochs leave every network as its authors made it.
-    """
-    limit = max(0.5, 1 - 5 / max(steps_per_epoch, 1))
-    for layer in network._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = min(layer.momentum, limit)

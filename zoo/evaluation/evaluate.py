@@ -18,7 +18,8 @@ from zoo.errors import DataError
 from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import Replicates, patient_codes, percentile_interval, resample
 from zoo.evaluation.notes import FEW, notes_on_films, notes_on_replicates
-from zoo.evaluation.predictions import Predictions, write_atomically
+from zoo.evaluation.predictions import Predictions
+from zoo.files import write_text
 from zoo.tasks import Task
 
 NEAR_PERFECT = 0.99
@@ -101,7 +102,7 @@ class Evaluation:
         undefined is an empty cell.
         """
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-        write_atomically(Path(directory) / f"evaluation-{self.split}.json", text)
+        write_text(Path(directory) / f"evaluation-{self.split}.json", text)
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["label", "metric", "value", "low", "high", "positives", "known"])
@@ -110,7 +111,7 @@ class Evaluation:
             for metric, i in values.items():
                 numbers = ["" if math.isnan(v) else f"{v:.9g}" for v in (i.value, i.low, i.high)]
                 writer.writerow([row, metric, *numbers, *counts])
-        write_atomically(Path(directory) / f"metrics-{self.split}.csv", file.getvalue())
+        write_text(Path(directory) / f"metrics-{self.split}.csv", file.getvalue())
 
     @classmethod
     def load(cls, directory: Path, split: str) -> Evaluation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pandas as pd
 
 from zoo.errors import DataError
 from zoo.evaluation import metrics
+from zoo.files import write_text
 from zoo.tasks import Task
 
 COLUMNS = ("image", "patient")
@@ -94,7 +94,7 @@ class Predictions:
             parts[f"label:{label}"] = self.labels[:, k]
             parts[f"logit:{label}"] = self.logits[:, k].astype(np.float64)
             parts[f"probability:{label}"] = probability[:, k]
-        write_atomically(path, pd.DataFrame(parts).to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+        write_text(path, pd.DataFrame(parts).to_csv(index=False, float_format="%.9g", lineterminator="\n"))
 
     @classmethod
     def load(cls, path: Path, task: Task) -> Predictions:
@@ -123,21 +123,6 @@ class Predictions:
                     f"the file was written for a task that is not {task.kind}, or edited."
                 )
         return found
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all, creating its folder where needed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path, needed: list[str]) -> pd.DataFrame:

@@ -1,0 +1,236 @@
+"""The public checks on every registered strategy, and on broken ones, which they must catch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import ops
+
+from zoo.contracts import Augmenter, Dataset, DatasetInfo, Info, Loss, Model, ModelInfo, NoOptions
+from zoo.data.records import ImageSource, Records
+from zoo.registry import Entry, registry
+from zoo.testing import check_augmenter, check_dataset, check_loss, check_model
+
+CHECKS = {"model": check_model, "loss": check_loss, "augmenter": check_augmenter, "dataset": check_dataset}
+# more than ten seconds each on two CPU cores
+HEAVY = ("densenet121", "densenet169", "densenet201", "inceptionresnetv2")
+
+
+def entries() -> list[Any]:
+    found = [entry for kind in CHECKS for entry in registry().entries(kind)]
+    return [
+        pytest.param(entry, id=f"{entry.kind}-{entry.name}", marks=[pytest.mark.slow] if entry.name in HEAVY else [])
+        for entry in found
+    ]
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize("entry", entries())
+def test_every_registered_strategy_conforms(entry: Entry) -> None:
+    if entry.kind == "dataset" and entry.strategy.info.needs_root:
+        pytest.skip(f"{entry.name} reads files that are not here")
+    CHECKS[entry.kind](entry.strategy)
+
+
+def test_all_plugins_loaded() -> None:
+    assert registry().failures == ()
+
+
+def network(outputs: int, change: Callable[[Any], Any] = lambda logits: logits, used: bool = True) -> keras.Model:
+    inputs = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    extra = keras.layers.Dense(1, name="extra")(flat)
+    logits = keras.layers.Dense(outputs)(flat) + (extra if used else 0 * extra)
+    return keras.Model(inputs, change(logits))
+
+
+class FlatModel(Model):
+    """A linear network; `make` replaces it by a broken one."""
+
+    def __init__(self, make: Callable[[int], keras.Model] = network, parameters: int = 130) -> None:
+        self.make = make
+        self.info = ModelInfo(name="flat", summary="flat", parameters=parameters, image_size=8, min_image_size=8)
+
+    def build(self, task: Any, image_size: int, weights: str | None, options: Any) -> keras.Model:
+        return self.make(task.outputs)
+
+
+def half(logits: Any) -> Any:
+    return keras.layers.Activation("linear", dtype="float16")(logits)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (FlatModel(parameters=131), "info.parameters is 131, the network with one output has 130"),
+        (FlatModel(lambda n: network(n + 1)), r"logits \(4, 2\), not \(4, 1\)"),
+        (FlatModel(lambda n: network(n, half)), "logits are float16, not float32"),
+        (FlatModel(lambda n: network(n, lambda z: z / 0.0)), "not finite"),
+        (FlatModel(lambda n: network(n, used=False)), "no gradient reaches .*extra"),
+    ],
+    ids=["parameters", "outputs", "precision", "finite", "gradient"],
+)
+def test_broken_models_are_caught(model: Model, message: str) -> None:
+    check_model(FlatModel())
+    with pytest.raises(AssertionError, match=message):
+        check_model(model)
+
+
+class FunctionLoss(Loss):
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        self.function, self.info = function, Info(name="function", summary="function", tasks=("binary",))
+
+    def build(self, task: Any, counts: Any, options: Any) -> Any:
+        return self.function
+
+
+def stable(y: Any, z: Any) -> Any:
+    z = ops.cast(z, "float32")
+    return ops.softplus(z) - y * z
+
+
+def logarithms(y: Any, z: Any) -> Any:
+    p = ops.sigmoid(z)
+    y = ops.cast(y, p.dtype)
+    return -y * ops.log(p) - (1 - y) * ops.log(1 - p)
+
+
+def wrong_gradient(y: Any, z: Any) -> Any:
+    return stable(y, ops.stop_gradient(z)) + 0.5 * (stable(y, z) - ops.stop_gradient(stable(y, z)))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda y, z: ops.mean(stable(y, z)), "gives shape"),
+        (logarithms, "not finite for float16"),
+        (lambda y, z: stable(1 - y, z), "does not fall as the logits move toward the labels"),
+        (wrong_gradient, "off from finite differences"),
+    ],
+    ids=["shape", "overflow", "direction", "gradient"],
+)
+def test_broken_losses_are_caught(function: Callable[[Any, Any], Any], message: str) -> None:
+    check_loss(FunctionLoss(stable))
+    with np.errstate(all="ignore"), pytest.raises(AssertionError, match=message):
+        check_loss(FunctionLoss(function))
+
+
+class FunctionAugmenter(Augmenter):
+    info = Info(name="function", summary="function")
+
+    def __init__(self, function: Callable[[Any, Any, Any], Any]) -> None:
+        self.function = function
+
+    def build(self, image_size: int, options: Any) -> Any:
+        return self.function
+
+
+def unseeded(x: Any, y: Any, seed: Any) -> Any:
+    return ops.clip(x + keras.random.normal(ops.shape(x)), 0, 255), y
+
+
+def only_eager(x: Any, y: Any, seed: Any) -> Any:
+    return ops.convert_to_tensor(np.asarray(x)), y
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x, y, seed: (x / 255 - 1, y), "pixels leave"),
+        (lambda x, y, seed: (x[:, :-1], y), "images of shape .* come back as"),
+        (lambda x, y, seed: (ops.cast(x, "float16"), y), "come back as float16"),
+        (lambda x, y, seed: (x, ops.nan_to_num(y)), "an unknown label"),
+        (lambda x, y, seed: (x, y * 2), r"labels leave \[0, 1\]"),
+        (unseeded, "the same seed gives other images"),
+        (only_eager, "fails compiled"),
+    ],
+    ids=["range", "shape", "dtype", "unknown", "labels", "seed", "graph"],
+)
+def test_broken_augmenters_are_caught(function: Callable[[Any, Any, Any], Any], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_augmenter(FunctionAugmenter(function))
+
+
+class Grey(ImageSource):
+    def read(self, path: str) -> tuple[np.ndarray, str]:
+        return np.full((8, 8), int(path), np.uint8), ""
+
+    def fingerprint(self, paths: Any) -> str:
+        return "grey"
+
+
+class Unpicklable(Grey):
+    def __init__(self) -> None:
+        self.handle = lambda: None
+
+
+class Deep(Grey):
+    def read(self, path: str) -> tuple[np.ndarray, str]:
+        return np.zeros((8, 8), np.uint16), ""
+
+
+class TableDataset(Dataset):
+    info = DatasetInfo(name="table", summary="table", needs_root=False)
+
+    def __init__(self, source: ImageSource | None = None, change: Callable[[Records], Records] = lambda r: r) -> None:
+        self.source, self.change = source or Grey(), change
+
+    def read(self, root: Path | None, options: Any) -> Records:
+        table = pd.DataFrame(
+            {
+                "image": ["a", "b", "c", "d"],
+                "path": ["1", "2", "3", "4"],
+                "patient": ["p", "p", "q", "r"],
+                "nodule": [1.0, 0.0, np.nan, 1.0],
+                "split": ["train", "train", "test", "val"],
+                "sex": ["M", "M", "F", None],
+            }
+        )
+        return self.change(Records(table, ("nodule",), self.source, official_split=True))
+
+
+def with_column(name: str, values: list[Any]) -> Callable[[Records], Records]:
+    return lambda records: dataclasses.replace(records, table=records.table.assign(**{name: values}))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (TableDataset(Unpicklable()), "cannot be pickled"),
+        (TableDataset(Deep()), "is read as uint16, not uint8"),
+        (TableDataset(change=with_column("patient", ["p", "q", "q", "r"])), "1 patients are in more than one split"),
+        (TableDataset(change=with_column("patient", [1, 1, 2, 3])), "'patient' must hold text"),
+        (TableDataset(change=with_column("split", ["train", "train", "holdout", "val"])), "holds .'holdout'"),
+        (TableDataset(change=with_column("sex", ["M", "M", "W", None])), "'sex' holds .'W'"),
+        (TableDataset(change=with_column("nodule", [1, 0, 0, 1])), "not float"),
+    ],
+    ids=["pickle", "pixels", "patients", "text", "splits", "sex", "labels"],
+)
+def test_broken_datasets_are_caught(dataset: Dataset, message: str) -> None:
+    check_dataset(TableDataset())
+    with pytest.raises(AssertionError, match=message):
+        check_dataset(dataset)
+
+
+def test_a_dataset_that_reads_files_asks_for_its_root() -> None:
+    dataset = registry().get("dataset", "nih")
+    with pytest.raises(AssertionError, match="give the check a root"):
+        check_dataset(dataset)
+
+
+def test_an_option_without_help_is_caught() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Silent(NoOptions):
+        amount: float = 1.0
+
+    augmenter = FunctionAugmenter(lambda x, y, seed: (x, y))
+    augmenter.Options = Silent  # type: ignore[misc]  # set on the instance to keep the class whole
+    with pytest.raises(AssertionError, match="option 'amount' has no help text"):
+        check_augmenter(augmenter)

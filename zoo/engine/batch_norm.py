@@ -1,0 +1,51 @@
+"""Re-estimating the statistics of batch normalisation before a network is evaluated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from zoo.engine.feed import inference_feed
+
+BATCHES = 20
+REMAINDER = 0.01  # share of the old statistics that is left after the last batch
+
+
+class BatchStatistics(keras.Model):
+    """Gives the batch-normalisation layers of a network the statistics of clean films ("precise batch norm", Wu and
+    Johnson 2021, arXiv:2105.07576).
+
+    The running averages that training leaves behind do not serve inference: with momentum .999 (MobileNetV3 of
+    keras.applications) they still hold the initial values after hundreds of steps, and under augmentation they describe
+    augmented films (noise of 3 grey levels cost an ImageNet network .17 of AUROC). Before each validation the
+    network therefore sees some training batches without augmentation, in training mode and without a gradient.
+    Frozen layers keep their statistics.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        super().__init__(name="batch_statistics", dtype="float32")
+        self.network = network
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return self.network(inputs, training=True)
+
+    def update(self, images: np.ndarray, rows: np.ndarray, batch_size: int) -> None:
+        """Re-estimate from at most `BATCHES` batches of the given rows of `images` `(M, S, S)` uint8."""
+        layers = [
+            layer
+            for layer in self.network._flatten_layers()
+            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        ]
+        count = min(BATCHES, len(rows) // batch_size)
+        if not layers or not count:
+            return
+        before = [layer.momentum for layer in layers]
+        try:
+            for layer in layers:
+                layer.momentum = REMAINDER ** (1 / count)
+            self.predict(inference_feed(images, rows[: count * batch_size], batch_size), verbose=0)
+        finally:
+            for layer, momentum in zip(layers, before, strict=True):
+                layer.momentum = momentum
