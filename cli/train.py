@@ -42,6 +42,9 @@ PRECISIONS = click.Choice(["float32", "mixed_float16", "mixed_bfloat16"])
 )
 @click.option("--freeze/--no-freeze", default=None, help="Train the head alone first, then all.")
 @click.option("--freeze-epochs", type=int, metavar="N", help="Epochs of the head alone [default: 1].")
+@click.option(
+    "--freeze-norm/--no-freeze-norm", default=None, help="Keep the batch normalisation of loaded weights as it is."
+)
 @click.option("--epochs", type=int, metavar="N", help="Epochs [default: 10].")
 @click.option("--batch-size", type=int, metavar="N", help="Films per step [default: 32].")
 @click.option("--lr", type=float, metavar="RATE", help="Highest learning rate [default: 1e-3, 2e-4 on loaded weights].")

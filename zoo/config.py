@@ -55,6 +55,7 @@ class Settings:
     )
     freeze: bool = option(False, "train the head alone first, with the backbone frozen, then all")
     freeze_epochs: Annotated[int, Ge(0)] = option(1, "epochs of the frozen phase, on top of --epochs")
+    freeze_norm: bool = option(False, "keep the batch normalisation of loaded weights as it is, in all phases")
     epochs: Annotated[int, Ge(1)] = option(10, "epochs")
     batch_size: Annotated[int, Ge(1)] = option(32, "films per step")
     seed: Annotated[int, Ge(0), Lt(2**31)] = option(0, "of every random choice")

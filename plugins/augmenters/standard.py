@@ -20,14 +20,15 @@ class StandardOptions:
     shift: Annotated[float, Ge(0), Le(0.5)] = option(0.05, "largest shift along each axis, as a fraction of the side")
     rotation: Annotated[float, Ge(0), Le(180)] = option(5.0, "largest rotation either way, in degrees")
     zoom: Annotated[float, Ge(0), Lt(1)] = option(0.05, "largest change of size, as a fraction")
-    noise: Annotated[float, Ge(0), Le(255)] = option(3.0, "standard deviation of Gaussian noise, in grey levels")
+    noise: Annotated[float, Ge(0), Le(255)] = option(2.0, "largest standard deviation of Gaussian noise, in grey levels")
     horizontal_flip: bool = option(False, "mirror half of the films: destroys laterality (heart side, L/R markers)")
 
 
 class Standard(Augmenter):
     """Rotation, zoom and shift in one bilinear resampling; then contrast about the film's mean, brightness and noise.
 
-    Every film draws its own changes, uniform in ± the option. Beyond the film's edge its border is repeated.
+    Every film draws its own changes, uniform in ± the option; the noise's deviation between 0 and the option. Beyond the
+    film's edge its border is repeated.
     """
 
     Options = StandardOptions
@@ -48,7 +49,7 @@ class Standard(Augmenter):
 
         def augment(images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
             # one draw for all films and changes, so that switching one off leaves the others as they were
-            draws = keras.random.uniform((ops.shape(images)[0], 7), -1.0, 1.0, seed=seed)
+            draws = keras.random.uniform((ops.shape(images)[0], 8), -1.0, 1.0, seed=seed)
             if moves:
                 images = warp(images, _coefficients(draws, image_size, o))
             if o.contrast or o.brightness:
@@ -58,7 +59,8 @@ class Standard(Augmenter):
                     mean * (1.0 - factor) + 255.0 * o.brightness * draws[:, 5, None, None, None]
                 )
             if o.noise:
-                images = images + keras.random.normal(ops.shape(images), stddev=o.noise, seed=seed)
+                deviation = o.noise * ops.abs(draws[:, 7, None, None, None])
+                images = images + deviation * keras.random.normal(ops.shape(images), seed=seed)
             return ops.clip(images, 0.0, 255.0), labels
 
         return augment

@@ -121,7 +121,7 @@ def fit(network: Any, config: RunConfig, registry: Registry, films: Films, run: 
             progress=progress,
         )
         for phase in phases:
-            _freeze(network, phase.name == "head")
+            _freeze(network, phase.name == "head", settings.freeze_norm)
             callback.begin(phase)
             _fit_phase(trainer, phase, config, batches, [ProgressCallback(progress, settings.batch_size), callback])
     network.load_weights(run.checkpoints / BEST)
@@ -156,12 +156,19 @@ def _fit_phase(trainer: Any, phase: Any, config: RunConfig, batches: Any, callba
     )
 
 
-def _freeze(network: Any, frozen: bool) -> None:
-    names = [layer.name for layer in network.layers]
-    if "backbone" in names:
-        network.get_layer("backbone").trainable = not frozen
-    elif frozen:
-        raise UsageError(f"--freeze needs a network with a layer named 'backbone'; {network.name} has none.")
+def _freeze(network: Any, backbone: bool, norm: bool) -> None:
+    """Freeze or thaw the backbone, and with `norm` its batch normalisation in any case."""
+    import keras
+
+    if "backbone" not in [layer.name for layer in network.layers]:
+        if backbone or norm:
+            raise UsageError(f"freezing needs a network with a layer named 'backbone'; {network.name} has none.")
+        return
+    network.get_layer("backbone").trainable = not backbone
+    if norm:
+        for layer in network.get_layer("backbone")._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
 
 
 def _by_store_row(films: Films) -> Any:
