@@ -69,5 +69,5 @@ def _evaluate_on(run: Any, data: str, root: Path | None, sets: tuple[str, ...]) 
     from zoo.engine.evaluate import evaluate_on, parse_data
     from zoo.registry import registry
 
-    choice = parse_data(data, merge(parse_set(each) for each in sets), registry())
+    choice = parse_data(data, root, merge(parse_set(each) for each in sets), registry())
     return evaluate_on(run, choice, root, registry(), lambda line: click.echo(line, err=True))

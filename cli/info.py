@@ -148,7 +148,9 @@ def example(entry: Entry) -> str:
     task = f" --task {'binary' if 'binary' in tasks else tasks[0]}" if tasks else ""
     match entry.kind:
         case "recipe":
-            return f"zoo train --recipe {entry.name}"
+            data = entry.strategy.config.get("data", {}).get("name")
+            needs_root = data is not None and registry().get("dataset", data).info.needs_root
+            return f"zoo train --recipe {entry.name}" + (" --root FOLDER" if needs_root else "")
         case "model":
             return f"zoo train --model {entry.name}{task}"
         case "dataset":

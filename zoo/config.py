@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +11,9 @@ import yaml
 from annotated_types import Ge, Gt, Lt
 
 from zoo.contracts import NoOptions, option
+from zoo.engine.devices import check_device
 from zoo.engine.optimizers import OPTIMIZERS, SCHEDULES, default_lr
+from zoo.engine.weights import check_weights
 from zoo.errors import UsageError, unknown
 from zoo.evaluation.thresholds import ThresholdRule
 from zoo.options import as_dict, validate
@@ -30,6 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "augment": {"name": "standard"},
     "optimizer": {"name": "adam"},
     "schedule": {"name": "cosine"},
+    "threshold": {"rule": "fixed", "value": 0.5},
 }
 
 
@@ -53,7 +56,7 @@ class Settings:
     weights: str | None = option(
         None, "imagenet, none, a .keras or .weights.h5 file, or a run; none: imagenet where published"
     )
-    freeze: bool = option(False, "train the head alone first, with the backbone frozen, then all")
+    freeze: bool = option(False, "train the head alone first, at ten times the rate, then all")
     freeze_epochs: Annotated[int, Ge(0)] = option(1, "epochs of the frozen phase, on top of --epochs")
     freeze_norm: bool = option(False, "keep the batch normalisation of loaded weights as it is, in all phases")
     epochs: Annotated[int, Ge(1)] = option(10, "epochs")
@@ -136,6 +139,8 @@ def parse_set(assignment: str) -> dict[str, Any]:
         value = text
     if isinstance(value, str):
         value = _number(value)
+    if value in ("", None) or (isinstance(value, bool) and text.strip().lower() not in ("true", "false")):
+        value = None if text.strip() == "null" else text.strip()  # YAML reads No as false and | as the start of a text
     for key in reversed(path.strip().split(".")):
         value = {key: value}
     return dict(value)
@@ -157,7 +162,8 @@ def merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             if key in SECTIONS or key == "threshold":
                 value = _section(key, value)
                 below = merged.get(key, {})
-                keep = "name" not in value or value["name"] == below.get("name")
+                name = "rule" if key == "threshold" else "name"
+                keep = name not in value or value[name] == below.get(name)
                 value = {**(below if keep else {}), **value}
             merged[key] = value
     return merged
@@ -177,21 +183,19 @@ def resolve(layers: Iterable[Mapping[str, Any]], registry: Registry) -> RunConfi
     Raises:
         UsageError: a name, option or combination is not valid.
     """
-    given = merge(layers)
-    recipe = given.get("recipe")
-    base: list[Mapping[str, Any]] = [DEFAULTS]
-    if recipe is not None:
-        base.append(registry.get("recipe", str(recipe)).config)
-    values = merge([*base, given])
+    values = merge([DEFAULTS, *_with_recipes(layers, registry)])
     known = {f.name for f in fields(Settings)} | set(SECTIONS)
     for key in values:
         if key not in known:
-            raise unknown("setting", key, known, "See 'zoo train --help'.")
-    if values["task"] not in TASKS:
-        raise unknown("task", str(values["task"]), TASKS)
-    values.setdefault("loss", {"name": "cce" if values["task"] == "multiclass" else "bce"})
+            raise unknown("setting", str(key), known, "See 'zoo train --help'.")
+    task = values["task"]
+    if not isinstance(task, str) or task not in TASKS:
+        raise unknown("task", str(task), TASKS)
+    values["loss"] = {"name": "cce" if task == "multiclass" else "bce", **values.get("loss", {})}
     settings = validate(Settings, {k: v for k, v in values.items() if k not in SECTIONS}, "settings")
     root = values["data"].pop("root", None)
+    if root is not None and not isinstance(root, str):
+        raise UsageError(f"data.root is a folder's path, not {root!r}.")
     chosen = {name: _choose(name, values[name], registry) for name in SECTIONS}
     config = RunConfig(
         settings=settings, root=None if root is None else str(Path(root).expanduser().absolute()), **chosen
@@ -199,8 +203,16 @@ def resolve(layers: Iterable[Mapping[str, Any]], registry: Registry) -> RunConfi
     return _fill_in(config, registry)
 
 
+def _with_recipes(layers: Iterable[Mapping[str, Any]], registry: Registry) -> Iterator[Mapping[str, Any]]:
+    """Every layer, below it the recipe it names: a recipe on the command line lies on top of a configuration file."""
+    for layer in layers:
+        if layer.get("recipe") is not None:
+            yield registry.get("recipe", str(layer["recipe"])).config
+        yield layer
+
+
 def _choose(section: str, values: Mapping[str, Any], registry: Registry) -> Choice:
-    options = dict(values)
+    options = {str(key): value for key, value in values.items()}
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise UsageError(f"the section '{section}' names no strategy: give '{section}: NAME' or --{section} NAME.")
@@ -242,8 +254,15 @@ def _fill_in(config: RunConfig, registry: Registry) -> RunConfig:
             f"Use --image-size {model.min_image_size} or more, or another model (zoo list models)."
         )
     weights = settings.weights or dataset.default_weights or ("imagenet" if "imagenet" in model.pretrained else "none")
-    if weights not in ("none", "imagenet") and Path(weights).exists():
-        weights = str(Path(weights).absolute())
+    check_weights(model, weights)
+    if weights not in ("none", *model.pretrained):
+        weights = str(Path(weights).expanduser().absolute())
+    if weights == "none" and (settings.freeze or settings.freeze_norm):
+        raise UsageError(
+            "freezing keeps what was loaded, and nothing is: give --weights imagenet, a file or a run, or leave out --freeze "
+            "and --freeze-norm."
+        )
+    check_device(settings.device)
     optimizer = config.optimizer
     if optimizer.options.lr is None:
         lr = default_lr(optimizer.name, weights != "none")

@@ -44,7 +44,11 @@ class Run:
             try:
                 path.mkdir(parents=True)
             except FileExistsError as error:
-                if name is not None or not path.exists():
+                if not path.exists():  # something else in the way, such as a link to nowhere
+                    raise ZooError(
+                        f"cannot write the run directory {path}: {error.strerror}. Choose another with --runs-dir."
+                    ) from error
+                if name is not None:
                     raise UsageError(
                         f"the run '{name}' exists already in {runs_dir}. Choose another --run NAME, or delete {path} first."
                     ) from error
@@ -54,8 +58,8 @@ class Run:
                     f"cannot write the run directory {path}: {error.strerror}. Choose another with --runs-dir."
                 ) from error
             else:
-                break
-        return cls(path)
+                return cls(path)
+        raise ZooError(f"{runs_dir} holds a thousand runs named {stem}. Choose another --run NAME.")
 
     @classmethod
     def find(cls, reference: str, runs_dir: Path = DEFAULT_RUNS_DIR) -> Run:

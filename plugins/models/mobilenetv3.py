@@ -41,6 +41,8 @@ class MobileNetV3(BackboneModel):
     )
 
     def backbone(self, image_size: int, weights: str | None, options: Any) -> keras.Model:
+        import warnings
+
         import keras
 
         published = (1.0,) if options.minimalistic else (0.75, 1.0)
@@ -53,14 +55,17 @@ class MobileNetV3(BackboneModel):
             )
         applications = keras.applications
         network = applications.MobileNetV3Small if options.size == "small" else applications.MobileNetV3Large
-        return network(
-            input_shape=(image_size, image_size, self.channels),
-            alpha=float(options.alpha),
-            minimalistic=options.minimalistic,
-            include_top=False,
-            weights=weights,
-            include_preprocessing=False,
-        )
+        with warnings.catch_warnings():
+            # the backbone is convolutional: weights published for 224 pixels serve every size
+            warnings.filterwarnings("ignore", message="`input_shape` is undefined or non-square")
+            return network(
+                input_shape=(image_size, image_size, self.channels),
+                alpha=float(options.alpha),
+                minimalistic=options.minimalistic,
+                include_top=False,
+                weights=weights,
+                include_preprocessing=False,
+            )
 
 
 @hookimpl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -160,7 +161,7 @@ def test_the_other_tasks_run_through(finished: Finished) -> None:
 
 def test_freezing_trains_the_head_first_and_starting_from_a_run_loads_its_backbone(finished: Finished) -> None:
     finished()
-    result = zoo("train", *PHANTOM, "--task", "multilabel", "--weights", "runs/first", "--freeze", "--run", "second")
+    result = zoo("train", *PHANTOM, "--task", "multilabel", "--weights", "first", "--freeze", "--run", "second")
     assert result.exit_code == 0, result.output
     assert "layers loaded" in result.stderr
     with Path("runs/second/metrics.csv").open() as file:
@@ -254,6 +255,41 @@ def test_evaluate_on_other_films_matches_labels_by_name(finished: Finished) -> N
     labels = json.loads(result.stdout)["per_label"]
     assert labels["Effusion"]["auroc"]["value"] is not None
     assert labels["Nodule"]["auroc"]["value"] is None
+
+
+def test_evaluating_on_films_of_the_training_says_that_the_result_is_too_good(finished: Finished) -> None:
+    finished()
+    result = zoo("evaluate", "first", "--data", "phantom", "--set", "data.patients=40")
+    assert result.exit_code == 0, result.output
+    assert "were used in training or validation" in " ".join(result.stdout.split())
+    other = zoo("evaluate", "first", "--data", "phantom", "--set", "data.patients=40", "--set", "data.seed=3")
+    assert "used in training" not in " ".join(other.stdout.split())
+
+
+def test_films_that_cannot_be_evaluated_are_counted_and_kept_with_their_reason(finished: Finished) -> None:
+    finished(task="multilabel")
+    films(12)
+    Path("films/3.png").write_text("a letter")
+    table("image,label", [f"{i}.png,{'Mass [large]|Effusion' if i % 2 else 'No Finding'}" for i in range(12)])
+    result = zoo("evaluate", "first", "--data", "csv", "--root", "films")
+    assert result.exit_code == 0, result.output
+    assert "1 films set aside" in result.stderr
+    kept = next(Path("runs/first/evaluations").glob("csv-*/set_aside.csv"))
+    assert "3.png,not an image" in kept.read_text()
+
+
+def test_evaluate_needs_the_root_of_a_dataset_on_disk(finished: Finished) -> None:
+    finished()
+    result = zoo("evaluate", "first", "--data", "nih")
+    assert result.exit_code == 2
+    assert "--root DIR" in result.stderr
+
+
+def test_looking_at_a_run_changes_nothing_in_it(finished: Finished) -> None:
+    finished()
+    before = {p: p.stat().st_mtime_ns for p in Path("runs/first").rglob("*")}
+    assert zoo("evaluate", "first").exit_code == 0
+    assert {p: p.stat().st_mtime_ns for p in Path("runs/first").rglob("*")} == before
 
 
 @pytest.mark.parametrize(
@@ -352,6 +388,61 @@ def test_a_split_with_one_class_only() -> None:
     rows = [f"{i}.png,{'Mass' if i < 15 else 'No Finding'},{'train' if i < 15 else 'test'}" for i in range(30)]
     table("image,label,split", rows)
     refused(zoo("train", *CSV), 1, "training films are abnormal")
+
+
+def test_a_published_test_split_that_cannot_be_used_is_not_replaced_by_a_drawn_one() -> None:
+    films(40)
+    for i in range(30, 40):
+        Path(f"films/{i}.png").write_text("a letter")
+    label = ["Mass" if i % 2 else "No Finding" for i in range(40)]
+    table("image,label,split", [f"{i}.png,{label[i]},{'test' if i >= 30 else 'train'}" for i in range(40)])
+    refused(zoo("train", *CSV), 1, "none of the 10 published test films can be used", "not an image")
+
+
+def test_a_split_with_nothing_to_train_on() -> None:
+    films(10)
+    table("image,label,split", [f"{i}.png,{'Mass' if i % 2 else 'No Finding'},test" for i in range(10)])
+    refused(zoo("train", *CSV), 1, "no film to train on")
+
+
+def test_validation_films_of_one_class_cannot_pick_the_best_epoch() -> None:
+    films(40)
+    split = ["val" if i % 4 == 0 else "test" if i % 4 == 1 else "train" for i in range(40)]
+    table("image,label,split", [f"{i}.png,{'Mass' if i % 3 and i % 4 else 'No Finding'},{split[i]}" for i in range(40)])
+    refused(zoo("train", *CSV), 1, "val_auroc is undefined", "--monitor val_loss")
+    assert zoo("train", *CSV, "--monitor", "val_loss").exit_code == 0
+
+
+def test_a_label_with_brackets_is_shown_as_it_is() -> None:
+    films(60)
+    rows = [f"{i}.png,{'Mass [large]' if i % 2 else 'Nodule [/x]' if i % 3 else 'No Finding'}" for i in range(60)]
+    table("image,label", rows)
+    result = zoo("train", *CSV, "--task", "multilabel")
+    assert result.exit_code == 0, result.output
+    assert "Mass [large]" in result.stdout
+
+
+def test_a_file_name_that_is_not_unicode_is_set_aside() -> None:
+    for kind in ("NORMAL", "SICK"):
+        Path("folders", kind).mkdir(parents=True)
+        for i in range(30):
+            pixels = np.random.default_rng(i).integers(0, 256, (40, 40), dtype=np.uint8)
+            Image.fromarray(pixels + (kind == "SICK")).save(f"folders/{kind}/{i}.png")
+    os.rename(b"folders/SICK/7.png", b"folders/SICK/caf\xe9.png")
+    result = zoo("train", *QUICK, "--data", "folder", "--root", "folders", "--batch-size", "4", "--run", "names")
+    assert result.exit_code == 0, result.output
+    assert "not Unicode" in Path("runs/names/set_aside.csv").read_text()
+
+
+def test_published_weights_without_a_network_end_in_the_two_ways_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    def no_network(*args: object, **keywords: object) -> None:
+        raise Exception("URL fetch failure on the host: None -- [Errno -2] Name or service not known") from OSError()
+
+    monkeypatch.setattr(keras.src.applications.mobilenet_v3.file_utils, "get_file", no_network)
+    words = ["--data", "phantom", "--set", "data.patients=40", "--batch-size", "16", "--image-size", "32"]
+    refused(zoo("train", *words, "--weights", "imagenet"), 1, "--weights none", "--weights PATH")
 
 
 def test_an_unwritable_run_directory() -> None:

@@ -56,9 +56,14 @@ def test_flags_win_over_a_recipe() -> None:
 
 @pytest.mark.parametrize("recipe", registry().names("recipe"))
 def test_every_recipe_resolves(recipe: str, tmp_path: Path) -> None:
-    needs_root = "data" in registry().get("recipe", recipe).config
-    root = {"data": {"root": str(tmp_path)}} if needs_root else {}
-    assert resolved({"recipe": recipe, **root}).settings.recipe == recipe
+    config = registry().get("recipe", recipe).config
+    layer: dict[str, Any] = {"recipe": recipe}
+    if "data" in config:
+        layer["data"] = {"root": str(tmp_path)}
+    if config.get("freeze"):
+        (tmp_path / "model.keras").touch()
+        layer["weights"] = str(tmp_path)
+    assert resolved(layer).settings.recipe == recipe
 
 
 def test_a_written_configuration_reads_back_as_the_same_one(tmp_path: Path) -> None:
@@ -93,6 +98,16 @@ def test_set_reads_values_as_people_write_them() -> None:
         ({"model": 3}, "a name or a mapping"),
         ({"val_fraction": 0.6, "test_fraction": 0.5}, "nothing to train on"),
         ({"monitor": "auroc"}, "settings.monitor"),
+        ({"freeze": True}, "freezing keeps what was loaded"),
+        ({"freeze_norm": True}, "freezing keeps what was loaded"),
+        ({"device": "tpu"}, "unknown device 'tpu'"),
+        ({"weights": "imagnet"}, "Did you mean 'imagenet'?"),
+        ({"weights": "some/where.keras"}, "some/where.keras"),
+        ({"model": "tiny-cnn", "image_size": 64, "weights": "imagenet"}, "weights of tiny-cnn"),
+        ({1: 2}, "unknown setting '1'"),
+        ({"model": {"name": "mobilenetv3", 1: 2}}, "unknown option model.1"),
+        ({"task": ["binary"]}, "unknown task"),
+        ({"data": {"root": 5}}, "data.root"),
     ],
 )
 def test_mistakes_are_named(layer: dict[str, Any], message: str) -> None:
@@ -122,3 +137,25 @@ def test_yaml_is_plain_values_in_reading_order() -> None:
     values = yaml.safe_load(resolved().to_yaml())
     assert list(values)[:3] == ["task", "data", "model"]
     assert values["threshold"] == {"rule": "fixed", "value": 0.5}
+
+
+def test_a_recipe_on_the_command_line_lies_on_top_of_a_file() -> None:
+    written = resolved({"model": "tiny-cnn", "image_size": 64}).to_dict()
+    config = resolved(written, {"recipe": "densenet121-binary"})
+    assert (config.model.name, config.settings.threshold.rule, config.settings.image_size) == (
+        "densenet121",
+        "youden",
+        64,
+    )
+
+
+def test_options_of_a_default_strategy_need_not_name_it() -> None:
+    assert resolved({"loss": {"label_smoothing": 0.1}}).loss.options.label_smoothing == 0.1
+    assert resolved({"threshold": {"value": 0.3}}).settings.threshold.value == 0.3
+
+
+@pytest.mark.parametrize("text", ["No", "|", "off", "~x"])
+def test_text_that_yaml_reads_otherwise_stays_text(text: str) -> None:
+    assert parse_set(f"data.normal={text}") == {"data": {"normal": text}}
+    assert parse_set("freeze=true") == {"freeze": True}
+    assert parse_set("limit=null") == {"limit": None}

@@ -124,6 +124,7 @@ def test_a_killed_preparation_leaves_nothing_that_looks_complete(tmp_path: Path)
     assert not [p for p in os.listdir(tmp_path / "cache") if "partial" not in p]
     whole = subprocess.run([*command, "finish"], capture_output=True, text=True, check=True)
     assert int(whole.stdout) >= 5
+    assert not list((tmp_path / "cache").glob("*partial*"))
 
 
 def test_films_are_padded_to_a_square_so_that_proportions_stay() -> None:

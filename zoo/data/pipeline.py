@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +56,23 @@ def read_records(config: RunConfig, registry: Registry) -> Records:
         what = "is not a folder" if root.exists() else "does not exist"
         raise UsageError(f"--root {root} {what}. {registry.get('dataset', config.data.name).info.layout}".strip())
     records: Records = registry.get("dataset", config.data.name).read(root, config.data.options)
+    records = with_writable_names(records)
     if config.settings.limit is None:
         return records
     rows = limit_films(records.table, config.settings.limit, config.settings.seed)
     return _take(records, rows)
+
+
+def with_writable_names(records: Records) -> Records:
+    """Set aside films whose file name is not Unicode: no table could name them again."""
+    escaped = [name.encode("utf-8", "backslashreplace").decode() for name in records.table["image"]]
+    good = records.table["image"].to_numpy() == np.array(escaped, dtype=object)
+    if good.all():
+        return records
+    names = np.array(escaped, dtype=object)[~good]
+    aside = pd.DataFrame({"image": names, "reason": "the file name is not Unicode (UTF-8)"})
+    kept = _take(records, np.flatnonzero(good))
+    return replace(kept, set_aside=pd.concat([records.set_aside, aside], ignore_index=True))
 
 
 def load_films(config: RunConfig, registry: Registry, say: Say) -> Films:
@@ -76,14 +89,19 @@ def load_films(config: RunConfig, registry: Registry, say: Say) -> Films:
     store = prepare(records, int(settings.image_size or 0), name=config.data.name, say=say)
     films = _usable(records, targets, store)
     films = _split(films, records, config, say)
+    _tell(films, say)
+    _check_batches(films, settings.batch_size)
+    _check_classes(films, say)
+    _check_validation(films, settings.monitor)
+    return films
+
+
+def _tell(films: Films, say: Say) -> None:
     for note in films.notes:
         say(note)
     if len(films.set_aside):
         most = films.set_aside["reason"].value_counts().index[0]
         say(f"{len(films.set_aside):,} films set aside (most often: {most}); see set_aside.csv in the run")
-    _check_batches(films, settings.batch_size)
-    _check_classes(films, say)
-    return films
 
 
 def load_all(records: Records, targets: Targets, size: int, name: str, say: Say) -> Films:
@@ -92,24 +110,14 @@ def load_all(records: Records, targets: Targets, size: int, name: str, say: Say)
         say(note)
     films = _usable(records, targets, prepare(records, size, name=name, say=say))
     films.table["split"] = "test"
+    _tell(films, say)
     return films
 
 
 def _take(records: Records, rows: np.ndarray) -> Records:
     table = records.table.iloc[rows].reset_index(drop=True)
-    kept = set(table["image"])
-    boxes = records.boxes[records.boxes["image"].isin(kept)].reset_index(drop=True)
-    return Records(
-        table=table,
-        labels=records.labels,
-        source=records.source,
-        normal=records.normal,
-        boxes=boxes,
-        set_aside=records.set_aside,
-        notes=records.notes,
-        official_split=records.official_split,
-        patients_known=records.patients_known,
-    )
+    boxes = records.boxes[records.boxes["image"].isin(set(table["image"]))].reset_index(drop=True)
+    return replace(records, table=table, boxes=boxes)
 
 
 def _usable(records: Records, targets: Targets, store: Store) -> Films:
@@ -145,6 +153,7 @@ def _split(films: Films, records: Records, config: RunConfig, say: Say) -> Films
     digests = films.store.films["digest"].to_numpy()[films.rows]
     groups = join_groups(films.table["patient"].to_numpy(), digests)
     published = films.table["split"].to_numpy() if "split" in films.table else None
+    _check_published(films, records)
     split = assign(
         published,
         groups,
@@ -172,6 +181,17 @@ def _split(films: Films, records: Records, config: RunConfig, say: Say) -> Films
     return films
 
 
+def _check_published(films: Films, records: Records) -> None:
+    """A published split of which no film can be used must not be replaced by a drawn one in silence."""
+    for name in ("val", "test"):
+        listed = int((records.table["split"] == name).sum()) if "split" in records.table else 0
+        if listed and not (films.table["split"] == name).any():
+            reasons = films.set_aside["reason"].value_counts()
+            raise DataError(
+                f"none of the {listed:,} published {name} films can be used; most often: {reasons.index[0]}."
+            )
+
+
 def _unit(records: Records) -> str:
     return "patient" if records.patients_known else "film, since the patients are not known"
 
@@ -185,15 +205,12 @@ def _without_copies(films: Films, copies: np.ndarray, drop: bool) -> Films:
         )
     keep = np.flatnonzero(~copies)
     aside = pd.DataFrame({"image": films.table["image"][copies], "reason": "identical film in a later split"})
-    return Films(
-        task=films.task,
+    return replace(
+        films,
         table=films.table.iloc[keep].reset_index(drop=True),
         labels=films.labels[keep],
         rows=films.rows[keep],
-        store=films.store,
         set_aside=pd.concat([films.set_aside, aside], ignore_index=True),
-        notes=films.notes,
-        official_split=films.official_split,
     )
 
 
@@ -202,6 +219,16 @@ def _check_batches(films: Films, batch_size: int) -> None:
     if batch_size > training:
         raise UsageError(
             f"batch size {batch_size} is larger than the {training:,} training films: use --batch-size {training} or less."
+        )
+
+
+def _check_validation(films: Films, monitor: str) -> None:
+    """Refuse to pick the best epoch by a metric that the validation films leave undefined."""
+    validation = films.counts("val")
+    if monitor != "val_loss" and not (validation.positive * validation.negative).any():
+        raise DataError(
+            f"{monitor} is undefined: the {len(films.of('val')):,} validation films are all of one class. Use more films, a "
+            "larger --set val_fraction=0.2, or --monitor val_loss."
         )
 
 

@@ -34,6 +34,9 @@ def assign(
 
     Returns:
         `(N,)` array of "train", "val" and "test".
+
+    Raises:
+        DataError: the lists leave nothing to train on.
     """
     split = np.full(len(groups), "train", dtype=object)
     if published is not None:
@@ -45,6 +48,10 @@ def assign(
     }
     if missing:
         pool = np.flatnonzero(split == "train")
+        if not len(pool):
+            raise DataError(
+                "the published split leaves no film to train on: every usable film is in validation or test."
+            )
         split[pool] = grouped_split(groups[pool], labels[pool], missing, seed)
     return split
 

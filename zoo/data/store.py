@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import multiprocessing
 import os
+import platform
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -113,11 +115,13 @@ def _open(path: Path, key: str) -> Store:
 
 
 def _make(records: Records, size: int, path: Path, workers: int | None) -> None:
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    _clear_killed(path)
+    partial = path.with_name(f"{path.name}.partial-{platform.node()}-{os.getpid()}")
     partial.mkdir(parents=True)
     try:
         array = partial / "images.npy"
         np.lib.format.open_memmap(array, mode="w+", dtype=np.uint8, shape=(len(records), size, size)).flush()
+        _reserve(array)
         paths = records.table["path"].tolist()
         chunks = [(start, paths[start : start + CHUNK]) for start in range(0, len(paths), CHUNK)]
         rows: dict[int, list[tuple[str, str, str]]] = {}
@@ -133,6 +137,27 @@ def _make(records: Records, size: int, path: Path, workers: int | None) -> None:
         _publish(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _reserve(file: Path) -> None:
+    """Take the file's place on the disk now: a full disk is an error here, and a crash while writing to a mapped file."""
+    if hasattr(os, "posix_fallocate"):
+        with file.open("rb+") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+
+
+def _clear_killed(path: Path) -> None:
+    """Remove what preparations of this store left behind whose process, on this machine, is gone."""
+    if os.name != "posix":
+        return  # elsewhere signal 0 is not a question but a kill
+    start = f"{path.name}.partial-{platform.node()}-"
+    for left in path.parent.glob(f"{glob.escape(start)}*"):
+        try:
+            os.kill(int(left.name.removeprefix(start)), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except (PermissionError, ValueError):
+            continue  # alive, another user's; or not ours
 
 
 def _publish(partial: Path, path: Path) -> None:

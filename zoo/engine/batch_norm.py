@@ -45,7 +45,7 @@ class BatchStatistics(keras.Model):
         try:
             for layer in layers:
                 layer.momentum = REMAINDER ** (1 / count)
-            self.predict(inference_feed(images, rows[: count * batch_size], batch_size), verbose=0)
+            self.predict(inference_feed(images, rows[: count * batch_size], batch_size), steps=count, verbose=0)
         finally:
             for layer, momentum in zip(layers, before, strict=True):
                 layer.momentum = momentum

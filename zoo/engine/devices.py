@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -43,6 +45,9 @@ def import_keras() -> Any:
     try:
         with _quiet_start():
             import keras
+
+            if keras.backend.backend() == "jax" and importlib.util.find_spec("tensorflow"):
+                import tensorflow  # noqa: F401  # Keras would, in the midst of the first training, with all its lines
     except (ImportError, ValueError) as error:
         chosen = os.environ.get("KERAS_BACKEND", "tensorflow")
         raise ZooError(
@@ -55,6 +60,12 @@ def import_keras() -> Any:
     return keras
 
 
+def check_device(device: str) -> None:
+    """Raise UsageError where `device` is not of the form auto, cpu, gpu or gpu:N."""
+    if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", device):
+        raise UsageError(f"unknown device '{device}'. Valid: auto, cpu, gpu, gpu:N.")
+
+
 def select(device: str) -> tuple[str, str]:
     """Make Keras compute on `device`: auto, cpu, gpu or gpu:N.
 
@@ -64,10 +75,9 @@ def select(device: str) -> tuple[str, str]:
     Raises:
         UsageError: no such device is visible to the backend.
     """
+    check_device(device)
     keras = import_keras()
     kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "gpu") or (number and (kind != "gpu" or not number.isdigit())):
-        raise UsageError(f"unknown device '{device}'. Valid: auto, cpu, gpu, gpu:N.")
     backend = keras.backend.backend()
     names = _tensorflow_gpus() if backend == "tensorflow" else _jax_gpus()
     index = int(number or 0)
@@ -116,9 +126,14 @@ def session(device: str, precision: str, seed: int) -> Iterator[str]:
         keras.config.set_dtype_policy(before)
 
 
-def jit_setting(jit: str) -> Any:
-    """What Keras' `compile` takes for `jit`: "auto" stays, since XLA on CPU is many times slower than TensorFlow's kernels."""
-    return {"auto": "auto", "on": True, "off": False}[jit]
+def jit_setting(jit: str, device: str) -> bool | str:
+    """What Keras takes as `jit_compile` for `jit` on the device that `select` described.
+
+    On TensorFlow "auto" compiles on GPU alone: its CPU kernels are many times faster than XLA's. JAX always compiles.
+    """
+    if jit == "auto" and device == "CPU (tensorflow)":
+        return False
+    return "auto" if jit == "auto" else jit == "on"
 
 
 def versions() -> dict[str, str]:

@@ -64,19 +64,18 @@ class EpochCallback(keras.callbacks.Callback):
         monitor: str,
         patience: int | None,
         plateau: PlateauOptions | None,
+        jit: bool | str,
         say: Callable[[str], None],
         progress: Progress,
     ) -> None:
         super().__init__()
         self.trainer, self.films, self.batches, self.run = trainer, films, batches, run
         self.batch_size, self.monitor, self.patience, self.plateau = batches.batch_size, monitor, patience, plateau
-        self.say, self.progress = say, progress
+        self.jit, self.say, self.progress = jit, say, progress
         self.rows: list[dict[str, Any]] = []
         self.best: float | None = None
         self.best_epoch = 0
         self.phase: Phase | None = None
-        self._statistics = BatchStatistics(trainer.network)
-        self._since_best = self._since_reduction = 0
         self._start = time.monotonic()
         self._validation = films.of("val")
         run.checkpoints.mkdir(exist_ok=True)
@@ -85,6 +84,8 @@ class EpochCallback(keras.callbacks.Callback):
         """Start a phase: its patience counts from here."""
         self.phase = phase
         self._statistics = BatchStatistics(self.trainer.network)
+        self._statistics.jit_compile = self.jit
+        self._follows_schedule = phase.name != "head"
         self._since_best = self._since_reduction = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -114,7 +115,7 @@ class EpochCallback(keras.callbacks.Callback):
         self._write_metrics()
         better = self._improved(row[self.monitor])
         self._checkpoint(better)
-        mark = "  best so far" if better else ""
+        mark = "  best" if better else ""
         shown = "  ".join(f"{k} {row[k]:.4f}" for k in ("loss", "val_loss", "val_auroc"))
         self.say(f"Epoch {epoch + 1:>2}  {shown}  {row['films_per_second']:,.0f} films/s{mark}")
         self._adapt(better)
@@ -160,7 +161,7 @@ class EpochCallback(keras.callbacks.Callback):
     def _adapt(self, better: bool) -> None:
         self._since_best = 0 if better else self._since_best + 1
         self._since_reduction = 0 if better else self._since_reduction + 1
-        if self.plateau is not None and self._since_reduction > self.plateau.patience:
+        if self.plateau is not None and self._follows_schedule and self._since_reduction > self.plateau.patience:
             rate = float(np.asarray(self.trainer.optimizer.learning_rate))
             lower = max(rate * self.plateau.factor, self.plateau.min_lr)
             if lower < rate:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from zoo.config import Choice, Settings
-from zoo.data.pipeline import load_all
+from zoo.data.pipeline import Films, load_all, with_writable_names
 from zoo.data.records import Records
 from zoo.data.targets import Targets, make_targets
 from zoo.engine import devices
@@ -35,9 +36,8 @@ def evaluate_split(run: Run, split: str) -> Evaluation:
             f"zoo train --config {run.path / 'config.yaml'}"
         )
     predictions = Predictions.load(file, run.task())
-    result = evaluate(predictions, info["thresholds"], split=split, seed=run.config()["seed"])
-    result.save(run.path)
-    return result
+    notes = tuple(info.get("threshold_notes", ()))
+    return evaluate(predictions, info["thresholds"], split=split, seed=run.config()["seed"], notes=notes)
 
 
 def evaluate_on(
@@ -55,9 +55,10 @@ def evaluate_on(
         raise ZooError(
             f"the run {run.name} has no trained network ({run.model_file} is missing; status: {info.get('status')})."
         )
-    records: Records = registry.get("dataset", data.name).read(root, data.options)
-    targets = align(records, task)
+    records = with_writable_names(registry.get("dataset", data.name).read(root, data.options))
+    targets, notes = align(records, task)
     films = load_all(records, targets, int(info["image_size"]), data.name, say)
+    notes = (*_seen_before(run, films), *notes)
     settings = Settings(batch_size=config["batch_size"], seed=config["seed"])
     with devices.session("auto", config["precision"], settings.seed):
         network = load_network(run)
@@ -66,9 +67,21 @@ def evaluate_on(
         predictions = predict_films(network, films, "test", settings.batch_size)
     folder = run.path / "evaluations" / f"{data.name}-{films.store.fingerprint}"
     predictions.save(folder / "predictions.csv")
-    result = evaluate(predictions, info["thresholds"], split="test", seed=settings.seed)
+    films.set_aside.to_csv(folder / "set_aside.csv", index=False)
+    result = evaluate(predictions, info["thresholds"], split="test", seed=settings.seed, notes=notes)
     result.save(folder)
     return result
+
+
+def _seen_before(run: Run, films: Films) -> tuple[str, ...]:
+    """A sentence where films of another dataset are, pixel for pixel, films the run was trained or chosen on."""
+    own = pd.read_csv(run.path / "films.csv", dtype=str)
+    known = set(own.loc[own["split"] != "test", "digest"])
+    digests = films.store.films["digest"].to_numpy()[films.rows]
+    seen = sum(digest in known for digest in digests)
+    if not seen:
+        return ()
+    return (f"{seen:,} of these {len(digests):,} films were used in training or validation: the result is too good.",)
 
 
 def load_network(run: Run) -> Any:
@@ -84,18 +97,30 @@ def load_network(run: Run) -> Any:
         raise ZooError(f"{run.model_file} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
 
 
-def align(records: Records, task: Task) -> Targets:
+def align(records: Records, task: Task) -> tuple[Targets, tuple[str, ...]]:
     """Project another dataset's findings onto the labels of a trained network; names match without regard to case, spaces
     and underscores. A label the dataset does not have is unknown in all its films.
+
+    Returns:
+        The targets, and sentences the reader of the result should know.
 
     Raises:
         DataError: the dataset has none of the labels.
     """
-    if task.kind == "binary":
-        targets = make_targets(records, "binary")
-        return replace(targets, task=task)
-    if task.kind == "multilabel":
-        return _align_findings(records, task)
+    if task.kind == "multiclass":
+        return _align_classes(records, task), ()
+    name = task.labels[0]
+    if task.kind == "multilabel" or _plain(name) in {_plain(each) for each in records.labels}:
+        return _align_findings(records, task), ()
+    targets = replace(make_targets(records, "binary"), task=task)
+    if _plain(name) == "abnormal":
+        return targets, ()
+    return targets, (
+        f"The dataset has no label {name}: a film with any of {', '.join(records.labels)} counts as {name}.",
+    )
+
+
+def _align_classes(records: Records, task: Task) -> Targets:
     found = make_targets(records, "multiclass")
     column = {_plain(name): i for i, name in enumerate(found.task.labels)}
     known = [column.get(_plain(name)) for name in task.labels]
@@ -133,11 +158,15 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", " ").replace("-", " ").strip()
 
 
-def parse_data(name: str, values: dict[str, Any], registry: Registry) -> Choice:
+def parse_data(name: str, root: Path | None, values: dict[str, Any], registry: Registry) -> Choice:
     """Validate a dataset chosen on the command line with its options."""
     from zoo.options import validate
 
     strategy = registry.get("dataset", name)
+    if strategy.info.needs_root and root is None:
+        raise UsageError(f"the dataset '{name}' needs --root DIR. Layout: {strategy.info.layout}")
+    if root is not None and not strategy.info.needs_root:
+        raise UsageError(f"the dataset '{name}' is made on the spot and takes no --root.")
     if set(values) - {"data"}:
         raise UsageError(
             f"zoo evaluate takes --set data.OPTION=VALUE only, not {', '.join(sorted(set(values) - {'data'}))}."

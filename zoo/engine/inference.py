@@ -11,5 +11,6 @@ from zoo.engine.feed import inference_feed
 
 def predict_logits(network: Any, images: np.ndarray, rows: np.ndarray, batch_size: int) -> np.ndarray:
     """Logits `(len(rows), outputs)` float32 of the given rows of `images` `(M, S, S)` uint8, in their order."""
-    outputs = network.predict(inference_feed(images, rows, batch_size), verbose=0)
+    steps = -(-len(rows) // batch_size)
+    outputs = network.predict(inference_feed(images, rows, batch_size), steps=steps, verbose=0)
     return np.asarray(outputs, dtype=np.float32)[: len(rows)]

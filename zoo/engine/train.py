@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import time
@@ -53,15 +54,18 @@ def train(config: RunConfig, registry: Registry, runs_dir: Path, name: str | Non
     try:
         films = load_films(config, registry, say)
         _write_start(run, config, films, started)
-        with devices.session(config.settings.device, config.settings.precision, config.settings.seed) as device:
-            say(f"Device: {device}, {config.settings.precision}")
+        settings = config.settings
+        with devices.session(settings.device, settings.precision, settings.seed) as device:
+            say(f"Device: {device}, {settings.precision}")
             network = _build(config, registry, films, say)
+            network.jit_compile = devices.jit_setting(settings.jit, device)
             fit(network, config, registry, films, run, say)
             outcome = _finish(network, config, films, run)
         run.update_info(status="complete", seconds=round(time.time() - started, 1))
     except BaseException:
         if (run.path / "metrics.csv").exists():
             run.update_info(status="failed", seconds=round(time.time() - started, 1))
+            say(f"Not finished. The checkpoints so far are kept: --weights {run.path} starts from them.")
         else:
             shutil.rmtree(run.path, ignore_errors=True)
         raise
@@ -117,6 +121,7 @@ def fit(network: Any, config: RunConfig, registry: Registry, films: Films, run: 
             monitor=settings.monitor,
             patience=settings.patience,
             plateau=plateau,
+            jit=network.jit_compile,
             say=say,
             progress=progress,
         )
@@ -144,7 +149,7 @@ def _fit_phase(trainer: Any, phase: Any, config: RunConfig, batches: Any, callba
         settings.precision,
         scale=10.0 if head else 1.0,
     )
-    trainer.compile(optimizer=optimizer, jit_compile=devices.jit_setting(settings.jit))
+    trainer.compile(optimizer=optimizer, jit_compile=trainer.network.jit_compile)
     trainer.fit(
         training_feed(batches, phase.first_epoch, phase.epochs),
         initial_epoch=phase.first_epoch,
@@ -197,7 +202,8 @@ def _write_start(run: Run, config: RunConfig, films: Films, started: float) -> N
             "notes": list(films.notes),
         },
     )
-    films.table.to_csv(run.path / "films.csv", index=False)
+    digests = films.store.films["digest"].to_numpy()[films.rows]
+    films.table.assign(digest=digests).to_csv(run.path / "films.csv", index=False)
     films.set_aside.to_csv(run.path / "set_aside.csv", index=False)
     run.update_info(
         status="running",
@@ -206,7 +212,7 @@ def _write_start(run: Run, config: RunConfig, films: Films, started: float) -> N
         model=config.model.name,
         image_size=config.settings.image_size,
         started=time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
-        command=" ".join(["zoo", *sys.argv[1:]]),
+        command=shlex.join(["zoo", *sys.argv[1:]]),
         versions=devices.versions(),
     )
 
@@ -221,8 +227,8 @@ def _finish(network: Any, config: RunConfig, films: Films, run: Run) -> Outcome:
     for split, each in predictions.items():
         each.save(run.predictions_file(split))
     thresholds = choose_thresholds(predictions["val"], config.settings.threshold)
-    run.update_info(thresholds=thresholds)
     notes = threshold_notes(predictions["val"], config.settings.threshold)
+    run.update_info(thresholds=thresholds, threshold_notes=list(notes))
     results = {}
     for split, each in predictions.items():
         results[split] = evaluate(each, thresholds, split=split, seed=config.settings.seed, notes=notes)

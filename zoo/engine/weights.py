@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from zoo.contracts import Model
+    from zoo.contracts import Model, ModelInfo
     from zoo.tasks import Task
 
 BACKBONE = "backbone"
@@ -101,6 +101,7 @@ def build_network(
             f"{info.name} needs images of at least {info.min_image_size} pixels, not {image_size}. "
             f"Use --image-size {info.min_image_size} or more."
         )
+    check_weights(info, weights)
     if weights is None or weights == "none":
         return model.build(task, image_size, None, options), WeightsReport("random weights")
     if weights in info.pretrained:
@@ -115,12 +116,23 @@ def build_network(
                 ".weights.h5 or published .h5 file that you put there by hand."
             ) from error
         return network, WeightsReport(f"{weights} weights of {info.name}, as published through Keras")
-    if _looks_like_a_name(weights):
-        hint = "A path to a .keras, .weights.h5 or .h5 file or to a run is valid too."
-        raise unknown(f"weights of {info.name}:", weights, ["none", *info.pretrained], hint)
     path = weights_file(weights)
     network = model.build(task, image_size, None, options)
     return network, load_matching(network, path)
+
+
+def check_weights(info: ModelInfo, weights: str | None) -> None:
+    """Check, before anything is built, that a model has such weights or that there is such a file.
+
+    Raises:
+        UsageError: neither; says what is valid.
+    """
+    if weights is None or weights == "none" or weights in info.pretrained:
+        return
+    if _looks_like_a_name(weights):
+        hint = "A path to a .keras, .weights.h5 or .h5 file or to a run is valid too."
+        raise unknown(f"weights of {info.name}:", weights, ["none", *info.pretrained], hint)
+    weights_file(weights)
 
 
 def weights_file(path: str | Path) -> Path:
