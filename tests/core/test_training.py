@@ -141,3 +141,4 @@ def test_the_same_code_trains_on_both_backends_the_other_not_installed(
     blocked = "tensorflow" if backend == "jax" else "jax"
     done = run_python("-c", textwrap.dedent(LEARN.format(blocked=blocked)), KERAS_BACKEND=backend, ZOO_CACHE="cache")
     assert done.stdout.split() == [backend, "2", "True", "True"], done.stderr
+    assert "Warning" not in done.stderr
