@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import struct
 import zlib
@@ -86,6 +87,16 @@ def test_a_published_test_split_that_cannot_be_used_is_not_replaced_by_a_drawn_o
     label = ["Mass" if i % 2 else "No Finding" for i in range(40)]
     table("image,label,split", [f"{i}.png,{label[i]},{'test' if i >= 30 else 'train'}" for i in range(40)])
     refused(zoo("train", *CSV), 1, "none of the 10 published test films can be used", "not an image")
+
+
+def test_a_test_split_that_has_to_be_drawn_is_not_called_published() -> None:
+    films(60)
+    label = ["Mass" if i % 2 else "No Finding" for i in range(60)]
+    table("image,label,split", [f"{i}.png,{label[i]},{'val' if i >= 45 else 'train'}" for i in range(60)])
+    result = zoo("train", *CSV, "--run", "drawn")
+    assert result.exit_code == 0, result.output
+    assert "published" not in result.stderr
+    assert json.loads(Path("runs/drawn/data.json").read_text())["split"] == "drawn"
 
 
 def test_a_split_with_nothing_to_train_on() -> None:

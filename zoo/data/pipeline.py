@@ -154,6 +154,8 @@ def _split(films: Films, records: Records, config: RunConfig, say: Say) -> Films
     groups = join_groups(films.table["patient"].to_numpy(), digests)
     published = films.table["split"].to_numpy() if "split" in films.table else None
     _check_published(films, records)
+    if published is None or not (published == "test").any():
+        films = replace(films, official_split=False)  # whatever the lists say: the test films are drawn
     split = assign(
         published,
         groups,

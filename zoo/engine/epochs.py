@@ -93,7 +93,6 @@ class EpochCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         seconds = time.monotonic() - self._start
-        self._recalibrate(epoch)
         loss = float((logs or {}).get("loss", math.nan))
         rate = float(np.asarray(self.trainer.optimizer.learning_rate))
         if not math.isfinite(loss):
@@ -101,6 +100,7 @@ class EpochCallback(keras.callbacks.Callback):
                 f"the training loss became {loss} in epoch {epoch + 1} (learning rate {rate:.3g}). "
                 f"{self._kept()} Lower --lr, or clip gradients with --set optimizer.clipnorm=1."
             )
+        self._recalibrate(epoch)
         trained = self.batches.steps * self.batch_size
         row: dict[str, Any] = {
             "epoch": epoch + 1,
