@@ -20,7 +20,9 @@ class StandardOptions:
     shift: Annotated[float, Ge(0), Le(0.5)] = option(0.05, "largest shift along each axis, as a fraction of the side")
     rotation: Annotated[float, Ge(0), Le(180)] = option(5.0, "largest rotation either way, in degrees")
     zoom: Annotated[float, Ge(0), Lt(1)] = option(0.05, "largest change of size, as a fraction")
-    noise: Annotated[float, Ge(0), Le(255)] = option(2.0, "largest standard deviation of Gaussian noise, in grey levels")
+    noise: Annotated[float, Ge(0), Le(255)] = option(
+        2.0, "largest standard deviation of Gaussian noise, in grey levels"
+    )
     horizontal_flip: bool = option(False, "mirror half of the films: destroys laterality (heart side, L/R markers)")
 
 

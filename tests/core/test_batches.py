@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.data.batches import TrainingBatches, inference_batches
+from zoo.engine.feed import training_feed
 
 
 def batches(rows: int = 50, batch_size: int = 8, seed: int = 0) -> TrainingBatches:
@@ -44,10 +45,20 @@ def test_images_and_labels_stay_together() -> None:
     np.testing.assert_array_equal(images[:, 0, 0, 0], labels[:, 0])
 
 
-def test_starting_at_a_later_epoch_gives_the_same_batches() -> None:
+def test_any_step_can_be_asked_for_in_any_order() -> None:
     b = batches()
-    whole = list(b.row_batches(0, 3))
-    np.testing.assert_array_equal(whole[b.steps :], list(b.row_batches(1, 2)))
+    for step in (3 * b.steps, 0, 2 * b.steps + 1):
+        expected = b.gather(b.order(step // b.steps)[step % b.steps])
+        for found, wanted in zip(b.batch(step), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_the_feed_brings_exactly_the_steps_of_its_epochs_in_order() -> None:
+    b = batches()
+    fed = [np.asarray(batch["label"]) for (batch,) in training_feed(b, 1, 2)]
+    assert len(fed) == 2 * b.steps
+    for step, labels in enumerate(fed, b.steps):
+        np.testing.assert_array_equal(labels, b.batch(step)[1])
 
 
 @given(rows=st.integers(1, 40), batch_size=st.integers(1, 16))

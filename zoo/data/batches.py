@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,10 +37,14 @@ class TrainingBatches:
         """Images `(B, S, S, 1)` uint8 and labels `(B, K)` of the given rows."""
         return self.images[rows][..., None], self.labels[rows]
 
-    def row_batches(self, first_epoch: int, epochs: int) -> Iterator[np.ndarray]:
-        """The row numbers of every batch of epochs `first_epoch` … `first_epoch + epochs - 1`."""
-        for epoch in range(first_epoch, first_epoch + epochs):
-            yield from self.order(epoch)
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels of a step, counted from the first step of epoch 0."""
+        epoch, number = divmod(step, self.steps)
+        return self.gather(self._order_of(epoch)[number])
+
+    @functools.cached_property
+    def _order_of(self) -> Callable[[int], np.ndarray]:
+        return functools.lru_cache(maxsize=2)(self.order)  # two: prefetching reaches into the next epoch
 
 
 def inference_batches(rows: np.ndarray, batch_size: int) -> np.ndarray:

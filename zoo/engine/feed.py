@@ -14,9 +14,8 @@ PREFETCH = 4  # batches
 
 def training_feed(batches: TrainingBatches, first_epoch: int, epochs: int) -> Any:
     """An iterable of `{"image": (B, S, S, 1) uint8, "label": (B, K) float32}` over whole epochs, in their seeded order."""
-    if _on_tensorflow():
-        return _tf_training(batches, first_epoch, epochs)
-    return _generate(batches, first_epoch, epochs)
+    steps = range(first_epoch * batches.steps, (first_epoch + epochs) * batches.steps)
+    return _tf_training(batches, steps) if _on_tensorflow() else _generate(batches, steps)
 
 
 def inference_feed(images: np.ndarray, rows: np.ndarray, batch_size: int) -> Any:
@@ -33,26 +32,25 @@ def _on_tensorflow() -> bool:
     return bool(keras.backend.backend() == "tensorflow")
 
 
-def _generate(batches: TrainingBatches, first_epoch: int, epochs: int) -> Iterator[tuple[dict[str, np.ndarray]]]:
-    for rows in batches.row_batches(first_epoch, epochs):
-        images, labels = batches.gather(rows)
+def _generate(batches: TrainingBatches, steps: range) -> Iterator[tuple[dict[str, np.ndarray]]]:
+    for step in steps:
+        images, labels = batches.batch(step)
         yield ({"image": images, "label": labels},)
 
 
-def _tf_training(batches: TrainingBatches, first_epoch: int, epochs: int) -> Any:
+def _tf_training(batches: TrainingBatches, steps: range) -> Any:
     import tensorflow as tf
 
     size, outputs = batches.images.shape[1], batches.labels.shape[1]
 
-    def gather(rows: Any) -> dict[str, Any]:
-        images, labels = tf.numpy_function(batches.gather, [rows], (tf.uint8, tf.float32), stateful=False)
+    def batch(step: Any) -> tuple[dict[str, Any]]:
+        images, labels = tf.numpy_function(batches.batch, [step], (tf.uint8, tf.float32), stateful=False)
         images.set_shape((batches.batch_size, size, size, 1))
         labels.set_shape((batches.batch_size, outputs))
-        return {"image": images, "label": labels}
+        return ({"image": images, "label": labels},)
 
-    signature = tf.TensorSpec((batches.batch_size,), tf.int64)
-    rows = tf.data.Dataset.from_generator(lambda: batches.row_batches(first_epoch, epochs), output_signature=signature)
-    return _settled(rows.map(lambda r: (gather(r),)))
+    # a range of steps, not `from_generator`: that costs a training step of MobileNetV3 at 96 pixels a fifth of its speed
+    return _settled(tf.data.Dataset.range(steps.start, steps.stop).map(batch))
 
 
 def _tf_inference(images: np.ndarray, index: np.ndarray) -> Any:
