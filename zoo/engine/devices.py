@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from zoo.errors import UsageError, ZooError
@@ -46,8 +45,9 @@ def import_keras() -> Any:
         with _quiet_start():
             import keras
 
-            if keras.backend.backend() == "jax" and importlib.util.find_spec("tensorflow"):
-                import tensorflow  # noqa: F401  # Keras would, in the midst of the first training, with all its lines
+            if keras.backend.backend() == "jax":
+                with suppress(ImportError):
+                    import tensorflow  # noqa: F401  # Keras would, amid the first training, with all its lines
     except (ImportError, ValueError) as error:
         chosen = os.environ.get("KERAS_BACKEND", "tensorflow")
         raise ZooError(
