@@ -41,7 +41,7 @@ PRECISIONS = click.Choice(["float32", "mixed_float16", "mixed_bfloat16"])
     help="imagenet, none, a .keras or .weights.h5 file, or a run [default: imagenet where published; none on phantom].",
 )
 @click.option("--freeze/--no-freeze", default=None, help="Train the head alone first, at ten times --lr, then all.")
-@click.option("--freeze-epochs", type=int, metavar="N", help="Epochs of the head alone [default: 1].")
+@click.option("--freeze-epochs", type=int, metavar="N", help="Epochs of the head alone; implies --freeze [default: 1].")
 @click.option(
     "--freeze-norm/--no-freeze-norm", default=None, help="Keep the batch normalisation of loaded weights as it is."
 )
@@ -96,6 +96,8 @@ def train(
     weights = flags.get("weights")
     if weights and not Path(weights).exists() and (runs_dir / weights / "config.yaml").is_file():
         flags["weights"] = str(runs_dir / weights)
+    if flags.get("freeze_epochs") and flags.get("freeze") is None:
+        flags["freeze"] = True
     layers: list[dict[str, Any]] = []
     if config_file is not None:
         layers.append(read_file(config_file))

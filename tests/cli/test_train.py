@@ -90,7 +90,9 @@ def test_the_other_tasks_run_through(finished: Finished) -> None:
 
 def test_freezing_trains_the_head_first_and_starting_from_a_run_loads_its_backbone(finished: Finished) -> None:
     finished()
-    result = zoo("train", *PHANTOM, "--task", "multilabel", "--weights", "first", "--freeze", "--run", "second")
+    result = zoo(
+        "train", *PHANTOM, "--task", "multilabel", "--weights", "first", "--freeze-epochs", "1", "--run", "second"
+    )
     assert result.exit_code == 0, result.output
     assert "layers loaded" in result.stderr
     with Path("runs/second/metrics.csv").open() as file:
