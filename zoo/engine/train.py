@@ -97,6 +97,7 @@ def fit(network: Any, config: RunConfig, registry: Registry, films: Films, run: 
     """
     from zoo.data.batches import TrainingBatches
     from zoo.engine.epochs import BEST, EpochCallback, Phase, ProgressCallback
+    from zoo.engine.fused_norm import fused_batch_norm
     from zoo.engine.training import Trainer
 
     settings = config.settings
@@ -112,7 +113,7 @@ def fit(network: Any, config: RunConfig, registry: Registry, films: Films, run: 
     phases.append(Phase("all", frozen, settings.epochs))
     plateau = config.schedule.options if isinstance(config.schedule.options, PlateauOptions) else None
     total = (frozen + settings.epochs) * batches.steps * settings.batch_size
-    with Progress("Training", total) as progress:
+    with fused_batch_norm(network) as fused, Progress("Training", total) as progress:
         callback = EpochCallback(
             trainer,
             films,
@@ -130,7 +131,7 @@ def fit(network: Any, config: RunConfig, registry: Registry, films: Films, run: 
             callback.begin(phase)
             _fit_phase(trainer, phase, config, batches, [ProgressCallback(progress, settings.batch_size), callback])
     network.load_weights(run.checkpoints / BEST)
-    run.update_info(best_epoch=callback.best_epoch, monitor=settings.monitor)
+    run.update_info(best_epoch=callback.best_epoch, monitor=settings.monitor, fused_norm_layers=fused)
 
 
 def _fit_phase(trainer: Any, phase: Any, config: RunConfig, batches: Any, callbacks: list[Any]) -> None:
@@ -242,6 +243,7 @@ def predict_films(network: Any, films: Films, split: str, batch_size: int) -> Pr
     Raises:
         ZooError: the films are not of the network's input size.
     """
+    from zoo.engine.fused_norm import fused_batch_norm
     from zoo.engine.inference import predict_logits
 
     rows = films.of(split)
@@ -249,5 +251,6 @@ def predict_films(network: Any, films: Films, split: str, batch_size: int) -> Pr
         raise ZooError(
             f"the network takes {network.input_shape[1:3]} pixels, the films are {films.store.images.shape[1:]}."
         )
-    logits = predict_logits(network, films.store.images, films.rows[rows], batch_size)
+    with fused_batch_norm(network):
+        logits = predict_logits(network, films.store.images, films.rows[rows], batch_size)
     return Predictions(films.task, films.table.iloc[rows].reset_index(drop=True), films.labels[rows], logits)
