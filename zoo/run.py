@@ -7,13 +7,18 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from zoo.errors import UsageError, ZooError, closest
 from zoo.files import write_text
 from zoo.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from zoo.evaluation.predictions import Predictions
 
 DEFAULT_RUNS_DIR = Path("runs")
 
@@ -122,6 +127,32 @@ class Run:
         """The task the run was trained for."""
         info = self.info()
         return Task(info["task"], tuple(info["labels"]))
+
+    def predictions(self, split: str) -> Predictions:
+        """The saved predictions of one split of the run's own films.
+
+        Raises:
+            ZooError: there are none, or they cannot be read.
+        """
+        from zoo.evaluation.predictions import Predictions
+
+        file = self.predictions_file(split)
+        if not file.exists():
+            raise ZooError(
+                f"the run {self.name} has no predictions for {split} (status: {self.info().get('status')}). Train it to "
+                f"the end: zoo train --config {self.path / 'config.yaml'}"
+            )
+        return Predictions.load(file, self.task())
+
+    def films(self) -> pd.DataFrame:
+        """films.csv: image, patient, split, digest, what else is known of every film, and its labels (`label:NAME`).
+
+        Raises:
+            ZooError: the file is missing or damaged.
+        """
+        from zoo.evaluation.predictions import read_table
+
+        return read_table(self.path / "films.csv", ["image", "patient", "split"])
 
     def write_json(self, name: str, value: Any) -> None:
         write_text(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -138,7 +138,7 @@ def test_a_diverging_training_is_named_and_keeps_its_run() -> None:
         "--optimizer",
         "sgd",
         "--lr",
-        "1e30",
+        "1e38",
         "--schedule",
         "constant",
         "--run",

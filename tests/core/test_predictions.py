@@ -90,10 +90,10 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_load_names_missing_columns_and_files(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
-    with pytest.raises(DataError, match=r"no predictions table at .*p\.csv"):
+    with pytest.raises(DataError, match=r"no table of films at .*p\.csv"):
         Predictions.load(path, TWO)
     path.write_text("")
-    with pytest.raises(DataError, match="not a predictions table"):
+    with pytest.raises(DataError, match="not a table of films"):
         Predictions.load(path, TWO)
     predictions().save(path)
     with pytest.raises(DataError, match=r"p\.csv lacks the columns label:Edema, logit:Edema"):

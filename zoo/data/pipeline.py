@@ -123,7 +123,8 @@ def _take(records: Records, rows: np.ndarray) -> Records:
 def _usable(records: Records, targets: Targets, store: Store) -> Films:
     reasons = np.where(store.films["reason"] != "", store.films["reason"], targets.reasons).astype(object)
     keep = np.flatnonzero(reasons == "")
-    columns = ["image", "patient", *(c for c in ("split", *METADATA) if c in records.table)]
+    first = ["image", "patient", *(c for c in ("split", *METADATA) if c in records.table)]
+    columns = [*first, *(c for c in records.table if c not in (*first, "path", *records.labels))]
     dropped = np.flatnonzero(reasons != "")
     aside = pd.DataFrame({"image": records.table["image"].to_numpy()[dropped], "reason": reasons[dropped]})
     notes = []

@@ -204,7 +204,8 @@ def _write_start(run: Run, config: RunConfig, films: Films, started: float) -> N
         },
     )
     digests = films.store.films["digest"].to_numpy()[films.rows]
-    films.table.assign(digest=digests).to_csv(run.path / "films.csv", index=False)
+    labels = {f"label:{name}": films.labels[:, k] for k, name in enumerate(films.task.labels)}
+    films.table.assign(digest=digests, **labels).to_csv(run.path / "films.csv", index=False)
     films.set_aside.to_csv(run.path / "set_aside.csv", index=False)
     run.update_info(
         status="running",

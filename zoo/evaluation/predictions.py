@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +16,16 @@ from zoo.tasks import Task
 
 COLUMNS = ("image", "patient")
 METADATA = ("split", "view", "age", "sex", "follow_up")
-_TEXT = ("image", "patient", "split", "view", "sex")
+_TEXT = ("image", "patient", "split", "view", "sex", "digest")
+_OWN = ("label:", "logit:", "probability:")
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Logits and labels of films, in the order of `table`.
 
-    `table` has the columns image and patient, and any of split, view, age, sex and follow_up. `labels` is float32
-    `(N, K)`: 1, 0 or NaN for unknown. `logits` is float32 `(N, K)`.
+    `table` has the columns image and patient, any of split, view, age, sex and follow_up, and whatever else the dataset says of a
+    film. `labels` is float32 `(N, K)`: 1, 0 or NaN for unknown. `logits` is float32 `(N, K)`.
     """
 
     task: Task
@@ -57,6 +59,18 @@ class Predictions:
         """What ranks films: `(N, K)` in the order of the probabilities (see `metrics.ranking_scores`)."""
         return metrics.ranking_scores(self.task, self.logits)
 
+    @property
+    def films_digest(self) -> str:
+        """Names the set of films, whatever their order: two runs with the same digest were measured on the same films."""
+        return _digest(sorted(self.table["image"].astype(str)))
+
+    @property
+    def truth_digest(self) -> str:
+        """Names the films together with their labels: equal where two runs were measured against the same truth."""
+        values = np.where(np.isnan(self.labels), -1, self.labels).astype(int).tolist()
+        rows = sorted(zip(self.table["image"].astype(str), values, strict=True))
+        return _digest([*self.task.labels, *(f"{image} {row}" for image, row in rows)])
+
     def where(self, mask: np.ndarray) -> Predictions:
         """The films chosen by a boolean mask `(N,)`."""
         keep = np.asarray(mask, dtype=bool)
@@ -87,7 +101,8 @@ class Predictions:
 
         Numbers have nine significant digits, from which a float32 is read back exactly. Unknown is an empty cell.
         """
-        known = [c for c in (*COLUMNS, *METADATA) if c in self.table.columns]
+        first = [c for c in (*COLUMNS, *METADATA) if c in self.table.columns]
+        known = [*first, *(c for c in self.table.columns if c not in first)]
         parts = {c: self.table[c].to_numpy() for c in known}
         probability = self.probabilities
         for k, label in enumerate(self.task.labels):
@@ -104,7 +119,7 @@ class Predictions:
             DataError: the file is not there, lacks columns, holds something that is no number or no label, names a film
                 twice, or was written for another kind of task.
         """
-        table = _read(path, [*COLUMNS, *(f"{what}:{label}" for label in task.labels for what in ("label", "logit"))])
+        table = read_table(path, [*COLUMNS, *(f"{what}:{label}" for label in task.labels for what in ("label", "logit"))])
         labels = _numbers(table, path, [f"label:{label}" for label in task.labels])
         if not np.isin(labels[~np.isnan(labels)], (0, 1)).all():
             raise DataError(f"{path}: the label columns must hold 1, 0 or nothing.")
@@ -113,7 +128,7 @@ class Predictions:
         if twice.any():
             first = table["image"][twice].iloc[0]
             raise DataError(f"{path}: {twice.sum()} films are named more than once, the first is '{first}'.")
-        found = cls(task, table[[c for c in (*COLUMNS, *METADATA) if c in table.columns]], labels, logits)
+        found = cls(task, table[[c for c in table.columns if not c.startswith(_OWN)]], labels, logits)
         columns = [f"probability:{label}" for label in task.labels]
         if set(columns) <= set(table.columns):
             difference = np.abs(_numbers(table, path, columns) - found.probabilities)
@@ -125,8 +140,16 @@ class Predictions:
         return found
 
 
-def _read(path: Path, needed: list[str]) -> pd.DataFrame:
-    """Read a table as written: names keep their zeros and a film called "NA" stays one."""
+def _digest(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def read_table(path: Path, needed: list[str]) -> pd.DataFrame:
+    """Read a table of films as written: names keep their zeros and a film called "NA" stays one.
+
+    Raises:
+        DataError: the file is not there, is no table, or lacks a needed column.
+    """
     try:
         columns = pd.read_csv(path, nrows=0).columns
         missing = [c for c in needed if c not in columns]
@@ -139,9 +162,9 @@ def _read(path: Path, needed: list[str]) -> pd.DataFrame:
             na_values={c: ["", "nan"] if c not in _TEXT else [""] for c in columns},
         )
     except FileNotFoundError:
-        raise DataError(f"there is no predictions table at {path}.") from None
+        raise DataError(f"there is no table of films at {path}.") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a predictions table: {error}") from None
+        raise DataError(f"{path} is not a table of films: {error}") from None
 
 
 def _numbers(table: pd.DataFrame, path: Path, columns: list[str]) -> np.ndarray:
