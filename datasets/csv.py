@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.contracts import Dataset, DatasetInfo, option
-from zoo.errors import DataError
+from zoo.errors import DataError, UsageError
 from zoo.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class CsvOptions:
     view: str = option("view", "column of views, such as PA and AP; used if there is one")
     age: str = option("age", "column of ages in years; used if there is one")
     sex: str = option("sex", "column of M and F; used if there is one")
+    keep: str = option("", "further columns to keep, for zoo evaluate --by; separated by commas")
 
 
 def find_table(root: Path, name: str) -> Path:
@@ -109,7 +110,9 @@ class Csv(Dataset):
             _tables.need_filled(patients, file)
             columns["patient"] = patients
         metadata, more = _metadata(raw, options, file)
-        whole = pd.DataFrame({**columns, **metadata, **labels.table})
+        columns |= metadata
+        columns |= _kept(raw, options.keep, {*columns, *labels.table}, file)
+        whole = pd.DataFrame({**columns, **labels.table})
         set_aside = _tables.aside(
             images[labels.unusable != ""].tolist(), labels.unusable[labels.unusable != ""].tolist()
         )
@@ -135,6 +138,19 @@ def _need_films(root: Path, images: pd.Series, file: Path) -> None:
             f"none of the {len(images):,} images in the column '{images.name}' of {file} is under {root}; "
             f"looked for {root / images.iloc[0]} first"
         )
+
+
+def _kept(raw: pd.DataFrame, names: str, taken: set[str], file: Path) -> dict[str, pd.Series]:
+    """The further columns that the user wants to keep, under their own names."""
+    from zoo.datasets import _tables
+
+    found = {}
+    for name in filter(None, (each.strip() for each in names.split(","))):
+        column = _tables.need_column(raw, name, file, "keep")
+        if column in taken or column in ("digest", "split") or ":" in column:
+            raise UsageError(f"data.keep: the name '{column}' is in use already; rename that column of {file.name}.")
+        found[column] = raw[column]
+    return found
 
 
 def _metadata(raw: pd.DataFrame, options: CsvOptions, file: Path) -> tuple[dict[str, pd.Series], list[str]]:

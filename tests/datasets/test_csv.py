@@ -12,7 +12,7 @@ from PIL import Image
 
 from zoo.data.records import Records
 from zoo.datasets.csv import Csv, CsvOptions
-from zoo.errors import DataError
+from zoo.errors import DataError, UsageError
 
 
 def build(root: Path, text: str, name: str = "films.csv") -> Path:
@@ -96,6 +96,17 @@ def test_metadata_columns_are_used_where_they_are(tmp_path: Path) -> None:
     for part in ("1 ages cannot be read, such as 'old'", "1 ages over 120", "neither M nor F, such as 'U'"):
         assert part in notes
     assert "sex" not in read(tmp_path).table.columns
+
+
+def test_further_columns_are_kept_on_request(tmp_path: Path) -> None:
+    build(tmp_path, "image,label,hospital,scanner\na.png,Mass,north,A\nb.png,No Finding,south,B\n")
+    assert "hospital" not in read(tmp_path).table
+    kept = read(tmp_path, keep="hospital, scanner").table
+    assert kept[["hospital", "scanner"]].to_numpy().tolist() == [["north", "A"], ["south", "B"]]
+    with pytest.raises(DataError, match="no column 'hopital'. Did you mean 'hospital'"):
+        read(tmp_path, keep="hopital")
+    with pytest.raises(UsageError, match="'image' is in use"):
+        read(tmp_path, keep="image")
 
 
 def test_a_split_without_test_is_not_official(tmp_path: Path) -> None:
