@@ -4,16 +4,48 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.cli import catalogue
 
+if TYPE_CHECKING:
+    from zoo.evaluation import ThresholdRule
+    from zoo.evaluation.study import Study
+    from zoo.run import Run
+
+RULES = ("threshold", "sensitivity", "specificity", "youden", "f1")
+
 
 @click.command()
 @click.argument("run_reference", metavar="RUN")
 @click.option("--split", type=click.Choice(["val", "test"]), help="Which of the run's own films [default: test].")
+@click.option("--threshold", type=float, metavar="P", help="Call positive at this probability or above.")
+@click.option(
+    "--sensitivity", type=float, metavar="T", help="Choose thresholds that reach this sensitivity on validation."
+)
+@click.option(
+    "--specificity", type=float, metavar="T", help="Choose thresholds that reach this specificity on validation."
+)
+@click.option("--youden", is_flag=True, help="Choose thresholds by sensitivity + specificity on validation.")
+@click.option("--f1", is_flag=True, help="Choose thresholds by F1 on validation.")
+@click.option("--prevalence", type=float, metavar="P", help="Predictive values also where this share has the finding.")
+@click.option(
+    "--calibration",
+    metavar="METHOD",
+    help="temperature, platt, isotonic or none, fitted on validation [default: temperature].",
+)
+@click.option("--by", multiple=True, metavar="COLUMN", help="Audit by this column [default: sex, age, view].")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A CSV with a second reference, such as expert labels.",
+)
+@click.option(
+    "--replicates", type=click.IntRange(0), default=1000, show_default=True, help="Resamples of the patients."
+)
 @click.option("--data", metavar="NAME", help="Evaluate on all films of this dataset instead.  zoo list datasets")
 @click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where that dataset lies.")
 @click.option("--set", "sets", multiple=True, metavar="data.OPTION=VALUE", help="Options of that dataset.")
@@ -29,45 +61,107 @@ from zoo.cli import catalogue
 def evaluate(
     run_reference: str,
     split: str | None,
+    prevalence: float | None,
+    calibration: str | None,
+    by: tuple[str, ...],
+    labels: Path | None,
+    replicates: int,
     data: str | None,
     root: Path | None,
     sets: tuple[str, ...],
     runs_dir: Path,
     as_json: bool,
+    **rules: Any,
 ) -> None:
     """Show the results of RUN (a name or a path) with 95% intervals.
 
+    Thresholds and calibration come from the validation films. Thresholds and a calibration that are asked for are stored with
+    the run; results are written beside it as JSON and CSV.
+
     \b
     zoo evaluate NAME
+    zoo evaluate NAME --sensitivity 0.95 --prevalence 0.1
+    zoo evaluate NAME --by view --labels expert_labels.csv
     zoo evaluate NAME --data csv --root DIR         (all films of another dataset)
     """
     catalogue.warn()
-    from zoo.errors import UsageError
+    from zoo.cli.results import print_study
     from zoo.run import Run
 
+    rule = _rule(rules)
     run = Run.find(run_reference, runs_dir)
+    options = {
+        "rule": rule,
+        "prevalence": prevalence,
+        "columns": by or None,
+        "labels": labels,
+        "calibration": calibration or "temperature",
+        "replicates": replicates,
+    }
+    folder = run.path
     if data is None:
-        if root is not None or sets:
-            raise UsageError("--root and --set say where another dataset lies: name it with --data.")
-        from zoo.engine.evaluate import evaluate_split
-
-        result = evaluate_split(run, split or "test")
+        result = _own(run, split or "test", root, sets, options)
     else:
-        if split is not None:
-            raise UsageError("--split is for the run's own films; with --data all films of the dataset are evaluated.")
-        result = _evaluate_on(run, data, root, sets)
+        result, folder = _elsewhere(run, split, data, root, sets, options)
+    _store(run, result, rule, calibration)
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2, allow_nan=False))
         return
-    from zoo.cli.results import print_evaluation
+    print_study(
+        result, folder, detailed=rule is not None or prevalence is not None, calibration=calibration is not None
+    )
 
-    print_evaluation(result)
+
+def _rule(rules: dict[str, Any]) -> ThresholdRule | None:
+    """The one rule that was asked for, if any."""
+    from zoo.errors import UsageError
+    from zoo.evaluation import ThresholdRule
+
+    given = {name: rules[name] for name in RULES if rules[name] not in (None, False)}
+    if len(given) > 1:
+        raise UsageError(
+            f"choose one of {', '.join(f'--{name}' for name in given)}: each is a rule for the thresholds."
+        )
+    for name, value in given.items():
+        rule: Any = "fixed" if name == "threshold" else name
+        return ThresholdRule(rule) if value is True else ThresholdRule(rule, value)
+    return None
 
 
-def _evaluate_on(run: Any, data: str, root: Path | None, sets: tuple[str, ...]) -> Any:
+def _own(run: Run, split: str, root: Path | None, sets: tuple[str, ...], options: dict[str, Any]) -> Study:
+    from zoo.errors import UsageError
+    from zoo.evaluation.study import study
+
+    if root is not None or sets:
+        raise UsageError("--root and --set say where another dataset lies: name it with --data.")
+    result = study(run, split, **options)
+    try:
+        result.save(run.path)
+        if result.validation is not None:
+            result.validation.save(run.path)
+    except OSError as error:  # someone else's run may be looked at all the same
+        click.echo(f"Not saved: {run.path} cannot be written ({error.strerror}).", err=True)
+    return result
+
+
+def _elsewhere(
+    run: Run, split: str | None, data: str, root: Path | None, sets: tuple[str, ...], options: dict[str, Any]
+) -> tuple[Study, Path]:
     from zoo.config import merge, parse_set
     from zoo.engine.evaluate import evaluate_on, parse_data
+    from zoo.errors import UsageError
     from zoo.registry import registry
 
+    if split is not None:
+        raise UsageError("--split is for the run's own films; with --data all films of the dataset are evaluated.")
     choice = parse_data(data, root, merge(parse_set(each) for each in sets), registry())
-    return evaluate_on(run, choice, root, registry(), lambda line: click.echo(line, err=True))
+    return evaluate_on(run, choice, root, registry(), lambda line: click.echo(line, err=True), **options)
+
+
+def _store(run: Run, result: Study, rule: ThresholdRule | None, calibration: str | None) -> None:
+    """Keep with the run what was chosen on its validation films by the user's wish: later commands decide by it."""
+    if rule is not None:
+        kept = {"thresholds": result.evaluation.thresholds, "threshold_rule": result.to_dict()["rule"]}
+        run.update_info(**kept, threshold_notes=list(result.threshold_notes))
+    if calibration is not None:
+        run.update_info(calibration=None if result.calibration is None else result.calibration.calibration.to_dict())

@@ -131,7 +131,7 @@ def _run(config: Any, runs_dir: Path, run_name: str | None, as_json: bool) -> No
         return
     from zoo.cli.results import print_outcome
 
-    print_outcome(outcome.run, outcome.validation, outcome.test)
+    print_outcome(outcome.run, outcome.study)
 
 
 def _say(line: str) -> None:

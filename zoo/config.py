@@ -15,7 +15,7 @@ from zoo.engine.devices import check_device
 from zoo.engine.optimizers import OPTIMIZERS, SCHEDULES, default_lr
 from zoo.engine.weights import check_weights
 from zoo.errors import UsageError, unknown
-from zoo.evaluation.thresholds import ThresholdRule
+from zoo.evaluation.thresholds import ThresholdRule, check_rule
 from zoo.options import as_dict, validate
 from zoo.registry import Registry
 from zoo.tasks import TASKS, TaskKind
@@ -263,6 +263,7 @@ def _fill_in(config: RunConfig, registry: Registry) -> RunConfig:
             "and --freeze-norm."
         )
     check_device(settings.device)
+    check_rule(settings.task, settings.threshold)
     optimizer = config.optimizer
     if optimizer.options.lr is None:
         lr = default_lr(optimizer.name, weights != "none")

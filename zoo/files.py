@@ -22,7 +22,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text atomically, making the folder where it is missing."""
+    """Write text atomically, making the folder where it is missing; a file that holds this text already is left alone."""
+    content = text.encode()
+    if path.is_file() and path.read_bytes() == content:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="")
+        partial.write_bytes(content)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 from sklearn import metrics as sk
 
 from zoo.errors import DataError
-from zoo.evaluation import Evaluation, Interval, Predictions, evaluate, gap_verdict, patient_weights, verdict
+from zoo.evaluation import Evaluation, Predictions, evaluate, patient_weights, verdict
 from zoo.tasks import Task
 
 BINARY = Task("binary", ("abnormal",))
@@ -74,8 +73,26 @@ def test_multilabel_averages() -> None:
         sk.roc_auc_score(predictions.labels[use], predictions.logits[use])
     )
     assert found.known["Edema"] == 150
-    for average in found.averages.values():
-        assert average["auroc"].low < average["auroc"].value < average["auroc"].high
+    assert list(found.averages) == ["macro", "micro", "weighted", "samples"]
+    for name, average in found.averages.items():
+        metric = "f1" if name == "samples" else "auroc"
+        assert average[metric].low < average[metric].value < average[metric].high
+
+
+def test_sample_averages_equal_scikit_learn_on_all_films_and_on_every_draw() -> None:
+    predictions = films(MULTILABEL)
+    found = run(predictions, seed=2).averages["samples"]
+    y, called = predictions.labels, predictions.logits >= 0
+    weights = patient_weights(predictions.table["patient"], 100, 2)
+    options = {"average": "samples", "zero_division": np.nan}
+    for metric, score in {"precision": sk.precision_score, "sensitivity": sk.recall_score, "f1": sk.f1_score}.items():
+        assert found[metric].value == pytest.approx(score(y, called, **options))
+        drawn = [score(y, called, sample_weight=w, **options) for w in weights]
+        assert (found[metric].low, found[metric].high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+    assert math.isnan(found["auroc"].value)
+    assert math.isnan(found["auroc"].low)
+    assert "samples" not in run(films(BINARY)).averages
+    assert "samples" not in run(films(MULTICLASS)).averages
 
 
 def test_macro_interval_is_of_the_mean_not_the_mean_of_intervals() -> None:
@@ -181,47 +198,53 @@ def test_too_few_patients_for_an_interval_are_said() -> None:
     assert math.isnan(interval.high)
 
 
+@pytest.mark.parametrize("blank", [None, "", " ", np.nan])
+def test_films_without_patient_are_their_own_and_it_is_said(blank: object) -> None:
+    predictions = films(BINARY, 100, patients=20)
+    known = run(predictions).patients
+    predictions.table.loc[:9, "patient"] = blank
+    kept = predictions.table["patient"].iloc[10:].nunique()
+    found = run(predictions)
+    assert kept <= known
+    assert found.patients == kept + 10
+    assert found.notes[0].startswith(
+        "The patient of 10 of 100 films is unknown, so each counts as a patient of its own"
+    )
+    predictions.table["patient"] = predictions.table["patient"].astype(object)
+    predictions.table["patient"] = blank
+    found = run(predictions)
+    assert found.patients == 100
+    assert found.notes[0].startswith("The patient of every film is unknown")
+    assert found.headline.low < found.headline.high
+    assert not any("patient" in note for note in run(films(BINARY, 100, patients=20)).notes)
+
+
+def test_same_pixels_under_two_names_are_said() -> None:
+    predictions = films(BINARY, 100)
+    predictions.table["digest"] = [f"d{i}" for i in range(100)]
+    assert not any("pixels" in note for note in run(predictions).notes)
+    predictions.table.loc[4, "digest"] = "d9"
+    predictions.table.loc[[20, 21], "digest"] = np.nan
+    assert "2 films have the same pixels as another one under another name; each is counted." in run(predictions).notes
+
+
+def test_single_labels_without_information_are_named() -> None:
+    predictions = films(MULTILABEL, signal=3)
+    predictions.logits[:, 1] = 0.25
+    predictions.logits[:, 2] *= -1
+    found = run(predictions)
+    assert found.constant == ("Edema",)
+    assert "Every film gets the same output for Edema: it tells nothing there." in found.notes
+    assert "Worse than chance, so labels or outputs may be swapped: Hernia." in found.notes
+    assert run(films(MULTILABEL)).notes == ()
+
+
 def test_one_patient_has_no_intervals() -> None:
     predictions = films(BINARY, 30, patients=1)
     found = run(predictions)
     assert "All films are of one patient, so there are no intervals." in found.notes
     assert not math.isnan(found.headline.value)
     assert math.isnan(found.headline.low)
-
-
-def test_perfect_constant_and_inverted_predictors_are_called_so() -> None:
-    predictions = films(BINARY, signal=30)
-    perfect = run(predictions)
-    assert perfect.headline == Interval(1.0, 1.0, 1.0)
-    assert "check for leakage" in verdict(perfect)
-    inverted = run(replace(predictions, logits=-predictions.logits))
-    assert inverted.headline == Interval(0.0, 0.0, 0.0)
-    assert "labels or outputs may be swapped" in verdict(inverted)
-    constant = run(replace(predictions, logits=np.full((200, 1), -1.0)))
-    assert constant.headline == Interval(0.5, 0.5, 0.5)
-    assert "no better than chance" in verdict(constant)
-    assert math.isnan(constant.per_label["abnormal"]["precision"].value)
-    assert "No film is called positive, so precision is undefined." in constant.notes
-    assert verdict(run(films(BINARY))).endswith("better than chance.")
-    assert "too few patients (3)" in verdict(run(films(BINARY, 30, patients=3)))
-    assert "without an interval" in verdict(run(films(BINARY), replicates=0))
-
-
-def headline(split: str, value: float, low: float, high: float) -> Evaluation:
-    found = run(films(BINARY, 40), 2, split=split)
-    return replace(found, averages={"macro": {"auroc": Interval(value, low, high)}})
-
-
-def test_gap_between_validation_and_test() -> None:
-    val = headline("val", 0.8101, 0.78, 0.84)
-    assert gap_verdict(val, headline("test", 0.6538, 0.62, 0.69)) == (
-        "Test AUROC .654 is .156 below validation (.810): the validation figure does not carry over to the test films."
-    )
-    assert "though their intervals overlap" in str(gap_verdict(val, headline("test", 0.75, 0.6, 0.85)))
-    assert gap_verdict(val, headline("test", 0.77, 0.76, 0.775)) is not None  # small, but the intervals are apart
-    assert gap_verdict(val, headline("test", 0.76, 0.7, 0.82)) is None
-    assert gap_verdict(val, headline("test", 0.9, 0.88, 0.92)) is None
-    assert gap_verdict(val, headline("test", math.nan, math.nan, math.nan)) is None
 
 
 def test_saved_evaluation_is_read_back(tmp_path: Path) -> None:
@@ -239,12 +262,30 @@ def test_saved_evaluation_is_read_back(tmp_path: Path) -> None:
     assert math.isnan(loaded.per_label["Hernia"]["auroc"].value)
     table = pd.read_csv(tmp_path / "run" / "metrics-test.csv")
     assert list(table.columns) == ["label", "metric", "value", "low", "high", "positives", "known"]
-    assert len(table) == (3 + 3) * 11
+    assert len(table) == (3 + 4) * 11
     row = table[(table["label"] == "Mass") & (table["metric"] == "auroc")].iloc[0]
     assert row["value"] == pytest.approx(found.per_label["Mass"]["auroc"].value)
     assert row["positives"] == found.positives["Mass"]
     assert table[(table["label"] == "Hernia") & (table["metric"] == "auroc")]["value"].isna().all()
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["evaluation-test.json", "metrics-test.csv"]
+
+
+def test_films_and_truth_are_named_and_older_files_without_that_are_read(tmp_path: Path) -> None:
+    predictions = films(MULTILABEL, 50)
+    predictions.logits[:, 0] = 1
+    found = run(predictions)
+    assert (found.films_digest, found.truth_digest) == (predictions.films_digest, predictions.truth_digest)
+    found.save(tmp_path)
+    assert Evaluation.load(tmp_path, "test").constant == ("Mass",)
+    file = tmp_path / "evaluation-test.json"
+    plain = json.loads(file.read_text())
+    for name in ("films_digest", "truth_digest", "constant"):
+        del plain[name]
+    del plain["averages"]["samples"]
+    file.write_text(json.dumps(plain))
+    older = Evaluation.load(tmp_path, "test")
+    assert (older.films_digest, older.truth_digest, older.constant) == ("", "", ())
+    assert older.headline == found.headline
 
 
 def test_unreadable_evaluation_is_an_error(tmp_path: Path) -> None:

@@ -12,7 +12,17 @@ from scipy.special import expit, log_softmax, softmax
 from sklearn import metrics as sk
 
 from zoo.evaluation import auprc, auroc, mean_auprc, mean_auroc
-from zoo.evaluation.metrics import averages, confusion, decisions, probabilities, ranking_scores, rates
+from zoo.evaluation.metrics import (
+    FILM_METRICS,
+    averages,
+    confusion,
+    decisions,
+    film_rates,
+    mean_over_films,
+    probabilities,
+    ranking_scores,
+    rates,
+)
 from zoo.tasks import Task
 
 MULTILABEL = Task("multilabel", ("Mass", "Edema", "Hernia"))
@@ -159,3 +169,33 @@ def test_averages_equal_scikit_learn(seed: int, task: Task) -> None:
 def test_decision_at_the_threshold_is_positive() -> None:
     task = Task("binary", ("abnormal",))
     assert decisions(task, np.array([[0.0], [-0.01]]), {"abnormal": 0.5}).ravel().tolist() == [True, False]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000))
+def test_means_over_films_equal_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, called = (rng.random((25, 4)) < 0.3).astype(float), rng.random((25, 4)) < 0.3
+    found = dict(zip(FILM_METRICS, mean_over_films(film_rates(labels, called)), strict=True))
+    options = {"average": "samples", "zero_division": np.nan}
+    assert found["precision"] == pytest.approx(sk.precision_score(labels, called, **options))
+    assert found["sensitivity"] == pytest.approx(sk.recall_score(labels, called, **options))
+    assert found["f1"] == pytest.approx(sk.f1_score(labels, called, **options))
+
+
+def test_undefined_and_unknown_are_left_out_of_means_over_films() -> None:
+    labels = np.array([[1, 1, 0], [0, 0, 0], [0, 0, 0], [1, np.nan, 0], [np.nan, np.nan, np.nan]])
+    called = np.array([[1, 0, 1], [0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]], dtype=bool)
+    nan = np.nan
+    expected = [[0.5, 0.5, 0.5], [nan, nan, nan], [nan, 0, 0], [1, 1, 1], [nan, nan, nan]]
+    np.testing.assert_array_equal(film_rates(labels, called), expected)
+    np.testing.assert_allclose(mean_over_films(film_rates(labels, called)), [0.75, 0.5, 0.5])
+    assert np.isnan(mean_over_films(film_rates(labels[4:], called[4:]))).all()
+
+
+def test_samples_stand_beside_the_other_averages_where_asked_for() -> None:
+    table = confusion(np.eye(3), np.eye(3, dtype=bool))
+    found = averages(MULTILABEL, rates(table), rates(table.total()), table.tp + table.fn, np.array([0.1, 0.2, 0.3]))
+    assert [float(found["samples"][name]) for name in FILM_METRICS] == [0.1, 0.2, 0.3]
+    assert np.isnan(found["samples"]["specificity"])
+    assert "samples" not in averages(MULTILABEL, rates(table), rates(table.total()), table.tp + table.fn)

@@ -1,4 +1,4 @@
-"""Evaluating a finished run: on its own split from saved predictions, or by running the network on another dataset."""
+"""Evaluating a finished run on another dataset, by running its network over all of the films."""
 
 from __future__ import annotations
 
@@ -16,36 +16,20 @@ from zoo.data.records import Records
 from zoo.data.targets import Targets, make_targets
 from zoo.engine import devices
 from zoo.errors import DataError, UsageError, ZooError
-from zoo.evaluation import Evaluation, Predictions, evaluate
+from zoo.evaluation.study import Study, measure, stored_rule
 from zoo.registry import Registry
 from zoo.run import Run
 from zoo.tasks import Task
 
 
-def evaluate_split(run: Run, split: str) -> Evaluation:
-    """Evaluate a split of the run's own films from its saved predictions; never loads Keras.
-
-    Raises:
-        ZooError: the run has no such predictions.
-    """
-    file = run.predictions_file(split)
-    info = run.info()
-    if not file.exists():
-        raise ZooError(
-            f"the run {run.name} has no predictions for {split} (status: {info.get('status')}). Train it to the end: "
-            f"zoo train --config {run.path / 'config.yaml'}"
-        )
-    predictions = Predictions.load(file, run.task())
-    notes = tuple(info.get("threshold_notes", ()))
-    return evaluate(predictions, info["thresholds"], split=split, seed=run.config()["seed"], notes=notes)
-
-
 def evaluate_on(
-    run: Run, data: Choice, root: Path | None, registry: Registry, say: Callable[[str], None]
-) -> Evaluation:
-    """Run the network over all films of another dataset and evaluate it at the run's thresholds.
+    run: Run, data: Choice, root: Path | None, registry: Registry, say: Callable[[str], None], **options: Any
+) -> tuple[Study, Path]:
+    """Run the network over all films of another dataset and measure it there; thresholds, calibration and floors are those
+    of the run's own films. `options` are the keywords of `zoo.evaluation.study.study`.
 
-    Predictions and results are kept in the run's evaluations/ folder.
+    Returns:
+        The study, and the folder in the run's evaluations/ where predictions and results are kept.
 
     Raises:
         ZooError: the run has no trained network, or the dataset has none of its labels.
@@ -55,10 +39,10 @@ def evaluate_on(
         raise ZooError(
             f"the run {run.name} has no trained network ({run.model_file} is missing; status: {info.get('status')})."
         )
+    validation = run.predictions("val")
     records = with_writable_names(registry.get("dataset", data.name).read(root, data.options))
     targets, notes = align(records, task)
     films = load_all(records, targets, int(info["image_size"]), data.name, say)
-    notes = (*_seen_before(run, films), *notes)
     settings = Settings(batch_size=config["batch_size"], seed=config["seed"])
     with devices.session("auto", config["precision"], settings.seed):
         network = load_network(run)
@@ -68,9 +52,14 @@ def evaluate_on(
     folder = run.path / "evaluations" / f"{data.name}-{films.store.fingerprint}"
     predictions.save(folder / "predictions.csv")
     films.set_aside.to_csv(folder / "set_aside.csv", index=False)
-    result = evaluate(predictions, info["thresholds"], split="test", seed=settings.seed, notes=notes)
+    seen = _seen_before(run, films)
+    rule = options.pop("rule", None) or stored_rule(run)
+    result = measure(
+        run.name, "test", predictions, validation, run.films(), leaks=seen, rule=rule, seed=settings.seed, **options
+    )
+    result = replace(result, notes=(*notes, *result.notes))
     result.save(folder)
-    return result
+    return result, folder
 
 
 def _seen_before(run: Run, films: Films) -> tuple[str, ...]:

@@ -17,8 +17,10 @@ from zoo.data.records import SPLITS
 from zoo.engine import devices
 from zoo.engine.optimizers import PlateauOptions, build_optimizer
 from zoo.errors import UsageError, ZooError
-from zoo.evaluation import Evaluation, Predictions, choose_thresholds, evaluate, threshold_notes
+from zoo.evaluation import Evaluation, Predictions
+from zoo.evaluation.study import Study, study
 from zoo.files import write_text
+from zoo.options import as_dict
 from zoo.progress import Progress
 from zoo.registry import Registry
 from zoo.run import Run
@@ -28,11 +30,19 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run with its results on validation and test films."""
+    """A finished run with what was measured on its validation and test films."""
 
     run: Run
-    validation: Evaluation
-    test: Evaluation
+    study: Study
+
+    @property
+    def validation(self) -> Evaluation:
+        assert self.study.validation is not None  # a study of the test films has validation beside it
+        return self.study.validation
+
+    @property
+    def test(self) -> Evaluation:
+        return self.study.evaluation
 
 
 def train(config: RunConfig, registry: Registry, runs_dir: Path, name: str | None, say: Say) -> Outcome:
@@ -220,7 +230,7 @@ def _write_start(run: Run, config: RunConfig, films: Films, started: float) -> N
 
 
 def _finish(network: Any, config: RunConfig, films: Films, run: Run) -> Outcome:
-    """Save the network, predict validation and test, choose thresholds on validation and evaluate both."""
+    """Save the network, predict validation and test, choose thresholds on validation and measure both."""
     from zoo.files import replacing
 
     with replacing(run.model_file) as partial:
@@ -228,14 +238,15 @@ def _finish(network: Any, config: RunConfig, films: Films, run: Run) -> Outcome:
     predictions = {split: predict_films(network, films, split, config.settings.batch_size) for split in ("val", "test")}
     for split, each in predictions.items():
         each.save(run.predictions_file(split))
-    thresholds = choose_thresholds(predictions["val"], config.settings.threshold)
-    notes = threshold_notes(predictions["val"], config.settings.threshold)
-    run.update_info(thresholds=thresholds, threshold_notes=list(notes))
-    results = {}
-    for split, each in predictions.items():
-        results[split] = evaluate(each, thresholds, split=split, seed=config.settings.seed, notes=notes)
-        results[split].save(run.path)
-    return Outcome(run, results["val"], results["test"])
+    outcome = Outcome(run, study(run, "test", rule=config.settings.threshold))
+    run.update_info(
+        thresholds=outcome.test.thresholds,
+        threshold_rule=as_dict(config.settings.threshold),
+        threshold_notes=list(outcome.study.threshold_notes),
+    )
+    outcome.study.save(run.path)
+    outcome.validation.save(run.path)
+    return outcome
 
 
 def predict_films(network: Any, films: Films, split: str, batch_size: int) -> Predictions:

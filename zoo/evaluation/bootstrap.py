@@ -19,31 +19,85 @@ _CHUNK = 4_000_000  # numbers in the largest temporary array, 32 MB
 
 @dataclass(frozen=True)
 class Replicates:
-    """Metrics of every replicate: `labels[metric]` is `(R, K)`, `micro[metric]` `(R, 1)`, `positives` `(R, K)`."""
+    """Metrics of every replicate: `labels[metric]` is `(R, K)`, `micro[metric]` `(R, 1)`, `positives` `(R, K)`, and
+    `samples` `(R, M)` are means over films of what was asked for."""
 
     labels: dict[str, np.ndarray]
     micro: dict[str, np.ndarray]
     positives: np.ndarray
+    samples: np.ndarray | None = None
 
 
 def patient_codes(patients: Sequence[str] | np.ndarray | pd.Series) -> tuple[np.ndarray, int]:
     """Number the patients: the code of each film `(N,)` and how many there are.
 
-    Codes follow the sorted names, so the draws do not depend on the order of the films. A film without a patient stands
-    for one of its own.
+    Codes follow the sorted names, so the draws do not depend on the order of the films. A film without a patient (missing
+    or blank) stands for one of its own.
     """
     names = pd.Series(patients).reset_index(drop=True)
-    unknown = names.isna()
+    unknown = unknown_patients(names)
     codes, found = pd.factorize(names.where(~unknown).astype(str).where(~unknown), sort=True)
     codes = codes.astype(np.intp)
     codes[unknown.to_numpy()] = len(found) + np.arange(int(unknown.sum()))
     return codes, len(found) + int(unknown.sum())
 
 
+def unknown_patients(patients: Sequence[str] | np.ndarray | pd.Series) -> pd.Series:
+    """Which films `(N,)` have no patient: missing or blank."""
+    names = pd.Series(patients)
+    return names.isna() | (names.astype(str).str.strip() == "")
+
+
 def patient_weights(patients: Sequence[str] | np.ndarray | pd.Series, replicates: int, seed: int) -> np.ndarray:
     """How often each film counts in each replicate, float64 `(R, N)`: as often as its patient was drawn."""
+    return np.concatenate([np.empty((0, len(patients))), *weight_chunks(patients, replicates, seed)])
+
+
+def weight_chunks(
+    patients: Sequence[str] | np.ndarray | pd.Series, replicates: int, seed: int, chunk: int | None = None
+) -> Iterator[np.ndarray]:
+    """The rows of `patient_weights` in pieces `(≤ chunk, N)`, so that memory stays bounded whatever R is.
+
+    Equal patients, R and seed give the draws that every interval of an evaluation rests on, whatever `chunk` is. Without
+    it a piece holds as many replicates as fit into 32 MB.
+    """
     codes, number = patient_codes(patients)
-    return np.concatenate([np.empty((0, len(codes))), *(c[:, codes] for c in _draws(number, replicates, seed, 64))])
+    size = chunk or max(1, _CHUNK // max(len(codes), number, 1))
+    for counts in _draws(number, replicates, seed, size):
+        yield counts[:, codes]
+
+
+def auroc_replicates(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    patients: Sequence[str] | np.ndarray | pd.Series,
+    replicates: int,
+    seed: int,
+) -> np.ndarray:
+    """AUROC of every label in every resample of the patients, `(R, K)`, from the draws of `weight_chunks`.
+
+    Args:
+        labels: `(N, K)`, 1, 0 or NaN for unknown.
+        scores: `(N, K)`, higher means more likely positive.
+        patients: `(N,)`.
+        replicates: how many times the patients are drawn, R.
+        seed: of the draws. Calls with equal patients, R and seed may be subtracted row by row: they are paired.
+
+    Returns:
+        NaN where a resample lacks one of the classes, and for a label with a NaN score on a film whose label is known.
+    """
+    labels, scores = np.asarray(labels), np.asarray(scores)
+    result = np.full((replicates, labels.shape[1]), np.nan)
+    usable = ~(np.isnan(scores) & ~np.isnan(labels)).any(axis=0)
+    rankings = {int(k): _Ranking(labels[:, k], scores[:, k]) for k in np.flatnonzero(usable)}
+    widest = max(len(labels), *(r.bins for r in rankings.values()), 1)
+    start = 0
+    for weights in weight_chunks(patients, replicates, seed, max(1, _CHUNK // widest)):
+        stop = start + len(weights)
+        for k, ranking in rankings.items():
+            result[start:stop, k] = ranking.measure(np.array([ranking.count(w) for w in weights]))[0]
+        start = stop
+    return result
 
 
 def _draws(patients: int, replicates: int, seed: int, chunk: int) -> Iterator[np.ndarray]:
@@ -55,6 +109,41 @@ def _draws(patients: int, replicates: int, seed: int, chunk: int) -> Iterator[np
             for _ in range(min(chunk, replicates - start))
         ]
         yield np.array(rows, dtype=np.float64)
+
+
+def confusion_replicates(
+    labels: np.ndarray,
+    positive: np.ndarray,
+    patients: Sequence[str] | np.ndarray | pd.Series,
+    replicates: int,
+    seed: int,
+) -> Confusion:
+    """The confusion table of every label in every resample of the patients, parts `(R, K)`; see `auroc_replicates`.
+
+    `positive` is bool `(N, K)`: what is called positive. `metrics.rates` turns the table into metrics.
+    """
+    codes, number = patient_codes(patients)
+    tallies = _tallies(labels, positive, codes, number)
+    found = _sums(np.concatenate(tallies, axis=1), number, replicates, seed)
+    return Confusion(*np.split(found, 4, axis=1))
+
+
+def mean_replicates(
+    values: np.ndarray, patients: Sequence[str] | np.ndarray | pd.Series, replicates: int, seed: int
+) -> np.ndarray:
+    """Means over films of `values` `(N, M)`, NaN left out, in every resample of the patients `(R, M)`."""
+    codes, number = patient_codes(patients)
+    columns = np.concatenate([np.nan_to_num(values), ~np.isnan(values)], axis=1)
+    tallies = np.stack([np.bincount(codes, column, minlength=number) for column in columns.T], axis=1)
+    total, count = np.split(_sums(tallies, number, replicates, seed), 2, axis=1)
+    with np.errstate(invalid="ignore"):
+        return total / count
+
+
+def _sums(tallies: np.ndarray, patients: int, replicates: int, seed: int) -> np.ndarray:
+    """Sums over the drawn patients `(R, M)` of what each of them adds `(patients, M)`."""
+    draws = _draws(patients, replicates, seed, max(1, _CHUNK // max(patients, 1)))
+    return np.concatenate([np.empty((0, tallies.shape[1])), *(counts @ tallies for counts in draws)])
 
 
 class _Ranking:
@@ -102,6 +191,7 @@ def resample(
     patients: Sequence[str] | np.ndarray | pd.Series,
     replicates: int,
     seed: int,
+    by_film: np.ndarray | None = None,
 ) -> Replicates:
     """Compute every metric in every replicate.
 
@@ -112,6 +202,7 @@ def resample(
         patients: `(N,)`.
         replicates: how many times the patients are drawn, R.
         seed: of the draws; equal patients, seed and R give equal draws.
+        by_film: values of the films `(N, M)`, NaN where undefined, whose means over films are wanted as well.
 
     Memory stays bounded whatever R is: replicates are worked through in chunks.
     """
@@ -141,6 +232,7 @@ def resample(
         labels={"auroc": by_label[0], "auprc": by_label[1], **rates(table)},
         micro={"auroc": micro[0], "auprc": micro[1], **rates(table.total())},
         positives=table.tp + table.fn,
+        samples=None if by_film is None else mean_replicates(by_film, patients, replicates, seed),
     )
 
 

@@ -1,4 +1,4 @@
-"""From predictions to an evaluation: metrics with intervals, and what they mean in words."""
+"""From predictions to an evaluation: metrics with intervals."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ import numpy as np
 from zoo.errors import DataError
 from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import Replicates, patient_codes, percentile_interval, resample
-from zoo.evaluation.notes import FEW, notes_on_films, notes_on_replicates
+from zoo.evaluation.notes import notes_on_films, notes_on_outputs, notes_on_patients, notes_on_replicates
+from zoo.evaluation.plain import plain
 from zoo.evaluation.predictions import Predictions
 from zoo.files import write_text
 from zoo.tasks import Task
-
-NEAR_PERFECT = 0.99
-CLEAR_GAP = 0.05
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,11 @@ class Evaluation:
     """What was measured on one split.
 
     `per_label[label][metric]` and `averages["macro" | "micro" | "weighted"][metric]` are intervals, for the metrics of
-    `metrics.METRICS`. `positives` and `known` count films per label, `notes` are sentences the reader must see.
-    Intervals are percentiles of `replicates` resamples of the patients. A multiclass task decides by the most probable
-    class, so its `thresholds` are not used.
+    `metrics.METRICS`; a multilabel task has the average "samples" as well, see `metrics.film_rates`. `positives` and
+    `known` count films per label, `notes` are sentences the reader must see. Intervals are percentiles of `replicates`
+    resamples of the patients. A multiclass task decides by the most probable class, so its `thresholds` are not used.
+    `constant` names the labels with the same output on every film. `films_digest` and `truth_digest` (see `Predictions`)
+    say which films and labels were measured; "" in evaluations saved without them.
     """
 
     split: str
@@ -61,6 +61,9 @@ class Evaluation:
     seed: int
     replicates: int
     level: float
+    films_digest: str = ""
+    truth_digest: str = ""
+    constant: tuple[str, ...] = ()
 
     @property
     def headline(self) -> Interval:
@@ -69,29 +72,23 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values ready for JSON, NaN as None."""
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        plain["task"] = {"kind": self.task.kind, "labels": list(self.task.labels)}
-        plain["notes"] = list(self.notes)
-        for name in ("per_label", "averages"):
-            plain[name] = {
-                row: {metric: {k: _none(v) for k, v in dataclasses.asdict(i).items()} for metric, i in values.items()}
-                for row, values in plain[name].items()
-            }
-        return plain
+        return dict(plain(self))
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Evaluation:
+    def from_dict(cls, saved: Mapping[str, Any]) -> Evaluation:
         """The inverse of `to_dict`; raises DataError where a field is missing."""
-        missing = [f.name for f in dataclasses.fields(cls) if f.name not in plain]
+        fields = dataclasses.fields(cls)
+        missing = [f.name for f in fields if f.name not in saved and f.default is dataclasses.MISSING]
         if missing:
             raise DataError(f"this is not an evaluation: it lacks {', '.join(missing)}.")
-        values = {f.name: plain[f.name] for f in dataclasses.fields(cls)}
-        values["task"] = Task(plain["task"]["kind"], tuple(plain["task"]["labels"]))
-        values["notes"] = tuple(plain["notes"])
+        values = {f.name: saved[f.name] for f in fields if f.name in saved}
+        values["task"] = Task(saved["task"]["kind"], tuple(saved["task"]["labels"]))
+        values["notes"] = tuple(saved["notes"])
+        values["constant"] = tuple(saved.get("constant", ()))
         for name in ("per_label", "averages"):
             values[name] = {
                 row: {metric: Interval(**{k: _nan(v) for k, v in i.items()}) for metric, i in found.items()}
-                for row, found in plain[name].items()
+                for row, found in saved[name].items()
             }
         return cls(**values)
 
@@ -149,45 +146,45 @@ def evaluate(
     Raises:
         DataError: there are no films, a logit is not finite, or a film is named twice.
     """
-    task = predictions.task
+    task, films = predictions.task, predictions.table
     predictions.check(f"{split} predictions")
     missing = [label for label in task.labels if label not in thresholds]
     if missing and not task.exclusive:
         raise ValueError(f"no threshold is given for {', '.join(missing)}")
     labels, scores = predictions.labels, predictions.scores
     positive = metrics.decisions(task, predictions.logits, thresholds)
-    table = metrics.confusion(labels, positive)
-    rows = {
-        "auroc": np.array([metrics.auroc(labels[:, k], scores[:, k]) for k in range(task.outputs)]),
-        "auprc": np.array([metrics.auprc(labels[:, k], scores[:, k]) for k in range(task.outputs)]),
-        **metrics.rates(table),
+    point = _measure(task, labels, scores, positive)
+    patients = patient_codes(films["patient"])[1]
+    drawn = resample(
+        labels,
+        scores,
+        positive,
+        films["patient"],
+        replicates if patients > 1 else 0,
+        seed,
+        by_film=metrics.film_rates(labels, positive) if task.kind == "multilabel" else None,
+    )
+    per_label = {
+        label: {m: interval(point.labels[m][k], drawn.labels[m][:, k], level) for m in metrics.METRICS}
+        for k, label in enumerate(task.labels)
     }
-    pooled = {
-        "auroc": np.array([metrics.auroc(labels.ravel(), scores.ravel())]),
-        "auprc": np.array([metrics.auprc(labels.ravel(), scores.ravel())]),
-        **metrics.rates(table.total()),
-    }
-    patients = patient_codes(predictions.table["patient"])[1]
-    drawn = resample(labels, scores, positive, predictions.table["patient"], replicates if patients > 1 else 0, seed)
-    positives = dict(zip(task.labels, (table.tp + table.fn).tolist(), strict=True))
+    positives = dict(zip(task.labels, point.positives.tolist(), strict=True))
     known = dict(zip(task.labels, (~np.isnan(labels)).sum(axis=0).tolist(), strict=True))
-    said = [*notes, *notes_on_films(task, rows, positives, known)]
-    if patients == 1:
-        said.append("All films are of one patient, so there are no intervals.")
-    elif replicates:
-        if patients < FEW:
-            said.append(f"There are only {patients} patients, so the intervals are not to be relied on.")
-        said += notes_on_replicates(task, rows, drawn.labels, replicates)
+    constant = tuple(label for k, label in enumerate(task.labels) if len(films) > 1 and np.ptp(scores[:, k]) == 0)
+    said = [
+        *notes,
+        *notes_on_films(task, point.labels, positives, known),
+        *notes_on_outputs(task, constant, {label: values["auroc"].high for label, values in per_label.items()}),
+        *notes_on_patients(films, patients, bool(replicates)),
+        *notes_on_replicates(task, point.labels, drawn.labels, replicates),
+    ]
     return Evaluation(
         split=split,
         task=task,
-        images=len(predictions),
+        images=len(films),
         patients=patients,
-        per_label={
-            label: {m: _interval(rows[m][k], drawn.labels[m][:, k], level) for m in metrics.METRICS}
-            for k, label in enumerate(task.labels)
-        },
-        averages=_averages(task, rows, pooled, table.tp + table.fn, drawn, level),
+        per_label=per_label,
+        averages=_averages(task, point, drawn, level),
         thresholds={label: float(t) for label, t in thresholds.items() if label in task.labels},
         positives=positives,
         known=known,
@@ -195,70 +192,49 @@ def evaluate(
         seed=seed,
         replicates=replicates,
         level=level,
+        films_digest=predictions.films_digest,
+        truth_digest=predictions.truth_digest,
+        constant=constant,
     )
 
 
-def _averages(
-    task: Task,
-    rows: dict[str, np.ndarray],
-    pooled: dict[str, np.ndarray],
-    positives: np.ndarray,
-    drawn: Replicates,
-    level: float,
-) -> dict[str, dict[str, Interval]]:
-    point = metrics.averages(task, rows, pooled, positives)
-    resampled = metrics.averages(task, drawn.labels, drawn.micro, drawn.positives)
+def _measure(task: Task, labels: np.ndarray, scores: np.ndarray, positive: np.ndarray) -> Replicates:
+    """All films measured once, in the form of one replicate without its axis."""
+    table = metrics.confusion(labels, positive)
+    ranked = {"auroc": metrics.auroc, "auprc": metrics.auprc}
+    return Replicates(
+        labels={
+            **{
+                name: np.array([f(labels[:, k], scores[:, k]) for k in range(task.outputs)])
+                for name, f in ranked.items()
+            },
+            **metrics.rates(table),
+        },
+        micro={
+            **{name: np.array([f(labels.ravel(), scores.ravel())]) for name, f in ranked.items()},
+            **metrics.rates(table.total()),
+        },
+        positives=table.tp + table.fn,
+        samples=metrics.mean_over_films(metrics.film_rates(labels, positive)) if task.kind == "multilabel" else None,
+    )
+
+
+def _averages(task: Task, point: Replicates, drawn: Replicates, level: float) -> dict[str, dict[str, Interval]]:
+    values, resampled = (
+        metrics.averages(task, each.labels, each.micro, each.positives, each.samples) for each in (point, drawn)
+    )
     return {
-        name: {m: _interval(point[name][m], resampled[name][m], level) for m in metrics.METRICS}
-        for name in metrics.AVERAGES
+        name: {m: interval(found[m], resampled[name][m], level) for m in metrics.METRICS}
+        for name, found in values.items()
     }
 
 
-def _interval(value: np.ndarray, replicates: np.ndarray, level: float) -> Interval:
-    """The plain value with the percentiles of its replicates; an undefined value has no interval."""
+def interval(value: float | np.ndarray, replicates: np.ndarray, level: float) -> Interval:
+    """The plain value with the percentiles of its replicates `(R,)`; an undefined value has no interval."""
     if np.isnan(value):
         return Interval(math.nan, math.nan, math.nan)
     low, high, _ = percentile_interval(replicates, level)
     return Interval(float(value), low, high)
-
-
-def verdict(evaluation: Evaluation) -> str:
-    """One sentence on whether the outputs tell anything, from the headline AUROC and its interval."""
-    found = evaluation.headline
-    name = f"{_capital(_headline_name(evaluation.task))} on the {_called(evaluation.split)} films"
-    if math.isnan(found.value):
-        return f"{name} is undefined: only one class is present."
-    text = f"{name} is {short(found.value) if math.isnan(found.low) else found}"
-    if evaluation.patients < FEW:
-        return f"{text}: too few patients ({evaluation.patients}) to say more."
-    if found.value >= NEAR_PERFECT:
-        return f"{text}: near-perfect, so check for leakage between training and these films."
-    if math.isnan(found.low):
-        return f"{text}, without an interval: whether that is better than chance cannot be said."
-    if found.high < 0.5:
-        return f"{text}: worse than chance, labels or outputs may be swapped."
-    if found.low <= 0.5:
-        return f"{text}: no better than chance, the interval includes .5."
-    return f"{text}: better than chance."
-
-
-def gap_verdict(val: Evaluation, test: Evaluation) -> str | None:
-    """A sentence where test is clearly worse than validation, else None.
-
-    Clearly: the intervals do not overlap, or the AUROC differs by more than .05.
-    """
-    before, after = val.headline, test.headline
-    gap = round(before.value, 3) - round(after.value, 3)  # the difference of the numbers as they are shown
-    apart = after.high < before.low
-    if math.isnan(gap) or gap <= 0 or not (apart or gap > CLEAR_GAP + 1e-9):
-        return None
-    text = (
-        f"{_capital(_called(test.split))} {_headline_name(test.task)} {short(after.value)} is {short(gap)} below "
-        f"{_called(val.split)} ({short(before.value)})"
-    )
-    if not apart and not math.isnan(after.high + before.low):
-        text += ", though their intervals overlap"
-    return f"{text}: the {_called(val.split)} figure does not carry over to the {_called(test.split)} films."
 
 
 def short(value: float) -> str:
@@ -267,22 +243,6 @@ def short(value: float) -> str:
         return "–"
     text = f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 0.9995 else f"{value:.3f}"
     return ".000" if text == "-.000" else text
-
-
-def _headline_name(task: Task) -> str:
-    return "AUROC" if task.kind == "binary" else "macro AUROC"
-
-
-def _called(split: str) -> str:
-    return {"val": "validation", "train": "training"}.get(split, split)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _none(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _nan(value: float | None) -> float:

@@ -22,7 +22,7 @@ METRICS = (
     "mcc",
     "prevalence",
 )
-AVERAGES = ("macro", "micro", "weighted")
+FILM_METRICS = ("sensitivity", "precision", "f1")
 
 
 class Confusion(NamedTuple):
@@ -162,20 +162,47 @@ def rates(table: Confusion) -> dict[str, np.ndarray]:
         }
 
 
+def film_rates(labels: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """`FILM_METRICS` of every film over its labels, `(N, 3)`, from labels `(N, K)` and decisions bool `(N, K)`.
+
+    Their mean over films is scikit-learn's `average="samples"` with `zero_division=nan`: undefined (NaN), and left out of
+    the mean, are the sensitivity of a film without findings, the precision of one that nothing is called on, and F1 where
+    both hold; F1 of a film without findings that something is called on is 0. Unknown labels do not count.
+    """
+    tp = ((labels > 0.5) & positive).sum(axis=1)
+    has, called = (labels > 0.5).sum(axis=1), (~np.isnan(labels) & positive).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.stack([tp / has, tp / called, 2 * tp / (has + called)], axis=1)
+
+
+def mean_over_films(values: np.ndarray) -> np.ndarray:
+    """Means of the columns of `(N, M)`, NaN left out; NaN where nothing is left."""
+    return _mean(values.T, np.ones_like(values.T))
+
+
 def averages(
-    task: Task, metrics: Mapping[str, np.ndarray], micro: Mapping[str, np.ndarray], positives: np.ndarray
+    task: Task,
+    metrics: Mapping[str, np.ndarray],
+    micro: Mapping[str, np.ndarray],
+    positives: np.ndarray,
+    samples: np.ndarray | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Macro, micro and weighted averages `(...)` from metrics `(..., K)` and the pooled ones `(..., 1)`.
 
     Macro is the plain mean over the labels where a metric is defined, weighted the mean by number of positives. For a
     multiclass task accuracy and balanced accuracy are those of the most probable class over all classes: the share of
-    films that are right, and the mean sensitivity.
+    films that are right, and the mean sensitivity. `samples` `(..., 3)` are means of `film_rates` over films; with them
+    there is an average of that name, NaN for the metrics that a single film does not have.
     """
     result = {
         "macro": {name: _mean(values, np.ones_like(values)) for name, values in metrics.items()},
         "micro": {name: values[..., 0] for name, values in micro.items()},
         "weighted": {name: _mean(values, positives) for name, values in metrics.items()},
     }
+    if samples is not None:
+        undefined = np.full(samples.shape[:-1], np.nan)
+        by_name = dict(zip(FILM_METRICS, np.moveaxis(samples, -1, 0), strict=True))
+        result["samples"] = {name: by_name.get(name, undefined) for name in metrics}
     if task.exclusive:
         right, balanced = result["micro"]["sensitivity"], result["macro"]["sensitivity"]
         for each in result.values():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
+from zoo.evaluation.bootstrap import unknown_patients
 from zoo.tasks import Task
 
 FEW = 10
@@ -78,6 +80,52 @@ def _notes_on_one(label: str, positives: int, known: int, rows: Mapping[str, np.
     return notes
 
 
+def notes_on_outputs(task: Task, constant: Sequence[str], highest: Mapping[str, float]) -> list[str]:
+    """Say which labels of several have the same output on every film, and which are worse than chance.
+
+    Args:
+        task: names the labels; of a binary task the verdict says it all.
+        constant: the labels with one output for all films.
+        highest: the upper bound of each label's AUROC.
+    """
+    if task.kind == "binary":
+        return []
+    notes = []
+    if constant:
+        notes.append(f"Every film gets the same output for {', '.join(constant)}: it tells nothing there.")
+    inverted = [label for label in task.labels if highest[label] < 0.5]
+    if inverted:
+        notes.append(f"Worse than chance, so labels or outputs may be swapped: {', '.join(inverted)}.")
+    return notes
+
+
+def notes_on_patients(films: pd.DataFrame, patients: int, intervals: bool) -> list[str]:
+    """Say where films cannot be told apart by patient, or not as films, and where the patients are few.
+
+    Args:
+        films: has the column patient, and digest where the pixels are known.
+        patients: how many there are, each film without one standing for its own.
+        intervals: whether there is a bootstrap to warn of.
+    """
+    notes = []
+    unknown = int(unknown_patients(films["patient"]).sum())
+    if unknown:
+        which = "every film" if unknown == len(films) else f"{unknown} of {_films(len(films))}"
+        notes.append(
+            f"The patient of {which} is unknown, so each counts as a patient of its own: where such films share a "
+            "patient, the intervals are too narrow."
+        )
+    if "digest" in films.columns:
+        twice = int(films["digest"].dropna().duplicated(keep=False).sum())
+        if twice:
+            notes.append(f"{twice} films have the same pixels as another one under another name; each is counted.")
+    if patients == 1:
+        notes.append("All films are of one patient, so there are no intervals.")
+    elif intervals and patients < FEW:
+        notes.append(f"There are only {patients} patients, so the intervals are not to be relied on.")
+    return notes
+
+
 def notes_on_replicates(
     task: Task, rows: Mapping[str, np.ndarray], drawn: Mapping[str, np.ndarray], replicates: int
 ) -> list[str]:
@@ -89,7 +137,7 @@ def notes_on_replicates(
         drawn: metrics of the resamples `(R, K)`.
         replicates: how many resamples there are.
     """
-    dropped = np.isnan(drawn["auroc"]).sum(axis=0)
+    dropped = np.isnan(drawn["auroc"]).sum(axis=0)  # none where nothing was drawn
     touched = [k for k in range(task.outputs) if dropped[k] and not np.isnan(rows["auroc"][k])]
     if not touched:
         return []

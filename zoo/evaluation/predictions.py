@@ -119,7 +119,9 @@ class Predictions:
             DataError: the file is not there, lacks columns, holds something that is no number or no label, names a film
                 twice, or was written for another kind of task.
         """
-        table = read_table(path, [*COLUMNS, *(f"{what}:{label}" for label in task.labels for what in ("label", "logit"))])
+        table = read_table(
+            path, [*COLUMNS, *(f"{what}:{label}" for label in task.labels for what in ("label", "logit"))]
+        )
         labels = _numbers(table, path, [f"label:{label}" for label in task.labels])
         if not np.isin(labels[~np.isnan(labels)], (0, 1)).all():
             raise DataError(f"{path}: the label columns must hold 1, 0 or nothing.")

@@ -2,91 +2,181 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, unknown
+from zoo.evaluation.notes import FEW
 from zoo.evaluation.predictions import Predictions
+from zoo.tasks import TaskKind
 
 DEFAULT = 0.5
+TARGETS = ("sensitivity", "specificity")
+RULES = ("fixed", "youden", "f1", *TARGETS)
 
 
 @dataclass(frozen=True)
 class ThresholdRule:
-    """How thresholds come about: "fixed" at `value`, or per label the best "youden" (sensitivity + specificity - 1,
-    Youden 1950) or the best "f1" on validation. `value` is a probability in [0, 1] and matters for "fixed" alone."""
+    """How thresholds come about, per label, on validation films.
 
-    rule: Literal["fixed", "youden", "f1"]
-    value: float = DEFAULT
+    "fixed" is `value` itself; "youden" the best sensitivity + specificity - 1 (Youden 1950); "f1" the best F1;
+    "sensitivity" the highest threshold whose sensitivity is at least `value`, and "specificity" the lowest whose
+    specificity is. `value` is a threshold in [0, 1] for "fixed", .5 unless given; for the last two it is the target in
+    (0, 1] and must be given; the others do not use it.
+
+    Raises:
+        UsageError: there is no such rule, or the value is not valid for it.
+    """
+
+    rule: Literal["fixed", "youden", "f1", "sensitivity", "specificity"]
+    # None, which only the default can be, stands for "not given" and never stays
+    value: float = field(default=None)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        if self.rule not in ("fixed", "youden", "f1"):
-            raise UsageError(f"unknown threshold rule {self.rule!r}. Valid: f1, fixed, youden.")
-        if not 0 <= self.value <= 1:
-            raise UsageError(f"a threshold is a probability from 0 to 1, not {self.value!r}.")
+        if self.rule not in RULES:
+            raise unknown("threshold rule", str(self.rule), RULES)
+        if self.value is None and self.rule in TARGETS:
+            raise UsageError(
+                f"the threshold rule {self.rule} needs its target: give threshold.value after threshold.rule, such as .95."
+            )
+        if self.value is None:
+            object.__setattr__(self, "value", DEFAULT)
+        if not 0 <= self.value <= 1 or (self.rule in TARGETS and self.value == 0):
+            what = f"a target {self.rule} lies above 0 and goes up to 1" if self.rule in TARGETS else _RANGE
+            raise UsageError(f"{what}, not {self.value!r}.")
+
+    @property
+    def target(self) -> float | None:
+        """The sensitivity or specificity asked for; None for the rules without one."""
+        return self.value if self.rule in TARGETS else None
+
+
+_RANGE = "a threshold is a probability from 0 to 1"
+
+
+def check_rule(kind: TaskKind, rule: ThresholdRule) -> None:
+    """Make sure that the rule means something for this kind of task.
+
+    Raises:
+        UsageError: a target is asked for on a multiclass task.
+    """
+    if kind == "multiclass" and rule.target is not None:
+        raise UsageError(
+            f"a target {rule.rule} needs a threshold, and a multiclass task has none: the most probable class decides. "
+            "Leave the threshold rule out, or train the task as binary or multilabel."
+        )
 
 
 def choose_thresholds(predictions: Predictions, rule: ThresholdRule) -> dict[str, float]:
     """Choose one threshold per label, a probability: a film is positive at or above it.
 
-    A chosen threshold lies halfway between two neighbouring probabilities of the validation films; of several that are
-    equally good the one nearest to .5 is taken. Where the films cannot tell (a class is absent, or no threshold is
-    better than chance) it is .5, and `threshold_notes` says so. A multiclass task takes the most probable class and
-    has no thresholds to choose: they are all .5.
+    A chosen threshold lies halfway between two neighbouring probabilities of the validation films, or between the
+    highest of them and 1 where no film may be called positive; of several that are equally good by Youden or F1 the one
+    nearest to .5 is taken. Where the films cannot tell (a class that the rule needs is absent, or no threshold is better
+    than chance) it is .5, and `threshold_notes` says so. A multiclass task takes the most probable class and has no
+    thresholds to choose: they are all .5.
 
     Raises:
         DataError: the predictions have no films, a logit that is not finite, or a film twice.
+        UsageError: a target is asked for on a multiclass task.
     """
+    check_rule(predictions.task.kind, rule)
     if predictions.task.exclusive:
         return dict.fromkeys(predictions.task.labels, DEFAULT)
     if rule.rule == "fixed":
-        return dict.fromkeys(predictions.task.labels, rule.value)
+        return dict.fromkeys(predictions.task.labels, float(rule.value))
     return {label: DEFAULT if t is None else t for label, t in _best(predictions, rule).items()}
 
 
 def threshold_notes(predictions: Predictions, rule: ThresholdRule) -> tuple[str, ...]:
-    """Sentences on the labels whose threshold could not be chosen and fell back to .5."""
-    if predictions.task.exclusive or rule.rule == "fixed":
+    """Sentences on the labels whose threshold could not be chosen and fell back to .5, or rests on little."""
+    task = predictions.task
+    check_rule(task.kind, rule)
+    if task.exclusive or rule.rule == "fixed":
         return ()
-    fallen = [label for label, t in _best(predictions, rule).items() if t is None]
-    if not fallen:
-        return ()
-    return (
-        f"The validation films cannot tell the {'thresholds' if len(fallen) > 1 else 'threshold'} of "
-        f"{', '.join(fallen)}; .5 is used.",
-    )
+    best = _best(predictions, rule)
+    notes = []
+    fallen = [label for label, t in best.items() if t is None]
+    if fallen:
+        notes.append(
+            f"The validation films cannot tell the {'thresholds' if len(fallen) > 1 else 'threshold'} of "
+            f"{', '.join(fallen)}; .5 is used."
+        )
+    if rule.target is not None:
+        notes += _target_notes(predictions, rule, best)
+    return tuple(notes)
+
+
+def _target_notes(predictions: Predictions, rule: ThresholdRule, best: dict[str, float | None]) -> list[str]:
+    """Say where a target is met in name only: by calling every film alike, or on a handful of films."""
+    alike, few = [], []
+    probability = predictions.probabilities
+    wanted = 1.0 if rule.rule == "sensitivity" else 0.0
+    for k, (label, threshold) in enumerate(best.items()):
+        labels = predictions.labels[:, k]
+        if threshold is None:
+            continue
+        called = probability[~np.isnan(labels), k] >= threshold
+        if (called == (wanted == 1)).all():
+            alike.append(label)
+        count = int((labels == wanted).sum())
+        if count < FEW:
+            few.append(f"{label} ({count})")
+    notes = []
+    target = f"{rule.rule} {rule.value:g}".replace(" 0.", " .")
+    if alike:
+        all_or_none = "calling every film positive" if wanted else "calling no film positive"
+        notes.append(f"On validation the target {target} is only reached by {all_or_none}: {', '.join(alike)}.")
+    if few:
+        kind = "with" if wanted else "without"
+        notes.append(f"The target {target} rests on fewer than {FEW} validation films {kind}: {', '.join(few)}.")
+    return notes
 
 
 def _best(predictions: Predictions, rule: ThresholdRule) -> dict[str, float | None]:
     predictions.check("validation predictions")
     probability = predictions.probabilities
     return {
-        label: _best_threshold(predictions.labels[:, k], probability[:, k], rule.rule)
+        label: _best_threshold(predictions.labels[:, k], probability[:, k], rule)
         for k, label in enumerate(predictions.task.labels)
     }
 
 
-def _best_threshold(labels: np.ndarray, probability: np.ndarray, rule: str) -> float | None:
+def _best_threshold(labels: np.ndarray, probability: np.ndarray, rule: ThresholdRule) -> float | None:
     known = ~np.isnan(labels)
     positive, probability = labels[known] > 0.5, probability[known]
     positives, negatives = int(positive.sum()), int((~positive).sum())
-    if not positives or not negatives:
+    needed = {"sensitivity": positives, "specificity": negatives}.get(rule.rule, positives * negatives)
+    if not needed:
         return None
     cuts, group = np.unique(probability, return_inverse=True)
     tp = np.bincount(group, positive)[::-1].cumsum()[::-1]  # positives at or above each distinct probability
     fp = np.bincount(group, ~positive)[::-1].cumsum()[::-1]
-    if rule == "youden":
+    if rule.rule == "sensitivity":  # falls from 1 with the threshold
+        return float(_between(cuts)[np.flatnonzero(tp / positives >= rule.value)[-1]])
+    if rule.rule == "specificity":  # rises to 1, which it reaches at the latest above all films
+        met = np.flatnonzero((negatives - fp) / negatives >= rule.value)
+        if len(met):
+            return float(_between(cuts)[met[0]])
+        above = max((cuts[-1] + 1) / 2, np.nextafter(cuts[-1], 2))
+        return float(above) if above <= 1 else None  # a film without the finding at probability 1
+    if rule.rule == "youden":
         # sensitivity - false positive rate, times both class sizes: whole numbers, so that ties are ties
         goodness = tp * negatives - fp * positives
         if goodness.max() <= 0:
             return None
     else:
         goodness = 2 * tp / (tp + fp + positives)
+    best = _between(cuts)[goodness == goodness.max()]
+    return float(best[np.abs(best - DEFAULT).argmin()])
+
+
+def _between(cuts: np.ndarray) -> np.ndarray:
+    """The threshold that calls each distinct probability and all above it positive: halfway to the one below."""
     lower = np.concatenate([[0.0], cuts[:-1]])
     middle = (lower + cuts) / 2
     threshold = np.where(middle > lower, middle, cuts)  # neighbours one rounding apart have no middle
     threshold[0] = cuts[0]
-    best = threshold[goodness == goodness.max()]
-    return float(best[np.abs(best - DEFAULT).argmin()])
+    return threshold

@@ -24,7 +24,7 @@ SPLITS = {"val": "validation", "train": "training"}
 def evaluation_table(evaluation: Evaluation) -> Table:
     """One row per label, then the averages: positive films (of those where the label is known), AUROC and AUPRC with
     intervals, and sensitivity and specificity at the threshold (of the most probable class for a multiclass task)."""
-    table = _table(f"{_name(evaluation.split)}: {_films(evaluation)}")
+    table = plain_table(f"{_name(evaluation.split)}: {_films(evaluation)}")
     table.add_column("label", overflow="fold")
     for title in ("pos." if _all_known(evaluation) else "pos./known", "AUROC", "AUPRC", "sens", "spec"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -32,7 +32,8 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         table.add_column("at", justify="right", no_wrap=True)
     rows = {**evaluation.per_label}
     if evaluation.task.kind != "binary":
-        rows |= {f"({name})": values for name, values in evaluation.averages.items()}
+        averages = {name: values for name, values in evaluation.averages.items() if name != "samples"}  # no AUROC
+        rows |= {f"({name})": values for name, values in averages.items()}
     for number, (label, values) in enumerate(rows.items()):
         single = number < len(evaluation.per_label)
         cells: list[RenderableType] = [
@@ -59,7 +60,7 @@ def results_table(validation: Evaluation | None, test: Evaluation | None) -> Tab
     if not shown:
         raise ValueError("there is no evaluation to show")
     task = shown[0].task
-    table = _table(None, padding=(0, 1, 0, 0))
+    table = plain_table(None, padding=(0, 1, 0, 0))
     table.add_column("", overflow="fold")
     for each in shown:
         table.add_column(f"{_name(each.split)}\n{_films(each, LINE)}", justify="right", no_wrap=True)
@@ -76,7 +77,8 @@ def results_table(validation: Evaluation | None, test: Evaluation | None) -> Tab
     return table
 
 
-def _table(title: str | None, padding: tuple[int, int, int, int] = (0, 0, 0, 0)) -> Table:
+def plain_table(title: str | None, padding: tuple[int, int, int, int] = (0, 0, 0, 0)) -> Table:
+    """The look of all tables: a rule under the head, the title on the left."""
     return Table(
         box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="", padding=padding, show_edge=False
     )

@@ -1,0 +1,245 @@
+"""Calibration: a map from logits to probabilities, fitted on validation films, that never turns the ranking round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import DataError, UsageError, unknown
+from zoo.evaluation import metrics
+from zoo.evaluation.notes import FEW
+from zoo.evaluation.plain import plain
+from zoo.evaluation.predictions import Predictions
+from zoo.tasks import Task
+
+METHODS = ("temperature", "platt", "isotonic")
+TEMPERATURES = (0.01, 100.0)  # the range that is searched
+_KEYS = {"temperature": {"temperature"}, "platt": {"slope", "intercept"}, "isotonic": {"logits", "values"}}
+
+_Fit = tuple[dict[str, Any], str]  # parameters, and where there are none the reason
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A fitted map from logits to probabilities.
+
+    `parameters[label]` depends on the method: `temperature` (the same for all classes of a multiclass task);
+    `slope` and `intercept`; or the knots `logits` and `values` of an isotonic map. It is empty where the label is left
+    as it is, and `uncalibrated[label]` then says why.
+    """
+
+    method: str
+    task: Task
+    parameters: dict[str, dict[str, Any]]
+    uncalibrated: dict[str, str] = field(default_factory=dict)
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities, float64 `(N, K)` in [0, 1], from finite logits `(N, K)`.
+
+        The order of the films within a label is kept; an isotonic map makes some of them equal. For a multiclass task
+        the rows sum to 1 and the most probable class stays the same.
+
+        Raises:
+            ValueError: the logits have another number of labels.
+        """
+        z = np.array(logits, dtype=np.float64)
+        if z.ndim != 2 or z.shape[1] != self.task.outputs:
+            raise ValueError(f"logits have the shape {z.shape}; it must be (films, {self.task.outputs})")
+        if self.method == "isotonic":
+            probability = metrics.probabilities(self.task, z)
+            for k, label in enumerate(self.task.labels):
+                if knots := self.parameters[label]:
+                    probability[:, k] = np.interp(z[:, k], knots["logits"], knots["values"])
+            return probability
+        for k, label in enumerate(self.task.labels):
+            if not (found := self.parameters[label]):
+                continue
+            if self.method == "temperature":
+                z[:, k] /= found["temperature"]
+            else:
+                z[:, k] = found["slope"] * z[:, k] + found["intercept"]
+        return metrics.probabilities(self.task, z)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values ready for JSON, from which `from_dict` gives the same calibration to the last digit."""
+        return plain(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
+        """The inverse of `to_dict`.
+
+        Raises:
+            DataError: a part is missing or the method is unknown.
+        """
+        try:
+            task = Task(values["task"]["kind"], tuple(values["task"]["labels"]))
+            parameters = {label: dict(values["parameters"][label]) for label in task.labels}
+            needed = _KEYS[values["method"]]
+            for label, found in parameters.items():
+                if found and set(found) != needed:
+                    raise ValueError(f"{label} has the parameters {sorted(found)}, not {sorted(needed)}")
+            return cls(values["method"], task, parameters, dict(values["uncalibrated"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"this is not a calibration: {type(error).__name__} {error}.") from None
+
+
+def fit_calibration(method: str, validation: Predictions) -> Calibration:
+    """Fit one map per label on validation films; a NaN label leaves the film out for that label.
+
+    - "temperature" divides the logits by T > 0 (Guo et al. 2017, arXiv:1706.04599), the minimum of the log loss, convex
+      in 1/T and searched from T = .01 to 100. A multiclass task has one T for its softmax, the others one per label.
+    - "platt" is sigmoid(slope · logit + intercept), the minimum of the log loss on Platt's smoothed targets
+      (N₊+1)/(N₊+2) and 1/(N₋+2) (Platt 1999), with which it is finite even for perfectly separated films.
+    - "isotonic" is the best non-decreasing map (Zadrozny & Elkan 2002): pooled adjacent violators with straight lines
+      between the blocks and constant beyond the ends. Its values are kept within 1/(n+2) and (n+1)/(n+2), Laplace's rule
+      of succession for n films: n films cannot vouch for less, and the log loss of a new film stays finite.
+
+    A label stays as it is (and `calibration_notes` says so) where fewer than 10 films have or have not got it, where the
+    best map would not be increasing (inverted outputs), or, for temperature, where the outputs separate the films
+    perfectly at 0: the log loss then falls for ever as T goes to 0.
+
+    Raises:
+        UsageError: the method is unknown, or cannot be used for a multiclass task.
+        DataError: the predictions have no films, a logit that is not finite, or a film twice.
+    """
+    if method not in METHODS:
+        raise unknown("calibration method", method, METHODS)
+    task = validation.task
+    if task.exclusive and method != "temperature":
+        raise UsageError(
+            f"{method} calibration works on one output at a time and would break the sum of a multiclass task's "
+            "probabilities. Use temperature."
+        )
+    validation.check("validation predictions")
+    logits = validation.logits.astype(np.float64)
+    if task.exclusive:
+        fits = [_fit_softmax(validation.labels, logits)] * task.outputs
+    else:
+        fits = [_fit_label(method, validation.labels[:, k], logits[:, k]) for k in range(task.outputs)]
+    return Calibration(
+        method,
+        task,
+        {label: dict(found) for label, (found, _) in zip(task.labels, fits, strict=True)},
+        {label: reason for label, (_, reason) in zip(task.labels, fits, strict=True) if reason},
+    )
+
+
+def calibration_notes(calibration: Calibration) -> tuple[str, ...]:
+    """Sentences on what was left uncalibrated and why, and on temperatures at the end of their range."""
+    left = calibration.uncalibrated
+    notes = []
+    if left and calibration.task.exclusive:
+        notes.append(f"The outputs are left uncalibrated: {next(iter(left.values()))}.")
+    elif left:
+        listed = "; ".join(f"{label} ({reason})" for label, reason in left.items())
+        notes.append(f"Left uncalibrated: {listed}.")
+    ends = [label for label, found in calibration.parameters.items() if found.get("temperature") in TEMPERATURES]
+    if ends:
+        whose = "" if calibration.task.exclusive else f" of {', '.join(ends)}"
+        notes.append(f"The temperature{whose} lies at the end of its range of {_range()}: do not rely on it.")
+    return tuple(notes)
+
+
+def pool(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Isotonic regression of labels `(N,)`, 1 or 0, on scores `(N,)`: pooled adjacent violators, equal scores together.
+
+    Returns:
+        The distinct scores in order `(D,)`, the value fitted to each `(D,)`, each film's place among the distinct scores
+        `(N,)`, and where the blocks of equal value begin in them, with D at the end.
+    """
+    from scipy.optimize import isotonic_regression
+
+    distinct, place = np.unique(scores, return_inverse=True)
+    weights = np.bincount(place).astype(np.float64)
+    fitted = isotonic_regression(np.bincount(place, labels) / weights, weights=weights)
+    return distinct, fitted.x, place, fitted.blocks
+
+
+def _fit_label(method: str, labels: np.ndarray, logits: np.ndarray) -> _Fit:
+    known = ~np.isnan(labels)
+    positive, z = labels[known] > 0.5, logits[known]
+    positives = int(positive.sum())
+    negatives = len(positive) - positives
+    if min(positives, negatives) < FEW:
+        return {}, f"{positives} validation films with it, {negatives} without"
+    if z.min() == z.max():
+        return {}, "its outputs are all equal"
+    return {"temperature": _fit_sigmoid, "platt": _fit_platt, "isotonic": _fit_isotonic}[method](positive, z)
+
+
+def _fit_sigmoid(positive: np.ndarray, z: np.ndarray) -> _Fit:
+    from scipy.special import expit
+
+    if (np.where(positive, z, -z) > 0).all():
+        return {}, "its outputs separate the validation films perfectly, so they tell no temperature"
+    return _temperature(lambda inverse: float(((expit(inverse * z) - positive) * z).mean()))
+
+
+def _fit_softmax(labels: np.ndarray, logits: np.ndarray) -> _Fit:
+    from scipy.special import softmax
+
+    known = np.nansum(labels, axis=1) == 1
+    truth, z = labels[known] > 0.5, logits[known]
+    others = len(truth) - int(truth.sum(axis=0).max(initial=0))
+    if others < FEW:
+        return {}, f"all but {others} of {len(truth)} validation films are of one class"
+    right = z[truth]
+    if (np.where(truth, -np.inf, z).max(axis=1) < right).all():
+        return {}, "they separate the validation films perfectly, so they tell no temperature"
+    return _temperature(lambda inverse: float(((softmax(inverse * z, axis=1) * z).sum(axis=1) - right).mean()))
+
+
+def _temperature(slope: Callable[[float], float]) -> _Fit:
+    """The temperature from the derivative of the log loss by 1/T, which rises with 1/T."""
+    from scipy.optimize import brentq
+
+    smallest, largest = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
+    if slope(smallest) >= 0:
+        return {}, f"no temperature from {_range()} fits, the outputs are shifted or inverted"
+    if slope(largest) <= 0:
+        return {"temperature": TEMPERATURES[0]}, ""
+    return {"temperature": float(1 / brentq(slope, smallest, largest, xtol=1e-14))}, ""
+
+
+def _fit_platt(positive: np.ndarray, z: np.ndarray) -> _Fit:
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    centre, spread = z.mean(), z.std()
+    x = np.stack([(z - centre) / spread, np.ones_like(z)])  # standardised, so that both steps are of one size
+    positives = int(positive.sum())
+    target = np.where(positive, (positives + 1) / (positives + 2), 1 / (len(z) - positives + 2))
+
+    def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
+        s = w @ x
+        value = (np.logaddexp(0, s) - target * s).mean()
+        return float(value), x @ (expit(s) - target) / len(z)
+
+    def curvature(w: np.ndarray) -> np.ndarray:
+        p = expit(w @ x)
+        return (x * (p * (1 - p))) @ x.T / len(z)
+
+    share = target.mean()
+    start = np.array([0.0, np.log(share / (1 - share))])
+    w = minimize(loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-9}).x
+    slope = float(w[0] / spread)
+    if slope <= 0:
+        return {}, "its outputs rank the validation films the wrong way round"
+    return {"slope": slope, "intercept": float(w[1] - slope * centre)}, ""
+
+
+def _fit_isotonic(positive: np.ndarray, z: np.ndarray) -> _Fit:
+    distinct, fitted, _, blocks = pool(z, positive)
+    if len(blocks) == 2:
+        return {}, "no increasing map fits its outputs, all would become one probability"
+    least = 1 / (len(z) + 2)
+    knots = np.unique(np.concatenate([blocks[:-1], blocks[1:] - 1]))
+    values = np.clip(fitted[knots], least, 1 - least)
+    return {"logits": distinct[knots].tolist(), "values": values.tolist()}, ""
+
+
+def _range() -> str:
+    return f"{TEMPERATURES[0]:g} to {TEMPERATURES[1]:g}"

@@ -1,0 +1,166 @@
+"""Operating points: what the thresholds chosen on validation keep of their promise on test films."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import UsageError
+from zoo.evaluation import metrics
+from zoo.evaluation.bootstrap import confusion_replicates, patient_codes
+from zoo.evaluation.evaluate import Interval, interval, short
+from zoo.evaluation.plain import plain
+from zoo.evaluation.predictions import Predictions
+from zoo.evaluation.thresholds import ThresholdRule, check_rule, choose_thresholds
+
+MEASURES = ("sensitivity", "specificity", "precision", "npv", "f1", "accuracy", "balanced_accuracy", "mcc")
+MOST_PROBABLE = "most probable class"
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """One label at its threshold.
+
+    Attributes:
+        label: the label.
+        rule: how the threshold was chosen; "most probable class" for a multiclass task.
+        target: the sensitivity or specificity that the rule asked for; None for the rules without one.
+        threshold: a probability, films at or above it being positive; NaN for a multiclass task.
+        validation: `MEASURES` on the films the threshold was chosen on, therefore hopeful.
+        test: `MEASURES` on test films, where `precision` and `npv` hold at the prevalence of these films.
+        confusion: test films: tp, fp, fn, tn.
+        shortfall: target minus what was achieved on test, where that is below the target, else None.
+        prevalence: share of positives among the test films, NaN where the label is unknown on all.
+        assumed_prevalence: the prevalence given by the caller, in (0, 1).
+        ppv_at: positive predictive value at the assumed prevalence, by Bayes' rule from sensitivity and specificity.
+        npv_at: negative predictive value likewise.
+    """
+
+    label: str
+    rule: str
+    target: float | None
+    threshold: float
+    validation: dict[str, float]
+    test: dict[str, Interval]
+    confusion: dict[str, int]
+    shortfall: Interval | None
+    prevalence: float
+    assumed_prevalence: float | None
+    ppv_at: Interval | None
+    npv_at: Interval | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values ready for JSON, NaN as None."""
+        return dict(plain(self))
+
+
+def operating_points(
+    validation: Predictions,
+    test: Predictions,
+    rule: ThresholdRule,
+    *,
+    prevalence: float | None = None,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[OperatingPoint, ...]:
+    """Choose the thresholds on validation and measure them on test, label by label.
+
+    Args:
+        validation: films to choose on.
+        test: films to measure on, of the same task.
+        rule: how to choose.
+        prevalence: the share of positives, in (0, 1), of the population that predictive values are wanted for.
+        replicates: resamples of the test patients; 0 leaves the intervals undefined. The thresholds stay as chosen.
+        level: of the intervals, in (0, 1).
+        seed: of the resampling.
+
+    Raises:
+        UsageError: the prevalence is not in (0, 1), or a target is asked for on a multiclass task.
+        DataError: one of the two has no films, a logit that is not finite, or a film twice.
+    """
+    task = test.task
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise UsageError(f"the prevalence is a share of films between 0 and 1, such as .1, not {prevalence!r}.")
+    check_rule(task.kind, rule)
+    validation.check("validation predictions")
+    test.check("test predictions")
+    thresholds = choose_thresholds(validation, rule)
+    called = metrics.decisions(task, test.logits, thresholds)
+    before = metrics.rates(metrics.confusion(validation.labels, metrics.decisions(task, validation.logits, thresholds)))
+    table = metrics.confusion(test.labels, called)
+    patients = test.table["patient"]
+    several = patient_codes(patients)[1] > 1
+    drawn = confusion_replicates(test.labels, called, patients, replicates if several else 0, seed)
+    point, resampled = (_rates_at(each, prevalence) for each in (table, drawn))
+    found = []
+    for k, label in enumerate(task.labels):
+        values = {name: interval(point[name][k], resampled[name][:, k], level) for name in point}
+        found.append(
+            OperatingPoint(
+                label=label,
+                rule=MOST_PROBABLE if task.exclusive else rule.rule,
+                target=rule.target,
+                threshold=math.nan if task.exclusive else thresholds[label],
+                validation={name: float(before[name][k]) for name in MEASURES},
+                test={name: values[name] for name in MEASURES},
+                confusion={name: int(part[k]) for name, part in table._asdict().items()},
+                shortfall=_shortfall(rule, values),
+                prevalence=values["prevalence"].value,
+                assumed_prevalence=prevalence,
+                ppv_at=values.get("ppv_at"),
+                npv_at=values.get("npv_at"),
+            )
+        )
+    return tuple(found)
+
+
+def _rates_at(table: metrics.Confusion, prevalence: float | None) -> dict[str, np.ndarray]:
+    """The rates of a table, and the predictive values at a prevalence where one is assumed."""
+    found = metrics.rates(table)
+    if prevalence is not None:
+        sensitivity, specificity = found["sensitivity"], found["specificity"]
+        with np.errstate(invalid="ignore"):
+            true, false = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+            found["ppv_at"] = true / (true + false)
+            true, false = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
+            found["npv_at"] = true / (true + false)
+    return found
+
+
+def _shortfall(rule: ThresholdRule, values: dict[str, Interval]) -> Interval | None:
+    if rule.target is None or not values[rule.rule].value < rule.target:
+        return None
+    achieved = values[rule.rule]
+    return Interval(rule.target - achieved.value, rule.target - achieved.high, rule.target - achieved.low)
+
+
+def operating_notes(points: Sequence[OperatingPoint]) -> tuple[str, ...]:
+    """Sentences on the labels that miss their target on test, and on those where test cannot tell."""
+    notes, untold = [], []
+    for each in points:
+        if each.target is None:
+            continue
+        achieved = each.test[each.rule]
+        if math.isnan(achieved.value):
+            untold.append(each.label)
+        elif each.shortfall is not None:
+            shown = short(achieved.value) if math.isnan(achieved.low) else str(achieved)
+            note = (
+                f"{each.label}: {each.rule} {shown} on test misses the target {short(each.target)} by "
+                f"{short(each.shortfall.value)}"
+            )
+            if each.shortfall.low <= 0:
+                note += ", which may be chance: the interval includes the target"
+            notes.append(f"{note}.")
+    if untold:
+        rule = next(each.rule for each in points if each.label == untold[0])
+        kind = "positive" if rule == "sensitivity" else "negative"
+        notes.append(
+            f"Without {kind} test films it cannot be said whether the target {rule} is met: {', '.join(untold)}."
+        )
+    return tuple(notes)
