@@ -105,3 +105,117 @@ def test_a_mistyped_run_is_answered_with_the_closest(finished: Finished) -> None
     result = zoo("evaluate", "frist")
     assert result.exit_code == 2
     assert "Did you mean 'first'?" in result.stderr
+
+
+def info() -> dict[str, Any]:
+    return dict(json.loads(Path("runs/first/run.json").read_text()))
+
+
+def test_a_rule_that_is_asked_for_is_stored_and_used_from_then_on(finished: Finished) -> None:
+    finished()
+    assert info()["thresholds"] == {"Abnormal": 0.5}
+    first = json.loads(zoo("evaluate", "first", "--sensitivity", "0.9", "--json").stdout)
+    assert first["operating"][0]["validation"]["sensitivity"] >= 0.9
+    assert info()["threshold_rule"] == {"rule": "sensitivity", "value": 0.9}
+    assert info()["thresholds"] == first["evaluation"]["thresholds"] != {"Abnormal": 0.5}
+    again = json.loads(zoo("evaluate", "first", "--json").stdout)
+    assert again["evaluation"]["thresholds"] == first["evaluation"]["thresholds"]
+    assert json.loads(Path("runs/first/evaluation-test.json").read_text())["thresholds"] == info()["thresholds"]
+
+
+def test_the_table_of_operating_points_shows_validation_test_and_the_shortfall(finished: Finished) -> None:
+    finished()
+    result = zoo("evaluate", "first", "--specificity", "1", "--prevalence", "0.1")
+    assert result.exit_code == 0, result.output
+    for part in ("specificity of at least 1.000 on validation", "val sens", "Predictive values", "if .100"):
+        assert part in result.stdout
+    assert all(len(line) <= 80 for line in result.stdout.splitlines() if not line.startswith("Saved"))
+
+
+def test_one_rule_at_a_time(finished: Finished) -> None:
+    finished()
+    result = zoo("evaluate", "first", "--youden", "--threshold", "0.3")
+    assert result.exit_code == 2
+    assert "choose one of --threshold, --youden" in result.stderr
+    assert "threshold_rule" not in info() or info()["threshold_rule"]["rule"] == "fixed"
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--sensitivity", "1.5"], ["1.5"]),
+        (["--prevalence", "0"], ["prevalence"]),
+        (["--calibration", "plat"], ["unknown calibration 'plat'", "platt"]),
+        (["--by", "sexx"], ["'sexx'", "sex"]),
+    ],
+)
+def test_values_that_do_not_fit_change_nothing(finished: Finished, words: list[str], parts: list[str]) -> None:
+    finished()
+    before = info()
+    result = zoo("evaluate", "first", *words)
+    assert result.exit_code == 2, result.output
+    for part in parts:
+        assert part in result.stderr
+    assert info() == before
+
+
+def test_a_calibration_that_is_asked_for_is_stored(finished: Finished) -> None:
+    finished()
+    zoo("evaluate", "first")
+    assert "calibration" not in info()
+    result = zoo("evaluate", "first", "--calibration", "platt")
+    assert "Calibration by platt" in result.stdout
+    assert info()["calibration"]["method"] == "platt"
+    assert zoo("evaluate", "first", "--calibration", "none").exit_code == 0
+    assert info()["calibration"] is None
+
+
+def test_a_second_reference_stands_beside_the_first(finished: Finished) -> None:
+    finished()
+    lines = Path("runs/first/predictions/test.csv").read_text().splitlines()
+    names = [line.split(",")[0] for line in lines[1:]]
+    rows = [f"{name},{'YES' if i % 2 else 'NO'}" for i, name in enumerate(names)]
+    Path("expert.csv").write_text("\n".join(["Image ID,Abnormal", *rows]))
+    result = zoo("evaluate", "first", "--labels", "expert.csv")
+    assert result.exit_code == 0, result.output
+    assert f"{len(names)} films also labelled in expert.csv" in result.stdout
+    assert "kappa" in result.stdout
+    missing = zoo("evaluate", "first", "--labels", "nowhere.csv")
+    assert missing.exit_code == 1
+    assert "nowhere.csv" in missing.stderr
+
+
+def test_films_of_other_data_can_be_audited_by_their_own_columns(finished: Finished) -> None:
+    finished()
+    films(24)
+    rows = [f"{i}.png,{'Mass' if i % 3 else 'No Finding'},{'north' if i % 2 else 'south'}" for i in range(24)]
+    table("image,label,hospital", rows)
+    words = ["--data", "csv", "--root", "films", "--set", "data.keep=hospital", "--by", "hospital", "--json"]
+    result = zoo("evaluate", "first", *words)
+    assert result.exit_code == 0, result.output
+    assert {group["name"] for group in json.loads(result.stdout)["groups"]} == {"north", "south"}
+    assert list(Path("runs/first/evaluations").glob("csv-*/subgroups-test.csv"))
+
+
+def test_damaged_predictions_are_one_clear_line(finished: Finished) -> None:
+    finished()
+    file = Path("runs/first/predictions/test.csv")
+    lines = file.read_text().splitlines()
+    column = lines[0].split(",").index("logit:Abnormal")
+
+    def changed(value: str) -> str:
+        cells = lines[1].split(",")
+        cells[column] = value
+        return "\n".join([lines[0], ",".join(cells), *lines[2:]])
+
+    for text, words in (
+        (changed("nan"), "NaN"),
+        (changed("much"), "'much', which is not a number"),
+        ("\n".join([*lines, lines[-1]]), "named more than once"),
+        (lines[0], "no films"),
+    ):
+        file.write_text(text + "\n")
+        result = zoo("evaluate", "first")
+        assert result.exit_code == 1, words
+        assert words in result.stderr
+        assert "Traceback" not in result.stderr

@@ -171,7 +171,7 @@ def read_table(path: Path, needed: list[str]) -> pd.DataFrame:
 
 def _numbers(table: pd.DataFrame, path: Path, columns: list[str]) -> np.ndarray:
     for column in columns:
-        if not pd.api.types.is_numeric_dtype(table[column]):
+        if len(table) and not pd.api.types.is_numeric_dtype(table[column]):
             wrong = table[column][pd.to_numeric(table[column], errors="coerce").isna() & table[column].notna()].iloc[0]
             raise DataError(f"{path}: the column {column} holds {wrong!r}, which is not a number.")
     return table[columns].to_numpy(dtype=np.float64)

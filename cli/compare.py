@@ -1,0 +1,156 @@
+"""`zoo compare`: runs ranked on the same films, and whether the data can tell them apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from zoo.cli import catalogue
+
+if TYPE_CHECKING:
+    from zoo.evaluation.leaderboard import Board, Found
+
+METRICS = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "balanced_accuracy")
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("references", metavar="[RUN]...", nargs=-1)
+@click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which films.")
+@click.option("--metric", type=click.Choice(METRICS), default="auroc", show_default=True, help="What ranks the runs.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Compare the first N runs with the best.",
+)
+@click.option("--group", is_flag=True, help="Rank runs that cannot be compared in one table per comparable group.")
+@click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write everything as CSV, one row per run.")
+@click.option("--html", "html_file", type=FILE, metavar="FILE", help="Write one page to look at in a browser.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@click.option(
+    "--runs-dir",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of runs.",
+)
+@click.option(
+    "--replicates", type=click.IntRange(min=100), default=1000, show_default=True, help="Resamples of the patients."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resamples.")
+def compare(
+    references: tuple[str, ...],
+    split: str,
+    metric: str,
+    top: int,
+    group: bool,
+    csv_file: Path | None,
+    html_file: Path | None,
+    as_json: bool,
+    runs_dir: Path,
+    replicates: int,
+    seed: int,
+) -> None:
+    """Rank runs on the same films and say which of them the data can tell apart.
+
+    RUN is a name, a path or a pattern such as 'lite-*'; without any, all finished runs of the folder are ranked. Runs on
+    different films, labels, tasks or kinds of split are refused: they belong in separate tables (--group).
+
+    \b
+    zoo compare FIRST SECOND
+    zoo compare 'densenet121-*' --split val
+    zoo compare --group --html runs.html            (every run there is)
+    """
+    catalogue.warn()
+    from zoo.evaluation import leaderboard
+
+    found = leaderboard.read(references, runs_dir, split, metric)
+    _require_runs(found, references, runs_dir, split)
+    groups = leaderboard.comparable(found.entries)
+    if len(groups) > 1 and not group:
+        raise leaderboard.refusal(groups)
+    boards = [leaderboard.rank(each, top=top, replicates=replicates, seed=seed) for each in groups]
+    remarks = _remarks(found, references, runs_dir)
+    if as_json:
+        _print_json(boards, found)
+    else:
+        _print(boards, remarks)
+    _write(boards, remarks, csv_file, html_file)
+
+
+def _require_runs(found: Found, references: tuple[str, ...], runs_dir: Path, split: str) -> None:
+    from zoo.errors import DataError, UsageError
+
+    left_out = found.unfinished | found.damaged
+    if not found.entries and not left_out:
+        raise UsageError(
+            f"no run lies in {runs_dir}: train one with 'zoo train', or name another folder with --runs-dir."
+        )
+    if not found.entries or (len(found.entries) == 1 and references and left_out):
+        listed = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
+        raise DataError(
+            f"there are not two finished runs to compare on {split} films ({listed}{'; …' if len(left_out) > 3 else ''}). "
+            "Train to the end: zoo train --config RUN/config.yaml"
+        )
+
+
+def _remarks(found: Found, references: tuple[str, ...], runs_dir: Path) -> list[str]:
+    """Which runs are left out and why."""
+    said = []
+    unfinished = [f"{name}: {status}" for name, status in found.unfinished.items()]
+    for names, what in ((unfinished, "not finished"), (list(found.damaged), "damaged")):
+        if names:
+            shown = f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+            where = f" of {runs_dir}" if not references else ""
+            said.append(f"{len(names):,} run{'s' if len(names) > 1 else ''}{where} not shown, {what}{shown}.")
+    return said
+
+
+def _print_json(boards: list[Board], found: Found) -> None:
+    import json
+
+    groups = [board.to_dict() for board in boards]
+    document = {"groups": groups, "unfinished": found.unfinished, "damaged": found.damaged}
+    click.echo(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def _print(boards: list[Board], remarks: list[str]) -> None:
+    from rich.console import Console
+
+    from zoo.report.leaderboard import heading, labels_sentence, labels_table, leaderboard_table, sentences
+
+    console = Console(highlight=False, markup=False)
+    for number, board in enumerate(boards, 1):
+        prefix = f"Group {number} of {len(boards)}: " if len(boards) > 1 else ""
+        console.print(f"{chr(10) if number > 1 else ''}{prefix}{heading(board)}")
+        console.print(leaderboard_table(board))
+        for line in sentences(board):
+            console.print(line)
+        if len(board.entries) == 2 and board.comparisons and board.comparisons[0].per_label:
+            console.print()
+            console.print(labels_table(board.comparisons[0]))
+            console.print(labels_sentence(board))
+    for line in remarks:
+        console.print(line)
+
+
+def _write(boards: list[Board], remarks: list[str], csv_file: Path | None, html_file: Path | None) -> None:
+    from zoo.files import write_text
+
+    if csv_file is not None:
+        from zoo.evaluation.leaderboard import to_csv
+
+        write_text(csv_file, to_csv(boards))
+    if html_file is not None:
+        from zoo.report.leaderboard import leaderboard_html
+
+        write_text(html_file, leaderboard_html(boards, remarks))
+    for file in (csv_file, html_file):
+        if file is not None:
+            click.echo(f"Written: {file}", err=True)

@@ -1,0 +1,392 @@
+"""`zoo compare`: ranking, refusing, and what it writes."""
+
+from __future__ import annotations
+
+import csv
+import html.parser
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from commandline import zoo
+
+from zoo.cli.compare import METRICS
+from zoo.evaluation import Predictions, comparison, evaluate
+from zoo.report import RESEARCH_ONLY
+from zoo.tasks import Task
+
+BINARY = Task("binary", ("Abnormal",))
+SEVERAL = Task("multilabel", ("Mass", "Nodule", "Hernia"))
+TEST = range(100, 220)
+Finished = Callable[..., dict[str, Any]]
+Shell = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def make_run(
+    name: str,
+    skill: float = 1.0,
+    seed: int = 0,
+    task: Task = BINARY,
+    protocol: str = "published",
+    test: range = TEST,
+    per_patient: int = 2,
+    model: str = "tiny-cnn",
+    status: str = "complete",
+    flipped: int = 0,
+    folder: str = "runs",
+) -> Path:
+    """A run folder as training leaves it, without the network."""
+    path = Path(folder, name)
+    path.mkdir(parents=True)
+    info = {"status": status, "task": task.kind, "labels": list(task.labels), "model": model, "image_size": 32}
+    thresholds = dict.fromkeys(task.labels, 0.5)
+    (path / "run.json").write_text(json.dumps(info | {"thresholds": thresholds, "seconds": 1.5}))
+    (path / "data.json").write_text(json.dumps({"dataset": "phantom", "split": protocol}))
+    config = {"loss": {"name": "bce"}, "augment": {"name": "none"}, "seed": seed, "epochs": 3, "recipe": None}
+    (path / "config.yaml").write_text(yaml.safe_dump(config))
+    if status != "complete":
+        return path
+    for split, numbers in (("val", range(60)), ("test", test)):
+        rows = np.array(numbers)
+        truth = np.random.default_rng(0).random((1000, task.outputs))[rows] < 0.4
+        labels = truth.astype(float)
+        labels[:flipped] = 1 - labels[:flipped]
+        noise = np.random.default_rng(10 + seed).normal(size=(1000, task.outputs))[rows]
+        table = {"image": [f"{i:04d}.png" for i in rows], "patient": [f"p{i // per_patient}" for i in rows]}
+        predictions = Predictions(task, pd.DataFrame(table), labels, skill * truth + noise)
+        predictions.save(path / "predictions" / f"{split}.csv")
+        evaluate(predictions, thresholds, split=split, seed=seed, replicates=100).save(path)
+    return path
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_runs_are_ranked_with_their_difference_to_the_best() -> None:
+    make_run("poor", skill=0.2, seed=1)
+    make_run("good", skill=3.0)
+    make_run("fair", skill=2.6, seed=2, model="densenet121")
+    result = zoo("compare", "poor", "good", "fair")
+    assert result.exit_code == 0, result.output
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    lines = result.stdout.splitlines()
+    assert lines[0] == "binary (Abnormal), 120 test films of 60 patients, published split"
+    assert [line.split()[1] for line in lines if line[:1].isdigit()] == ["good", "fair", "poor"]
+    stored = json.loads(Path("runs/good/evaluation-test.json").read_text())["averages"]["macro"]["auroc"]
+    assert f"{stored['value']:.3f}".lstrip("0") in lines[3]
+    assert f"[{stored['low']:.3f}".replace("0.", ".") in lines[3]
+    said = flat(result.stdout)
+    assert "The data cannot tell good apart from fair (difference -." in said
+    assert "good is better than poor." in said
+    assert "p by the method of Holm for 2 comparisons" in said
+    assert "DeLong's test is not given: it takes films as independent, and these 120 films are of 60 patients." in said
+    assert "choose with --split val" in said
+    assert "choose with" not in flat(zoo("compare", "poor", "good", "fair", "--split", "val").stdout)
+
+
+def test_a_copy_of_a_run_cannot_be_told_from_it() -> None:
+    make_run("first")
+    shutil.copytree("runs/first", "runs/second")
+    result = zoo("compare", "first", "second")
+    assert result.exit_code == 0, result.output
+    assert "The data cannot tell second and first apart: AUROC difference .000 [.000, .000], p 1.000." in flat(
+        result.stdout
+    )
+    assert "; model tiny-cnn" in flat(result.stdout)  # shared, so said once
+
+
+def test_where_each_patient_has_one_film_delong_s_test_is_a_second_opinion() -> None:
+    for seed in range(3):
+        make_run(f"run-{seed}", seed=seed, per_patient=1)
+    two = zoo("compare", "run-0", "run-1")
+    assert "DeLong's test as a second opinion: p " in flat(two.stdout)
+    assert "DeLong's test as a second opinion says the same of every run." in flat(zoo("compare").stdout)
+    assert "DeLong" not in zoo("compare", "run-0", "run-1", "--metric", "f1").stdout
+
+
+def test_two_runs_with_several_labels_are_compared_label_by_label() -> None:
+    make_run("good", skill=3.0, task=SEVERAL)
+    make_run("poor", skill=0.0, seed=1, task=SEVERAL)
+    result = zoo("compare", "good", "poor")
+    assert result.exit_code == 0, result.output
+    assert "macro AUROC" in result.stdout
+    for label in SEVERAL.labels:
+        assert any(line.startswith(f"{label} ") for line in result.stdout.splitlines())
+    assert "The runs can be told apart on Mass, Nodule and Hernia (p by the method of Holm for 3 labels)." in flat(
+        result.stdout
+    )
+
+
+def test_names_paths_and_patterns_name_runs_and_nothing_means_all() -> None:
+    for name in ("a-1", "a-2", "b-1"):
+        make_run(name, seed=int(name[-1]))
+    make_run("a-1", seed=5, folder="elsewhere")
+
+    def names(*words: str) -> set[str]:
+        result = zoo("compare", *words, "--json")
+        assert result.exit_code == 0, result.output
+        return {run["name"] for group in json.loads(result.stdout)["groups"] for run in group["runs"]}
+
+    assert names() == {"a-1", "a-2", "b-1"}
+    assert names("a-*") == {"a-1", "a-2"}
+    assert names("runs/b*", "a-2") == {"a-2", "b-1"}
+    assert names("a-1", "runs/a-1", "a-2") == {"a-1", "a-2"}
+    assert names("a-1", "elsewhere/a-1") == {"runs/a-1", "elsewhere/a-1"}
+    assert names("--runs-dir", "elsewhere") == {"a-1"}
+    assert "one run only" in zoo("compare", "--runs-dir", "elsewhere").stdout
+
+
+@pytest.mark.parametrize(
+    ("other", "parts"),
+    [
+        ({"test": range(110, 230)}, ["different films", "10 films only in odd, such as '0220.png'", "only in first"]),
+        ({"flipped": 4}, ["the labels differ on 4 of 120 films, such as '0100.png'"]),
+        ({"task": SEVERAL}, ["odd predicts multilabel (Mass, Nodule, Hernia), first binary (Abnormal)"]),
+        ({"task": Task("binary", ("Effusion",))}, ["odd predicts binary (Effusion), first binary (Abnormal)"]),
+        ({"protocol": "drawn"}, ["odd has a drawn split, first a published one"]),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_refused_and_ranked_apart_with_group(
+    other: dict[str, Any], parts: list[str]
+) -> None:
+    make_run("odd", **other)
+    make_run("first")
+    make_run("second", seed=1)
+    result = zoo("compare", "odd", "second", "first")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    (error,) = [line for line in result.stderr.splitlines() if line.startswith("Error:")]
+    for part in ("these 3 runs cannot be ranked in one table: second, first belong together", "--group"):
+        assert part in error
+    for part in parts:
+        assert part.replace("first", "second") in error
+    apart = json.loads(zoo("compare", "--group", "--json").stdout)["groups"]
+    assert [{run["name"] for run in group["runs"]} for group in apart] == [{"first", "second"}, {"odd"}]
+    shown = zoo("compare", "--group").stdout
+    assert "Group 1 of 2: " in shown
+    assert "Group 2 of 2: " in shown
+
+
+def test_a_refusal_names_what_is_alike_and_does_not_run_on() -> None:
+    for seed in range(2):
+        make_run(f"first-{seed}", seed=seed)
+        make_run(f"several-{seed}", seed=seed, task=SEVERAL)
+    for number in range(5):
+        make_run(f"film-{number}", test=range(100 + number, 180))
+    error = zoo("compare").stderr
+    assert "(likewise several-1)" in error
+    assert "and 3 more groups that differ" in error
+
+
+def test_older_evaluations_without_digests_are_told_apart_by_their_predictions() -> None:
+    for name, test in (("a", TEST), ("b", TEST), ("c", range(110, 230))):
+        path = make_run(name, test=test)
+        for split in ("val", "test"):
+            old = json.loads((path / f"evaluation-{split}.json").read_text())
+            old = {key: value for key, value in old.items() if not key.endswith("_digest")}
+            (path / f"evaluation-{split}.json").write_text(json.dumps(old))
+    assert zoo("compare", "a", "b").exit_code == 0
+    assert "10 films only in a" in zoo("compare", "a", "c").stderr
+    assert zoo("compare", "a", "c", "--split", "val").exit_code == 0
+
+
+def test_unfinished_and_damaged_runs_are_counted_and_not_shown() -> None:
+    make_run("good")
+    make_run("other", seed=1)
+    make_run("going", status="running")
+    make_run("lost", status="failed")
+    (make_run("broken", seed=2) / "evaluation-test.json").write_text("{")
+    result = zoo("compare")
+    assert result.exit_code == 0, result.output
+    assert "2 runs of runs not shown, not finished (going: running, lost: failed)." in flat(result.stdout)
+    assert "1 run of runs not shown, damaged (broken)." in flat(result.stdout)
+    document = json.loads(zoo("compare", "--json").stdout)
+    assert document["unfinished"] == {"going": "running", "lost": "failed"}
+    assert list(document["damaged"]) == ["broken"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "parts"),
+    [
+        (["god"], 2, ["no run 'god'", "Did you mean 'good'?"]),
+        (["x*"], 2, ["no run matches 'x*'", "3 run(s) lie in runs"]),
+        (["--runs-dir", "nowhere"], 2, ["no run lies in nowhere", "zoo train"]),
+        (["good", "going"], 1, ["not two finished runs", "going: running"]),
+        (["good", "broken"], 1, ["broken cannot be read"]),
+        (["good", "--metric", "kappa"], 2, []),
+        (["good", "--top", "0"], 2, []),
+    ],
+)
+def test_what_cannot_be_compared_is_one_clear_error(words: list[str], code: int, parts: list[str]) -> None:
+    make_run("good")
+    make_run("going", status="running")
+    (make_run("broken") / "run.json").write_text("no json")
+    result = zoo("compare", *words)
+    assert result.exit_code == code, result.output
+    for part in parts:
+        assert part in flat(result.stderr)
+    assert "Traceback" not in result.stderr
+
+
+def test_differences_are_made_for_the_first_runs_only_and_that_is_said() -> None:
+    for seed in range(5):
+        make_run(f"run-{seed}", skill=2 - seed / 4, seed=seed)
+    shutil.rmtree("runs/run-4/predictions")  # the last is ranked by its evaluation alone
+    result = zoo("compare", "--top", "3", "--json")
+    assert result.exit_code == 0, result.output
+    runs = json.loads(result.stdout)["groups"][0]["runs"]
+    assert [run["comparison"] is not None for run in runs] == [False, True, True, False, False]
+    values = [run["value"]["value"] for run in runs]
+    assert values == sorted(values, reverse=True)
+    assert "Differences are given for the first 3 of 5 (--top)." in flat(zoo("compare", "--top", "3").stdout)
+
+
+def test_too_few_resamples_for_so_many_comparisons_are_pointed_out() -> None:
+    for seed in range(5):
+        make_run(f"run-{seed}", seed=seed)
+    asked = "No p of 4 comparisons can be below .079 so: give --replicates 2000."
+    assert asked in flat(zoo("compare", "--replicates", "100").stdout)
+    assert "--replicates" not in zoo("compare", "--replicates", "200").stdout
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_ranks(metric: str) -> None:
+    make_run("good", skill=3.0, task=SEVERAL)
+    make_run("poor", skill=0.0, seed=1, task=SEVERAL)
+    result = zoo("compare", "--metric", metric, "--json", "--replicates", "100")
+    assert result.exit_code == 0, result.output
+    best, other = json.loads(result.stdout)["groups"][0]["runs"]
+    found = other["comparison"]
+    assert found["overall"]["second"] == pytest.approx(best["value"]["value"])
+    assert found["overall"]["first"] == pytest.approx(other["value"]["value"])
+    assert found["metric"] == metric
+    assert flat(zoo("compare", "--metric", metric).stdout).count("own thresholds") == (metric not in ("auroc", "auprc"))
+
+
+def test_the_command_offers_the_metrics_there_are() -> None:
+    assert METRICS == comparison.METRICS
+
+
+def test_json_and_csv_hold_everything() -> None:
+    make_run("good", skill=3.0, task=SEVERAL)
+    make_run("poor", skill=0.1, seed=1, task=SEVERAL)
+    make_run("lone", protocol="drawn")
+    result = zoo("compare", "--group", "--json", "--csv", "out/board.csv")
+    assert result.exit_code == 0, result.output
+    first = json.loads(result.stdout)["groups"][0]["runs"]
+    with open("out/board.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["group"], row["rank"], row["name"]) for row in rows] == [
+        ("1", "1", "good"),
+        ("1", "2", "poor"),
+        ("2", "1", "lone"),
+    ]
+    compared = first[1]["comparison"]["overall"]
+    assert float(rows[1]["difference"]) == compared["difference"]["value"]
+    assert float(rows[1]["difference_low"]) == compared["difference"]["low"]
+    assert float(rows[1]["p_holm"]) == compared["p_holm"]
+    assert rows[1]["compared_with"] == "good"
+    assert float(rows[1]["label:Mass low"]) == first[1]["per_label"]["Mass"]["low"]
+    assert (rows[0]["difference"], rows[0]["p"], rows[2]["label:Mass"]) == ("", "", "")
+    assert (rows[0]["loss"], rows[0]["epochs"], rows[0]["films_digest"]) == ("bce", "3", first[0]["films_digest"])
+
+
+class Page(html.parser.HTMLParser):
+    """Every tag with its attributes, and all text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_stands_alone_and_escapes_what_comes_from_files() -> None:
+    make_run("good", skill=3.0, task=SEVERAL, model="<script>alert(1)</script>")
+    make_run("poor", skill=0.1, seed=1, task=SEVERAL)
+    make_run("going", status="running")
+    result = zoo("compare", "--html", "board.html")
+    assert result.exit_code == 0, result.output
+    assert "board.html" in result.stderr
+    text = Path("board.html").read_text()
+    page = Page(text)
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "link", "img", "iframe"}
+    assert {"table", "svg"} <= names
+    assert not [a for _, a in page.tags if {"src", "href"} & set(a)]
+    assert "http" not in text.replace("http-equiv", "")
+    assert "prefers-color-scheme: dark" in text
+    assert "width=device-width" in text
+    shown = flat(page.text)
+    for part in (RESEARCH_ONLY, "<script>alert(1)</script>", "good", "macro AUROC", "Label by label", "going: running"):
+        assert part in shown
+    for mark in (a for tag, a in page.tags if tag in ("circle", "rect")):
+        at = float(str(mark.get("cx") or mark.get("x")).rstrip("%"))
+        assert 0 <= at <= 100
+        assert 0 <= at + float(str(mark.get("width", "0")).rstrip("%")) <= 100.1
+
+
+def test_comparing_changes_nothing_in_the_runs() -> None:
+    make_run("a")
+    make_run("b", seed=1)
+    before = {p: p.stat().st_mtime_ns for p in Path("runs").rglob("*")}
+    assert zoo("compare").exit_code == 0
+    assert {p: p.stat().st_mtime_ns for p in Path("runs").rglob("*")} == before
+
+
+def test_many_runs_are_ranked_in_little_time() -> None:
+    source = make_run("run-0")
+    for number in range(1, 300):
+        shutil.copytree(source, Path("runs", f"run-{number}"))
+    started = time.perf_counter()
+    result = zoo("compare", "--top", "2", "--replicates", "100")
+    assert result.exit_code == 0, result.output
+    assert time.perf_counter() - started < 5
+    assert len([line for line in result.stdout.splitlines() if line.strip()[:1].isdigit()]) == 300
+
+
+def test_neither_tensorflow_nor_keras_is_loaded(run_python: Shell, tmp_path: Path) -> None:
+    make_run("a")
+    make_run("b", seed=1)
+    code = (
+        "import sys; from zoo.cli.main import cli; cli(sys.argv[1:], standalone_mode=False); "
+        "print({'tensorflow', 'keras', 'jax', 'sklearn', 'scipy'} & set(sys.modules))"
+    )
+    result = run_python(
+        "-c", code, "compare", "--runs-dir", str(tmp_path / "runs"), "--csv", "a.csv", "--html", "a.html"
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_trained_runs_are_compared(finished: Finished) -> None:
+    trained = finished("first")
+    finished("second")
+    result = zoo("compare", "first", "second", "--json")
+    assert result.exit_code == 0, result.output
+    runs = json.loads(result.stdout)["groups"][0]["runs"]
+    assert runs[0]["value"] == trained["test"]["averages"]["macro"]["auroc"]
+    assert runs[1]["comparison"]["overall"]["p"] == 1
+    finished("several", task="multilabel")
+    assert zoo("compare").exit_code == 2
