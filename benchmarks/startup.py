@@ -1,4 +1,5 @@
-"""Time of `zoo list` and `zoo --help` beside that of importing click, rich and pluggy.
+"""Time until a command is there: `zoo --help`, `zoo list` and `zoo info` as a whole, and for the commands that read a run
+everything they import before they open the first file; beside the time of importing click, rich and pluggy.
 
     python benchmarks/startup.py [RUNS]
 
@@ -26,6 +27,18 @@ COMMANDS = {
     "zoo --help": ["-c", ZOO, "--help"],
     "zoo list": ["-c", ZOO, "list"],
     "zoo info mobilenetv3": ["-c", ZOO, "info", "mobilenetv3"],
+    "zoo evaluate: start": [
+        "-c",
+        "import zoo.cli.main, zoo.cli.evaluate, zoo.cli.results, zoo.run, zoo.evaluation.study",
+    ],
+    "zoo compare: start": [
+        "-c",
+        "import zoo.cli.main, zoo.cli.compare, zoo.evaluation.leaderboard, zoo.report.leaderboard",
+    ],
+    "zoo report: start": [
+        "-c",
+        "import zoo.cli.main, zoo.cli.report, zoo.evaluation.study, zoo.report.page, zoo.report.card",
+    ],
 }
 BASE = "python -c 'import click, rich, pluggy'"
 

@@ -3,9 +3,9 @@
     python benchmarks/training_overhead.py [ROUNDS]
 
 Both train the same network (the registered mobilenetv3) on the same phantom films with the same batch size, precision and
-optimizer, without augmentation, on TensorFlow; zoo computes its batch normalisation with the fused kernel. A round runs each once, in a process of its own, and which goes first alternates.
-Each process trains three epochs; the films per second are those of the last two, validation left out. Written to
-benchmarks/results/training_overhead.csv.
+optimizer, without augmentation, on TensorFlow; zoo computes its batch normalisation with the fused kernel. A round runs
+each once, in a process of its own, and which goes first alternates. Each process trains three epochs; the films per second are
+those of the last two, validation left out. Written to benchmarks/results/training_overhead.csv.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def test_further_columns_are_kept_on_request(tmp_path: Path) -> None:
     assert "hospital" not in read(tmp_path).table
     kept = read(tmp_path, keep="hospital, scanner").table
     assert kept[["hospital", "scanner"]].to_numpy().tolist() == [["north", "A"], ["south", "B"]]
-    with pytest.raises(DataError, match="no column 'hopital'. Did you mean 'hospital'"):
+    with pytest.raises(DataError, match=r"no column 'hopital'\. Did you mean 'hospital'"):
         read(tmp_path, keep="hopital")
     with pytest.raises(UsageError, match="'image' is in use"):
         read(tmp_path, keep="image")

@@ -36,8 +36,8 @@ class Study:
     """What was measured on one split of a run, and on the validation films beside it.
 
     `validation` is None where the split is validation itself. `operating` is empty for a multiclass task, which has no
-    thresholds. `threshold_notes` say which thresholds the validation films could not tell, `leaks` put all other numbers in doubt, `notes`
-    are what else the reader should know; all are sentences.
+    thresholds. `leaks`, `threshold_notes` (which thresholds the validation films could not tell) and `notes` are
+    sentences; leaks put all other numbers in doubt.
     """
 
     run: str
