@@ -108,3 +108,27 @@ def test_a_perfect_and_a_perfectly_wrong_score_have_no_variance_and_no_p() -> No
     found = paired_test(labels, labels * 1.0, -labels * 1.0)
     assert found.difference == 1
     assert math.isnan(found.p)
+
+
+# the 43 complete records of DeLong, DeLong and Clarke-Pearson (1988): albumin, total protein, 10 - K-G score, and the outcome
+RECORDS = """
+    3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0  1.6 5.6 5 1
+    3.8 5.7 5 1  3.7 6.7 6 1  3.2 5.4 4 1  3.8 6.6 6 1  4.1 6.6 5 1  3.6 5.7 5 1  4.3 7.0 4 1  3.6 6.7 4 0
+    2.3 4.4 6 1  4.2 7.6 4 0  4.0 6.6 6 0  3.5 5.8 6 1  3.8 6.8 7 1  3.0 4.7 8 0  4.5 7.4 5 1  3.7 7.4 5 1
+    3.1 6.6 6 1  4.1 8.2 6 1  4.3 7.0 5 1  4.3 6.5 4 1  3.2 5.1 5 1  2.6 4.7 6 1  3.3 6.8 6 0  1.7 4.0 7 0
+    3.7 6.1 5 1  3.3 6.3 7 1  4.2 7.7 6 1  3.5 6.2 5 1  2.9 5.7 9 0  2.1 4.8 7 1  2.8 6.2 8 0  4.0 7.0 7 1
+    3.3 5.7 6 1  3.7 6.9 5 1  3.6 6.6 5 1
+"""
+
+
+def test_the_published_example() -> None:
+    """Areas, standard errors and tests of SAS/STAT User's Guide, PROC LOGISTIC, "Comparing Receiver Operating
+    Characteristic Curves", which analyses these data by DeLong's method."""
+    albumin, protein, reversed_score, labels = np.array([float(each) for each in RECORDS.split()]).reshape(-1, 4).T
+    score = 10 - reversed_score
+    found = delong(labels, np.stack([score, albumin, protein], axis=1))
+    np.testing.assert_allclose(found.aurocs, [0.7258, 0.7366, 0.6478], atol=5e-5)
+    np.testing.assert_allclose(np.sqrt(np.diag(found.covariance)), [0.1028, 0.0927, 0.1000], atol=5e-5)
+    for other, difference, error, p in ((albumin, 0.0108, 0.0953, 0.9102), (protein, -0.0780, 0.1046, 0.4561)):
+        test = paired_test(labels, other, score)
+        np.testing.assert_allclose([test.difference, test.standard_error, test.p], [difference, error, p], atol=5e-5)
