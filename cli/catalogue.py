@@ -28,6 +28,17 @@ class Builtin:
 BUILTINS: dict[str, Builtin] = {
     "train": Builtin("zoo.cli.train:train", "Train a network and evaluate it on validation and test films."),
     "evaluate": Builtin("zoo.cli.evaluate:evaluate", "Show the results of RUN (a name or a path) with 95% intervals."),
+    "compare": Builtin(
+        "zoo.cli.compare:compare", "Rank runs on the same films and say which of them the data can tell apart."
+    ),
+    "explain": Builtin(
+        "zoo.cli.explain:explain",
+        "Show where in a film the answer of RUN comes from, and score the maps against radiologists' boxes.",
+    ),
+    "report": Builtin(
+        "zoo.cli.report:report",
+        "Write RUN (a name or a path) as one page, report.html, and as a model card, model-card.md.",
+    ),
     "list": Builtin("zoo.cli.list:list_", "List what can be chosen and which plugin it comes from."),
     "info": Builtin("zoo.cli.info:info", "Show everything known about a model, loss, augmenter, dataset or recipe."),
 }

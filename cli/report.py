@@ -1,0 +1,65 @@
+"""`zoo report`: a run as one page and as a model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zoo.cli import catalogue
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command()
+@click.argument("run_reference", metavar="RUN")
+@click.option("--out", type=FOLDER, metavar="DIR", help="Where to write [default: the run's own folder].")
+@click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which films.")
+@click.option("--prevalence", type=float, metavar="P", help="Predictive values also where this share has the finding.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A CSV with a second reference, such as expert labels.",
+)
+@click.option("--no-films", is_flag=True, help="Leave all films out, so that the page may be passed on.")
+@click.option(
+    "--runs-dir",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of runs.",
+)
+def report(
+    run_reference: str,
+    out: Path | None,
+    split: str,
+    prevalence: float | None,
+    labels: Path | None,
+    no_films: bool,
+    runs_dir: Path,
+) -> None:
+    """Write RUN (a name or a path) as one page, report.html, and as a model card, model-card.md.
+
+    The page holds everything and opens without a network. The card follows CLAIM 2024 and TRIPOD+AI and says what is left
+    for its authors to fill in.
+
+    \b
+    zoo report NAME
+    zoo report NAME --labels expert_labels.csv --out site
+    """
+    catalogue.warn()
+    from zoo.evaluation.study import study
+    from zoo.report.card import OPEN, write_card
+    from zoo.report.page import write_report
+    from zoo.run import Run
+
+    run = Run.find(run_reference, runs_dir)
+    found = study(run, split, prevalence=prevalence, labels=labels)
+    target = out or run.path
+    page = write_report(run, found, target, pictures=not no_films)
+    card = write_card(run, found, target)
+    click.echo(f"{page}  ({page.stat().st_size / 1e6:.1f} MB)")
+    left = card.read_text(encoding="utf-8").count(OPEN)
+    click.echo(f"{card}  ({left} items for its authors to fill in)")

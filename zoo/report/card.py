@@ -1,0 +1,227 @@
+"""A run's model card: what CLAIM 2024 and TRIPOD+AI ask for, filled from the run, with what a human must add left open.
+
+CLAIM 2024: Tejani et al. 2024, Radiology: Artificial Intelligence 6(4):e240300. TRIPOD+AI: Collins et al. 2024,
+BMJ 385:e078378.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.evaluation.evaluate import short
+from zoo.files import write_text
+from zoo.report import RESEARCH_ONLY, cases, results, sections, words
+from zoo.report.blocks import Section, Table
+from zoo.report.material import Material
+from zoo.report.study_tables import RULES
+
+if TYPE_CHECKING:
+    from zoo.evaluation.study import Study
+    from zoo.run import Run
+
+CARD = "model-card.md"
+OPEN = "**To be completed by the authors:**"
+# a bracket before a number is left alone, for intervals are everywhere; without its partner it makes no link
+_MARKUP = re.compile(r"[\\`*|]|\[(?![-–.\d])|\](?=[(\[])|(?<!\w)_|_(?!\w)|^[#\[]")
+
+
+def write_card(run: Run, study: Study, target: Path) -> Path:
+    """Write `model-card.md` of a run into the folder `target`, whole or not at all, and return its path.
+
+    Raises:
+        ZooError: run.json or the predictions cannot be read.
+    """
+    path = target / CARD
+    write_text(path, render(Material.of(run, study, pictures=False)))
+    return path
+
+
+def render(material: Material) -> str:
+    """The card as Markdown. The first lines say how many items are still open."""
+    from zoo.report.page import environment
+
+    jinja = environment(finalize=_escaped)
+    jinja.filters |= {"cells": _cells, "rule": _rule}
+    body = jinja.get_template("card.md.j2").render(**_values(material))
+    body = re.sub(r"\n{3,}", "\n\n", str(body)).strip() + "\n"
+    number = body.count(OPEN)
+    study = material.study
+    head = [
+        f"# Model card: {escape(study.run)}",
+        f"{escape(RESEARCH_ONLY)}",
+        f"{number} item{'s are' if number != 1 else ' is'} still open, marked “{OPEN.strip('*')}”. The rest was filled in "
+        "from the run. Topics follow CLAIM 2024 (Tejani et al., doi:10.1148/ryai.240300) and TRIPOD+AI (Collins et al., "
+        "doi:10.1136/bmj-2023-078378); the numbers below each heading are the items it answers.",
+    ]
+    return "\n\n".join(head) + f"\n\n{body}\n{escape(RESEARCH_ONLY)}\n"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is: nothing in it becomes markup, a table's border or HTML."""
+    plain = " ".join(str(text).split())
+    plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKUP.sub(r"\\\g<0>", plain)
+
+
+def _escaped(value: Any) -> Any:
+    """What jinja2 puts where a value goes: escaped for Markdown, unless a macro made it."""
+    from markupsafe import Markup
+
+    return value if isinstance(value, Markup) else Markup(escape(value))
+
+
+def _cells(values: Iterable[str]) -> Any:
+    from markupsafe import Markup
+
+    return Markup(" | ".join(escape(value) or " " for value in values))
+
+
+def _rule(values: Iterable[str]) -> Any:
+    from markupsafe import Markup
+
+    return Markup("|".join("---" for _ in values))
+
+
+def _tables(found: Section | None) -> list[Table]:
+    return [block for block in found.blocks if isinstance(block, Table)] if found is not None else []
+
+
+def _first(found: Section | None) -> Table | None:
+    return next((table for table in _tables(found) if not table.folded), None)
+
+
+def _values(material: Material) -> dict[str, Any]:
+    """Everything the template names."""
+    study, data, info = material.study, material.data, material.info
+    evaluation = study.evaluation
+    settings = material.settings
+    tables = {each.columns[0]: each for each in _tables(sections.data(material))}
+    operating = _tables(results.operating(material))
+    command = shlex.join(["zoo", "train", "--config", str(material.run.path / "config.yaml")])
+    return {
+        "data": {"dataset": data.get("dataset"), "fingerprint": data.get("fingerprint")},
+        "task_words": words.task_words(evaluation.task),
+        "labels": ", ".join(evaluation.task.labels),
+        "aside": tables.get("reason"),
+        "parts": tables.get("part") or Table("", ("part",), ()),
+        "positives": tables.get("label"),
+        "people": tables.get(""),
+        "image_size": info.get("image_size", settings.get("image_size", "?")),
+        "limit": settings.get("limit"),
+        "unknown": _unknown(material),
+        "truth": _first(results.truth(material)),
+        "split_sentence": words.split_sentence(data, bool(study.leaks)),
+        "leaks": study.leaks,
+        "outputs": _outputs(material),
+        "versions": ", ".join(f"{name} {value}" for name, value in info.get("versions", {}).items()) or "unknown",
+        "weights_sentence": _weights(settings),
+        "training_sentence": _training(material),
+        "rule": _threshold(material),
+        "level": f"{100 * evaluation.level:.0f}%",
+        "replicates": f"{evaluation.replicates:,}",
+        "headline": words.headline(study),
+        "gap": words.gap(study),
+        "results": _first(results.metrics(material)),
+        "operating": operating[0] if operating else None,
+        "predictive": operating[1] if len(operating) > 1 else None,
+        "floor_sentences": [floor.sentence for floor in study.floors if floor.sentence],
+        "calibration": results.calibration_table(material),
+        "calibration_notes": study.calibration.notes if study.calibration else (),
+        "groups": results.groups_table(material),
+        "localisation": cases.localisation_table(material),
+        "explained": str(material.explanations.get("method", "")) if material.explanations else "",
+        "mistakes": cases.mistakes_table(material),
+        "limitations": words.limitations(study, data),
+        "zoo_version": info.get("versions", {}).get("cxr-zoo", ""),
+        "command": info.get("command") or command,
+        **_catalogue(material),
+    }
+
+
+def _unknown(material: Material) -> str:
+    """Where labels of the measured films are unknown, counted."""
+    evaluation = material.study.evaluation
+    missing = {label: evaluation.images - known for label, known in evaluation.known.items()}
+    said = [f"{label} {count:,}" for label, count in missing.items() if count]
+    return words.listed(said, 14)
+
+
+def _outputs(material: Material) -> str:
+    task = material.study.evaluation.task
+    kind = "softmax over the classes" if task.exclusive else "sigmoid each" if task.outputs > 1 else "sigmoid"
+    return f"{task.outputs} logit{'s' if task.outputs > 1 else ''} ({kind})"
+
+
+def _weights(settings: dict[str, Any]) -> str:
+    weights = settings.get("weights")
+    if weights in (None, "none"):
+        return "The network started from random weights."
+    return f"The network started from the weights {Path(str(weights)).name}."
+
+
+def _training(material: Material) -> str:
+    """Loss, augmentation, optimiser, schedule, length and which epoch was kept."""
+    settings, info = material.settings, material.info
+
+    def said(name: str) -> str:
+        part = dict(settings.get(name) or {})
+        chosen = part.pop("name", "none")
+        options = ", ".join(f"{key} {value}" for key, value in part.items() if value is not None)
+        return f"{chosen} ({options})" if options else str(chosen)
+
+    text = (
+        f"Loss {said('loss')}; augmentation {said('augment')}; optimiser {said('optimizer')}; schedule "
+        f"{said('schedule')}; {settings.get('epochs')} epochs in batches of {settings.get('batch_size')}; seed "
+        f"{settings.get('seed')}; arithmetic {settings.get('precision', 'float32')}."
+    )
+    if settings.get("freeze"):
+        first = settings.get("freeze_epochs")
+        text += f" The backbone was frozen for the first {'epoch' if first == 1 else f'{first} epochs'}."
+    if info.get("best_epoch") is not None:
+        text += f" The weights kept are those of epoch {info['best_epoch']}, the best by {info.get('monitor')}."
+    if info.get("seconds"):
+        text += f" It took {words.duration(float(info['seconds']))}."
+    return text
+
+
+def _threshold(material: Material) -> str:
+    rule = material.study.rule
+    if material.study.evaluation.task.exclusive:
+        return "The most probable class is taken; there is no threshold."
+    if rule.rule == "fixed":
+        return f"A film is called positive at a probability of {short(rule.value)} or above."
+    said = RULES[rule.rule].format(short(rule.value))
+    return f"Decision thresholds are chosen on the validation films: {said.removesuffix(' on validation')}."
+
+
+def _catalogue(material: Material) -> dict[str, str]:
+    """What the plugins say of the model and the dataset, where they are installed."""
+    from zoo.errors import ZooError
+    from zoo.registry import registry
+
+    name, dataset = str(material.info.get("model", "")), str(material.data.get("dataset", ""))
+    found: dict[str, Any] = {}
+    for kind, each in (("model", name), ("dataset", dataset)):
+        try:
+            found[kind] = registry().get(kind, each).info
+        except ZooError:
+            found[kind] = None
+    model, data = found["model"], found["dataset"]
+    sentence = f"{name}."
+    licence = ""
+    if model is not None:
+        sentence = f"{name} ({model.summary}), about {model.parameters / 1e6:.1f} million parameters."
+        sentence += f" Described in: {model.paper}." if model.paper else ""
+        licence = f"Model code: {model.licence}. " if model.licence else ""
+    if data is not None and data.licence:
+        licence += f"Dataset: {data.licence}."
+    return {
+        "model_sentence": sentence,
+        "licence_sentence": licence.strip(),
+        "dataset_summary": data.summary if data is not None else "",
+        "dataset_paper": (data.paper or "") if data is not None else "",
+    }

@@ -1,0 +1,210 @@
+"""The parts of a report that show films: the worst mistakes, and what the network looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zoo.evaluation import metrics
+from zoo.evaluation.evaluate import Interval, short
+from zoo.evaluation.predictions import Predictions
+from zoo.report import films as pixels
+from zoo.report import words
+from zoo.report.blocks import Block, Code, Picture, Pictures, Points, Section, Table, Text, section
+from zoo.report.material import Material
+
+MOST = 12  # films shown of each kind
+_MAP_SIZE = 400  # pixels of an overlay's longer side
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A film that was called wrongly: what it was called, what it is, and the probability of the label."""
+
+    image: str
+    label: str
+    called: str
+    truth: str
+    probability: float
+    wrongness: float  # 1 is entirely sure and wrong
+
+
+def worst_mistakes(predictions: Predictions, thresholds: Mapping[str, float], most: int = MOST) -> tuple[Mistake, ...]:
+    """The wrong decisions of which the network was surest, half of them missed films and half false alarms.
+
+    With several labels no label takes more than its share while others have mistakes too. For a multiclass task the
+    mistakes are those of the most probable class, by its probability.
+    """
+    if predictions.task.exclusive:
+        return _wrong_classes(predictions)[:most]
+    probability = predictions.probabilities
+    called = metrics.decisions(predictions.task, predictions.logits, thresholds)
+    names = predictions.table["image"].astype(str).to_numpy()
+    missed, alarms = [], []
+    for k, label in enumerate(predictions.task.labels):
+        truth = predictions.labels[:, k]
+        wrong = ~np.isnan(truth) & (called[:, k] != (truth > 0.5))
+        for row in np.flatnonzero(wrong):
+            p = float(probability[row, k])
+            yes, no = label, f"no {label}"
+            if truth[row] > 0.5:
+                missed.append(Mistake(names[row], label, no, yes, p, 1 - p))
+            else:
+                alarms.append(Mistake(names[row], label, yes, no, p, p))
+    half = most // 2
+    first = _spread(missed, half if len(alarms) >= half else most - len(alarms))
+    return (*first, *_spread(alarms, most - len(first)))
+
+
+def _spread(mistakes: list[Mistake], most: int) -> tuple[Mistake, ...]:
+    """The worst of every label first, then the second worst, and so on; each round from the surest down."""
+    ranked = sorted(mistakes, key=lambda m: (-m.wrongness, m.image, m.label))
+    seen: dict[str, int] = {}
+    rounds = []
+    for mistake in ranked:
+        rounds.append(seen.get(mistake.label, 0))
+        seen[mistake.label] = rounds[-1] + 1
+    order = sorted(range(len(ranked)), key=lambda i: (rounds[i], i))
+    return tuple(ranked[i] for i in order[:most])
+
+
+def _wrong_classes(predictions: Predictions) -> tuple[Mistake, ...]:
+    labels, probability = predictions.task.labels, predictions.probabilities
+    known = (predictions.labels == 1).any(axis=1)
+    truth, called = predictions.labels.argmax(axis=1), probability.argmax(axis=1)
+    names = predictions.table["image"].astype(str).to_numpy()
+    found = [
+        Mistake(names[i], labels[called[i]], labels[called[i]], labels[truth[i]], p, p)
+        for i in np.flatnonzero(known & (truth != called))
+        if (p := float(probability[i, called[i]])) >= 0
+    ]
+    return tuple(sorted(found, key=lambda m: (-m.wrongness, m.image)))
+
+
+def mistakes(material: Material) -> Section | None:
+    """The wrong films of which the network was surest."""
+    found = worst_mistakes(material.predictions, material.study.evaluation.thresholds)
+    if not found:
+        return section("mistakes", "Worst mistakes", Text("No film was called wrongly."))
+    shown = pixels.thumbnails(material.run, [m.image for m in found]) if material.pictures else {}
+    if shown:
+        pictures = tuple(_mistake(m, shown.get(m.image)) for m in found)
+        return section("mistakes", "Worst mistakes", Pictures(_mistakes_caption(material), pictures))
+    gone = "The pixels of these films are gone: neither the prepared store nor the files are there."
+    why = Text(gone if material.pictures else "The report was made without films.", "note")
+    return section("mistakes", "Worst mistakes", why, mistakes_table(material))
+
+
+def mistakes_table(material: Material) -> Table | None:
+    """The same films without their pixels."""
+    found = worst_mistakes(material.predictions, material.study.evaluation.thresholds)
+    rows = tuple((m.image, m.truth, m.called, m.label, short(m.probability)) for m in found)
+    names = ("film", "truth in the dataset", "called", "label", "probability")
+    return Table(_mistakes_caption(material), names, rows) if rows else None
+
+
+def _mistakes_caption(material: Material) -> str:
+    task = material.predictions.task
+    if task.exclusive:
+        return "Films called wrongly, the surest first."
+    several = " The worst of each label comes first." if task.outputs > 1 else ""
+    return f"Films called wrongly, the surest first: missed films, then false alarms.{several}"
+
+
+def _mistake(mistake: Mistake, source: str | None) -> Picture:
+    probability = f"probability {short(mistake.probability)}"
+    label = f"Film {mistake.image}: {mistake.truth} in the dataset, called {mistake.called}; {probability}."
+    if mistake.truth == mistake.label:
+        what = f"{mistake.label}: missed"
+    elif mistake.truth == f"no {mistake.label}":
+        what = f"{mistake.label}: false alarm"
+    else:
+        what = f"{mistake.truth}, called {mistake.called}"
+    return Picture(source, label, (mistake.image, what, probability))
+
+
+def explanations(material: Material) -> Section | None:
+    """Heat maps and how well they fall on the marked findings, or the command that makes them."""
+    index = material.explanations
+    if index is None:
+        command = f"zoo explain {material.run.path} --split {material.study.split} --boxes"
+        return section(
+            "explanations", "What the network looked at", Code("There are no heat maps yet; this makes them.", command)
+        )
+    blocks: list[Block] = []
+    method, layer = str(index.get("method", "heat map")), index.get("layer")
+    pictures = tuple(_map(material, each) for each in index.get("films", [])[:MOST]) if material.pictures else ()
+    where = f" of the layer {layer}" if layer else ""
+    if pictures:
+        caption = f"Heat maps ({method}{where}): where the network’s output for the label comes from, not proof of why."
+        blocks.append(Pictures(caption, pictures, large=True))
+    elif index.get("films"):
+        blocks.append(Text("The report was made without films.", "note"))
+    if table := localisation_table(material):
+        blocks.append(table)
+    if said := _said(index):
+        blocks.append(Points(said))
+    return section("explanations", "What the network looked at", blocks)
+
+
+def _map(material: Material, film: Mapping[str, Any]) -> Picture:
+    folder = (material.run.path / "explanations").resolve()
+    path = (folder / str(film.get("file", ""))).resolve()
+    source = pixels.file_uri(path, _MAP_SIZE) if path.is_file() and path.is_relative_to(folder) else None
+    known: dict[Any, str] = {1: "present", 0: "absent"}
+    truth = known.get(film.get("truth"), "unknown")
+    label, probability = str(film.get("label", "")), short(_number(film.get("probability")))
+    boxes = f"; {film['boxes']} marked" if film.get("boxes") else ""
+    lines = (str(film.get("image", "")), f"{label}: probability {probability}", f"in the dataset: {truth}{boxes}")
+    return Picture(source, f"Heat map on film {lines[0]} for {label}, probability {probability}, {truth}.", lines)
+
+
+def localisation_table(material: Material) -> Table | None:
+    """How often the hottest place lies in a marked box, beside a map of the centre and a random one."""
+    found = (material.explanations or {}).get("localisation")
+    rows = found.get("rows") if isinstance(found, Mapping) else None
+    if not rows:
+        return None
+    thresholds = list(dict.fromkeys(t for row in rows for t in row.get("iou", {})))
+    cells = tuple(
+        (
+            str(row.get("label", "")),
+            str(row.get("method", "")),
+            str(row.get("films", "")),
+            str(row.get("boxes", "")),
+            words.shown(_interval(row.get("pointing"))),
+            words.shown(_interval(row.get("energy"))),
+            *(words.shown(_interval(row.get("iou", {}).get(t))) for t in thresholds),
+        )
+        for row in rows
+    )
+    names: tuple[str, ...] = ("label", "map", "films", "boxes", "hottest point in a box", "share of the heat in boxes")
+    names += tuple(f"IoU, map cut at {t}" for t in thresholds)
+    caption = (
+        "How well the heat falls on the findings that radiologists marked (means over films, 95% intervals), beside maps that "
+        "know nothing of the film: its centre, and random ones. IoU: intersection over union of the boxes and the part of the "
+        "map above a share of its maximum."
+    )
+    return Table(caption, names, cells)
+
+
+def _said(index: Mapping[str, Any]) -> tuple[str, ...]:
+    """What `zoo explain` says of its scores and of the sanity check, in its own sentences."""
+    parts = [index.get("localisation") or {}, index]
+    lines = [str(note) for part in parts for note in part.get("notes", ())]
+    sentence = (index.get("sanity") or {}).get("sentence")
+    return tuple(dict.fromkeys([*lines, str(sentence)] if sentence else lines))
+
+
+def _interval(value: Any) -> Interval | None:
+    if not isinstance(value, Mapping):
+        return None if value is None else Interval(_number(value), math.nan, math.nan)
+    return Interval(*(_number(value.get(k)) for k in ("value", "low", "high")))
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan

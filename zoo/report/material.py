@@ -1,0 +1,85 @@
+"""All that a report reads of a run, in one place: its study and its saved files, each absent where the run lacks it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import ZooError
+from zoo.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from zoo.evaluation.predictions import Predictions
+    from zoo.evaluation.study import Study
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """A run, what was measured on it, and its files.
+
+    `history` is metrics.csv, `films` is films.csv, `set_aside` the films left out with their reasons, `explanations` the
+    index of `zoo explain`. `config` is config.yaml as written. With `pictures` off the report holds no film.
+    """
+
+    run: Run
+    study: Study
+    predictions: Predictions
+    info: dict[str, Any]
+    data: dict[str, Any]
+    config: str
+    settings: dict[str, Any]
+    history: pd.DataFrame | None
+    films: pd.DataFrame | None
+    set_aside: pd.DataFrame | None
+    explanations: dict[str, Any] | None
+    pictures: bool = True
+
+    @classmethod
+    def of(cls, run: Run, study: Study, pictures: bool = True) -> Material:
+        """Read the run's files.
+
+        Raises:
+            ZooError: run.json, config.yaml or the predictions of the split cannot be read.
+        """
+        return cls(
+            run=run,
+            study=study,
+            predictions=run.predictions(study.split),
+            info=run.info(),
+            data=_json(run.path / "data.json") or {},
+            config=(run.path / "config.yaml").read_text(encoding="utf-8"),
+            settings=run.config(),
+            history=_table(run.path / "metrics.csv"),
+            films=_films(run),
+            set_aside=_table(run.path / "set_aside.csv"),
+            explanations=_json(run.path / "explanations" / "index.json"),
+            pictures=pictures,
+        )
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _table(path: Path) -> pd.DataFrame | None:
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError):  # pandas' own errors are ValueErrors
+        return None
+    return table if len(table) else None
+
+
+def _films(run: Run) -> pd.DataFrame | None:
+    try:
+        return run.films()
+    except ZooError:
+        return None

@@ -1,0 +1,107 @@
+"""A run's report: one page that opens from disk, on a phone, on paper, and without a network."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.files import write_text
+from zoo.report import RESEARCH_ONLY, cases, results, sections
+from zoo.report.blocks import Section, Table
+from zoo.report.material import Material
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from zoo.evaluation.study import Study
+    from zoo.run import Run
+
+PAGE = "report.html"
+PARTS = (
+    sections.summary,
+    sections.data,
+    sections.training,
+    results.metrics,
+    results.curves,
+    results.calibration,
+    results.operating,
+    results.confusion,
+    results.subgroups,
+    results.floors,
+    results.truth,
+    cases.mistakes,
+    cases.explanations,
+    sections.repeat,
+)
+
+
+def write_report(run: Run, study: Study, target: Path, *, pictures: bool = True) -> Path:
+    """Write `report.html` of a run into the folder `target`, whole or not at all, and return its path.
+
+    Args:
+        run: the run, whose predictions, metrics, films and explanations are shown as far as they exist.
+        study: what was measured on it.
+        target: a folder; made where it is missing.
+        pictures: whether films stand in the page; without them it may be shared where the films may not.
+
+    Raises:
+        ZooError: run.json or the predictions cannot be read.
+    """
+    path = target / PAGE
+    write_text(path, render(Material.of(run, study, pictures)))
+    return path
+
+
+def render(material: Material) -> str:
+    """The page as text. Equal runs and studies give equal pages."""
+    parts = [part(material) for part in PARTS]
+    return page(material, [each for each in parts if each is not None])
+
+
+def page(material: Material, parts: list[Section]) -> str:
+    """Put sections into the page."""
+    study = material.study
+    remarks = []
+    if material.pictures:
+        remarks.append("This page holds films of the dataset: pass it on only where the films may be passed on.")
+    remarks.append(
+        f"Intervals are {100 * study.evaluation.level:.0f}% percentile intervals of a bootstrap over patients "
+        f"({study.evaluation.replicates:,} resamples, seed {study.evaluation.seed}; 500 for the bands of curves)."
+    )
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            title=f"{study.run}: {study.split if study.split != 'val' else 'validation'} report",
+            style=(resources.files("zoo.report") / "templates" / "style.css").read_text(encoding="utf-8"),
+            research_only=RESEARCH_ONLY,
+            sections=parts,
+            remarks=remarks,
+        )
+    )
+
+
+def environment(**options: Any) -> Environment:
+    """jinja2 over the package's templates; everything that is filled in is escaped."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    def read(name: str) -> str:
+        return (resources.files("zoo.report") / "templates" / name).read_text(encoding="utf-8")
+
+    found = Environment(
+        loader=FunctionLoader(read),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        **options,
+    )
+    found.filters["texts"] = _text_columns
+    return found
+
+
+def _text_columns(table: Table) -> set[int]:
+    """The columns that hold words, which stand to the left; numbers stand to the right."""
+    return {i for i in range(len(table.columns)) if any(row[i][:1].isalpha() for row in table.rows)}

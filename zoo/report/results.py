@@ -1,0 +1,343 @@
+"""The parts of a report that show what was measured: metrics, curves, calibration, thresholds, groups, floors, truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zoo.evaluation.evaluate import Interval, short
+from zoo.report import words
+from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table, Text, section
+from zoo.report.material import Material
+from zoo.report.study_tables import RULES
+
+if TYPE_CHECKING:
+    from zoo.evaluation.calibration import Calibration
+    from zoo.evaluation.operating import OperatingPoint
+    from zoo.evaluation.reliability import Reliability
+    from zoo.evaluation.subgroups import Group
+
+COLUMNS = ("auroc", "auprc", "sensitivity", "specificity", "precision", "f1")
+_FEW = 10  # films of a class, below which a row is marked
+_LABELS_SHOWN = 20  # small multiples beyond which only the first are drawn
+
+
+def metrics(material: Material) -> Section | None:
+    """Every metric of every label with its interval, then the averages."""
+    found = material.study.evaluation
+    rows: list[tuple[str, ...]] = []
+    marked = set()
+    for number, (label, values) in enumerate(found.per_label.items()):
+        positives, known = found.positives[label], found.known[label]
+        if min(positives, known - positives) < _FEW:
+            marked.add(number)
+        rows.append((label, f"{positives:,} of {known:,}", *(words.shown(values[m]) for m in COLUMNS)))
+    if found.task.kind != "binary":
+        for name, values in found.averages.items():
+            rows.append((f"{name} average", "", *(words.shown(values[m]) if m in values else "" for m in COLUMNS)))
+    level = f"{100 * found.level:.0f}%"
+    caption = (
+        f"Metrics on the {words.SPLITS.get(found.split, found.split)} films with {level} intervals from "
+        f"{found.replicates:,} resamples of the patients. A dash is undefined, not zero."
+    )
+    decided = (
+        "Sensitivity, specificity, precision and F1 take the most probable class."
+        if found.task.exclusive
+        else "Sensitivity, specificity, precision and F1 hold at the thresholds under “Operating points”."
+    )
+    names = ("label", "positive", *(words.METRICS[m] for m in COLUMNS))
+    return section("results", "Results", Table(caption, names, tuple(rows), marked=frozenset(marked)), Text(decided))
+
+
+def curves(material: Material) -> Section | None:
+    """ROC and precision-recall curves of every label with pointwise bands."""
+    from zoo.report import curves as numbers
+    from zoo.report.figures import pr_figure, roc_figure
+
+    predictions, found = material.predictions, material.study.evaluation
+    task = predictions.task
+    drawn = numbers.curves(
+        task.labels, predictions.labels, predictions.scores, predictions.table["patient"], seed=found.seed
+    )
+    if not drawn:
+        return None
+    roc, pr = [], []
+    for each in drawn[:_LABELS_SHOWN]:
+        values = found.per_label[each.label]
+        area, precision = words.shown(values["auroc"]), words.shown(values["auprc"])
+        roc.append(Figure(roc_figure(each, each.label), f"ROC curve of {each.label}: AUROC {area}.", f"AUROC {area}"))
+        label = f"Precision-recall curve of {each.label}: AUPRC {precision}, prevalence {short(each.prevalence)}."
+        pr.append(Figure(pr_figure(each, each.label), label, f"AUPRC {precision}"))
+    band = "The shaded band is the pointwise 95% interval over resampled patients"
+    diagonal, share = "the dashed diagonal is chance", "the dashed line is the share of positive films"
+    blocks: list[Block]
+    if len(drawn) == 1:
+        caption = f"ROC and precision-recall curve. {band}; in the first {diagonal}, in the second {share}."
+        blocks = [Panels(caption, (*roc, *pr))]
+    else:
+        blocks = [
+            Panels(f"ROC curves. {band}; {diagonal}.", tuple(roc)),
+            Panels(f"Precision-recall curves. {band}; {share}.", tuple(pr)),
+        ]
+    if len(drawn) > _LABELS_SHOWN:
+        blocks.append(Text(f"Shown are the first {_LABELS_SHOWN} of {len(drawn)} labels."))
+    return section("curves", "ROC and precision-recall curves", blocks)
+
+
+def calibration(material: Material) -> Section | None:
+    """Whether a probability of .3 comes true three times in ten, before and after calibration on validation."""
+    found = material.study.calibration
+    if found is None:
+        return None
+    from zoo.report.figures import reliability_figure
+
+    spreads = _spreads(material, found.calibration)
+    figures = tuple(
+        Figure(
+            reliability_figure(before, found.after.get(label), spreads.get(label, ()), label),
+            f"Reliability diagram of {label}: {_calibration_words(before, found.after.get(label))}.",
+            _calibration_words(before, found.after.get(label)),
+        )
+        for label, before in list(found.before.items())[:_LABELS_SHOWN]
+    )
+    caption = (
+        f"Reliability: the share of films that have the label against the mean probability of each bin, with 95% intervals, "
+        f"as trained and after {found.method} calibration fitted on the validation films; below it how many films there are. "
+        "The dashed diagonal is perfect calibration."
+    )
+    return section(
+        "calibration",
+        "Calibration",
+        Panels(caption, figures) if figures else None,
+        calibration_table(material),
+        Points(tuple(found.notes)) if found.notes else None,
+    )
+
+
+def _spreads(material: Material, calibration: Calibration) -> dict[str, tuple[np.ndarray, ...]]:
+    """The probabilities before and after, where the label is known."""
+    predictions = material.predictions
+    both = (predictions.probabilities, calibration.probabilities(predictions.logits))
+    known = ~np.isnan(predictions.labels)
+    return {label: tuple(p[known[:, k], k] for p in both) for k, label in enumerate(predictions.task.labels)}
+
+
+def _calibration_words(before: Reliability, after: Reliability | None) -> str:
+    text = f"ECE {short(before.ece.value)}"
+    return text if after is None else f"{text}, after calibration {short(after.ece.value)}"
+
+
+def calibration_table(material: Material) -> Table | None:
+    """Brier score with its parts and ECE of every label, before and after calibration."""
+    found = material.study.calibration
+    if found is None:
+        return None
+    rows = []
+    for label, first in found.before.items():
+        for name, each in (("as trained", first), ("calibrated", found.after.get(label))):
+            if each is not None:
+                brier = each.brier
+                parts = (brier.miscalibration, brier.discrimination, brier.uncertainty)
+                rows.append((label, name, words.shown(brier.value), *(short(p) for p in parts), words.shown(each.ece)))
+    caption = (
+        "Brier score = miscalibration − discrimination + uncertainty (lower is better; more discrimination is better), "
+        f"and the expected calibration error. {found.binning}"
+    )
+    names = ("label", "", "Brier score", "miscalibration", "discrimination", "uncertainty", "ECE")
+    return Table(caption, names, tuple(rows))
+
+
+def operating(material: Material) -> Section | None:
+    """Thresholds chosen on validation, and what they turn out to be worth."""
+    points = material.study.operating
+    if not points:
+        return None
+    missed = frozenset(i for i, point in enumerate(points) if point.shortfall is not None)
+    here = words.SPLITS.get(material.study.split, material.study.split)
+    rules = {_rule(point) for point in points}
+    several, target = len(rules) > 1, any(point.target is not None for point in points)
+    rows = tuple(
+        (
+            point.label,
+            short(point.threshold),
+            *((_rule(point),) if several else ()),
+            *(cell for m in ("sensitivity", "specificity") for cell in _both(point, m)),
+            *((words.shown(point.shortfall) if point.shortfall else "",) if target else ()),
+        )
+        for point in points
+    )
+    names: tuple[str, ...] = ("label", "threshold", *(("rule",) if several else ()))
+    names += ("sensitivity, validation", f"sensitivity, {here}", "specificity, validation", f"specificity, {here}")
+    names += ("short of the target by",) if target else ()
+    chosen = "" if rules == {RULES["fixed"]} else ", where they were chosen,"
+    caption = (
+        f"Thresholds and what they give on the validation films{chosen} and on the {here} films (95% intervals). "
+        f"Rule: {words.listed(sorted(rules))}." + (" Rows in italics miss their target." if missed else "")
+    )
+    table = Table(caption, names, rows, marked=missed)
+    return section("operating", "Operating points", table, _predictive(points, here))
+
+
+def _rule(point: OperatingPoint) -> str:
+    return RULES.get(point.rule, point.rule).format("" if point.target is None else short(point.target))
+
+
+def _both(point: OperatingPoint, metric: str) -> tuple[str, str]:
+    return short(point.validation[metric]), words.shown(point.test[metric])
+
+
+def _predictive(points: Sequence[OperatingPoint], here: str) -> Table:
+    """Predictive values, which hold only at a prevalence."""
+    assumed = any(point.assumed_prevalence is not None for point in points)
+    rows = []
+    for point in points:
+        cells = [point.label, short(point.prevalence)]
+        cells += [words.shown(point.test["precision"]), words.shown(point.test["npv"])]
+        if assumed:
+            given = "–" if point.assumed_prevalence is None else short(point.assumed_prevalence)
+            cells += [given, words.shown(point.ppv_at), words.shown(point.npv_at)]
+        rows.append(tuple(cells))
+    names: tuple[str, ...] = ("label", f"prevalence, {here}", "PPV", "NPV")
+    if assumed:
+        names += ("assumed prevalence", "PPV there", "NPV there")
+    note = "" if assumed else " “zoo report RUN --prevalence P” gives them at another."
+    return Table(f"Predictive values at the prevalence they hold at.{note}", names, tuple(rows))
+
+
+def confusion(material: Material) -> Section | None:
+    """Who was called what, in films."""
+    predictions, study = material.predictions, material.study
+    if predictions.task.exclusive:
+        return section("confusion", "Confusion matrix", _classes(material))
+    from zoo.evaluation import metrics as exact
+
+    table = exact.confusion(
+        predictions.labels, exact.decisions(predictions.task, predictions.logits, study.evaluation.thresholds)
+    )
+    rows = [
+        (label, *(f"{int(part[k]):,}" for part in (table.tp, table.fn, table.fp, table.tn)))
+        for k, label in enumerate(predictions.task.labels)
+    ]
+    caption = "Films by truth and decision at the threshold of each label."
+    names = ("label", "true positive", "false negative (missed)", "false positive", "true negative")
+    return section("confusion", "Confusion matrix", Table(caption, names, tuple(rows)))
+
+
+def _classes(material: Material) -> Table:
+    predictions = material.predictions
+    labels = predictions.task.labels
+    known = (predictions.labels == 1).any(axis=1)
+    truth, called = predictions.labels[known].argmax(axis=1), predictions.logits[known].argmax(axis=1)
+    counts = np.zeros((len(labels), len(labels)), dtype=int)
+    np.add.at(counts, (truth, called), 1)
+    rows = tuple(
+        (label, *(words.share(count, int(row.sum())) for count in row))
+        for label, row in zip(labels, counts, strict=True)
+    )
+    return Table(
+        "Rows: the true class; columns: the most probable class; in brackets the share of the row.",
+        ("truth", *(f"called {label}" for label in labels)),
+        rows,
+    )
+
+
+def subgroups(material: Material) -> Section | None:
+    """AUROC and missed films by group, small groups marked."""
+    groups = material.study.groups
+    if not groups:
+        return None
+    from zoo.report.figures import forest_figure
+
+    first = words.overall(groups)
+    evaluation = material.study.evaluation
+    missed = evaluation.averages["macro"]["sensitivity"].value
+    figures = []
+    for title, overall, values in (
+        (words.macro(evaluation.task), evaluation.headline.value, [group.auroc for group in first]),
+        ("false-negative rate", 1 - missed, [group.false_negative_rate for group in first]),
+    ):
+        rows = [(f"{g.column} {g.name}", value, g.small) for g, value in zip(first, values, strict=True)]
+        label = f"Forest plot of {title} by group: {_spread(rows)}"
+        figures.append(Figure(forest_figure(rows, overall, title), label))
+    caption = "Groups with 95% intervals. Hollow points are groups too small to judge; the dashed line is all films."
+    blocks: list[Block] = [Panels(caption, tuple(figures)), _groups("Groups of films.", first)]
+    others = [group for group in groups if group not in first]
+    if others:
+        blocks.append(_groups("Groups of films, label by label.", others, folded=True))
+    return section("subgroups", "Subgroups", blocks)
+
+
+def groups_table(material: Material) -> Table | None:
+    """The groups, with means over the labels where there are several."""
+    first = words.overall(material.study.groups)
+    return _groups("Groups of films.", first) if first else None
+
+
+def _spread(rows: Sequence[tuple[str, Interval, bool]]) -> str:
+    known = [(name, value) for name, value, _ in rows if not math.isnan(value.value)]
+    if not known:
+        return "undefined in every group."
+    low, high = min(known, key=lambda row: row[1].value), max(known, key=lambda row: row[1].value)
+    return f"lowest {short(low[1].value)} ({low[0]}), highest {short(high[1].value)} ({high[0]})."
+
+
+def _groups(caption: str, groups: Sequence[Group], folded: bool = False) -> Table:
+    single = len({group.label for group in groups}) == 1
+    rows = tuple(
+        (
+            f"{group.column} {group.name}" + (" (small)" if group.small else ""),
+            *(() if single else (group.label,)),
+            f"{group.films:,}",
+            f"{group.patients:,}",
+            f"{group.positives:,}",
+            *(words.shown(v) for v in (group.auroc, group.auroc_gap, group.false_negative_rate, group.fnr_gap)),
+        )
+        for group in groups
+    )
+    names: tuple[str, ...] = ("group", *(() if single else ("label",)), "films", "patients", "positive")
+    names += ("AUROC", "AUROC minus all others’", "false-negative rate", "the same minus all others’")
+    marked = frozenset(i for i, group in enumerate(groups) if group.small)
+    return Table(f"{caption} A difference is to all other films.", names, rows, folded=folded, marked=marked)
+
+
+def floors(material: Material) -> Section | None:
+    """What can be had without looking at the films."""
+    found = material.study.floors
+    if not found:
+        return None
+    rows = tuple(
+        (
+            floor.name,
+            words.listed(words.features(floor.features)) or "–",
+            *(words.shown(v) for v in (floor.auroc, floor.auprc, floor.brier, floor.difference)),
+            {True: "yes", False: "no", None: "cannot be said"}[floor.beaten],
+        )
+        for floor in found
+    )
+    names = ("floor", "from", "AUROC", "AUPRC", "Brier score", "the network’s AUROC minus this", "beaten")
+    caption = "What a guess reaches that never sees a film, on the same films (means over labels; 95% intervals)."
+    return section("floors", "Floors", Table(caption, names, rows))
+
+
+def truth(material: Material) -> Section | None:
+    """The same films against a second reference."""
+    found = material.study.truth
+    if found is None:
+        return None
+    rows = []
+    for label, agreement in found.agreement.items():
+        own, other = (e.per_label.get(label, {}).get("auroc") for e in (found.own, found.other))
+        counts = (f"{agreement[n]:,.0f}" for n in ("films", "own_positive", "other_positive", "both"))
+        rows.append(
+            (label, *counts, short(agreement["kappa"]), short(agreement["agree"]), words.shown(own), words.shown(other))
+        )
+    names: tuple[str, ...] = ("label", "films", "positive in the dataset", "positive in the second", "positive in both")
+    names += ("Cohen’s kappa", "agreement", "AUROC against the dataset", "AUROC against the second")
+    caption = (
+        f"{words.films(found.films)} of {words.patients(found.patients)} that both references name; "
+        f"the second is {found.source}."
+    )
+    return section("truth", "A second reference", Table(caption, names, tuple(rows)))

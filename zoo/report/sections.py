@@ -1,0 +1,215 @@
+"""The parts of a report that tell what was done: summary, data, training, and how to repeat it."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from zoo.report import words
+from zoo.report.blocks import Block, Cards, Code, Figure, Panels, Points, Section, Table, Text, section
+from zoo.report.material import Material
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ORDER = ("train", "val", "test")
+_REASONS = 12  # different reasons for setting films aside that are listed
+
+
+def summary(material: Material) -> Section | None:
+    """What was trained on what, the one number, and whether it means anything."""
+    study = material.study
+    blocks: list[Block] = []
+    if study.leaks:
+        blocks.append(Text("The films measured here are not independent of those used in training.", "alarm"))
+        blocks += [Text(leak, "alarm") for leak in study.leaks]
+    blocks.append(Text(words.trained(material.info, material.data, study.evaluation.task)))
+    blocks.append(_cards(material))
+    blocks.append(Text(words.headline(study), _tone(material)))
+    if sentence := words.gap(study):
+        worse = study.validation is not None and "not clearly worse" not in sentence
+        blocks.append(Text(sentence, "bad" if worse else "plain"))
+    blocks += [Text(floor.sentence, words.floor_tone(floor)) for floor in study.floors if floor.sentence]
+    if study.leaks:
+        blocks.append(Text("None of these figures stands while there is a leak.", "alarm"))
+    notes = (*study.evaluation.notes, *study.notes)
+    if notes:
+        blocks.append(Points(tuple(dict.fromkeys(notes))))
+    return section("summary", "Summary", blocks)
+
+
+def _cards(material: Material) -> Cards:
+    study = material.study
+    task = study.evaluation.task
+    name = words.macro(task)
+    here = words.SPLITS.get(study.split, study.split)
+    counts = f"{words.films(study.evaluation.images)}, {words.patients(study.evaluation.patients)}"
+    cards = [(f"{name}, {here}", words.shown(study.evaluation.headline), counts)]
+    if study.validation is not None:
+        counts = f"{words.films(study.validation.images)}, {words.patients(study.validation.patients)}"
+        cards.append((f"{name}, validation", words.shown(study.validation.headline), counts))
+    for floor in study.floors:
+        if floor.name == "metadata only":
+            cards.append(
+                (f"{name} without pixels", words.shown(floor.auroc), words.listed(words.features(floor.features)))
+            )
+    return Cards(tuple(cards))
+
+
+def _tone(material: Material) -> str:
+    found = material.study.evaluation.headline
+    if math.isnan(found.value) or math.isnan(found.low):
+        return "note"
+    return "good" if found.low > 0.5 and found.value < 0.99 and not material.study.leaks else "bad"
+
+
+def data(material: Material) -> Section | None:
+    """Films and patients of every split, positives per label, who the patients are, and what was set aside."""
+    counts = material.data
+    blocks: list[Block] = []
+    if sentence := words.split_sentence(counts, bool(material.study.leaks)):
+        blocks.append(Text(sentence))
+    films, patients = counts.get("films", {}), counts.get("patients", {})
+    splits = [name for name in ORDER if name in films]
+    if splits:
+        blocks.append(
+            Table(
+                "Films and patients in each part of the data.",
+                ("part", "films", "patients"),
+                tuple((words.SPLITS[s], f"{films[s]:,}", f"{patients[s]:,}" if s in patients else "–") for s in splits),
+            )
+        )
+        blocks.append(_positives(material, splits))
+    if people := _people(material.films):
+        blocks.append(people)
+    blocks += _aside(material)
+    if counts.get("notes"):
+        blocks.append(Points(tuple(str(note) for note in counts["notes"])))
+    return section("data", "Data and split", blocks)
+
+
+def _positives(material: Material, splits: list[str]) -> Table:
+    """Positive films per label and split, with their share of the films where the label is known."""
+    positive, films = material.data.get("positive", {}), material.films
+    rows, shares = [], ""
+    for label in material.study.evaluation.task.labels:
+        cells = []
+        for split in splits:
+            known = 0
+            if films is not None and f"label:{label}" in films:
+                shares = "; in brackets their share of the films where it is known"
+                known = int(films.loc[films["split"] == split, f"label:{label}"].notna().sum())
+            count = positive.get(split, {}).get(label)
+            cells.append("–" if count is None else words.share(count, known))
+        rows.append((label, *cells))
+    return Table(f"Films with each label{shares}.", ("label", *(words.SPLITS[s] for s in splits)), tuple(rows))
+
+
+def _people(films: pd.DataFrame | None) -> Table | None:
+    """Age, sex and view of the films in every split, as far as they are known."""
+    if films is None:
+        return None
+    splits = [name for name in ORDER if (films["split"] == name).any()]
+    parts = {name: films[films["split"] == name] for name in splits}
+    rows: list[tuple[str, ...]] = []
+    if "age" in films and films["age"].notna().any():
+        rows.append(("age, median (quartiles)", *(_quartiles(part["age"]) for part in parts.values())))
+    for column in ("sex", "view"):
+        if column not in films:
+            continue
+        for value in sorted(films[column].dropna().unique())[:8]:
+            cells = (words.share(float((part[column] == value).sum()), len(part)) for part in parts.values())
+            rows.append((f"{column} {value}", *cells))
+    if not rows:
+        return None
+    caption = "Age (years), sex and view of the films; in brackets the share of all films of that part."
+    return Table(caption, ("", *(words.SPLITS[s] for s in splits)), tuple(rows))
+
+
+def _quartiles(ages: pd.Series) -> str:
+    known = ages.dropna()
+    if not len(known):
+        return "–"
+    low, middle, high = known.quantile([0.25, 0.5, 0.75])
+    return f"{middle:.0f} ({low:.0f} to {high:.0f})"
+
+
+def _aside(material: Material) -> list[Block]:
+    table = material.set_aside
+    if table is None or "reason" not in table:
+        number = material.data.get("set_aside")
+        return [Text("No film was set aside.")] if number == 0 else []
+    reasons = Counter(table["reason"].astype(str)).most_common()
+    rows = [(reason, f"{count:,}") for reason, count in reasons[:_REASONS]]
+    if len(reasons) > _REASONS:
+        rows.append((f"{len(reasons) - _REASONS} other reasons", f"{sum(n for _, n in reasons[_REASONS:]):,}"))
+    caption = f"{words.films(len(table))} set aside, by reason; set_aside.csv of the run names each."
+    return [Table(caption, ("reason", "films"), tuple(rows))]
+
+
+def training(material: Material) -> Section | None:
+    """The course of the training, epoch by epoch."""
+    history, info = material.history, material.info
+    if history is None or "epoch" not in history:
+        return None
+    from zoo.report.figures import training_figures
+
+    best = info.get("best_epoch")
+    sentence = f"{len(history)} epoch{'s' if len(history) != 1 else ''}"
+    if best is not None:
+        monitor = info.get("monitor", "")
+        row = history[history["epoch"] == best]
+        value = f" ({float(row[monitor].iloc[0]):.4g})" if monitor in history and len(row) else ""
+        sentence += f"; the weights kept are those of epoch {best}, the best by {monitor}{value}"
+    phases = list(dict.fromkeys(history["phase"].astype(str))) if "phase" in history else []
+    if len(phases) > 1:
+        sentence += f". Phases: {', '.join(phases)} (head: the backbone is frozen)"
+    figures = tuple(
+        Figure(svg, f"Line chart of {what} over {len(history)} epochs. {_ends(history, what)}")
+        for what, svg in training_figures(history, best)
+    )
+    caption = "Training by epoch. The dotted line marks the epoch whose weights were kept."
+    return section("training", "Training", Text(f"{sentence}."), Panels(caption, figures) if figures else None)
+
+
+def _ends(history: pd.DataFrame, what: str) -> str:
+    """First and last value, for readers who cannot see the line."""
+    columns = {"loss": ("loss", "val_loss"), "learning rate": ("lr",)}.get(what, ("val_auroc", "val_auprc"))
+    said = []
+    for column in columns:
+        if column in history and history[column].notna().any():
+            known = history[column].dropna()
+            said.append(f"{column} from {known.iloc[0]:.4g} to {known.iloc[-1]:.4g}")
+    return "; ".join(said) + ("." if said else "")
+
+
+def repeat(material: Material) -> Section | None:
+    """The configuration, the machine, and the command that does it again."""
+    info = material.info
+    facts: dict[str, Any] = {}
+    if "started" in info:
+        facts["started"] = info["started"]
+    if "seconds" in info:
+        facts["time"] = words.duration(float(info["seconds"]))
+    facts |= {name: info[name] for name in ("device", "devices", "precision", "backend") if info.get(name)}
+    if material.data.get("fingerprint"):
+        facts["data fingerprint"] = material.data["fingerprint"]
+    facts |= dict(info.get("versions", {}))
+    rows = tuple((str(name), _plain(value)) for name, value in facts.items())
+    blocks: list[Block] = []
+    if info.get("command"):
+        blocks.append(Code("The command that made this run.", str(info["command"])))
+    again = shlex.join(["zoo", "train", "--config", str(material.run.path / "config.yaml")])
+    blocks.append(Code("The same again, from the resolved configuration.", again))
+    blocks.append(Code("Configuration with every default filled in (config.yaml).", material.config.strip()))
+    if rows:
+        blocks.append(Table("Environment.", ("", "value"), rows))
+    return section("repeat", "Configuration and environment", blocks)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {each}" for name, each in value.items())
+    return ", ".join(str(each) for each in value) if isinstance(value, list) else str(value)
