@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("zoo", "plugins", "datasets", "cli")
 # the only modules that are about TensorFlow itself
-TENSORFLOW = {"zoo/engine/feed.py", "zoo/engine/fused_norm.py", "zoo/engine/devices.py"}
+TENSORFLOW = {"zoo/engine/feed.py", "zoo/engine/fused_norm.py", "zoo/engine/devices.py", "zoo/explain/gradients.py"}
 HEAVY = {"tensorflow", "keras", "jax", "torch", "pandas", "numpy", "PIL", "cv2", "sklearn", "matplotlib", "pydantic"}
 MAX_LINES = 500
 

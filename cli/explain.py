@@ -1,0 +1,169 @@
+"""`zoo explain`: where in a film the network's answer comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli import catalogue
+
+if TYPE_CHECKING:
+    from zoo.explain.explain import Explanation
+    from zoo.explain.localisation import Localisation
+
+
+@click.command()
+@click.argument("run_reference", metavar="RUN")
+@click.argument("files", metavar="[IMAGE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Films of the run itself instead of files.")
+@click.option("--boxes", is_flag=True, help="Score the maps of all films that have boxes [--split: test].")
+@click.option(
+    "--method",
+    type=click.Choice(["gradcam", "gradcam++", "occlusion"]),
+    default="gradcam",
+    show_default=True,
+    help="How the maps are made.",
+)
+@click.option("--label", "labels", multiple=True, metavar="NAME", help="Explain this label; may be repeated.")
+@click.option("--layer", metavar="NAME", help="Whose features Grad-CAM reads [default: the last spatial layer].")
+@click.option(
+    "--patch", type=click.IntRange(1), metavar="PX", help="Side of an occluding patch [default: 1/8 of a film]."
+)
+@click.option("--stride", type=click.IntRange(1), metavar="PX", help="Step between patches [default: half a patch].")
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    default=24,
+    show_default=True,
+    metavar="N",
+    help="Pictures at most; scores use all.",
+)
+@click.option(
+    "--sanity/--no-sanity",
+    default=None,
+    help="Compare with maps of the network with random weights [default: with --boxes].",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to write [default: explanations/ in the run]."
+)
+@click.option(
+    "--runs-dir",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of runs.",
+)
+@click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.pass_context
+def explain(
+    context: click.Context,
+    run_reference: str,
+    files: tuple[Path, ...],
+    split: str | None,
+    boxes: bool,
+    out: Path | None,
+    runs_dir: Path,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Show where in a film the answer of RUN comes from, and score the maps against radiologists' boxes.
+
+    \b
+    zoo explain RUN film.png --label Effusion
+    zoo explain RUN --split test --boxes            (all films with boxes, scored)
+    zoo explain RUN --split test                    (some films that have a finding)
+    """
+    catalogue.warn()
+    from zoo.explain.explain import Options, check_request, explain_files, explain_split
+    from zoo.registry import registry
+    from zoo.run import Run
+
+    check_request(files, split, boxes)
+    run = Run.find(run_reference, runs_dir)
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    if files:
+        result = explain_files(run, files, Options(**options), out, say)
+    else:
+        result = explain_split(run, split or "test", boxes, Options(**options), registry(), out, say)
+    if as_json:
+        click.echo(json.dumps({"folder": str(result.folder), **result.to_dict()}, indent=2, allow_nan=False))
+    else:
+        _print(result)
+    if result.skipped:
+        context.exit(1)
+
+
+def _print(result: Explanation) -> None:
+    from rich.console import Console
+
+    from zoo.report import RESEARCH_ONLY
+
+    console = Console(highlight=False, markup=False)
+    if result.localisation is not None:
+        _print_localisation(console, result.localisation)
+    elif result.films:
+        _print_films(console, result)
+    for line in (result.localisation.notes if result.localisation else ()) + result.notes:
+        console.print(line)
+    if result.sanity is not None:
+        console.print(result.sanity.sentence)
+    count = len(result.films)
+    console.print(f"{count} picture{'s' if count != 1 else ''} and index.json: {result.folder}", soft_wrap=True)
+    console.print(RESEARCH_ONLY)
+
+
+def _print_films(console: Any, result: Explanation) -> None:
+    from zoo.evaluation.evaluate import short
+
+    table = _table()
+    table.add_column("film", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("label", overflow="fold")
+    table.add_column("probability", justify="right", no_wrap=True)
+    table.add_column("truth", no_wrap=True)
+    truth = {None: "", 1: "present", 0: "absent"}
+    for each in result.films:
+        table.add_row(Path(each.image).name, each.label, short(each.probability), truth[each.truth])
+    console.print(table)
+
+
+def _print_localisation(console: Any, found: Localisation) -> None:
+    from rich.text import Text
+
+    from zoo.evaluation.evaluate import short
+
+    middle = f"{found.thresholds[len(found.thresholds) // 2]:g}"
+    console.print("Maps against boxes. In each cell: the maps, a blob in the centre, smooth noise.")
+    table = _table()
+    table.add_column("finding", overflow="fold")
+    for title in ("films", "boxes", "pointing game", "energy inside", f"IoU at {middle.lstrip('0')}"):
+        table.add_column(title, justify="right", no_wrap=True)
+    labels = list(dict.fromkeys(row.label for row in found.rows))
+    for number, label in enumerate(labels):
+        rows = [row for row in found.rows if row.label == label]
+        cells = (
+            [r.pointing.value for r in rows],
+            [r.energy.value for r in rows],
+            [r.iou[middle].value for r in rows],
+        )
+        shown = [" ".join(f"{short(value):>4}" for value in each) for each in cells]
+        table.add_row(
+            Text(label), str(rows[0].films), str(rows[0].boxes), *shown, end_section=number == len(labels) - 2
+        )
+    console.print(table)
+    own = found.rows[-len({row.method for row in found.rows})]
+    console.print(f"Over all: pointing game {own.pointing}, energy {own.energy}, IoU {own.iou[middle]}.")
+
+
+def _table() -> Any:
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 0, 0, 1), show_edge=False)

@@ -1,0 +1,148 @@
+"""Finding the layers of a network whose outputs still have a height and a width, and looking into one while it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from zoo.errors import UsageError, closest
+
+SHOWN = 12  # names in an error; a DenseNet has some four hundred layers
+# what moves features away from where they were in the film
+SHIFTING = ("ZeroPadding2D", "Cropping2D")
+
+
+@dataclass(frozen=True)
+class SpatialLayer:
+    """A layer with an output `(N, height, width, channels)`.
+
+    `call` says which call of the layer is meant, counted from 0, where a network uses one layer several times.
+    """
+
+    name: str
+    height: int
+    width: int
+    channels: int
+    layer: Any = field(repr=False)
+    call: int = 0
+
+
+def spatial_layers(network: Any) -> list[SpatialLayer]:
+    """The layers of a network with outputs of more than one row and column, in the order in which they compute.
+
+    Layers inside nested models are among them, and plain operations such as a product. What comes before the first layer
+    with weights is preprocessing, and left out, as are layers that pad or crop: their outputs do not lie over the film.
+    """
+    from zoo.explain.gradients import trace
+
+    found: list[SpatialLayer] = []
+    again: list[SpatialLayer] = []
+    calls: dict[int, int] = {}
+    seen: set[int] = set()
+    computing = False
+    traced = trace(network)
+    for layer, output in traced:
+        call = calls.get(id(layer), 0)
+        calls[id(layer)] = call + 1
+        computing = computing or bool(getattr(layer, "weights", ()))
+        shape = tuple(getattr(output, "shape", ()))
+        if not computing or len(shape) != 4 or type(layer).__name__ in SHIFTING:
+            continue
+        if not all(isinstance(size, int) for size in shape[1:]) or shape[1] < 2 or shape[2] < 2:
+            continue
+        # a nested model gives what its last layer gave: the same features, which go by the layer's name
+        (again if id(output) in seen else found).append(SpatialLayer(layer.name, *shape[1:], layer, call))
+        seen.add(id(output))
+    return [*again, *found]
+
+
+def find_layer(network: Any, name: str | None = None) -> SpatialLayer:
+    """The layer whose features a heat map is made of: the one of that name, else the last that is spatial.
+
+    Raises:
+        UsageError: there is none of that name; names the closest and the valid ones.
+    """
+    found = spatial_layers(network)
+    if not found:
+        raise UsageError(
+            f"the network {network.name} has no layer with an output of more than one row and column, which Grad-CAM needs: "
+            "use --method occlusion."
+        )
+    if name is None:
+        return found[-1]
+    named = [each for each in found if each.name == name]
+    if named:
+        return named[-1]
+    names = list(dict.fromkeys(each.name for each in reversed(found)))
+    near = closest(name, names)
+    hint = f" Did you mean '{near}'?" if near else ""
+    more = f" and {len(names) - SHOWN} before them" if len(names) > SHOWN else ""
+    raise UsageError(f"unknown layer '{name}'.{hint} Valid, the last first: {', '.join(names[:SHOWN])}{more}.")
+
+
+@contextmanager
+def _replaced(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
+    """Let one layer compute with `call`: an attribute of the instance, so that neither class nor saved file change."""
+    before = vars(layer).get("call")
+    layer.call = call
+    try:
+        yield
+    finally:
+        if before is None:
+            del layer.call
+        else:
+            layer.call = before
+
+
+def _parts(network: Any) -> list[Any]:
+    """All layers inside a network, and the plain operations between them, such as the product in `x * gate`."""
+    found: dict[int, Any] = {}
+    for layer in network._flatten_layers():
+        found |= {id(each): each for each in (layer, *getattr(layer, "operations", ()))}
+    del found[id(network)]
+    return list(found.values())
+
+
+@contextmanager
+def recorded(network: Any) -> Iterator[list[tuple[Any, Any]]]:
+    """Note every layer and operation with its output, in the order of computing, while the network is called inside."""
+    seen: list[tuple[Any, Any]] = []
+
+    def recording(layer: Any) -> Callable[..., Any]:
+        inner = layer.call
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            output = inner(*args, **kwargs)
+            seen.append((layer, output))
+            return output
+
+        return call
+
+    with ExitStack() as stack:
+        for layer in _parts(network):
+            stack.enter_context(_replaced(layer, recording(layer)))
+        yield seen
+
+
+@contextmanager
+def perturbed(target: SpatialLayer, change: Callable[[Any], Any]) -> Iterator[list[Any]]:
+    """Pass the output of one layer through `change` while the network is called inside; yields what came out of it.
+
+    Adding zeros of which the gradient is then taken gives the gradient of the logits by these features, on any backend
+    and without taking the network's graph apart.
+    """
+    inner, seen, count = target.layer.call, [], 0
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal count
+        output = inner(*args, **kwargs)
+        if count == target.call:
+            output = change(output)
+            seen.append(output)
+        count += 1
+        return output
+
+    with _replaced(target.layer, call):
+        yield seen
