@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.cli import catalogue
+from zoo.cli.options import RUNS_DIR
 
 if TYPE_CHECKING:
     from zoo.evaluation.leaderboard import Board, Found
@@ -32,14 +33,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write everything as CSV, one row per run.")
 @click.option("--html", "html_file", type=FILE, metavar="FILE", help="Write one page to look at in a browser.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-@click.option(
-    "--runs-dir",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder of runs.",
-)
+@RUNS_DIR
 @click.option(
     "--replicates", type=click.IntRange(min=100), default=1000, show_default=True, help="Resamples of the patients."
 )

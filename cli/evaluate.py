@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli import catalogue
+from zoo.cli.options import LABELS, PREVALENCE, RUNS_DIR
 
 if TYPE_CHECKING:
     from zoo.evaluation import ThresholdRule
@@ -30,33 +31,21 @@ RULES = ("threshold", "sensitivity", "specificity", "youden", "f1")
 )
 @click.option("--youden", is_flag=True, help="Choose thresholds by sensitivity + specificity on validation.")
 @click.option("--f1", is_flag=True, help="Choose thresholds by F1 on validation.")
-@click.option("--prevalence", type=float, metavar="P", help="Predictive values also where this share has the finding.")
+@PREVALENCE
 @click.option(
     "--calibration",
     metavar="METHOD",
     help="temperature, platt, isotonic or none, fitted on validation [default: temperature].",
 )
 @click.option("--by", multiple=True, metavar="COLUMN", help="Audit by this column [default: sex, age, view].")
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="A CSV with a second reference, such as expert labels.",
-)
+@LABELS
 @click.option(
     "--replicates", type=click.IntRange(0), default=1000, show_default=True, help="Resamples of the patients."
 )
 @click.option("--data", metavar="NAME", help="Evaluate on all films of this dataset instead.  zoo list datasets")
 @click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where that dataset lies.")
 @click.option("--set", "sets", multiple=True, metavar="data.OPTION=VALUE", help="Options of that dataset.")
-@click.option(
-    "--runs-dir",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder of runs.",
-)
+@RUNS_DIR
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def evaluate(
     run_reference: str,

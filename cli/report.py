@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from zoo.cli import catalogue
+from zoo.cli.options import LABELS, PREVALENCE, RUNS_DIR
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -15,22 +16,10 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.argument("run_reference", metavar="RUN")
 @click.option("--out", type=FOLDER, metavar="DIR", help="Where to write [default: the run's own folder].")
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which films.")
-@click.option("--prevalence", type=float, metavar="P", help="Predictive values also where this share has the finding.")
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="A CSV with a second reference, such as expert labels.",
-)
+@PREVALENCE
+@LABELS
 @click.option("--no-films", is_flag=True, help="Leave all films out, so that the page may be passed on.")
-@click.option(
-    "--runs-dir",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder of runs.",
-)
+@RUNS_DIR
 def report(
     run_reference: str,
     out: Path | None,

@@ -1,0 +1,25 @@
+"""Options that several commands share, so that they read the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+RUNS_DIR = click.option(
+    "--runs-dir",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of runs.",
+)
+PREVALENCE = click.option(
+    "--prevalence", type=float, metavar="P", help="Predictive values also where this share has the finding."
+)
+LABELS = click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A CSV with a second reference, such as expert labels.",
+)
