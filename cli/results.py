@@ -53,7 +53,7 @@ def print_study(study: Study, folder: Path, *, detailed: bool, calibration: bool
     if study.calibration is not None:
         table = calibration_table(study.calibration) if calibration else calibration_line(study.calibration)
         _block(console, table)
-        for line in study.calibration.notes:
+        for line in (*([f"ECE: {study.calibration.binning}"] if calibration else []), *study.calibration.notes):
             console.print(line)
     if detailed and study.operating:
         _block(console, operating_table(study.operating))

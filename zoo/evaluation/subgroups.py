@@ -161,7 +161,10 @@ def subgroup_notes(groups: Sequence[Group], level: float = 0.95) -> tuple[str, .
         )
     few = sum(g.small for g in groups if g.label != MACRO)
     if means and few:
-        notes.append(f"Label by label, {few} of {len(groups) - len(means)} rows are as small: read those with care.")
+        notes.append(
+            f"Label by label, {few} of {len(groups) - len(means)} groups have fewer than {FEW_FILMS} films of a class or "
+            f"{FEW_PATIENTS} patients: read those with care."
+        )
     return tuple(notes)
 
 

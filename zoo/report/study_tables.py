@@ -78,7 +78,7 @@ def groups_table(groups: Sequence[Group]) -> Table:
 
 def calibration_table(result: CalibrationResult) -> Table:
     """Brier score and calibration error of each label before and after."""
-    table = plain_table(f"Calibration by {result.method}, fitted on validation; ECE over {result.binning}")
+    table = plain_table(f"Calibration by {result.method}, fitted on validation")
     table.add_column("label", overflow="fold")
     for title in ("Brier", "→", "ECE", "→"):
         table.add_column(title, justify="right", no_wrap=True)
