@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zoo.evaluation import gap_verdict, verdict
+from zoo.report import RESEARCH_ONLY
 from zoo.report.study_tables import (
     calibration_line,
     calibration_table,
@@ -38,6 +39,7 @@ def print_outcome(run: Run, study: Study) -> None:
         console.print(line, soft_wrap=False)
     reference = run.name if run.path.parent == DEFAULT_RUNS_DIR else run.path
     console.print(f"Run: {run.path}   (again: zoo evaluate {reference})", soft_wrap=True)
+    console.print(RESEARCH_ONLY)
 
 
 def print_study(study: Study, folder: Path, *, detailed: bool, calibration: bool) -> None:
@@ -65,6 +67,7 @@ def print_study(study: Study, folder: Path, *, detailed: bool, calibration: bool
     for line in study.notes:
         console.print(line)
     console.print(f"Saved: {folder}/study-{study.split}.json, metrics-{study.split}.csv", soft_wrap=True)
+    console.print(RESEARCH_ONLY)
 
 
 def _block(console: Console, what: RenderableType) -> None:
