@@ -42,6 +42,7 @@ class CsvOptions:
     view: str = option("view", "column of views, such as PA and AP; used if there is one")
     age: str = option("age", "column of ages in years; used if there is one")
     sex: str = option("sex", "column of M and F; used if there is one")
+    allow_outside: bool = option(False, "read images that lie outside the root, by paths with .. or links")
     keep: str = option("", "further columns to keep, for zoo evaluate --by; separated by commas")
 
 
@@ -122,7 +123,7 @@ class Csv(Dataset):
         return Records(
             table=whole[labels.unusable == ""].reset_index(drop=True),
             labels=tuple(labels.table),
-            source=FileSource(str(root)),
+            source=FileSource(str(root), allow_outside=options.allow_outside),
             normal=labels.normal,
             set_aside=set_aside,
             notes=(*notes, *more),

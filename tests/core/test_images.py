@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from zoo.data import decode as decoding
 from zoo.data.images import ArraySource, FileSource, decode
 from zoo.data.records import BadImage
 
@@ -42,6 +43,54 @@ def test_eight_bit_gray_comes_back_bit_for_bit_without_a_note(tmp_path: Path, su
     assert pixels.dtype == np.uint8
     assert note == ""
     np.testing.assert_array_equal(pixels, GRAY)
+
+
+ORIGINALS = Path(__file__).parents[2].parent / "shared" / "data" / "nih-originals" / "images"
+
+
+def needs_fast_png() -> None:
+    if decoding.fast_png() is None:
+        pytest.skip("kornia_rs is not installed")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_the_usual_png_is_decoded_without_pillow(tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_fast_png()
+    file = tmp_path / "film.png"
+    Image.fromarray(RGB).convert(mode).save(file)
+    by_pillow = np.asarray(Image.open(file).convert("L"))
+    monkeypatch.setattr(Image, "open", None)
+    pixels, note = decode(file)
+    np.testing.assert_array_equal(pixels, by_pillow)
+    assert pixels.flags.writeable
+    assert note == ("" if mode == "L" else f"{mode}, converted to gray")
+
+
+def test_pillow_serves_where_the_fast_decoder_fails_or_panics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Panic(BaseException):
+        pass
+
+    def panicking(*arguments: object) -> None:
+        raise Panic
+
+    Image.fromarray(GRAY).save(tmp_path / "film.png")
+    monkeypatch.setattr(decoding, "fast_png", lambda: panicking)
+    np.testing.assert_array_equal(decode(tmp_path / "film.png")[0], GRAY)
+
+
+@pytest.mark.skipif(not ORIGINALS.is_dir(), reason="../shared/data/nih-originals is not there")
+def test_published_films_have_the_same_pixels_by_either_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_fast_png()
+    files = sorted(ORIGINALS.glob("*.png"))
+    rgba = [file for file in files if file.read_bytes()[25] == 6]
+    assert len(rgba) == 12
+    chosen = [*files[::10], *rgba[:4]]
+    fast = [decode(file) for file in chosen]
+    monkeypatch.setattr(decoding, "fast_png", lambda: None)
+    for file, (pixels, note) in zip(chosen, fast, strict=True):
+        tolerant, said = decode(file)
+        np.testing.assert_array_equal(pixels, tolerant)
+        assert note == said
 
 
 def test_gray_jpeg_needs_no_normalising(tmp_path: Path) -> None:

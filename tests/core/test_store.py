@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from prepared import records_of, write_films
 
 from zoo.data.images import FileSource
 from zoo.data.records import Records
@@ -21,12 +17,7 @@ from zoo.errors import ZooError
 
 
 def make_records(root: Path, count: int, size: int = 40) -> Records:
-    rng = np.random.default_rng(0)
-    for i in range(count):
-        Image.fromarray(rng.integers(0, 256, (size, size), dtype=np.uint8)).save(root / f"{i}.png")
-    names = [f"{i}.png" for i in range(count)]
-    table = pd.DataFrame({"image": names, "path": names, "patient": names, "Mass": 0.0})
-    return Records(table, ("Mass",), FileSource(str(root)))
+    return records_of(write_films(root, count, size), FileSource(str(root)))
 
 
 @pytest.fixture
@@ -81,12 +72,9 @@ def test_not_one_readable_film_is_an_error_with_the_first_reason(root: Path, tmp
         prepare(records, 16, tmp_path / "cache")
 
 
-def test_processes_and_one_process_make_the_same_store(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zoo.data.store.PARALLEL_FROM", 0)
+def test_processes_and_one_process_make_the_same_store(root: Path, tmp_path: Path) -> None:
     records = make_records(root, 150, size=20)
-    serial = prepare(records, 10, tmp_path / "a", workers=1)
+    serial = prepare(records, 10, tmp_path / "a", workers=0)
     parallel = prepare(records, 10, tmp_path / "b", workers=2)
     np.testing.assert_array_equal(serial.images, parallel.images)
     pd.testing.assert_frame_equal(serial.films, parallel.films)
@@ -105,28 +93,6 @@ def test_an_unwritable_cache_is_named(root: Path, tmp_path: Path) -> None:
         prepare(make_records(root, 2), 16, tmp_path / "cache")
 
 
-def test_a_killed_preparation_leaves_nothing_that_looks_complete(tmp_path: Path) -> None:
-    code = """
-        import os, signal, sys
-        from pathlib import Path
-        from zoo.data import store
-        from zoo.datasets.phantom import Phantom, PhantomOptions
-        def killed(*args):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if sys.argv[2] == "kill":
-            store._publish = killed
-        records = Phantom().read(None, PhantomOptions(patients=5))
-        print(len(store.prepare(records, 32, Path(sys.argv[1])).films))
-    """
-    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "cache")]
-    killed = subprocess.run([*command, "kill"], capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert not [p for p in os.listdir(tmp_path / "cache") if "partial" not in p]
-    whole = subprocess.run([*command, "finish"], capture_output=True, text=True, check=True)
-    assert int(whole.stdout) >= 5
-    assert not list((tmp_path / "cache").glob("*partial*"))
-
-
 def test_films_are_padded_to_a_square_so_that_proportions_stay() -> None:
     film = np.full((20, 40), 200, np.uint8)
     result = square(film, 40)
@@ -136,6 +102,34 @@ def test_films_are_padded_to_a_square_so_that_proportions_stay() -> None:
     assert (result[30:] == 0).all()
 
 
-def test_resampling_averages_what_it_shrinks() -> None:
-    checkerboard = (np.indices((64, 64)).sum(axis=0) % 2 * 200).astype(np.uint8)
-    assert np.abs(square(checkerboard, 16).astype(int) - 100).max() <= 4
+@pytest.mark.parametrize(("side", "size", "most"), [(64, 16, 2), (72, 16, 4), (63, 16, 12), (40, 32, 40)])
+def test_resampling_averages_what_it_shrinks(side: int, size: int, most: int) -> None:
+    checkerboard = (np.indices((side, side)).sum(axis=0) % 2 * 200).astype(np.uint8)
+    assert np.abs(square(checkerboard, size).astype(int) - 100).max() <= most
+
+
+def test_a_whole_factor_is_averaged_exactly() -> None:
+    film = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    means = film.reshape(16, 4, 16, 4).mean(axis=(1, 3))
+    assert np.abs(square(film, 16) - means).max() <= 0.5
+
+
+@pytest.mark.parametrize("size", [20, 50, 96, 224])
+def test_a_shrunk_film_is_near_its_local_means(size: int) -> None:
+    """Against plain averages over the exact area that each pixel covers."""
+    y, x = np.indices((300, 300))
+    film = (128 + 60 * np.sin(x / 17) + 60 * np.cos(y / 23)).astype(np.uint8)
+    edges = np.arange(size + 1) * 300 / size
+    cover = np.clip(np.minimum.outer(edges[1:], np.arange(1, 301)) - np.maximum.outer(edges[:-1], np.arange(300)), 0, 1)
+    means = cover @ film @ cover.T * (size / 300) ** 2
+    assert np.abs(square(film, size) - means).mean() < 1.5
+
+
+def test_without_kornia_another_store_is_made(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = make_records(root, 3)
+    full = prepare(records, 16, tmp_path / "cache")
+    monkeypatch.setattr("zoo.data.store.fast_png", lambda: None)
+    lines: list[str] = []
+    without = prepare(records, 16, tmp_path / "cache", say=lines.append)
+    assert without.path != full.path
+    assert len(lines) == 1, "films of the other preparation were taken over"

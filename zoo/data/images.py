@@ -1,114 +1,21 @@
-"""Decoding films: every published file form to grayscale uint8, with a note where it had to be normalised."""
+"""Where films come from: files below a root, or rows of arrays in one archive."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import os
-import stat
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from zoo.data.decode import decode, reason_of, scaled
 from zoo.data.records import BadImage, ImageSource
 
-# A digitised chest film has at most some 20 megapixels; beyond this a small file is a decompression bomb.
-MAX_PIXELS = 100_000_000
-# Only raster formats that Pillow decodes itself: its EPS reader, for one, would start Ghostscript on the file.
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
-
-_NOTES = {
-    "1": "1-bit, converted to gray",
-    "P": "palette, converted to gray",
-    "LA": "gray with alpha, alpha dropped",
-}
-
-
-def decode(file: Path) -> tuple[np.ndarray, str]:
-    """Decode one film.
-
-    Colour becomes gray by the ITU-R 601 luma weights (.299, .587, .114), alpha is dropped, 1 bit becomes 0 and 255.
-    More than 8 bits per pixel are scaled linearly so that the film's own maximum becomes 255 (zero stays zero): files
-    do not say how many of the bits they use. Of several frames the first is taken.
-
-    Returns:
-        uint8 pixels `(H, W)`, and a note that is "" where nothing had to be normalised.
-
-    Raises:
-        BadImage: the file is missing, empty, not a regular file, no image, truncated or over `MAX_PIXELS`.
-    """
-    try:
-        _check_file(file)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata; the limit below is ours
-            with Image.open(file, formats=FORMATS) as image:
-                return _pixels(image)
-    except BadImage:
-        raise
-    except UnidentifiedImageError:
-        raise BadImage("not an image") from None
-    except Image.DecompressionBombError:
-        raise BadImage(f"decompression bomb: over {MAX_PIXELS // 10**6} megapixels") from None
-    except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
-        raise BadImage(_reason(error)) from None
-
-
-def _check_file(file: Path) -> None:
-    """Refuse what must not be opened: opening a FIFO would wait for ever."""
-    try:
-        status = os.stat(file)
-    except (FileNotFoundError, NotADirectoryError):
-        raise BadImage("missing file") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise BadImage("a directory, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
-    if status.st_size == 0:
-        raise BadImage("zero bytes")
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    if "truncated" in text.lower():
-        return "truncated"
-    if isinstance(error, PermissionError):
-        return "no permission to read it"
-    return f"cannot be decoded ({type(error).__name__}: {text[:80]})" if text else "cannot be decoded"
-
-
-def _pixels(image: Image.Image) -> tuple[np.ndarray, str]:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        megapixels = MAX_PIXELS // 10**6
-        raise BadImage(f"decompression bomb: {width}×{height} pixels, over {megapixels} megapixels")
-    mode = image.mode
-    frames = int(getattr(image, "n_frames", 1))
-    notes = [f"first of {frames} frames"] if frames > 1 else []
-    if mode == "L":
-        pixels = np.array(image, dtype=np.uint8)
-    elif mode.startswith(("I", "F")):
-        pixels, note = _scaled(np.asarray(image))
-        notes.insert(0, note)
-    else:
-        # CMYK, YCbCr and the like reach gray only by way of RGB
-        rgb = image if mode in ("1", "LA", "P", "RGB", "RGBA") else image.convert("RGB")
-        pixels = np.array(rgb.convert("L"), dtype=np.uint8)
-        notes.insert(0, _NOTES.get(mode, f"{mode}, converted to gray"))
-    return pixels, ", ".join(notes)
-
-
-def _scaled(values: np.ndarray) -> tuple[np.ndarray, str]:
-    """Scale gray values of more than 8 bits so that the maximum becomes 255; negative values become 0."""
-    if not np.isfinite(values).all():
-        raise BadImage("has pixels that are not finite")
-    top = float(values.max())
-    depth = "floating-point" if values.dtype.kind == "f" else "16-bit" if top < 2**16 else "32-bit"
-    if top <= 0:
-        return np.zeros(values.shape, np.uint8), f"{depth}, no pixel above zero"
-    scaled = np.clip(np.rint(values.astype(np.float64) * (255.0 / top)), 0, 255).astype(np.uint8)
-    return scaled, f"{depth}, scaled by its maximum"
+__all__ = ["ArraySource", "FileSource", "decode"]
 
 
 def _digest(lines: Iterable[str]) -> str:
@@ -118,33 +25,60 @@ def _digest(lines: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _stamp(file: str) -> str:
-    """Size and time of a file as text; "missing" where there is none."""
+def _status(file: str) -> os.stat_result | None:
     try:
-        status = os.stat(file)
+        return os.stat(file)
     except (OSError, ValueError):
-        return "missing"
-    return f"{status.st_size} {status.st_mtime_ns}"
+        return None
+
+
+def _stamp(file: str) -> str:
+    """Size, time and read permissions of a file as text; "missing" where there is none."""
+    status = _status(file)
+    return "missing" if status is None else f"{status.st_size} {status.st_mtime_ns} {status.st_mode & 0o444:o}"
+
+
+@functools.lru_cache(maxsize=8)
+def _real(root: str) -> str:
+    return os.path.realpath(root)
 
 
 @dataclass(frozen=True)
 class FileSource(ImageSource):
-    """Films that are files under `root`; a film's path is relative to it."""
+    """Films that are files under `root`; a film's path is relative to it.
+
+    A path or link that leaves the root is refused unless `allow_outside`: a table from elsewhere could name any file.
+    """
 
     root: str
+    allow_outside: bool = False
 
     def read(self, path: str) -> tuple[np.ndarray, str]:
+        root = _real(self.root)
         try:
-            file = Path(self.root, path).resolve()
-            inside = file.is_relative_to(Path(self.root).resolve())
-        except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, links in a circle
-            raise BadImage(_reason(error)) from None
-        if not inside:
-            raise BadImage("outside the root")
-        return decode(file)
+            file = os.path.realpath(os.path.join(root, path))
+        except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name
+            raise BadImage(reason_of(error)) from None
+        if not (self.allow_outside or file.startswith(os.path.join(root, ""))):
+            raise BadImage("a directory, not a file" if file == root else "outside the root")
+        return decode(Path(file))
 
     def fingerprint(self, paths: Sequence[str]) -> str:
-        return _digest(f"{path} {_stamp(os.path.join(self.root, path))}" for path in paths)
+        marks = (f"{path} {_stamp(os.path.join(self.root, path))}" for path in paths)
+        return _digest(("outside too", *marks) if self.allow_outside else marks)
+
+    def film_keys(self, paths: Sequence[str]) -> list[str]:
+        """One key per film that changes whenever its pixels may have; "" for a film that is not there.
+
+        Stricter than `fingerprint`, as pixels are taken over by it from one store to another: the root and the file's number
+        on its disk count too.
+        """
+        where, keys = f"{self.allow_outside} {_real(self.root)}", []
+        for path in paths:
+            found = _status(os.path.join(self.root, path))
+            mark = found and f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
+            keys.append(_digest([where, path, mark]) if mark else "")
+        return keys
 
 
 @functools.lru_cache(maxsize=3)  # the three splits of one file; a compressed array can only be read whole
@@ -175,9 +109,9 @@ class ArraySource(ImageSource):
         except KeyError:
             raise BadImage(f"the file has no array {part}_images") from None
         except Exception as error:  # zip, zlib and NumPy each have their own errors for a damaged file
-            raise BadImage(_reason(error)) from None
-        if int(index) >= len(films):
-            raise BadImage(f"{part}_images has {len(films)} films only")
+            raise BadImage(reason_of(error)) from None
+        if films.ndim == 0 or int(index) >= len(films):
+            raise BadImage(f"{part}_images has {len(films) if films.ndim else 0} films only")
         return _gray(films[int(index)])
 
     def fingerprint(self, paths: Sequence[str]) -> str:
@@ -192,4 +126,4 @@ def _gray(film: np.ndarray) -> tuple[np.ndarray, str]:
         return np.array(Image.fromarray(film).convert("L"), dtype=np.uint8), "RGB, converted to gray"
     if film.ndim != 2 or film.size == 0 or film.dtype.kind not in "uif":
         raise BadImage(f"an array {film.shape} of {film.dtype} is not a film")
-    return (film.copy(), "") if film.dtype == np.uint8 else _scaled(film)
+    return (film.copy(), "") if film.dtype == np.uint8 else scaled(film)

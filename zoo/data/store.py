@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import json
-import multiprocessing
 import os
-import platform
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
-from zoo.data.records import BadImage, ImageSource, Records
+from zoo.data.decode import fast_png
+from zoo.data.journal import IMAGES, JOURNAL, Film, Finished, Pixels, copies, read
+from zoo.data.lock import LOCK, locked
+from zoo.data.records import Records
+from zoo.data.resize import square
+from zoo.data.workers import Chunk, refuse_import, run, usable_cores
 from zoo.errors import ZooError
+from zoo.files import replacing
 from zoo.progress import Progress
 
-FORMAT = 1  # part of the fingerprint: a change of the preparation makes new stores
+__all__ = ["Store", "default_cache", "fingerprint", "prepare", "square", "usable_cores", "verify"]
+
+FORMAT = 2  # part of the fingerprint: a change of the preparation makes new stores
 CHUNK = 64
 PARALLEL_FROM = 512  # films; below, starting processes costs more than it saves
+_DONORS = 8  # older stores to look for films in
+_TABLE, _SEAL, _HOW = "films.csv", "store.json", "preparation.json"
+_PARTIAL = ".partial"
+_SUPERSEDED = 0.95  # share of an interrupted preparation's films that a finished store must hold to take its place
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,13 @@ class Store:
         return int(self.images.shape[1])
 
 
+@runtime_checkable
+class Keyed(Protocol):
+    """A source that can tell for each film whether it is the one that was prepared before."""
+
+    def film_keys(self, paths: Sequence[str]) -> list[str]: ...
+
+
 def default_cache() -> Path:
     """Where stores lie: $ZOO_CACHE, else zoo/ in the user's cache folder."""
     given = os.environ.get("ZOO_CACHE")
@@ -53,11 +72,19 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoo"
 
 
+def preparation() -> list[str | int]:
+    """What pixels depend on beside the films: the format's number and the library that decodes.
+
+    Pillow alone serves too, but gives another answer on some damaged files.
+    """
+    return [FORMAT, "kornia_rs" if fast_png() else "pillow"]
+
+
 def fingerprint(records: Records, size: int) -> str:
     """Identify a store by the films, their sources and the preparation; labels and splits do not count."""
     paths = records.table["path"].tolist()
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(json.dumps([FORMAT, size, records.source.fingerprint(paths)]).encode())
+    digest.update(json.dumps([preparation(), size, records.source.fingerprint(paths)]).encode())
     digest.update("\n".join(records.table["image"]).encode(errors="surrogateescape"))
     return digest.hexdigest()
 
@@ -68,34 +95,38 @@ def prepare(
     cache: Path | None = None,
     *,
     name: str = "films",
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
     workers: int | None = None,
 ) -> Store:
     """Open the store of these records, making it first where it does not exist yet.
 
-    A store appears under its final name only when it is complete. A film that cannot be read is set aside with its reason
-    and the work goes on.
+    A store appears under its final name only when it is complete. A preparation that was interrupted, however, is taken
+    up again by the next one of the same films, and films that an older store of this name and size holds are taken over from it,
+    both after their pixels were verified by checksum. Of several processes that prepare the same store one works, the others
+    wait. A film that cannot be read, or whose decoder crashes, is set aside with its reason and the work goes on.
 
     Args:
         records: the films.
         size: height and width in pixels; films are padded to a square with black and resampled.
         cache: folder of stores, `default_cache()` if None.
         name: a readable part of the folder's name.
-        say: receives one line before anything is written.
-        workers: processes; the number of usable cores if None.
+        say: receives a line before anything is written, and one for each thing out of the ordinary.
+        workers: processes, 0 for none but this one; if None the number of usable cores, or none for a few films.
 
     Raises:
         ZooError: the store cannot be written, or not one film can be read.
     """
+    refuse_import()
     cache = cache or default_cache()
     key = fingerprint(records, size)
     path = cache / f"{name}-{size}px-{key}"
     try:
-        if not (path / "store.json").exists():
-            megabytes = len(records) * size * size / 1e6
-            say(f"Preparing {len(records):,} films at {size}×{size} once ({megabytes:,.0f} MB in {path})")
-            _make(records, size, path, workers)
-        store = _open(path, key)
+        store = _open(path, key, len(records))
+        if store is None:
+            with locked(_partial(path), lambda: say(f"Another process prepares {path}; waiting for it")):
+                store = _open(path, key, len(records)) or _Making(records, size, path, key, say).make(workers)
+                if path.exists():
+                    shutil.rmtree(_partial(path), ignore_errors=True)
     except OSError as error:
         raise ZooError(
             f"cannot write or read the store {path}: {error.strerror or error}. Choose another cache folder with the "
@@ -109,128 +140,199 @@ def prepare(
     return store
 
 
-def _open(path: Path, key: str) -> Store:
-    films = pd.read_csv(path / "films.csv", dtype=str, keep_default_na=False)
-    return Store(np.load(path / "images.npy", mmap_mode="r"), films, key, path)
+def verify(store: Store) -> list[str]:
+    """Compare all pixels of a store with its checksums; returns the names of the films whose pixels are damaged or unknown.
 
-
-def _make(records: Records, size: int, path: Path, workers: int | None) -> None:
-    _clear_killed(path)
-    partial = path.with_name(f"{path.name}.partial-{platform.node()}-{os.getpid()}")
-    partial.mkdir(parents=True)
+    If there are any, the store is no longer found: the next preparation verifies it again, keeps the whole part and makes
+    the rest anew.
+    """
+    good = np.zeros(len(store.films), bool)
     try:
-        array = partial / "images.npy"
-        np.lib.format.open_memmap(array, mode="w+", dtype=np.uint8, shape=(len(records), size, size)).flush()
-        _reserve(array)
-        paths = records.table["path"].tolist()
-        chunks = [(start, paths[start : start + CHUNK]) for start in range(0, len(paths), CHUNK)]
-        rows: dict[int, list[tuple[str, str, str]]] = {}
-        with Progress("Preparing", len(paths)) as progress:
-            for start, results in _run(records.source, size, array, chunks, workers):
-                rows[start] = results
-                progress.advance(len(results))
-        flat = [row for start in sorted(rows) for row in rows[start]]
-        films = pd.DataFrame(flat, columns=["digest", "note", "reason"])
-        films.insert(0, "image", records.table["image"].to_numpy())
-        films.to_csv(partial / "films.csv", index=False)
-        (partial / "store.json").write_text(json.dumps({"format": FORMAT, "size": size, "films": len(films)}) + "\n")
-        _publish(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        pixels = Pixels.open(store.path / IMAGES)
+        for finished in read(store.path):
+            if pixels.holds(finished):
+                good[finished.start : finished.start + len(finished.films)] = True
+    except ValueError:
+        good[:] = False
+    if not good.all():
+        with contextlib.suppress(PermissionError):  # another user's store can be read, and not given up
+            (store.path / _SEAL).unlink(missing_ok=True)
+    return store.films["image"].to_numpy()[~good].tolist()
 
 
-def _reserve(file: Path) -> None:
-    """Take the file's place on the disk now: a full disk is an error here, and a crash while writing to a mapped file."""
-    if hasattr(os, "posix_fallocate"):
-        with file.open("rb+") as opened:
-            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + _PARTIAL)
 
 
-def _clear_killed(path: Path) -> None:
-    """Remove what preparations of this store left behind whose process, on this machine, is gone."""
-    if os.name != "posix":
-        return  # elsewhere signal 0 is not a question but a kill
-    start = f"{path.name}.partial-{platform.node()}-"
-    for left in path.parent.glob(f"{glob.escape(start)}*"):
+def _open(path: Path, key: str, count: int) -> Store | None:
+    """The complete store at `path`; None if there is none, or one that is not what it should be."""
+    try:
+        seal = json.loads((path / _SEAL).read_text())
+        films = pd.read_csv(path / _TABLE, dtype=str, keep_default_na=False)
+        Pixels.open(path / IMAGES)
+        images = np.load(path / IMAGES, mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, NotADirectoryError, ValueError, pd.errors.ParserError):
+        return None
+    if not isinstance(seal, dict) or not seal.get("films") == len(films) == len(images) == count:
+        return None
+    return Store(images, films, key, path)
+
+
+class _Making:
+    """The making of one store, by the process that holds the lock of its partial folder."""
+
+    def __init__(self, records: Records, size: int, path: Path, key: str, say: Say) -> None:
+        self.records, self.size, self.path, self.key, self.say = records, size, path, key, say
+        self.partial = _partial(path)
+        self.paths: list[str] = records.table["path"].tolist()
+        self.films: list[Film | None] = [None] * len(self.paths)
+
+    def make(self, workers: int | None) -> Store:
+        taken_up = (self.partial / IMAGES).exists()
+        self._take_back()
+        self._say_size()
+        pixels, kept = self._open_pixels()
+        for finished in kept:
+            self._note(finished)
+        before = self._finished()
+        chunks = self._chunks()
+        if before:
+            self.say(f"{before:,} of them were finished before and are kept")
+        source = self.records.source
+        count = usable_cores() if workers is None else workers
+        # a film may have crashed the process that prepared by itself: what it left is taken up at arm's length
+        if workers is None and not taken_up and (count == 1 or len(self.paths) <= PARALLEL_FROM):
+            count = 0
         try:
-            os.kill(int(left.name.removeprefix(start)), 0)
-        except ProcessLookupError:
-            shutil.rmtree(left, ignore_errors=True)
-        except (PermissionError, ValueError):
-            continue  # alive, another user's; or not ours
-
-
-def _publish(partial: Path, path: Path) -> None:
-    try:
-        partial.rename(path)
-    except OSError:
-        if not (path / "store.json").exists():  # else another process finished the same store first
+            with (
+                (self.partial / JOURNAL).open("a", encoding="ascii") as journal,
+                Progress("Preparing", len(self.paths) - before) as progress,
+            ):
+                for finished in run(source, pixels, chunks, count):
+                    journal.write(finished.line())
+                    journal.flush()
+                    self._note(finished)
+                    progress.advance(len(finished.films))
+                os.fsync(journal.fileno())
+        except KeyboardInterrupt:
+            self.say(
+                f"Interrupted: {self._finished():,} of {len(self.paths):,} films are prepared and kept for next time"
+            )
             raise
+        return self._publish()
 
+    def _take_back(self) -> None:
+        """Make a damaged store, or one that was given up by `verify`, a partial one."""
+        if not self.path.exists():
+            return
+        self.say(f"The store {self.path} is damaged; what is whole is kept, the rest is prepared again")
+        (self.path / _SEAL).unlink(missing_ok=True)
+        for name in (IMAGES, JOURNAL):
+            if (self.path / name).exists() and not (self.partial / name).exists():
+                (self.path / name).replace(self.partial / name)
+        shutil.rmtree(self.path)
 
-def _run(
-    source: ImageSource, size: int, array: Path, chunks: list[tuple[int, list[str]]], workers: int | None
-) -> Iterable[tuple[int, list[tuple[str, str, str]]]]:
-    count = workers or usable_cores()
-    if count == 1 or len(chunks) * CHUNK <= PARALLEL_FROM:
-        yield from (_prepare_chunk(source, size, array, start, paths) for start, paths in chunks)
-        return
-    # spawn: a fork would copy the threads and locks of libraries the caller has loaded
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from _collect(pool, source, size, array, chunks)
+    def _say_size(self) -> None:
+        """Say what will be written, and refuse to begin where it does not fit on the disk."""
+        films = f"{len(self.paths):,} films at {self.size}×{self.size}"
+        needed = len(self.paths) * (self.size * self.size + 200)  # and the tables
+        self.say(f"Preparing {films} once ({needed / 1e6:,.0f} MB in {self.path})")
+        array = self.partial / IMAGES
+        held = array.stat().st_blocks * 512 if array.exists() and hasattr(os.stat_result, "st_blocks") else 0
+        free = shutil.disk_usage(self.partial).free
+        if needed - held > free:
+            raise ZooError(
+                f"{films} take {needed / 1e6:,.0f} MB, but {self.path.parent} has only {free / 1e6:,.0f} MB free. Free some space, "
+                "choose another folder with the environment variable ZOO_CACHE, or a smaller --image-size."
+            )
 
-
-def usable_cores() -> int:
-    """Cores this process may use, which containers and schedulers make fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _collect(
-    pool: ProcessPoolExecutor, source: ImageSource, size: int, array: Path, chunks: list[tuple[int, list[str]]]
-) -> Iterator[tuple[int, list[tuple[str, str, str]]]]:
-    jobs = [pool.submit(_prepare_chunk, source, size, array, start, paths) for start, paths in chunks]
-    try:
-        for job in as_completed(jobs):
-            yield job.result()
-    except BrokenProcessPool as error:
-        raise ZooError("a preparation process died, most likely for lack of memory; nothing was kept.") from error
-    finally:
-        for job in jobs:
-            job.cancel()
-
-
-def _prepare_chunk(
-    source: ImageSource, size: int, array: Path, start: int, paths: list[str]
-) -> tuple[int, list[tuple[str, str, str]]]:
-    """Read, resize and write one run of films; returns (digest, note, reason) of each."""
-    images = np.load(array, mmap_mode="r+")
-    rows: list[tuple[str, str, str]] = []
-    for index, path in enumerate(paths, start):
+    def _open_pixels(self) -> tuple[Pixels, list[Finished]]:
+        """The pixel file, and what of it is finished: films whose checksum holds."""
+        array = self.partial / IMAGES
         try:
-            pixels, note = source.read(path)
-        except BadImage as error:
-            rows.append(("", "", str(error)))
-            continue
-        images[index] = square(pixels, size)
-        shape = np.array(pixels.shape, dtype=np.int64).tobytes()
-        digest = hashlib.blake2b(shape + np.ascontiguousarray(pixels).tobytes(), digest_size=16).hexdigest()
-        rows.append((digest, note, ""))
-    images.flush()
-    return start, rows
+            pixels = Pixels.open(array)
+            if (pixels.count, pixels.size) != (len(self.paths), self.size):
+                raise ValueError("of another shape")
+            kept = [finished for finished in read(self.partial) if pixels.holds(finished)]
+        except (FileNotFoundError, ValueError):
+            kept = []
+            try:
+                pixels = Pixels.create(array, len(self.paths), self.size)
+            except OSError:
+                array.unlink(missing_ok=True)  # else a full disk stays full
+                raise
+            (self.partial / _HOW).write_text(json.dumps(preparation()))
+        with replacing(self.partial / JOURNAL) as new:
+            new.write_text("".join(finished.line() for finished in kept), encoding="ascii")
+        return pixels, kept
+
+    def _note(self, finished: Finished) -> None:
+        self.films[finished.start : finished.start + len(finished.films)] = finished.films
+
+    def _finished(self) -> int:
+        return sum(film is not None for film in self.films)
+
+    def _chunks(self) -> list[Chunk]:
+        """What is left to do, in runs of at most `CHUNK` rows; films that an older store holds are named."""
+        todo = [row for row, film in enumerate(self.films) if film is None]
+        keys = [""] * len(self.paths)
+        if isinstance(self.records.source, Keyed):
+            for row, key in zip(todo, self.records.source.film_keys([self.paths[row] for row in todo]), strict=True):
+                keys[row] = key
+        found = copies(self._donors() if any(keys) else (), self.size, [keys[row] for row in todo])
+        if found:
+            self.say(f"{len(found):,} of them are taken over from an earlier store")
+        chunks: list[list[int]] = []
+        for row in todo:
+            if not chunks or row != chunks[-1][-1] + 1 or len(chunks[-1]) == CHUNK:
+                chunks.append([])
+            chunks[-1].append(row)
+        return [Chunk(rows[0], tuple((self.paths[r], keys[r], found.get(keys[r])) for r in rows)) for rows in chunks]
+
+    def _donors(self) -> Iterator[Path]:
+        """Older stores of this name, size and preparation, finished or not, the newest first."""
+        start = self.path.name.removesuffix(self.key)
+        folders = [f for f in self.path.parent.glob(f"{glob.escape(start)}*") if f not in (self.path, self.partial)]
+        for folder in sorted(folders, key=_modified, reverse=True)[:_DONORS]:
+            with contextlib.suppress(OSError, ValueError):
+                if json.loads((folder / _HOW).read_text()) == preparation():
+                    yield folder
+
+    def _publish(self) -> Store:
+        if fingerprint(self.records, self.size) != self.key:
+            raise ZooError(
+                "films were changed while they were prepared: wait until they are all in place, then run the same command again. "
+                "Films that did not change are kept."
+            )
+        table = pd.DataFrame([film[:3] for film in self.films if film], columns=["digest", "note", "reason"])
+        table.insert(0, "image", self.records.table["image"].to_numpy())
+        with replacing(self.partial / _TABLE) as new:
+            table.to_csv(new, index=False)
+        seal = {"size": self.size, "films": len(table)}
+        with replacing(self.partial / _SEAL) as new:
+            new.write_text(json.dumps(seal) + "\n")
+        self.partial.rename(self.path)
+        (self.path / LOCK).unlink(missing_ok=True)
+        self._clear_superseded()
+        store = _open(self.path, self.key, len(table))
+        if store is None:
+            raise ZooError(f"the store {self.path} was damaged while it was written; run the same command again.")
+        return store
+
+    def _clear_superseded(self) -> None:
+        """Remove interrupted preparations whose work is in this store, as of the same films before some were added."""
+        own = {film.key for film in self.films if film}
+        for folder in self._donors():
+            if not folder.name.endswith(_PARTIAL):
+                continue
+            with locked(folder, lambda: None, block=False) as held:
+                keys = [film.key for finished in read(folder) for film in finished.films]
+                if held and sum(key in own for key in keys) >= _SUPERSEDED * len(keys):
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
-def square(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Pad uint8 `(H, W)` with black to a square, so that hearts keep their proportions, and resample to `(size, size)`."""
-    from PIL import Image
-
-    height, width = pixels.shape
-    side = max(height, width)
-    if height != width:
-        top, left = (side - height) // 2, (side - width) // 2
-        padded = np.zeros((side, side), np.uint8)
-        padded[top : top + height, left : left + width] = pixels
-        pixels = padded
-    if side == size:
-        return pixels
-    resample = Image.Resampling.BILINEAR if side > size else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(pixels).resize((size, size), resample, reducing_gap=3.0))
+def _modified(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return 0.0

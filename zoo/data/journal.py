@@ -1,0 +1,171 @@
+"""The journal of a store: which films are finished, with the checksum of their pixels, so that no work is lost or trusted
+unseen.
+
+A store's folder holds `images.npy` `(N, S, S)` and `chunks.jsonl`: a line for each run of finished films with its first row,
+the CRC-32 of its pixels and what is known of each film. A line is written after the pixels are on disk and bears a checksum of its
+own, so a line cut by a kill counts for nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+IMAGES, JOURNAL = "images.npy", "chunks.jsonl"
+
+
+class Film(NamedTuple):
+    """What is known of one prepared film: digest of its source pixels, note, reason ("" if it can be used), key of its file."""
+
+    digest: str
+    note: str
+    reason: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run of finished films from row `start` on; `crc` is the CRC-32 of their pixels in the store."""
+
+    start: int
+    crc: int
+    films: tuple[Film, ...]
+
+    def line(self) -> str:
+        text = json.dumps([self.start, self.crc, self.films], ensure_ascii=True, separators=(",", ":"))
+        return f"{zlib.crc32(text.encode()):08x} {text}\n"
+
+
+def read(folder: Path) -> Iterator[Finished]:
+    """The whole lines of a folder's journal; damaged ones are passed over, a missing journal has none."""
+    try:
+        with (folder / JOURNAL).open(encoding="ascii", errors="replace") as file:
+            for line in file:
+                found = _parse(line)
+                if found is not None:
+                    yield found
+    except FileNotFoundError:
+        return
+
+
+def _parse(line: str) -> Finished | None:
+    check, _, text = line.rstrip("\n").partition(" ")
+    try:
+        if int(check, 16) != zlib.crc32(text.encode()):
+            return None
+        start, crc, films = json.loads(text)
+        return Finished(int(start), int(crc), tuple(Film(*film) for film in films))
+    except (ValueError, TypeError):
+        return None
+
+
+class Pixels:
+    """The pixel file of a store, read and written by rows."""
+
+    def __init__(self, file: Path, offset: int, size: int, count: int) -> None:
+        self.file, self.offset, self.size, self.count = file, offset, size, count
+
+    @property
+    def row(self) -> int:
+        """Bytes of a film."""
+        return self.size * self.size
+
+    @classmethod
+    def create(cls, file: Path, count: int, size: int) -> Pixels:
+        """Make the file of `count` black films, its whole place taken on the disk: a full disk is an error now, not later."""
+        with file.open("wb") as stream:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
+            np.lib.format.write_array_header_1_0(stream, header)
+            offset = stream.tell()
+            total = offset + count * size * size
+            _reserve(stream, total)
+        return cls(file, offset, size, count)
+
+    @classmethod
+    def open(cls, file: Path) -> Pixels:
+        """Look at an existing file.
+
+        Raises:
+            ValueError: it is no such file, or shorter or longer than its header says.
+        """
+        with file.open("rb") as stream:
+            if np.lib.format.read_magic(stream) != (1, 0):
+                raise ValueError(f"{file.name} is of another version")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+            offset = stream.tell()
+        if len(shape) != 3 or shape[1] != shape[2] or fortran or dtype != np.uint8:
+            raise ValueError(f"{file.name} holds an array {shape} of {dtype}")
+        held = file.stat().st_size
+        if held != offset + int(np.prod(shape)):
+            raise ValueError(f"{file.name} has {held:,} bytes, not {offset + int(np.prod(shape)):,}")
+        return cls(file, offset, shape[1], shape[0])
+
+    def read(self, start: int, count: int) -> bytes:
+        with self.file.open("rb") as stream:
+            stream.seek(self.offset + start * self.row)
+            return stream.read(count * self.row)
+
+    def write(self, start: int, films: np.ndarray) -> int:
+        """Write films `(n, S, S)` and wait until the disk has them; returns their CRC-32."""
+        content = np.ascontiguousarray(films).data.cast("B")
+        with self.file.open("rb+") as stream:
+            stream.seek(self.offset + start * self.row)
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        return zlib.crc32(content)
+
+    def holds(self, finished: Finished) -> bool:
+        """Whether the pixels of these films are in the file as the journal says."""
+        count = len(finished.films)
+        inside = finished.start >= 0 and finished.start + count <= self.count
+        return inside and zlib.crc32(self.read(finished.start, count)) == finished.crc
+
+
+def _reserve(stream: IO[bytes], total: int) -> None:
+    stream.truncate(total)
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(stream.fileno(), 0, total)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):  # the file system cannot do it
+                raise
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A film's row in another store, to be taken over."""
+
+    pixels: Pixels
+    row: int
+    film: Film
+
+
+def copies(folders: Iterable[Path], size: int, keys: Sequence[str]) -> dict[str, Copy]:
+    """Where films with these keys lie finished in other stores; only rows whose checksum was verified just now.
+
+    Films that were set aside are not taken over: whatever was wrong may have been put right.
+    """
+    wanted, found = {key for key in keys if key}, dict[str, Copy]()
+    for folder in folders:
+        try:
+            pixels = Pixels.open(folder / IMAGES)
+        except (OSError, ValueError):
+            continue
+        if pixels.size != size:
+            continue
+        for finished in read(folder):
+            new = {film.key for film in finished.films if not film.reason} & wanted - found.keys()
+            if new and pixels.holds(finished):
+                for row, film in enumerate(finished.films, finished.start):
+                    if film.key in new and not film.reason:
+                        found[film.key] = Copy(pixels, row, film)
+    return found

@@ -1,0 +1,34 @@
+"""Bringing a film to the square size a network takes, with its proportions kept."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from zoo.data.records import BadImage
+
+MAX_SIDE = 20_000  # of the padded square, which is held in memory: a strip of few pixels could ask for gigabytes
+
+
+def square(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Pad uint8 `(H, W)` with black to a square, so that hearts keep their proportions, and resample to `(size, size)`.
+
+    Films are shrunk by Pillow's bilinear filter, after averaging areas of the largest whole factor that goes into them:
+    a third of the time, and .4 gray levels from averaging areas alone in the mean. They are enlarged by its bicubic filter.
+
+    Raises:
+        BadImage: a side is longer than `MAX_SIDE`.
+    """
+    height, width = pixels.shape
+    side = max(height, width)
+    if side > MAX_SIDE:
+        raise BadImage(f"{width}×{height} pixels: a side is longer than {MAX_SIDE:,}")
+    if height != width:
+        top, left = (side - height) // 2, (side - width) // 2
+        padded = np.zeros((side, side), np.uint8)
+        padded[top : top + height, left : left + width] = pixels
+        pixels = padded
+    if side == size:
+        return pixels
+    resample = Image.Resampling.BILINEAR if side > size else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(pixels).resize((size, size), resample, reducing_gap=1.0))
