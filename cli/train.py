@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.cli import catalogue
+from zoo.errors import UsageError
 
+if TYPE_CHECKING:
+    from zoo.engine.train import Outcome
+
+# what may stand beside --resume: it changes no result
+WITH_RESUME = {"resumed", "allow_changed", "checkpoint_every", "runs_dir", "as_json"}
 PRECISIONS = click.Choice(["float32", "mixed_float16", "mixed_bfloat16"])
 
 
@@ -58,6 +65,11 @@ PRECISIONS = click.Choice(["float32", "mixed_float16", "mixed_bfloat16"])
 @click.option("--precision", type=PRECISIONS, help="Arithmetic of the network [default: float32].")
 @click.option("--jit", type=click.Choice(["auto", "on", "off"]), help="Compile with XLA [default: auto].")
 @click.option("--device", metavar="DEVICE", help="auto, cpu, gpu or gpu:N [default: auto].")
+@click.option(
+    "--deterministic/--no-deterministic",
+    default=None,
+    help="Repeat to the last digit on a GPU too, where that is slower; a CPU always does.",
+)
 @click.option("--drop-leaks/--no-drop-leaks", default=None, help="Set aside training films that also stand in test.")
 @click.option("--run", "run_name", metavar="NAME", help="Name of the run [default: date, model, task].")
 @click.option(
@@ -68,8 +80,23 @@ PRECISIONS = click.Choice(["float32", "mixed_float16", "mixed_bfloat16"])
     metavar="DIR",
     help="Folder of runs.",
 )
+@click.option("--resume", "resumed", metavar="RUN", help="Go on with a run (a name or a path) that did not finish.")
+@click.option(
+    "--allow-changed", is_flag=True, help="With --resume: go on although films, software or device have changed."
+)
+@click.option(
+    "--checkpoint-every",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Save after every N steps too; changes no result [default: after every epoch].",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.pass_context
 def train(
+    ctx: click.Context,
+    resumed: str | None,
+    allow_changed: bool,
+    checkpoint_every: int | None,
     recipe: str | None,
     config_file: Path | None,
     sets: tuple[str, ...],
@@ -88,10 +115,31 @@ def train(
     zoo train --model mobilenetv3 --task binary
     zoo train --model densenet121 --task multilabel --data nih --root DIR
     zoo train --config runs/NAME/config.yaml        (repeats a run)
+    zoo train --resume NAME                         (goes on after a kill, Ctrl-C or an error)
     """
     catalogue.warn()
-    from zoo.config import parse_set, read_file, resolve
-    from zoo.registry import registry
+    saving = {"checkpoint_every": checkpoint_every}
+    if resumed is not None:
+        _refuse_configuration(ctx)
+        _report(lambda: _resume(resumed, runs_dir, allow_changed=allow_changed, **saving), as_json)
+        return
+    if allow_changed:
+        raise UsageError("--allow-changed goes with --resume RUN.")
+    layers = _layers(recipe, config_file, sets, root, lr, runs_dir, flags)
+    _report(lambda: _train(layers, runs_dir, run_name, **saving), as_json)
+
+
+def _layers(
+    recipe: str | None,
+    config_file: Path | None,
+    sets: tuple[str, ...],
+    root: Path | None,
+    lr: float | None,
+    runs_dir: Path,
+    flags: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """The configuration as it was typed: the file below, the options above it."""
+    from zoo.config import parse_set, read_file
 
     weights = flags.get("weights")
     if weights and not Path(weights).exists() and (runs_dir / weights / "config.yaml").is_file():
@@ -110,6 +158,14 @@ def train(
     if lr is not None:
         layers.append({"optimizer": {"lr": lr}})
     layers.extend(parse_set(each) for each in sets)
+    return layers
+
+
+def _train(layers: list[dict[str, Any]], runs_dir: Path, run_name: str | None, **saving: Any) -> Outcome:
+    from zoo.config import resolve
+    from zoo.engine.train import train as train_run
+    from zoo.registry import registry
+
     config = resolve(layers, registry())
     if (
         config.data.name == "phantom"
@@ -117,14 +173,41 @@ def train(
         and config.settings.recipe is None
     ):
         _say("No --data given: training on phantom, synthetic chest films made on the spot (zoo info phantom)")
-    _run(config, runs_dir, run_name, as_json)
+    return train_run(config, registry(), runs_dir, run_name, _say, **saving)
 
 
-def _run(config: Any, runs_dir: Path, run_name: str | None, as_json: bool) -> None:
-    from zoo.engine.train import train as train_run
+def _resume(reference: str, runs_dir: Path, **options: Any) -> Outcome:
+    from zoo.engine.resume import resume
     from zoo.registry import registry
+    from zoo.run import Run
 
-    outcome = train_run(config, registry(), runs_dir, run_name, _say)
+    return resume(Run.find(reference, runs_dir), registry(), _say, **options)
+
+
+def _refuse_configuration(ctx: click.Context) -> None:
+    """A resumed run has its configuration: refuse every option that would change it."""
+    given = [
+        parameter.opts[0]
+        for parameter in ctx.command.params
+        if parameter.name not in WITH_RESUME
+        and parameter.name is not None
+        and ctx.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(
+            f"--resume goes on with the run's own configuration and takes no {', '.join(given)}. To train anew with other "
+            "settings: zoo train --config RUN/config.yaml and the options."
+        )
+
+
+def _report(work: Callable[[], Outcome], as_json: bool) -> None:
+    """Print what came out; after Ctrl-C or SIGTERM, which were answered, end with the code that shells expect."""
+    from zoo.engine.signals import Interrupted
+
+    try:
+        outcome = work()
+    except Interrupted as stop:
+        raise click.exceptions.Exit(stop.exit_code) from stop
     if as_json:
         results = {"val": outcome.validation.to_dict(), "test": outcome.test.to_dict()}
         click.echo(json.dumps({"run": str(outcome.run.path), **results}, indent=2, allow_nan=False))

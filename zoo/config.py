@@ -58,6 +58,10 @@ class Settings:
     )
     freeze: bool = option(False, "train the head alone first, at ten times the rate, then all")
     freeze_epochs: Annotated[int, Ge(0)] = option(1, "epochs of the frozen phase, on top of --epochs")
+    feature_views: Annotated[int, Ge(0)] = option(
+        4,
+        "augmented views of each film that a frozen backbone computes once and the head sees in turn; 0: anew in each epoch",
+    )
     freeze_norm: bool = option(False, "keep the batch normalisation of loaded weights as it is, in all phases")
     epochs: Annotated[int, Ge(1)] = option(10, "epochs")
     batch_size: Annotated[int, Ge(1)] = option(32, "films per step")
@@ -70,9 +74,12 @@ class Settings:
     threshold: ThresholdRule = option(
         ThresholdRule("fixed", 0.5), "rule for the decision threshold, chosen on validation"
     )
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = option("float32", "of the network's arithmetic")
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = option(
+        "float32", "of the network's arithmetic; auto: what was measured to be faster for the model on such a device"
+    )
     jit: Literal["auto", "on", "off"] = option("auto", "compile with XLA; auto: on GPU where it helps, never on CPU")
     device: str = option("auto", "auto, cpu, gpu or gpu:N")
+    deterministic: bool = option(False, "only operations that repeat to the last digit, on a GPU too; slower there")
     val_fraction: Annotated[float, Gt(0), Lt(1)] = option(
         0.1, "share of films for validation where the lists name none"
     )

@@ -65,6 +65,18 @@ class DatasetInfo(Info):
     default_weights: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class AugmenterInfo(Info):
+    """An augmenter's record: what `--freeze` must know to compute a frozen backbone's output once and for all.
+
+    `per_film` says that every film changes on its own, whatever else is in its batch, and that labels stay as they are;
+    `random` that chance has a part in it. The defaults are safe for any augmenter: nothing is kept.
+    """
+
+    per_film: bool = False
+    random: bool = True
+
+
 @dataclass(frozen=True)
 class NoOptions:
     """Options of a strategy that has none."""
@@ -129,7 +141,10 @@ class Loss(Strategy):
 
 
 class Augmenter(Strategy):
-    """A random change of a training batch, images and labels together. It runs on the device, in training only."""
+    """A random change of a training batch, images and labels together. It runs on the device, in training only.
+
+    With an `AugmenterInfo` as its `info` it can say that it changes every film on its own; a plain `Info` says no.
+    """
 
     kind = "augmenter"
 

@@ -22,6 +22,12 @@ class DataError(ZooError):
     """The data on disk are not what the chosen dataset or task needs. Exit code 1."""
 
 
+class UnwritableRun(ZooError):
+    """What a run has to save cannot be written: the disk is full, read-only or gone. Exit code 1."""
+
+    exit_code = 1
+
+
 def closest(name: str, valid: Iterable[str]) -> str | None:
     """Return the valid name nearest to `name`, or None where nothing is near."""
     lowered = {v.lower(): v for v in valid}

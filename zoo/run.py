@@ -76,6 +76,12 @@ class Run:
         for path in (Path(reference), runs_dir / reference):
             if (path / "config.yaml").is_file():
                 return cls(path)
+        for path in (Path(reference), runs_dir / reference):
+            if (path / ".lock").is_file():
+                raise UsageError(
+                    f"the run {path} ended before its configuration was written: there is nothing to go on from. Delete the "
+                    "folder and train anew."
+                )
         there = [p.parent.name for p in sorted(runs_dir.glob("*/config.yaml"))]
         near = closest(reference, there)
         hint = f" Did you mean '{near}'?" if near else ""
@@ -91,6 +97,11 @@ class Run:
     @property
     def name(self) -> str:
         return self.path.resolve().name
+
+    @property
+    def reference(self) -> str:
+        """What a user types to mean this run: its name where it lies in the default folder of runs, else its path."""
+        return self.name if self.path.parent == DEFAULT_RUNS_DIR else str(self.path)
 
     @property
     def model_file(self) -> Path:
@@ -140,7 +151,7 @@ class Run:
         if not file.exists():
             raise ZooError(
                 f"the run {self.name} has no predictions for {split} (status: {self.info().get('status')}). Train it to "
-                f"the end: zoo train --config {self.path / 'config.yaml'}"
+                f"the end: zoo train --resume {self.reference}"
             )
         return Predictions.load(file, self.task())
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.contracts import Augmenter, AugmentFunction, Info
+from zoo.contracts import Augmenter, AugmenterInfo, AugmentFunction
 from zoo.hookspecs import hookimpl
 
 
 class NoAugmentation(Augmenter):
     """Batches as they are."""
 
-    info = Info(name="none", summary="no augmentation", licence="Apache-2.0")
+    info = AugmenterInfo(name="none", summary="no augmentation", licence="Apache-2.0", per_film=True, random=False)
 
     def build(self, image_size: int, options: Any) -> AugmentFunction:
         def unchanged(images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:

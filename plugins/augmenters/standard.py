@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le, Lt
 
-from zoo.contracts import Augmenter, AugmentFunction, Info, option
+from zoo.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
 from zoo.hookspecs import hookimpl
 
 
@@ -34,10 +34,11 @@ class Standard(Augmenter):
     """
 
     Options = StandardOptions
-    info = Info(
+    info = AugmenterInfo(
         name="standard",
         summary="small random rotation, shift, zoom, brightness, contrast and noise",
         licence="Apache-2.0",
+        per_film=True,
     )
 
     def build(self, image_size: int, options: Any) -> AugmentFunction:

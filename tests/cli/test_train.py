@@ -102,15 +102,15 @@ def test_freezing_trains_the_head_first_and_starting_from_a_run_loads_its_backbo
 def test_a_frozen_backbone_stays_as_it_was_loaded(finished: Finished) -> None:
     import keras
 
-    from zoo.engine.train import _freeze
+    from zoo.engine.fit import freeze
 
     finished()
     network = keras.saving.load_model("runs/first/model.keras", compile=False)
-    _freeze(network, True, False)
+    freeze(network, True, False)
     assert [w.path.split("/")[0] for w in network.trainable_weights] == ["logits", "logits"]
-    _freeze(network, False, False)
+    freeze(network, False, False)
     assert {w.path.split("/")[-1] for w in network.trainable_weights} == {"kernel", "bias", "gamma", "beta"}
-    _freeze(network, False, True)
+    freeze(network, False, True)
     assert {w.path.split("/")[-1] for w in network.trainable_weights} == {"kernel", "bias"}
 
 

@@ -112,9 +112,18 @@ def _jax_gpus() -> list[str]:
 
 
 @contextmanager
-def session(device: str, precision: str, seed: int) -> Iterator[str]:
-    """Seed everything, and set precision and device for what is built inside; yields the line that describes the device."""
+def session(device: str, precision: str, seed: int, *, deterministic: bool = False) -> Iterator[str]:
+    """Seed everything, and set precision and device for what is built inside; yields the line that describes the device.
+
+    With `deterministic` the same seed gives the same bits on a GPU too (`make_deterministic`). On a CPU it always does.
+
+    Raises:
+        UsageError: the device is not there.
+        ZooError: the backend cannot be loaded.
+    """
     keras = import_keras()
+    if deterministic:
+        make_deterministic()
     name, line = select(device)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
@@ -124,6 +133,28 @@ def session(device: str, precision: str, seed: int) -> Iterator[str]:
             yield line
     finally:
         keras.config.set_dtype_policy(before)
+
+
+JAX_DETERMINISM = "--xla_gpu_deterministic_ops=true"
+
+
+def make_deterministic() -> None:
+    """Allow only operations that repeat to the last digit, for the rest of the process.
+
+    TensorFlow replaces or refuses the others (`tf.config.experimental.enable_op_determinism`). XLA, and with it JAX, takes
+    the flag --xla_gpu_deterministic_ops from the environment when JAX first looks for devices: in a process that has
+    used JAX before, set XLA_FLAGS yourself.
+    """
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+        return
+    flags = os.environ.get("XLA_FLAGS", "")
+    if JAX_DETERMINISM.partition("=")[0] not in flags:  # what the user set stands
+        os.environ["XLA_FLAGS"] = f"{flags} {JAX_DETERMINISM}".strip()
 
 
 def jit_setting(jit: str, device: str) -> bool | str:

@@ -1,14 +1,10 @@
-"""What happens around the steps of `fit`: progress, validation, checkpoints, the plateau schedule, early stopping."""
+"""What happens at the end of an epoch: validation, the plateau schedule, early stopping, checkpoints."""
 
 from __future__ import annotations
 
-import csv
 import math
-import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,15 +16,11 @@ from zoo.data.pipeline import Films
 from zoo.engine.batch_norm import BatchStatistics
 from zoo.engine.inference import predict_logits
 from zoo.engine.optimizers import PlateauOptions
-from zoo.engine.training import Trainer, masked_loss
-from zoo.errors import ZooError
+from zoo.engine.recorder import Recorder
+from zoo.engine.state import network_weights
+from zoo.engine.steps import Steps
+from zoo.engine.training import masked_loss
 from zoo.evaluation.metrics import mean_auprc, mean_auroc
-from zoo.files import replacing
-from zoo.progress import Progress
-from zoo.run import Run
-
-BEST, LAST = "best.weights.h5", "last.weights.h5"
-COLUMNS = ("epoch", "phase", "loss", "lr", "val_loss", "val_auroc", "val_auprc", "seconds", "films_per_second")
 
 
 @dataclass(frozen=True)
@@ -39,95 +31,80 @@ class Phase:
     first_epoch: int
     epochs: int
 
-
-class ProgressCallback(keras.callbacks.Callback):
-    """Counts trained films."""
-
-    def __init__(self, progress: Progress, batch_size: int) -> None:
-        super().__init__()
-        self.progress, self.batch_size = progress, batch_size
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.progress.advance(self.batch_size)
+    @property
+    def end(self) -> int:
+        """The epoch after its last one."""
+        return self.first_epoch + self.epochs
 
 
-class EpochCallback(keras.callbacks.Callback):
+@dataclass(frozen=True)
+class Policy:
+    """How the epochs decide: what is monitored, when the rate is reduced, when the training stops early."""
+
+    monitor: str
+    patience: int | None
+    plateau: PlateauOptions | None
+
+
+class Epochs:
     """Validates exactly after each epoch, writes a row of metrics.csv and the checkpoints, and decides how to go on."""
 
     def __init__(
         self,
-        trainer: Trainer,
+        recorder: Recorder,
+        steps: Steps,
         films: Films,
         batches: TrainingBatches,
-        run: Run,
-        *,
-        monitor: str,
-        patience: int | None,
-        plateau: PlateauOptions | None,
-        jit: bool | str,
+        phases: Sequence[Phase],
+        policy: Policy,
         say: Callable[[str], None],
-        progress: Progress,
     ) -> None:
-        super().__init__()
-        self.trainer, self.films, self.batches, self.run = trainer, films, batches, run
-        self.batch_size, self.monitor, self.patience, self.plateau = batches.batch_size, monitor, patience, plateau
-        self.jit, self.say, self.progress = jit, say, progress
-        self.rows: list[dict[str, Any]] = []
-        self.best: float | None = None
-        self.best_epoch = 0
-        self.phase: Phase | None = None
-        self._start = time.monotonic()
+        self.recorder, self.steps, self.films, self.batches = recorder, steps, films, batches
+        self.trainer, self.state = recorder.trainer, recorder.state
+        self.phases, self.policy, self.say = phases, policy, say
         self._validation = films.of("val")
-        run.checkpoints.mkdir(exist_ok=True)
 
-    def begin(self, phase: Phase) -> None:
-        """Start a phase: its patience counts from here."""
-        self.phase = phase
+    def begin_phase(self) -> None:
+        """Each phase traces the statistics of batch normalisation anew, since it may freeze layers."""
         self._statistics = BatchStatistics(self.trainer.network)
-        self._statistics.jit_compile = self.jit
-        self._follows_schedule = phase.name != "head"
-        self._since_best = self._since_reduction = 0
+        self._statistics.jit_compile = self.trainer.network.jit_compile
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._start = time.monotonic()
+    def finish(self, loss: float) -> None:
+        """The end of an epoch whose steps are all done, with the mean of their losses.
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        seconds = time.monotonic() - self._start
-        loss = float((logs or {}).get("loss", math.nan))
-        rate = float(np.asarray(self.trainer.optimizer.learning_rate))
-        if not math.isfinite(loss):
-            raise ZooError(
-                f"the training loss became {loss} in epoch {epoch + 1} (learning rate {rate:.3g}). "
-                f"{self._kept()} Lower --lr, or clip gradients with --set optimizer.clipnorm=1."
-            )
-        self._recalibrate(epoch)
-        trained = self.batches.steps * self.batch_size
+        Raises:
+            DivergedTraining: the loss or a weight is not finite.
+            ZooError: a file cannot be written.
+            Interrupted: the user asked to stop; the state is saved.
+        """
+        seconds = self.steps.seconds
+        self.steps.check()
+        state, phase = self.state, self.phases[self.state.phase]
+        self._statistics.update(
+            self.films.store.images, self.batches.order(state.epoch).ravel(), self.batches.batch_size
+        )
         row: dict[str, Any] = {
-            "epoch": epoch + 1,
-            "phase": self.phase.name if self.phase else "",
+            "epoch": state.epoch + 1,
+            "phase": phase.name,
             "loss": loss,
-            "lr": rate,
+            "lr": self._rate(),
             **self._validate(),
             "seconds": round(seconds, 3),
-            "films_per_second": round(trained / max(seconds, 1e-9), 1),
+            "films_per_second": round(self.batches.steps * self.batches.batch_size / max(seconds, 1e-9), 1),
         }
-        self.rows.append(row)
-        self._write_metrics()
-        better = self._improved(row[self.monitor])
-        self._checkpoint(better)
-        mark = "  best" if better else ""
-        shown = "  ".join(f"{k} {row[k]:.4f}" for k in ("loss", "val_loss", "val_auroc"))
-        self.say(f"Epoch {epoch + 1:>2}  {shown}  {row['films_per_second']:,.0f} films/s{mark}")
-        self._adapt(better)
-
-    def _recalibrate(self, epoch: int) -> None:
-        """Statistics of clean training films for inference; each phase traces anew, since it may freeze layers."""
-        rows = self.batches.order(epoch).ravel()
-        self._statistics.update(self.films.store.images, rows, self.batch_size)
+        state.rows.append(row)
+        better = self._improved(row[self.policy.monitor])
+        self._tell(row, better)
+        stop = self._adapt(better, phase)
+        self._advance(phase, stop)
+        self.recorder.save(within_phase=self.state.phase < len(self.phases) and self.phases[self.state.phase] is phase)
+        self.recorder.publish(better=better)
+        self.trainer.stop_training = stop
+        self.steps.signals.check()
 
     def _validate(self) -> dict[str, float]:
         films, rows = self.films, self._validation
-        logits = predict_logits(self.trainer.network, films.store.images, films.rows[rows], self.batch_size)
+        logits = predict_logits(self.trainer.network, films.store.images, films.rows[rows], self.batches.batch_size)
         labels = films.labels[rows]
         loss = masked_loss(films.task, self.trainer.elementwise_loss, keras.ops.convert_to_tensor(labels), logits)
         return {
@@ -138,52 +115,52 @@ class EpochCallback(keras.callbacks.Callback):
 
     def _improved(self, value: float) -> bool:
         """Whether this epoch is the best; an undefined metric (one class in validation) never beats a defined one."""
-        if self.best is None:
+        best = self.state.best
+        if best is None:
             better = True
-        elif math.isnan(value) or math.isnan(self.best):
+        elif math.isnan(value) or math.isnan(best):
             # nothing to compare by: the latest epoch stands
-            better = math.isnan(self.best)
+            better = math.isnan(best)
         else:
-            better = value > self.best if MONITORS[self.monitor] == "max" else value < self.best
+            better = value > best if MONITORS[self.policy.monitor] == "max" else value < best
         if better:
-            self.best, self.best_epoch = value, self.rows[-1]["epoch"]
+            self.state.best, self.state.best_epoch = value, self.state.epoch + 1
+            self.state.best_weights = network_weights(self.trainer)
         return better
 
-    def _checkpoint(self, better: bool) -> None:
-        last = self.run.checkpoints / LAST
-        with replacing(last) as partial:
-            # Keras wants the suffix .weights.h5, which `replacing` keeps
-            self.trainer.network.save_weights(partial)
-        if better:
-            with replacing(self.run.checkpoints / BEST) as partial:
-                shutil.copyfile(last, partial)
+    def _tell(self, row: dict[str, Any], better: bool) -> None:
+        shown = "  ".join(f"{k} {row[k]:.4f}" for k in ("loss", "val_loss", "val_auroc"))
+        mark = "  best" if better else ""
+        self.say(f"Epoch {row['epoch']:>2}  {shown}  {row['films_per_second']:,.0f} films/s{mark}")
 
-    def _adapt(self, better: bool) -> None:
-        self._since_best = 0 if better else self._since_best + 1
-        self._since_reduction = 0 if better else self._since_reduction + 1
-        if self.plateau is not None and self._follows_schedule and self._since_reduction > self.plateau.patience:
-            rate = float(np.asarray(self.trainer.optimizer.learning_rate))
-            lower = max(rate * self.plateau.factor, self.plateau.min_lr)
+    def _adapt(self, better: bool, phase: Phase) -> bool:
+        """Reduce the rate on a plateau; whether the phase stops early. The head alone trains at a constant rate."""
+        state, policy = self.state, self.policy
+        state.since_best = 0 if better else state.since_best + 1
+        state.since_reduction = 0 if better else state.since_reduction + 1
+        plateau = policy.plateau
+        if plateau is not None and phase.name != "head" and state.since_reduction > plateau.patience:
+            rate = self._rate()
+            lower = max(rate * plateau.factor, plateau.min_lr)
             if lower < rate:
                 self.trainer.optimizer.learning_rate = lower
-                self.say(
-                    f"No better {self.monitor} for {self._since_reduction} epochs: learning rate {rate:.3g} → {lower:.3g}"
-                )
-            self._since_reduction = 0
-        if self.patience is not None and self._since_best >= self.patience:
-            self.say(f"No better {self.monitor} for {self._since_best} epochs: stopping early")
-            self.trainer.stop_training = True
+                waited = f"No better {policy.monitor} for {state.since_reduction} epochs"
+                self.say(f"{waited}: learning rate {rate:.3g} → {lower:.3g}")
+            state.since_reduction = 0
+        if policy.patience is None or state.since_best < policy.patience:
+            return False
+        self.say(f"No better {policy.monitor} for {state.since_best} epochs: stopping early")
+        return True
 
-    def _write_metrics(self) -> None:
-        with replacing(self.run.path / "metrics.csv") as partial, partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(self.rows)
+    def _advance(self, phase: Phase, stop: bool) -> None:
+        """Move to the next epoch, in the next phase where this one is over; its patience counts anew."""
+        state = self.state
+        state.epoch, state.step, state.epoch_seconds = state.epoch + 1, 0, 0.0
+        if stop or state.epoch >= phase.end:
+            state.phase += 1
+            state.since_best = state.since_reduction = 0
+            if state.phase < len(self.phases):
+                state.epoch = self.phases[state.phase].first_epoch
 
-    def _kept(self) -> str:
-        path: Path = self.run.checkpoints / BEST
-        return (
-            f"The best checkpoint so far (epoch {self.best_epoch}) is kept in {path}."
-            if self.rows
-            else "No epoch was finished."
-        )
+    def _rate(self) -> float:
+        return float(np.asarray(self.trainer.optimizer.learning_rate))

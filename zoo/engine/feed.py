@@ -12,9 +12,10 @@ from zoo.data.batches import TrainingBatches, inference_batches
 PREFETCH = 4  # batches
 
 
-def training_feed(batches: TrainingBatches, first_epoch: int, epochs: int) -> Any:
-    """An iterable of `{"image": (B, S, S, 1) uint8, "label": (B, K) float32}` over whole epochs, in their seeded order."""
-    steps = range(first_epoch * batches.steps, (first_epoch + epochs) * batches.steps)
+def training_feed(batches: TrainingBatches, start: int, stop: int) -> Any:
+    """An iterable of `{"image": (B, S, S, 1) uint8, "label": (B, K) float32}`: steps `start` to `stop` of the training, counted
+    from the first of epoch 0, in their seeded order."""
+    steps = range(start, stop)
     return _tf_training(batches, steps) if _on_tensorflow() else _generate(batches, steps)
 
 

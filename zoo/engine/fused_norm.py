@@ -14,19 +14,21 @@ CUDNN_LEAST_EPSILON = 1e-5  # CUDNN_BN_MIN_EPSILON: cuDNN takes nothing smaller
 
 
 @contextmanager
-def fused_batch_norm(network: keras.Model) -> Iterator[int]:
+def fused_batch_norm(network: keras.Model, *, deterministic: bool = False) -> Iterator[int]:
     """Let the network's batch-normalisation layers compute with `FusedBatchNormV3`; yields how many do.
 
     Keras 3 composes the normalisation from single operations, each of which reads and writes the whole activation; the
     kernel does it in one pass (benchmarks/training_overhead.py). Weights, configuration and saved files are those of the
     stock layers, which are back when the context ends. Layers that the kernel does not serve stay as they are: other
     than 4 axes with the channels last, renormalised, synchronised, of a subclass; and all of them on JAX, where XLA fuses.
+    With `deterministic` frozen layers train as stock ones: on a GPU their kernel has no deterministic gradient
+    (`tf.config.experimental.enable_op_determinism` lists it among the operations that are refused).
     """
     on_tensorflow = keras.backend.backend() == "tensorflow"
     layers = [layer for layer in network._flatten_layers() if on_tensorflow and _served(layer)]
     for layer in layers:
         # an attribute of the instance: the layer's class, and with it what is saved, does not change
-        layer.call = MethodType(_fused_call, layer)
+        layer.call = MethodType(_deterministic_call if deterministic else _fused_call, layer)
     try:
         yield len(layers)
     finally:
@@ -44,6 +46,12 @@ def _served(layer: keras.Layer) -> bool:
         and layer.input_spec.ndim == 4
         and layer.axis in (-1, 3)
     )
+
+
+def _deterministic_call(layer: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    """As `_fused_call`, but without the kernel where it would need the gradient of a frozen layer."""
+    call = type(layer).call if training and not layer.trainable else _fused_call
+    return call(layer, inputs, training=training, mask=mask)
 
 
 def _fused_call(layer: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Ge, Gt, Le, Lt
 
 from zoo.contracts import NoOptions, option
+from zoo.engine.averaging import Averaging
+from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     import keras
@@ -22,6 +24,10 @@ class OptimizerOptions:
     )
     weight_decay: Annotated[float, Ge(0)] | None = option(None, "decoupled weight decay; none: 0, adamw: 0.004")
     clipnorm: Annotated[float, Gt(0)] | None = option(None, "largest norm of all gradients together; none: unlimited")
+    accumulate: Annotated[int, Ge(1)] = option(1, "batches whose mean gradient makes one update")
+    ema: Annotated[float, Ge(0), Lt(1)] = option(
+        0.0, "momentum of averaged weights, used in validation and in the end, such as 0.999; 0: off"
+    )
 
 
 @dataclass(frozen=True)
@@ -66,30 +72,75 @@ def default_lr(optimizer: str, pretrained: bool) -> float:
 def build_optimizer(
     name: str, options: Any, schedule: str, schedule_options: Any, steps: int, precision: str, scale: float = 1.0
 ) -> keras.optimizers.Optimizer:
-    """Build the optimizer with its schedule over `steps` steps, the rate times `scale`.
+    """Build the optimizer with its schedule over `steps` batches, the rate times `scale`.
 
-    Under mixed_float16 it also scales the loss, so that small gradients do not vanish.
+    With `accumulate` of k every k batches make one update, by the mean of their gradients: clipping, weight decay, moments,
+    the schedule and averaged weights count updates, as those of k times larger batches do. Batches are counted across
+    epochs; at most k - 1 at the end of the `steps` make no update. With unknown labels the mean of the batches' means is not
+    quite the mean over all known labels.
+
+    Under mixed_float16 the loss is scaled too, so that small gradients do not vanish; a batch with an infinite gradient is
+    left out.
+
+    Raises:
+        UsageError: `accumulate` is larger than `steps`: there would be no update.
     """
     import keras
 
-    highest = options.lr * scale
-    rate: Any = highest
-    if schedule == "cosine":
-        warmup = round(schedule_options.warmup * steps)
-        rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0 if warmup else highest,
-            decay_steps=max(steps - warmup, 1),
-            alpha=schedule_options.final,
-            warmup_target=highest if warmup else None,
-            warmup_steps=warmup,
+    updates = steps // options.accumulate
+    if not updates:
+        raise UsageError(
+            f"optimizer.accumulate {options.accumulate} is larger than the {steps:,} batches to train on, so the weights would "
+            f"never change. Use {steps:,} or less, or a smaller --batch-size."
         )
-    arguments: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": options.clipnorm}
+    arguments: dict[str, Any] = {
+        "learning_rate": _rate(options, schedule, schedule_options, updates, scale),
+        "global_clipnorm": options.clipnorm,
+    }
     if options.weight_decay is not None:
         arguments["weight_decay"] = options.weight_decay
     if isinstance(options, SgdOptions):
         arguments |= {"momentum": options.momentum, "nesterov": options.nesterov and options.momentum > 0}
+    if options.accumulate > 1:
+        arguments["gradient_accumulation_steps"] = options.accumulate
     classes = {"adam": "Adam", "adamax": "Adamax", "adamw": "AdamW", "sgd": "SGD"}
-    optimizer = getattr(keras.optimizers, classes[name])(**arguments)
+    made: type = getattr(keras.optimizers, classes[name])
+    if options.ema:
+        made = type(f"Averaged{made.__name__}", (Averaging, made), {})
+        arguments |= {"use_ema": True, "ema_momentum": options.ema}
+    optimizer = made(**arguments)
     if precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def _rate(options: Any, schedule: str, schedule_options: Any, updates: int, scale: float) -> Any:
+    """The learning rate, a number or a schedule over `updates` updates."""
+    import keras
+
+    highest = options.lr * scale
+    if schedule != "cosine":
+        return highest
+    warmup = round(schedule_options.warmup * updates)
+    cosine = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else highest,
+        decay_steps=max(updates - warmup, 1),
+        alpha=schedule_options.final,
+        warmup_target=highest if warmup else None,
+        warmup_steps=warmup,
+    )
+    return cosine if options.accumulate == 1 else _counting_updates(cosine, options.accumulate)
+
+
+def _counting_updates(schedule: Any, every: int) -> Any:
+    """A schedule over updates for Keras, which counts batches."""
+    import keras
+
+    class CountingUpdates(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step: Any) -> Any:
+            return schedule(keras.ops.floor_divide(step, every))
+
+        def get_config(self) -> dict[str, Any]:
+            return {"schedule": schedule.get_config(), "every": every}
+
+    return CountingUpdates()

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.config import RunConfig
 from zoo.data.pipeline import Films, load_films
 from zoo.data.records import SPLITS
 from zoo.engine import devices
-from zoo.engine.optimizers import PlateauOptions, build_optimizer
-from zoo.errors import UsageError, ZooError
+from zoo.engine.changes import Changes, changed_films, changed_weights, films_table, software, weights_digest
+from zoo.engine.lock import locked
+from zoo.engine.signals import Interrupted, Signals
+from zoo.errors import UnwritableRun, UsageError, ZooError
 from zoo.evaluation import Evaluation, Predictions
 from zoo.evaluation.study import Study, study
-from zoo.files import write_text
+from zoo.files import replacing, write_text
 from zoo.options import as_dict
-from zoo.progress import Progress
 from zoo.registry import Registry
 from zoo.run import Run
+
+if TYPE_CHECKING:
+    from zoo.engine.checkpoints import Checkpoint
 
 Say = Callable[[str], None]
 
@@ -45,7 +51,30 @@ class Outcome:
         return self.study.evaluation
 
 
-def train(config: RunConfig, registry: Registry, runs_dir: Path, name: str | None, say: Say) -> Outcome:
+@dataclass(frozen=True)
+class Job:
+    """One process's work on a run: all of it, or with `changes` what earlier processes left.
+
+    `checkpoint_every` counts steps; None leaves it at the ends of the epochs.
+    """
+
+    run: Run
+    config: RunConfig
+    registry: Registry
+    say: Say
+    checkpoint_every: int | None = None
+    changes: Changes | None = None
+
+
+def train(
+    config: RunConfig,
+    registry: Registry,
+    runs_dir: Path,
+    name: str | None,
+    say: Say,
+    *,
+    checkpoint_every: int | None = None,
+) -> Outcome:
     """Train `config` into a new run.
 
     Args:
@@ -54,149 +83,145 @@ def train(config: RunConfig, registry: Registry, runs_dir: Path, name: str | Non
         runs_dir: the folder of runs.
         name: the run's name; by date, model and task if None.
         say: receives lines for the user.
+        checkpoint_every: steps between checkpoints, beside the one after every epoch. It changes no result, so it stands
+            in run.json and not in the configuration.
 
     Raises:
         ZooError: bad configuration or data, an unwritable place, or a training that diverged. What fails before the first
-            step leaves no run behind; later failures leave the run with its checkpoints and the status "failed".
+            checkpoint leaves no run behind; later failures leave the run with its checkpoints and the status "failed".
+        Interrupted: Ctrl-C or SIGTERM. The run is kept, its status is "interrupted", and `zoo.engine.resume` goes on.
     """
     run = Run.create(runs_dir, name, config.model.name, config.settings.task)
-    started = time.time()
     try:
-        films = load_films(config, registry, say)
-        _write_start(run, config, films, started)
-        settings = config.settings
-        with devices.session(settings.device, settings.precision, settings.seed) as device:
-            say(f"Device: {device}, {settings.precision}")
-            network = _build(config, registry, films, say)
-            network.jit_compile = devices.jit_setting(settings.jit, device)
-            fit(network, config, registry, films, run, say)
-            outcome = _finish(network, config, films, run)
-        run.update_info(status="complete", seconds=round(time.time() - started, 1))
-    except BaseException:
-        if (run.path / "metrics.csv").exists():
-            run.update_info(status="failed", seconds=round(time.time() - started, 1))
-            say(f"Not finished. The checkpoints so far are kept: --weights {run.path} starts from them.")
-        else:
+        with locked(run.path):
+            run.update_info(
+                status="preparing",
+                model=config.model.name,
+                image_size=config.settings.image_size,
+                started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                command=shlex.join(["zoo", *sys.argv[1:]]),
+                checkpoint_every=checkpoint_every,
+                versions=software(config, registry),
+            )
+            # from here on a killed run can be resumed
+            write_text(run.path / "config.yaml", config.to_yaml())
+            return carry_out(Job(run, config, registry, say, checkpoint_every))
+    except Exception as error:
+        if not _worth_keeping(run, error):
             shutil.rmtree(run.path, ignore_errors=True)
         raise
-    return outcome
 
 
-def _build(config: RunConfig, registry: Registry, films: Films, say: Say) -> Any:
+def carry_out(job: Job) -> Outcome:
+    """Prepare, train and evaluate, from the beginning or from the newest checkpoint.
+
+    Raises:
+        ZooError, Interrupted: as `train`; a resumed run is never removed.
+    """
+    from zoo.engine.checkpoints import CheckpointFolder
+
+    run, settings = job.run, job.config.settings
+    with Signals() as signals, _recorded(job):
+        films = load_films(job.config, job.registry, job.say)
+        begun = (run.path / "data.json").exists()
+        if job.changes and begun:
+            job.changes.accept(changed_films(run, films))
+        folder = CheckpointFolder(run.checkpoints)
+        checkpoint = folder.load(job.say)
+        with devices.session(
+            settings.device, settings.precision, settings.seed, deterministic=settings.deterministic
+        ) as device:
+            job.say(f"Device: {device}, {settings.precision}{', deterministic' if settings.deterministic else ''}")
+            if job.changes:
+                _check_resumed(job, device, checkpoint, begun)
+            network = _build(job, films)
+            network.jit_compile = devices.jit_setting(settings.jit, device)
+            _write_start(job, films, device)
+            _fit(job, network, films, signals, folder, checkpoint, device)
+            return _finish(network, job.config, films, run)
+
+
+@contextmanager
+def _recorded(job: Job) -> Iterator[None]:
+    """Keep the run's status and time, and say how to go on from what ends it early."""
+    run, started = job.run, time.monotonic()
+    spent = float(run.info().get("seconds") or 0)
+
+    def record(**values: Any) -> None:
+        run.update_info(seconds=round(spent + time.monotonic() - started, 1), **values)
+
+    try:
+        yield
+        record(status="complete")
+    except KeyboardInterrupt:
+        with suppress(OSError):
+            record(status="interrupted")
+        job.say(f"Stopped. Go on with: zoo train --resume {run.reference}")
+        raise
+    except UsageError:
+        raise  # nothing was done
+    except Exception as error:
+        if _worth_keeping(run, error):
+            with suppress(OSError):
+                record(status="failed")
+            job.say(f"Not finished. What was saved so far is kept; to go on: zoo train --resume {run.reference}")
+        raise
+
+
+def _worth_keeping(run: Run, error: Exception) -> bool:
+    """Whether there is something to go on from, or there would be if the disk had let it."""
+    return isinstance(error, UnwritableRun) or any(run.checkpoints.glob("checkpoint-*.npz"))
+
+
+def _check_resumed(job: Job, device: str, checkpoint: Checkpoint | None, begun: bool) -> None:
+    """What can be compared only now: the device, and without a checkpoint the weights to start from."""
+    assert job.changes is not None
+    before = job.run.info().get("device")
+    job.changes.accept([f"the device changed from {before} to {device}"] if before not in (None, device) else [])
+    if checkpoint is None and begun:
+        data = json.loads((job.run.path / "data.json").read_text(encoding="utf-8"))
+        job.changes.accept(changed_weights(data, job.config.settings.weights))
+
+
+def _build(job: Job, films: Films) -> Any:
     from zoo.engine.weights import build_network
 
-    settings = config.settings
-    model = registry.get("model", config.model.name)
+    config, settings = job.config, job.config.settings
+    model = job.registry.get("model", config.model.name)
     network, report = build_network(
         model, films.task, int(settings.image_size or 0), settings.weights, config.model.options
     )
-    say(
-        f"Model: {config.model.name}, {network.count_params():,} parameters, {settings.image_size}×{settings.image_size}"
-    )
+    size = f"{settings.image_size}×{settings.image_size}"
+    job.say(f"Model: {config.model.name}, {network.count_params():,} parameters, {size}")
     if report.summary:
-        say(report.summary)
+        job.say(report.summary)
     return network
 
 
-def fit(network: Any, config: RunConfig, registry: Registry, films: Films, run: Run, say: Say) -> None:
-    """Train in phases and leave the best epoch's weights in `network`.
+def _fit(
+    job: Job, network: Any, films: Films, signals: Signals, folder: Any, checkpoint: Checkpoint | None, device: str
+) -> None:
+    from zoo.engine.fit import Saving, fit
 
-    Raises:
-        UsageError: `freeze` is asked of a network without a layer named backbone.
-        ZooError: the loss is no longer finite.
-    """
-    from zoo.data.batches import TrainingBatches
-    from zoo.engine.epochs import BEST, EpochCallback, Phase, ProgressCallback
-    from zoo.engine.fused_norm import fused_batch_norm
-    from zoo.engine.training import Trainer
-
-    settings = config.settings
-    loss = registry.get("loss", config.loss.name).build(films.task, films.counts("train"), config.loss.options)
-    augment = registry.get("augmenter", config.augment.name).build(settings.image_size, config.augment.options)
-    rows = films.of("train")
-    # labels by row of the store, so that one index serves both
-    labels = _by_store_row(films)
-    batches = TrainingBatches(films.store.images, labels, films.rows[rows], settings.batch_size, settings.seed)
-    trainer = Trainer(network, films.task, loss, augment, settings.seed)
-    frozen = settings.freeze_epochs if settings.freeze else 0
-    phases = [Phase("head", 0, frozen)] if frozen else []
-    phases.append(Phase("all", frozen, settings.epochs))
-    plateau = config.schedule.options if isinstance(config.schedule.options, PlateauOptions) else None
-    total = (frozen + settings.epochs) * batches.steps * settings.batch_size
-    with fused_batch_norm(network) as fused, Progress("Training", total) as progress:
-        callback = EpochCallback(
-            trainer,
-            films,
-            batches,
-            run,
-            monitor=settings.monitor,
-            patience=settings.patience,
-            plateau=plateau,
-            jit=network.jit_compile,
-            say=say,
-            progress=progress,
-        )
-        for phase in phases:
-            _freeze(network, phase.name == "head", settings.freeze_norm)
-            callback.begin(phase)
-            _fit_phase(trainer, phase, config, batches, [ProgressCallback(progress, settings.batch_size), callback])
-    network.load_weights(run.checkpoints / BEST)
-    run.update_info(best_epoch=callback.best_epoch, monitor=settings.monitor, fused_norm_layers=fused)
-
-
-def _fit_phase(trainer: Any, phase: Any, config: RunConfig, batches: Any, callbacks: list[Any]) -> None:
-    from zoo.engine.feed import training_feed
-
-    settings = config.settings
-    # the head alone trains at a constant rate ten times that of the whole network: it starts from nothing
-    head = phase.name == "head"
-    schedule = "constant" if head else config.schedule.name
-    optimizer = build_optimizer(
-        config.optimizer.name,
-        config.optimizer.options,
-        schedule,
-        config.schedule.options,
-        phase.epochs * batches.steps,
-        settings.precision,
-        scale=10.0 if head else 1.0,
-    )
-    trainer.compile(optimizer=optimizer, jit_compile=trainer.network.jit_compile)
-    trainer.fit(
-        training_feed(batches, phase.first_epoch, phase.epochs),
-        initial_epoch=phase.first_epoch,
-        epochs=phase.first_epoch + phase.epochs,
-        steps_per_epoch=batches.steps,
-        callbacks=callbacks,
-        shuffle=False,
-        verbose=0,
+    fit(
+        network,
+        job.config,
+        job.registry,
+        films,
+        job.run,
+        job.say,
+        saving=Saving(folder, job.checkpoint_every, checkpoint),
+        signals=signals,
+        on_cpu=device.startswith("CPU"),
     )
 
 
-def _freeze(network: Any, backbone: bool, norm: bool) -> None:
-    """Freeze or thaw the backbone, and with `norm` its batch normalisation in any case."""
-    import keras
-
-    if "backbone" not in [layer.name for layer in network.layers]:
-        if backbone or norm:
-            raise UsageError(f"freezing needs a network with a layer named 'backbone'; {network.name} has none.")
-        return
-    network.get_layer("backbone").trainable = not backbone
-    if norm:
-        for layer in network.get_layer("backbone")._flatten_layers():
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
-
-
-def _by_store_row(films: Films) -> Any:
-    import numpy as np
-
-    labels = np.full((len(films.store.images), films.labels.shape[1]), np.nan, np.float32)
-    labels[films.rows] = films.labels
-    return labels
-
-
-def _write_start(run: Run, config: RunConfig, films: Films, started: float) -> None:
-    write_text(run.path / "config.yaml", config.to_yaml())
+def _write_start(job: Job, films: Films, device: str) -> None:
+    """Record what the run is trained on; data.json comes last, so that where it is the others are whole."""
+    run, config = job.run, job.config
+    run.update_info(status="running", task=films.task.kind, labels=list(films.task.labels), device=device)
+    write_text(run.path / "films.csv", films_table(films))
+    write_text(run.path / "set_aside.csv", str(films.set_aside.to_csv(index=False)))
     counts = {name: films.counts(name) for name in SPLITS}
     run.write_json(
         "data.json",
@@ -211,28 +236,13 @@ def _write_start(run: Run, config: RunConfig, films: Films, started: float) -> N
             "positive": {n: dict(zip(films.task.labels, c.positive.tolist(), strict=True)) for n, c in counts.items()},
             "set_aside": len(films.set_aside),
             "notes": list(films.notes),
+            "weights_digest": weights_digest(config.settings.weights),
         },
-    )
-    digests = films.store.films["digest"].to_numpy()[films.rows]
-    labels = {f"label:{name}": films.labels[:, k] for k, name in enumerate(films.task.labels)}
-    films.table.assign(digest=digests, **labels).to_csv(run.path / "films.csv", index=False)
-    films.set_aside.to_csv(run.path / "set_aside.csv", index=False)
-    run.update_info(
-        status="running",
-        task=films.task.kind,
-        labels=list(films.task.labels),
-        model=config.model.name,
-        image_size=config.settings.image_size,
-        started=time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
-        command=shlex.join(["zoo", *sys.argv[1:]]),
-        versions=devices.versions(),
     )
 
 
 def _finish(network: Any, config: RunConfig, films: Films, run: Run) -> Outcome:
     """Save the network, predict validation and test, choose thresholds on validation and measure both."""
-    from zoo.files import replacing
-
     with replacing(run.model_file) as partial:
         network.save(partial)
     predictions = {split: predict_films(network, films, split, config.settings.batch_size) for split in ("val", "test")}
@@ -266,3 +276,6 @@ def predict_films(network: Any, films: Films, split: str, batch_size: int) -> Pr
     with fused_batch_norm(network):
         logits = predict_logits(network, films.store.images, films.rows[rows], batch_size)
     return Predictions(films.task, films.table.iloc[rows].reset_index(drop=True), films.labels[rows], logits)
+
+
+__all__ = ["Interrupted", "Job", "Outcome", "carry_out", "predict_films", "train"]

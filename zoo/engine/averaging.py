@@ -1,0 +1,70 @@
+"""Averaged weights: an exponential moving average beside the trained weights, which validation and the final network use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+WARM_UP = 9  # updates
+
+
+class Averaging:
+    """Placed before a Keras optimizer class in a subclass, corrects two things in its `use_ema`.
+
+    With gradient accumulation Keras averages after every batch, here after every update. And where `fit` ends, Keras puts
+    the averages in the place of the weights; here training goes on with its own, also in another call of `fit`.
+
+    After update n (counted from 0) the average becomes m · average + (1 - m) · weights with m = min(momentum, n / (n + 9)):
+    it starts with the weights after the first update, and a short training is not averaged with its beginning. The warm-up is
+    that of `tf.train.ExponentialMovingAverage`, which has (1 + n) / (10 + n).
+    """
+
+    def _update_model_variables_moving_average(self, trainable_variables: list[Any]) -> None:
+        from keras import ops
+
+        optimizer: Any = self
+        every = optimizer.gradient_accumulation_steps or 1
+        done = ops.cast(optimizer.iterations, "float32")
+        momentum = ops.minimum(optimizer.ema_momentum, done / (done + WARM_UP))
+        momentum = ops.where(ops.equal((optimizer._iterations + 1) % every, 0), momentum, 1.0)
+        for variable, average in zip(trainable_variables, optimizer._model_variables_moving_average, strict=True):
+            share = ops.cast(momentum, variable.dtype)
+            average.assign(share * average + (1.0 - share) * variable)
+
+    def finalize_variable_values(self, var_list: list[Any]) -> None:
+        """Nothing: `averaged` says when the averages are used."""
+
+    def pairs(self) -> list[tuple[Any, Any]]:
+        """Each trained variable with its average; none before the first update."""
+        optimizer: Any = self
+        if not optimizer.built or not int(optimizer.iterations):
+            return []
+        return list(zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True))
+
+
+@contextmanager
+def averaged(trainer: Any) -> Iterator[bool]:
+    """Let the trained variables hold their averages; afterwards they are bit for bit what they were.
+
+    Yields whether there are averages: not where the optimizer keeps none, nor before its first update. Statistics of batch
+    normalisation are not averaged: re-estimate them inside.
+    """
+    optimizer = getattr(trainer.optimizer, "inner_optimizer", trainer.optimizer)
+    if not isinstance(optimizer, Averaging):
+        yield False
+        return
+    from keras import ops
+
+    synchronise = getattr(trainer, "jax_state_sync", None)
+    if synchronise is not None:  # on JAX Keras keeps the values of the last step aside while `fit` runs
+        synchronise()
+    pairs = optimizer.pairs()
+    trained = [ops.copy(variable) for variable, _ in pairs]
+    for variable, average in pairs:
+        variable.assign(average)
+    try:
+        yield bool(pairs)
+    finally:
+        for (variable, _), value in zip(pairs, trained, strict=True):
+            variable.assign(value)

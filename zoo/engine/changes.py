@@ -1,0 +1,117 @@
+"""What may have changed since a run began: the films, the software, the device, the weights it started from."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zoo.config import REGISTERED, RunConfig
+from zoo.data.pipeline import Films
+from zoo.engine import devices
+from zoo.engine.weights import weights_file
+from zoo.errors import UsageError
+from zoo.registry import Registry
+from zoo.run import Run
+
+# what decides the numbers; the platform's text changes with every kernel
+DECISIVE = ("cxr-zoo", "python", "keras", "tensorflow", "jax", "numpy")
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Refuses to go on where something changed, or says so and goes on where the user allowed it."""
+
+    allowed: bool
+    say: Callable[[str], None]
+
+    def accept(self, changes: Iterable[str]) -> None:
+        """Raise UsageError where there is a change that the user did not allow."""
+        found = "; ".join(changes)
+        if not found:
+            return
+        if not self.allowed:
+            raise UsageError(
+                f"since the run began {found}. Going on would not give what the run would have given. Undo the change, or "
+                "accept it with --allow-changed."
+            )
+        self.say(f"Accepted: since the run began {found}")
+
+
+def software(config: RunConfig, registry: Registry) -> dict[str, str]:
+    """Versions of what decides a run's result, the distributions of its strategies among them."""
+    entries = [registry.entry(kind, getattr(config, section).name) for section, kind in REGISTERED.items()]
+    return devices.versions() | {entry.origin.distribution: entry.origin.version for entry in entries}
+
+
+def changed_software(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """A sentence for each decisive version that differs."""
+    names = [n for n in dict.fromkeys([*before, *now]) if n in DECISIVE or n not in devices.versions()]
+    return [
+        f"{name} changed from {before.get(name, 'none')} to {now.get(name, 'none')}"
+        for name in names
+        if before.get(name) != now.get(name)
+    ]
+
+
+def films_table(films: Films) -> str:
+    """films.csv: every film with the digest of its pixels and its labels (`label:NAME`)."""
+    digests = films.store.films["digest"].to_numpy()[films.rows]
+    labels = {f"label:{name}": films.labels[:, k] for k, name in enumerate(films.task.labels)}
+    return str(films.table.assign(digest=digests, **labels).to_csv(index=False))
+
+
+def changed_films(run: Run, films: Films) -> list[str]:
+    """Sentences on how the films differ from those the run began with, which data.json and films.csv describe."""
+    kept = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
+    text = films_table(films)
+    before = (run.path / "films.csv").read_bytes().decode()  # as written: `read_text` would alter line ends
+    same_store = kept["fingerprint"] == films.store.fingerprint
+    if before == text:
+        files = f"the films' files or their preparation changed (fingerprint {kept['fingerprint']}, now {films.store.fingerprint})"
+        return [] if same_store else [f"{files}, though not their pixels and labels"]
+    old, new = (
+        pd.read_csv(io.StringIO(t), dtype=str, keep_default_na=False).set_index("image") for t in (before, text)
+    )
+    counts = {
+        "added": len(new.index.difference(old.index)),
+        "removed": len(old.index.difference(new.index)),
+    }
+    both = old.index.intersection(new.index)
+    for what, columns in _compared([*old.columns, *new.columns]).items():
+        sides = [table.loc[both].reindex(columns=columns) for table in (old, new)]
+        counts[f"with {what} changed"] = int((sides[0].fillna("") != sides[1].fillna("")).any(axis=1).sum())
+    parts = [f"{count:,} {what}" for what, count in counts.items() if count]
+    return [f"the films changed: {', '.join(parts) or 'their order'}"]
+
+
+def _compared(columns: list[str]) -> dict[str, list[str]]:
+    names = list(dict.fromkeys(columns))
+    labels = [name for name in names if name.startswith("label:")]
+    known = {"pixels": ["digest"], "split": ["split"], "labels": labels}
+    rest = [name for name in names if name not in ("digest", "split", *labels)]
+    return known | {"other columns": rest}
+
+
+def weights_digest(weights: str | None) -> str | None:
+    """A digest of the file a run starts from; None where it starts from a published name or nothing."""
+    if weights is None or not Path(weights).exists():
+        return None
+    digest = hashlib.blake2b(digest_size=16)
+    with weights_file(weights).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def changed_weights(data: Mapping[str, Any], weights: str | None) -> list[str]:
+    """A sentence where the weights to start from are no longer those of the first start."""
+    if data.get("weights_digest") == weights_digest(weights):
+        return []
+    return [f"the weights in {weights} changed"]

@@ -1,0 +1,288 @@
+"""Features of a frozen backbone: computed once for all films, then the head alone is trained on them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo.contracts import Info
+from zoo.data.batches import TrainingBatches, inference_batches
+from zoo.engine.feed import PREFETCH
+from zoo.engine.training import Trainer
+from zoo.engine.weights import BACKBONE
+
+LIMIT = 4 * 2**30  # bytes of memory that features may take
+VALIDATION_ROWS = 8192  # films that the head sees at once in validation
+# layers behind the backbone that always do the same: what they give out may be kept instead of what they take
+FIXED = (
+    keras.layers.Activation,
+    keras.layers.AveragePooling2D,
+    keras.layers.Flatten,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalMaxPooling2D,
+    keras.layers.MaxPooling2D,
+    keras.layers.ReLU,
+)
+
+
+class NotSeparable(Exception):
+    """The frozen part of a network cannot be computed once and for all; says why."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A network cut in two at its frozen backbone, layers and weights shared with it: `head(trunk(x))` is `network(x)`."""
+
+    trunk: keras.Model
+    head: keras.Model
+
+
+def split_network(network: keras.Model) -> Parts:
+    """Cut a network whose backbone is frozen where the features are smallest, behind the backbone or a pooling after it.
+
+    Raises:
+        NotSeparable: the head sees more than the backbone's output, or the part to be kept learns or is random.
+    """
+    try:
+        tensors = _behind_backbone(network)
+    except AttributeError as error:
+        raise NotSeparable("the network is not a graph of layers") from error
+    sizes = [_size(tensor) for tensor in tensors]
+    features = tensors[max(k for k, size in enumerate(sizes) if size == min(sizes))]
+    try:
+        head = keras.Model(features, network.outputs[0], name="head")
+    except ValueError as error:
+        raise NotSeparable("its head sees more than the backbone's output") from error
+    trunk = keras.Model(network.inputs[0], features, name="trunk")
+    _check_fixed(trunk)
+    return Parts(trunk, head)
+
+
+def _behind_backbone(network: Any) -> list[Any]:
+    """The backbone's output and those of the fixed layers that follow, one after the other."""
+    consumers: dict[int, list[Any]] = {}
+    nodes: dict[int, Any] = {}
+    pending = list(network.outputs)
+    while pending:
+        operation, index, _ = pending.pop()._keras_history
+        node = operation._inbound_nodes[index]
+        if id(node) in nodes:
+            continue
+        nodes[id(node)] = node
+        for tensor in node.input_tensors:
+            consumers.setdefault(id(tensor), []).append(node)
+            pending.append(tensor)
+    starts = [node for node in nodes.values() if node.operation.name == BACKBONE]
+    if len(starts) != 1 or len(starts[0].outputs) != 1:
+        raise NotSeparable("its backbone does not have one output")
+    tensors, node = [starts[0].outputs[0]], starts[0]
+    while len(users := consumers.get(id(tensors[-1]), [])) == 1:
+        node = users[0]
+        fixed = type(node.operation) in FIXED and node.operation.activity_regularizer is None
+        if not fixed or any(node.outputs[0] is output for output in network.outputs):
+            break
+        tensors.append(node.outputs[0])
+    return tensors
+
+
+def _size(tensor: Any) -> int:
+    """Numbers per film."""
+    if None in tensor.shape[1:]:
+        raise NotSeparable("its features have no fixed size")
+    return int(np.prod(tensor.shape[1:]))
+
+
+def _check_fixed(trunk: keras.Model) -> None:
+    layers = trunk._flatten_layers()
+    if any(isinstance(layer, keras.layers.BatchNormalization) and layer.trainable for layer in layers):
+        raise NotSeparable("batch normalisation learns before its head")
+    if trunk.trainable_variables:
+        raise NotSeparable("something learns before its head")
+    if len(trunk.variables) != len(trunk.weights):  # the difference is the state of random generators
+        raise NotSeparable("the backbone is random in training, by dropout or the like")
+    if all(type(layer).__module__.startswith("keras.") for layer in layers):
+        return
+    # a stranger's layer may do anything in training: see whether it does
+    shape = trunk.input_shape[1:]
+    films = np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.float32)
+    trained, plain = (ops.convert_to_numpy(trunk(films, training=training)) for training in (True, False))
+    if not np.allclose(trained, plain, rtol=1e-3, atol=1e-3):
+        raise NotSeparable("a layer of the backbone does something else in training")
+
+
+class Extractor(keras.Model):
+    """Films to features, with the augmentation of the training."""
+
+    def __init__(self, trunk: keras.Model, augment: Any, seed: int) -> None:
+        super().__init__(name="extractor", dtype="float32")
+        self.trunk, self.augment = trunk, augment
+        self.augment_seed = keras.random.SeedGenerator(seed, name="feature_seed")
+
+    def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
+        images = ops.cast(inputs["image"], "float32")
+        if self.augment is not None:
+            images, _ = self.augment(images, inputs["label"], self.augment_seed)
+        return ops.cast(self.trunk(images, training=False), "float32")
+
+
+class FeatureCache:
+    """The features of all training and validation films, and what trains and validates the head with them.
+
+    Args:
+        head: the trained part, sharing its layers with the network.
+        batches: the training films, whose order and labels hold.
+        views: `(V, N, …)` float32, the features of the training films in V augmentations; epoch e takes view e mod V.
+        validation: `(M, …)` float32, the features of the validation films, not augmented.
+    """
+
+    def __init__(self, head: keras.Model, batches: TrainingBatches, views: np.ndarray, validation: np.ndarray) -> None:
+        self.head, self.batches, self.views, self.validation = head, batches, views, validation
+        self._place = np.zeros(int(batches.rows.max()) + 1, np.int64)
+        self._place[batches.rows] = np.arange(len(batches.rows))
+        self._epoch, self._order = -1, np.empty(0)
+
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Features `(B, …)` and labels `(B, K)` of a step, counted from the first of epoch 0: films as in `batches`."""
+        epoch, number = divmod(int(step), self.batches.steps)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self.batches.order(epoch)
+        rows = self._order[number]
+        return self.views[epoch % len(self.views)][self._place[rows]], self.batches.labels[rows]
+
+    def feed(self, start: int, stop: int) -> Any:
+        """As `training_feed`, an iterable of `{"feature": (B, …) float32, "label": (B, K) float32}`."""
+        steps = range(start, stop)
+        return self._tf_feed(steps) if keras.backend.backend() == "tensorflow" else self._generate(steps)
+
+    def _generate(self, steps: range) -> Iterator[tuple[dict[str, np.ndarray]]]:
+        for step in steps:
+            features, labels = self.batch(step)
+            yield ({"feature": features, "label": labels},)
+
+    def _tf_feed(self, steps: range) -> Any:
+        import tensorflow as tf
+
+        size, width = self.batches.batch_size, self.batches.labels.shape[1]
+
+        def batch(step: Any) -> tuple[dict[str, Any]]:
+            features, labels = tf.numpy_function(self.batch, [step], (tf.float32, tf.float32), stateful=False)
+            features.set_shape((size, *self.views.shape[2:]))
+            labels.set_shape((size, width))
+            return ({"feature": features, "label": labels},)
+
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return tf.data.Dataset.range(steps.start, steps.stop).map(batch).prefetch(PREFETCH).with_options(options)
+
+    def validation_logits(self) -> np.ndarray:
+        """Logits `(M, outputs)` float32 of the validation films by the head as it is now."""
+        parts = np.split(self.validation, range(VALIDATION_ROWS, len(self.validation), VALIDATION_ROWS))
+        return np.concatenate(
+            [ops.convert_to_numpy(self.head(part, training=False)).astype(np.float32) for part in parts]
+        )
+
+    @contextmanager
+    def feeding(self, trainer: Any) -> Iterator[None]:
+        """Let a trainer take what `feed` gives: its loss, its optimizer and its variables are those of the network."""
+        head = self.head
+
+        def call(trainer: Trainer, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
+            return {"labels": inputs["label"], "logits": head(inputs["feature"], training=training)}
+
+        # an attribute of the instance, as for `fused_batch_norm`: nothing else about the trainer changes
+        trainer.call = MethodType(call, trainer)
+        try:
+            yield
+        finally:
+            del trainer.call
+
+
+def cached_features(
+    trainer: Trainer,
+    augmenter: Info,
+    batches: TrainingBatches,
+    validation: np.ndarray,
+    *,
+    views: int,
+    epochs: int,
+    say: Callable[[str], None],
+    after_batch: Callable[[], None] = lambda: None,
+) -> FeatureCache | None:
+    """Compute the features of a network whose backbone is frozen, where they serve several epochs.
+
+    Without augmentation the head then learns what it would learn from the films, to the last digits. An augmentation that
+    changes each film on its own (`AugmenterInfo.per_film`) is drawn `views` times per film, instead of anew in each epoch.
+
+    Args:
+        trainer: holds the network, frozen, and the augmentation.
+        augmenter: the augmenter's record.
+        batches: the training films.
+        validation: the validation films' rows of `batches.images`.
+        views: augmented views per film; 0: nothing is kept.
+        epochs: epochs for which the backbone is frozen.
+        say: is told what was done, or why not.
+        after_batch: called after each batch; what it raises ends the work.
+
+    Returns:
+        The features; None where keeping them would change the training or saves nothing.
+    """
+    if not views:
+        return None
+    if not getattr(augmenter, "per_film", False):
+        say(
+            f"Frozen backbone: computed anew in each epoch, since the augmentation {augmenter.name} reaches beyond single films"
+        )
+        return None
+    random = getattr(augmenter, "random", True)
+    count = views if random else 1
+    if epochs <= count:  # as much work, or less
+        return None
+    try:
+        parts = split_network(trainer.network)
+    except NotSeparable as reason:
+        say(f"Frozen backbone: computed anew in each epoch, since {reason}")
+        return None
+    shape = parts.trunk.output_shape[1:]
+    needed = 4 * (count * len(batches.rows) + len(validation)) * int(np.prod(shape))
+    if needed > LIMIT:
+        say(
+            f"Frozen backbone: computed anew in each epoch, since its features would take {needed / 2**30:.1f} GiB of memory "
+            f"(the limit is {LIMIT / 2**30:.0f}); fewer views take less: --set feature_views=1"
+        )
+        return None
+    start = time.monotonic()
+    extractor = Extractor(parts.trunk, trainer.augment if random else None, batches.seed)
+    extractor.jit_compile = trainer.network.jit_compile
+    kept = np.stack([_features(extractor, batches, batches.rows, after_batch) for _ in range(count)])
+    plain = Extractor(parts.trunk, None, 0) if random else extractor
+    plain.jit_compile = extractor.jit_compile
+    cache = FeatureCache(parts.head, batches, kept, _features(plain, batches, validation, after_batch))
+    what = f"{count} views each" if random else "one view each"
+    say(
+        f"Frozen backbone: computed once for {len(batches.rows) + len(validation):,} films ({what}, {needed / 2**20:,.1f} MiB, "
+        f"{time.monotonic() - start:.1f} s); the head trains on its output"
+    )
+    return cache
+
+
+def _features(
+    extractor: Extractor, batches: TrainingBatches, rows: np.ndarray, after_batch: Callable[[], None]
+) -> np.ndarray:
+    """Features `(len(rows), …)` float32 of the given rows, in their order."""
+    found = np.empty((len(rows), *extractor.trunk.output_shape[1:]), np.float32)
+    done = 0
+    for chosen in inference_batches(rows, batches.batch_size):
+        images, labels = batches.gather(chosen)
+        values = extractor.predict_on_batch({"image": images, "label": labels})[: len(rows) - done]
+        found[done : done + len(values)] = values
+        done += len(values)
+        after_batch()
+    return found

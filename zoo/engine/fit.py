@@ -1,0 +1,250 @@
+"""Fitting: the phases of a training carried out by Keras, from the start or from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from zoo.config import RunConfig
+from zoo.data.batches import TrainingBatches
+from zoo.data.pipeline import Films
+from zoo.engine.checkpoints import Checkpoint, CheckpointFolder
+from zoo.engine.epochs import Epochs, Phase, Policy
+from zoo.engine.feed import training_feed
+from zoo.engine.fused_norm import fused_batch_norm
+from zoo.engine.optimizers import PlateauOptions, build_optimizer
+from zoo.engine.recorder import Recorder
+from zoo.engine.signals import Signals
+from zoo.engine.state import (
+    TrainingState,
+    assign_weights,
+    read_state,
+    restore_metrics,
+    restore_model,
+    restore_optimizer,
+)
+from zoo.engine.steps import Steps
+from zoo.engine.training import Trainer
+from zoo.errors import UsageError
+from zoo.progress import Progress
+from zoo.registry import Registry
+from zoo.run import Run
+
+
+@dataclass(frozen=True)
+class Saving:
+    """When a training saves itself and where it starts: every `every` steps beside each epoch's end; from `checkpoint`."""
+
+    folder: CheckpointFolder
+    every: int | None = None
+    checkpoint: Checkpoint | None = None
+
+
+class FitCallbacks(keras.callbacks.CallbackList):
+    """The callbacks of one call of `fit`. Keras' own list would fetch the loss from the device after every step."""
+
+    def __init__(self, model: Trainer, steps: Steps, epochs: Epochs, at_begin: Callable[[], None]) -> None:
+        super().__init__(add_history=True, model=model)
+        self._steps, self._epochs, self._at_begin = steps, epochs, at_begin
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._at_begin()
+        self._steps.begin_epoch()
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Nothing listens."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._steps.after((logs or {})["loss"])
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epochs.finish(float((logs or {})["loss"]))
+
+
+def fit(
+    network: Any,
+    config: RunConfig,
+    registry: Registry,
+    films: Films,
+    run: Run,
+    say: Callable[[str], None],
+    **options: Any,
+) -> None:
+    """Train in phases and leave the best epoch's weights in `network`; `options` are those of `Fitting`.
+
+    Raises:
+        UsageError: `freeze` is asked of a network without a layer named backbone.
+        DivergedTraining: the loss is no longer finite.
+        Interrupted: the user asked to stop; the state is saved.
+        ZooError: a file cannot be written, or the checkpoint is of another network.
+    """
+    with fused_batch_norm(network, deterministic=config.settings.deterministic) as fused:
+        fitting = Fitting(network, config, registry, films, run, say, **options)
+        fitting.carry_out()
+    run.update_info(
+        best_epoch=fitting.state.best_epoch,
+        monitor=config.settings.monitor,
+        fused_norm_layers=fused,
+        status="evaluating",
+    )
+
+
+class Fitting:
+    """One training: the trainer, its phases and its state.
+
+    Args:
+        network: the network to train, in place.
+        config, registry, films, run, say: as in `fit`.
+        saving: when to save, and what to start from.
+        signals: says when the user asks to stop.
+        on_cpu: whether reading the loss after every step is free.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        config: RunConfig,
+        registry: Registry,
+        films: Films,
+        run: Run,
+        say: Callable[[str], None],
+        *,
+        saving: Saving,
+        signals: Signals,
+        on_cpu: bool,
+    ) -> None:
+        settings = config.settings
+        self.network, self.config, self.say, self.signals = network, config, say, signals
+        loss = registry.get("loss", config.loss.name).build(films.task, films.counts("train"), config.loss.options)
+        augment = registry.get("augmenter", config.augment.name).build(settings.image_size, config.augment.options)
+        rows = films.rows[films.of("train")]
+        # labels by row of the store, so that one index serves both
+        self.batches = TrainingBatches(
+            films.store.images, _by_store_row(films), rows, settings.batch_size, settings.seed
+        )
+        self.trainer = Trainer(network, films.task, loss, augment, settings.seed)
+        self.phases = phases_of(config)
+        self.checkpoint = saving.checkpoint
+        self.state = self._start(saving.checkpoint)
+        recorder = Recorder(run, self.trainer, self.state, saving.folder)
+        if self.checkpoint is not None:
+            recorder.saved = self.state.place
+            recorder.publish_again()
+        self.progress = Progress("Training", self._films_left())
+        plateau = config.schedule.options if isinstance(config.schedule.options, PlateauOptions) else None
+        self.steps = Steps(recorder, films, self.batches, signals, self.progress, every=saving.every, on_cpu=on_cpu)
+        policy = Policy(settings.monitor, settings.patience, plateau)
+        self.epochs = Epochs(recorder, self.steps, films, self.batches, self.phases, policy, say)
+
+    def carry_out(self) -> None:
+        """Run what is left of the phases, then put the best epoch's weights into the network."""
+        deferred: AbstractContextManager[None] = self.signals.deferred()
+        with deferred, self.progress:
+            while self.state.phase < len(self.phases):
+                self._fit_phase(self.phases[self.state.phase])
+        assign_weights(self.network, self.state.best_weights)
+
+    def _start(self, checkpoint: Checkpoint | None) -> TrainingState:
+        if checkpoint is None:
+            return TrainingState(epoch=self.phases[0].first_epoch, steps=self.batches.steps)
+        state = read_state(checkpoint)
+        restore_model(self.trainer, checkpoint)
+        if state.steps != self.batches.steps:  # other films, accepted by the user: their epoch starts anew
+            state.step, state.steps, state.epoch_seconds = 0, self.batches.steps, 0.0
+        done = "the training is done" if state.phase >= len(self.phases) else f"going on from {state.place}"
+        self.say(f"Checkpoint: {done}")
+        return state
+
+    def _films_left(self) -> int:
+        left = sum(phase.epochs for phase in self.phases[self.state.phase + 1 :]) * self.batches.steps
+        if self.state.phase < len(self.phases):
+            left += (self.phases[self.state.phase].end - self.state.epoch) * self.batches.steps - self.state.step
+        return left * self.batches.batch_size
+
+    def _fit_phase(self, phase: Phase) -> None:
+        settings, state = self.config.settings, self.state
+        number = state.phase
+        freeze(self.network, phase.name == "head", settings.freeze_norm)
+        self.epochs.begin_phase()
+        self._compile(phase)
+        checkpoint, self.checkpoint = self.checkpoint, None
+        if checkpoint is not None:
+            restore_optimizer(self.trainer, checkpoint)
+        if checkpoint is not None and state.step:
+            self._finish_epoch(checkpoint)
+        if state.phase == number:
+            self._fit_epochs(state.epoch, phase.end, lambda: None)
+
+    def _finish_epoch(self, checkpoint: Checkpoint) -> None:
+        """The rest of an epoch of which the checkpoint has seen some steps."""
+
+        def restore() -> None:  # Keras resets its metrics when an epoch begins
+            restore_metrics(self.trainer, checkpoint)
+
+        if self.state.step < self.state.steps:
+            self._fit_epochs(self.state.epoch, self.state.epoch + 1, restore)
+            return
+        restore()
+        self.steps.begin_epoch()
+        self.epochs.finish(float(self.trainer.get_metrics_result()["loss"]))
+
+    def _fit_epochs(self, first: int, end: int, at_begin: Callable[[], None]) -> None:
+        if first >= end:
+            return
+        steps, done = self.batches.steps, self.state.step
+        self.trainer.fit(
+            training_feed(self.batches, first * steps + done, end * steps),
+            initial_epoch=first,
+            epochs=end,
+            steps_per_epoch=steps - done,
+            callbacks=FitCallbacks(self.trainer, self.steps, self.epochs, at_begin),
+            shuffle=False,
+            verbose=0,
+        )
+
+    def _compile(self, phase: Phase) -> None:
+        # the head alone trains at a constant rate ten times that of the whole network: it starts from nothing
+        head = phase.name == "head"
+        optimizer = build_optimizer(
+            self.config.optimizer.name,
+            self.config.optimizer.options,
+            "constant" if head else self.config.schedule.name,
+            self.config.schedule.options,
+            phase.epochs * self.batches.steps,
+            self.config.settings.precision,
+            scale=10.0 if head else 1.0,
+        )
+        self.trainer.compile(optimizer=optimizer, jit_compile=self.network.jit_compile)
+        optimizer.build(self.trainer.trainable_variables)
+
+
+def phases_of(config: RunConfig) -> list[Phase]:
+    """The phases of a configuration: the head alone where the backbone is frozen first, then the whole network."""
+    settings = config.settings
+    frozen = settings.freeze_epochs if settings.freeze else 0
+    head = [Phase("head", 0, frozen)] if frozen else []
+    return [*head, Phase("all", frozen, settings.epochs)]
+
+
+def freeze(network: Any, backbone: bool, norm: bool) -> None:
+    """Freeze or thaw the backbone, and with `norm` its batch normalisation in any case."""
+    if "backbone" not in [layer.name for layer in network.layers]:
+        if backbone or norm:
+            raise UsageError(f"freezing needs a network with a layer named 'backbone'; {network.name} has none.")
+        return
+    network.get_layer("backbone").trainable = not backbone
+    if norm:
+        for layer in network.get_layer("backbone")._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+
+
+def _by_store_row(films: Films) -> np.ndarray:
+    labels = np.full((len(films.store.images), films.labels.shape[1]), np.nan, np.float32)
+    labels[films.rows] = films.labels
+    return labels

@@ -1,0 +1,50 @@
+"""One process per run: a lock that the system itself releases, however the process ends."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from zoo.errors import ZooError
+
+NAME = ".lock"
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold the lock of a run directory. On systems or file systems that know no such locks nothing is held.
+
+    Raises:
+        ZooError: another process holds it, or the directory cannot be written.
+    """
+    try:
+        descriptor = os.open(run / NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise ZooError(f"cannot write the run directory {run}: {error.strerror}.") from error
+    try:
+        if not _acquire(descriptor):
+            holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+            raise ZooError(f"the run {run} is being trained by {holder}. Wait for it, or end it first.")
+        with suppress(OSError):  # the name is for the message alone: a full disk must not keep a run from going on
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)  # releases it
+
+
+def _acquire(descriptor: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

@@ -1,0 +1,62 @@
+"""Going on with a run that was interrupted, killed or failed: `zoo train --resume RUN`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from zoo.config import read_file, resolve
+from zoo.engine.changes import Changes, changed_software, software
+from zoo.engine.lock import locked
+from zoo.engine.train import Job, Outcome, Say, carry_out
+from zoo.errors import UsageError
+from zoo.registry import Registry
+from zoo.run import Run
+
+
+def resume(
+    run: Run,
+    registry: Registry,
+    say: Say,
+    *,
+    checkpoint_every: int | None = None,
+    allow_changed: bool = False,
+) -> Outcome:
+    """Finish a run with its own configuration. On a CPU the result is, bit for bit, that of a run never interrupted.
+
+    A run killed before its first checkpoint starts from the beginning, one killed after its training only evaluates.
+
+    Args:
+        run: the run.
+        registry: where its strategies are.
+        say: receives lines for the user.
+        checkpoint_every: steps between checkpoints; as the run was started with if None.
+        allow_changed: go on although films, software, device or initial weights have changed since the run began.
+
+    Raises:
+        UsageError: the run is finished, or something changed and that is not allowed.
+        ZooError: another process trains the run, or anything that `zoo.engine.train.train` raises; the run is kept.
+        Interrupted: as for `train`.
+    """
+    with locked(run.path):
+        info = run.info()
+        if info.get("status") == "complete":
+            raise UsageError(
+                f"the run {run.name} is finished. See it with 'zoo evaluate {run.reference}'; repeat it with "
+                f"'zoo train --config {run.path / 'config.yaml'}'."
+            )
+        config = resolve([read_file(run.path / "config.yaml")], registry)
+        changes, versions = Changes(allow_changed, say), software(config, registry)
+        changes.accept(changed_software(info.get("versions", {}), versions))
+        say(f"Resuming the run {run.name} (it was {info.get('status')})")
+        clear_partial(run.path)
+        every = checkpoint_every or info.get("checkpoint_every")
+        resumed = [*info.get("resumed", []), time.strftime("%Y-%m-%dT%H:%M:%S%z")]
+        run.update_info(versions=versions, checkpoint_every=every, resumed=resumed)
+        return carry_out(Job(run, config, registry, say, every, changes))
+
+
+def clear_partial(folder: Path) -> None:
+    """Remove half-written files that killed processes left; the lock says that none is at work."""
+    for left in folder.rglob(".partial-*"):
+        left.unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""Ctrl-C and SIGTERM: a training finishes its step and saves itself before it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+CAUGHT = (signal.SIGINT, signal.SIGTERM)
+NOTICE = b"\nStopping: the step is finished and saved first. Once more to end at once.\n"
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user or the system asked to stop. `exit_code` is what shells report for the signal: 130, 143."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+class Signals:
+    """Turns SIGINT and SIGTERM into `Interrupted` while used as a context manager.
+
+    Inside `deferred` the first one is only noted in `received`, for the loop to act on between two steps; a second one
+    raises at once. Outside the main thread, where Python takes no handlers, nothing is changed.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._deferring = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        if threading.current_thread() is threading.main_thread():
+            # what is ignored stays so: nohup and shells' background jobs mean it
+            self._before = {n: signal.getsignal(n) for n in CAUGHT if signal.getsignal(n) is not signal.SIG_IGN}
+            for number in self._before:
+                signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Note the first signal instead of raising."""
+        self._deferring = True
+        try:
+            yield
+        finally:
+            self._deferring = False
+
+    def check(self) -> None:
+        """Raise `Interrupted` where a signal was noted."""
+        if self.received is not None:
+            raise Interrupted(self.received)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self._deferring or self.received is not None:
+            raise Interrupted(number)
+        self.received = number
+        with suppress(OSError):  # not print(): the signal may have come amid one
+            os.write(2, NOTICE)

@@ -1,0 +1,140 @@
+"""The state of a training: where it stands, and every variable that decides how it goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from zoo.engine.checkpoints import Checkpoint
+from zoo.engine.training import Trainer
+from zoo.errors import ZooError
+
+MODEL, OPTIMIZER, METRICS, BEST = "model", "optimizer", "metrics", "best"
+
+
+@dataclass
+class TrainingState:
+    """Where a training stands: `step` steps of epoch `epoch` (counted from 0) of phase number `phase` are done.
+
+    The other fields are what validation so far decided: the rows of metrics.csv, the best value of the monitored metric
+    and its epoch (from 1), the network's weights then, epochs since it and since the last reduction of the rate.
+    `steps` is the length of an epoch, `epoch_seconds` the time spent on the steps of this epoch by earlier processes.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    step: int = 0
+    steps: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best: float | None = None
+    best_epoch: int = 0
+    since_best: int = 0
+    since_reduction: int = 0
+    epoch_seconds: float = 0.0
+    best_weights: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def place(self) -> str:
+        """As people say it: `epoch 3, step 120 of 400`."""
+        if self.step:
+            return f"epoch {self.epoch + 1}, step {self.step} of {self.steps}"
+        return f"the start of epoch {self.epoch + 1}"
+
+
+def capture(state: TrainingState, trainer: Trainer, *, within_phase: bool) -> Checkpoint:
+    """Everything a training needs to go on from here.
+
+    Variables are those of the network, batch-normalisation statistics and the seed generators of dropout and
+    augmentation included; within a phase also those of the optimizer (iterations, moments, rate, loss scale) and the running
+    mean of the epoch's loss. Nothing else is drawn from: the order of the films follows from seed, epoch and step.
+    """
+    _synchronise(trainer)
+    arrays = _named(MODEL, [_array(v) for v in trainer.variables])
+    if within_phase:
+        arrays |= _named(OPTIMIZER, [_array(v) for v in trainer.optimizer.variables])
+        arrays |= _named(METRICS, [_array(v) for v in trainer.metrics_variables])
+    arrays |= _named(BEST, state.best_weights)
+    plain = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name != "best_weights"}
+    return Checkpoint(plain, arrays)
+
+
+def read_state(checkpoint: Checkpoint) -> TrainingState:
+    """The state in a checkpoint, without what belongs to the trainer."""
+    return TrainingState(**checkpoint.state, best_weights=_group(checkpoint, BEST))
+
+
+def restore_model(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Put the network, the augmentation and their random states back.
+
+    Raises:
+        ZooError: the checkpoint is of another network.
+    """
+    _assign(trainer.variables, _group(checkpoint, MODEL))
+
+
+def restore_optimizer(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Put the optimizer back; it is left new where the checkpoint stands between two phases."""
+    arrays = _group(checkpoint, OPTIMIZER)
+    if arrays:
+        _assign(trainer.optimizer.variables, arrays)
+
+
+def restore_metrics(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Put the running mean of the epoch's loss back."""
+    arrays = _group(checkpoint, METRICS)
+    if arrays:
+        _assign(trainer.metrics_variables, arrays)
+
+
+def network_weights(trainer: Trainer) -> list[np.ndarray]:
+    """Copies of the network's weights."""
+    _synchronise(trainer)
+    return [_array(v) for v in trainer.network.weights]
+
+
+def assign_weights(network: Any, weights: list[np.ndarray]) -> None:
+    """Put weights from `network_weights` into the network."""
+    _assign(network.weights, weights)
+
+
+def all_finite(weights: list[np.ndarray]) -> bool:
+    return all(bool(np.isfinite(np.asarray(w, np.float32)).all()) for w in weights)
+
+
+def _synchronise(trainer: Trainer) -> None:
+    """Let the variables hold the values of the last step: on JAX Keras keeps those aside while `fit` runs."""
+    synchronise = getattr(trainer, "jax_state_sync", None)
+    if synchronise is not None:
+        synchronise()
+
+
+def _array(variable: Any) -> np.ndarray:
+    import keras
+
+    return np.array(keras.ops.convert_to_numpy(variable), copy=True)
+
+
+def _named(group: str, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{group}/{number:05d}": array for number, array in enumerate(arrays)}
+
+
+def _group(checkpoint: Checkpoint, group: str) -> list[np.ndarray]:
+    names = sorted(name for name in checkpoint.arrays if name.startswith(f"{group}/"))
+    return [checkpoint.arrays[name] for name in names]
+
+
+def _assign(variables: list[Any], arrays: list[np.ndarray]) -> None:
+    """By position: Keras numbers automatic names anew in every process."""
+    shapes = [tuple(v.shape) for v in variables], [a.shape for a in arrays]
+    if shapes[0] != shapes[1]:
+        raise ZooError(
+            "the checkpoint does not fit the network that the configuration describes: the code or the labels have changed "
+            "since it was written. Train anew: zoo train --config RUN/config.yaml"
+        )
+    for variable, array in zip(variables, arrays, strict=True):
+        if array.dtype.kind == "V":  # NumPy reads types it does not know, such as bfloat16, as plain bytes
+            array = array.view(_array(variable).dtype)
+        variable.assign(array)

@@ -1,0 +1,115 @@
+"""What happens after every step: the loss is watched, checkpoints are written, a wish to stop is heard."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from zoo.data.batches import TrainingBatches
+from zoo.data.pipeline import Films
+from zoo.engine.recorder import Recorder
+from zoo.engine.signals import Signals
+from zoo.engine.state import all_finite, network_weights
+from zoo.errors import ZooError
+from zoo.progress import Progress
+
+WATCHED_ON_ACCELERATOR = 20  # steps
+NAMED = 3  # films
+
+
+class DivergedTraining(ZooError):
+    """The loss or a weight is no longer a finite number."""
+
+
+class Steps:
+    """Counts the steps of the training and looks after each of them.
+
+    Keras hands over the running mean of the epoch's loss as a number on the device. It is not finite from the first
+    step on whose loss is not, so reading it every step finds that step. On a CPU reading it costs nothing; on an
+    accelerator it would wait for the step to end while the next could be queued, so there the last
+    `WATCHED_ON_ACCELERATOR` values are read together, and the step is named all the same. No checkpoint is written
+    before all values up to it, and the weights, are found finite.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        films: Films,
+        batches: TrainingBatches,
+        signals: Signals,
+        progress: Progress,
+        *,
+        every: int | None,
+        on_cpu: bool,
+    ) -> None:
+        self.recorder, self.films, self.batches = recorder, films, batches
+        self.signals, self.progress, self.every = signals, progress, every
+        self.state, self.trainer = recorder.state, recorder.trainer
+        self._watched = 1 if on_cpu else WATCHED_ON_ACCELERATOR
+        self._unread: list[tuple[int, Any]] = []
+        self._start = time.monotonic()
+
+    def begin_epoch(self) -> None:
+        """Start the clock, where an earlier process left it if the epoch is half done."""
+        self._start = time.monotonic() - self.state.epoch_seconds
+        self._unread.clear()
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the steps of this epoch, in all processes whose work counts."""
+        return time.monotonic() - self._start
+
+    def after(self, loss: Any) -> None:
+        """Called after a step with the mean loss of the epoch so far.
+
+        Raises:
+            DivergedTraining: a loss is no longer finite.
+            Interrupted: the user asked to stop; the state is saved.
+        """
+        self.state.step += 1
+        self._unread.append((self.state.step, loss))
+        if len(self._unread) >= self._watched:
+            self.read()
+        self.progress.advance(self.batches.batch_size)
+        done = self.state.epoch * self.batches.steps + self.state.step
+        due = self.every is not None and done % self.every == 0 and self.state.step < self.batches.steps
+        if due or self.signals.received is not None:
+            self.check()
+            self.state.epoch_seconds = self.seconds
+            self.recorder.save()
+            self.signals.check()
+
+    def check(self) -> None:
+        """Raise `DivergedTraining` unless all losses so far and all weights are finite."""
+        self.read()
+        if not all_finite(network_weights(self.trainer)):
+            raise self._diverged("a weight of the network became infinite or NaN", self.state.step)
+
+    def read(self) -> None:
+        """Read the losses not looked at yet."""
+        unread, self._unread = self._unread, []
+        for step, loss in unread:
+            value = float(loss)
+            if not math.isfinite(value):
+                raise self._diverged(f"the training loss became {value}", step)
+
+    def _diverged(self, what: str, step: int) -> DivergedTraining:
+        network_weights(self.trainer)  # on JAX: lets the optimizer know how far it is
+        rate = float(keras.ops.convert_to_numpy(self.trainer.optimizer.learning_rate))
+        return DivergedTraining(
+            f"{what} at step {step} of {self.batches.steps} in epoch {self.state.epoch + 1} (learning rate {rate:.3g}; films of "
+            f"the step: {self._films(step)}). {self.recorder.kept} Lower --lr, or clip gradients with --set optimizer.clipnorm=1."
+        )
+
+    def _films(self, step: int) -> str:
+        """The first films of a step, counted from 1 in the epoch."""
+        rows = self.batches.order(self.state.epoch)[step - 1]
+        place = np.full(len(self.films.store.images), -1)
+        place[self.films.rows] = np.arange(len(self.films.rows))
+        names = [str(name) for name in self.films.table["image"].to_numpy()[place[rows[:NAMED]]]]
+        more = len(rows) - len(names)
+        return ", ".join(names) + (f" and {more} more" if more else "")
