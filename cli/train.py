@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli import catalogue
+from zoo.cli.options import RUNS_DIR
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 # what may stand beside --resume: it changes no result
 WITH_RESUME = {"resumed", "allow_changed", "checkpoint_every", "runs_dir", "as_json"}
-PRECISIONS = click.Choice(["float32", "mixed_float16", "mixed_bfloat16"])
+PRECISIONS = click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"])
 
 
 @click.command()
@@ -62,7 +63,7 @@ PRECISIONS = click.Choice(["float32", "mixed_float16", "mixed_bfloat16"])
 @click.option("--seed", type=int, metavar="N", help="Of every random choice [default: 0].")
 @click.option("--monitor", metavar="METRIC", help="val_auroc, val_auprc or val_loss picks the best epoch.")
 @click.option("--patience", type=int, metavar="N", help="Stop after N epochs without a better value.")
-@click.option("--precision", type=PRECISIONS, help="Arithmetic of the network [default: float32].")
+@click.option("--precision", type=PRECISIONS, help="Arithmetic of the network; auto: as measured [default: float32].")
 @click.option("--jit", type=click.Choice(["auto", "on", "off"]), help="Compile with XLA [default: auto].")
 @click.option("--device", metavar="DEVICE", help="auto, cpu, gpu or gpu:N [default: auto].")
 @click.option(
@@ -72,14 +73,7 @@ PRECISIONS = click.Choice(["float32", "mixed_float16", "mixed_bfloat16"])
 )
 @click.option("--drop-leaks/--no-drop-leaks", default=None, help="Set aside training films that also stand in test.")
 @click.option("--run", "run_name", metavar="NAME", help="Name of the run [default: date, model, task].")
-@click.option(
-    "--runs-dir",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder of runs.",
-)
+@RUNS_DIR
 @click.option("--resume", "resumed", metavar="RUN", help="Go on with a run (a name or a path) that did not finish.")
 @click.option(
     "--allow-changed", is_flag=True, help="With --resume: go on although films, software or device have changed."

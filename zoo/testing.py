@@ -110,6 +110,11 @@ def check_augmenter(augmenter: Augmenter) -> None:
         same = np.array_equal(one, other, equal_nan=True)
         assert same, f"{name}: the same seed gives other {what}; every draw must pass the `seed` it is given"
     _check_batch(f"{name} (a batch of one)", run(7, 1), images[:1], labels[:1])
+    if getattr(augmenter.info, "per_film", False):
+        images[-1] = 255 - images[-1]
+        pixels, kept = run(7)
+        alone = np.allclose(first[0][:-1], pixels[:-1], atol=0.5) and np.array_equal(kept, labels, equal_nan=True)
+        assert alone, f"{name}: info.per_film is true, but films or labels depend on the other films of the batch"
     _check_compiled(name, augment, images, labels)
 
 

@@ -362,3 +362,13 @@ def test_array_source_notices_that_its_file_changed(tmp_path: Path) -> None:
     file.write_bytes(b"PK\x03\x04 but no archive")
     with pytest.raises(BadImage):
         source.read("train/0")
+
+
+def test_a_relative_root_is_where_the_process_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = FileSource("films")
+    for value in (10, 200):
+        folder = tmp_path / str(value) / "films"
+        folder.mkdir(parents=True)
+        Image.fromarray(np.full((4, 4), value, np.uint8)).save(folder / "a.png")
+        monkeypatch.chdir(folder.parent)
+        assert source.read("a.png")[0][0, 0] == value

@@ -99,6 +99,20 @@ def test_batch_norm_statistics_are_those_of_clean_films_before_a_validation() ->
     assert output.std() == pytest.approx(1, abs=0.05)
 
 
+def test_nothing_of_the_statistics_before_remains() -> None:
+    images = np.random.default_rng(0).integers(0, 2, (64, 4, 4)).astype(np.uint8)  # a variance far below the initial 1
+    found = []
+    for start in (0.0, 50.0):
+        network = normalised()
+        layer = network.get_layer("backbone").layers[1]
+        layer.set_weights([*layer.get_weights()[:2], np.full(1, start), np.full(1, start)])
+        BatchStatistics(network).update(images, np.arange(64), 64)
+        found.append(layer.get_weights())
+    np.testing.assert_array_equal(found[0], found[1])
+    assert float(found[0][2][0]) == pytest.approx(images.mean(), rel=1e-4)
+    assert float(found[0][3][0]) == pytest.approx(images.var(), rel=1e-3)
+
+
 def test_a_frozen_layer_keeps_its_statistics() -> None:
     network = normalised()
     network.get_layer("backbone").trainable = False

@@ -38,11 +38,6 @@ def _stamp(file: str) -> str:
     return "missing" if status is None else f"{status.st_size} {status.st_mtime_ns} {status.st_mode & 0o444:o}"
 
 
-@functools.lru_cache(maxsize=8)
-def _real(root: str) -> str:
-    return os.path.realpath(root)
-
-
 @dataclass(frozen=True)
 class FileSource(ImageSource):
     """Films that are files under `root`; a film's path is relative to it.
@@ -54,7 +49,7 @@ class FileSource(ImageSource):
     allow_outside: bool = False
 
     def read(self, path: str) -> tuple[np.ndarray, str]:
-        root = _real(self.root)
+        root = os.path.realpath(self.root)  # each time: a relative root or a link may lead elsewhere by now
         try:
             file = os.path.realpath(os.path.join(root, path))
         except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name
@@ -73,7 +68,7 @@ class FileSource(ImageSource):
         Stricter than `fingerprint`, as pixels are taken over by it from one store to another: the root and the file's number
         on its disk count too.
         """
-        where, keys = f"{self.allow_outside} {_real(self.root)}", []
+        where, keys = f"{self.allow_outside} {os.path.realpath(self.root)}", []
         for path in paths:
             found = _status(os.path.join(self.root, path))
             mark = found and f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"

@@ -10,7 +10,7 @@ import numpy as np
 from zoo.engine.feed import inference_feed
 
 BATCHES = 20
-REMAINDER = 0.01  # share of the old statistics that is left after the last batch
+REMAINDER = 0.01  # weight that a start of zero has after the last batch, and is divided out
 
 
 class BatchStatistics(keras.Model):
@@ -36,7 +36,9 @@ class BatchStatistics(keras.Model):
         layers = [
             layer
             for layer in self.network._flatten_layers()
-            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+            if isinstance(layer, keras.layers.BatchNormalization)
+            and layer.trainable
+            and not getattr(layer, "renorm", False)  # whose training mode reads them too
         ]
         count = min(BATCHES, len(rows) // batch_size)
         if not layers or not count:
@@ -45,7 +47,15 @@ class BatchStatistics(keras.Model):
         try:
             for layer in layers:
                 layer.momentum = REMAINDER ** (1 / count)
+                _scale(layer, 0.0)  # the variance of 1 that an untrained layer starts with would outweigh small ones
             self.predict(inference_feed(images, rows[: count * batch_size], batch_size), steps=count, verbose=0)
         finally:
             for layer, momentum in zip(layers, before, strict=True):
                 layer.momentum = momentum
+        for layer in layers:
+            _scale(layer, 1 / (1 - REMAINDER))
+
+
+def _scale(layer: keras.layers.BatchNormalization, factor: float) -> None:
+    for average in (layer.moving_mean, layer.moving_variance):
+        average.assign(average * factor)

@@ -13,7 +13,9 @@ import numpy as np
 from zoo.config import MONITORS
 from zoo.data.batches import TrainingBatches
 from zoo.data.pipeline import Films
+from zoo.engine.averaging import averaged
 from zoo.engine.batch_norm import BatchStatistics
+from zoo.engine.features import FeatureCache
 from zoo.engine.inference import predict_logits
 from zoo.engine.optimizers import PlateauOptions
 from zoo.engine.recorder import Recorder
@@ -63,6 +65,7 @@ class Epochs:
         self.trainer, self.state = recorder.trainer, recorder.state
         self.phases, self.policy, self.say = phases, policy, say
         self._validation = films.of("val")
+        self.features: FeatureCache | None = None  # while the backbone is frozen, where they can be kept
 
     def begin_phase(self) -> None:
         """Each phase traces the statistics of batch normalisation anew, since it may freeze layers."""
@@ -80,20 +83,21 @@ class Epochs:
         seconds = self.steps.seconds
         self.steps.check()
         state, phase = self.state, self.phases[self.state.phase]
-        self._statistics.update(
-            self.films.store.images, self.batches.order(state.epoch).ravel(), self.batches.batch_size
-        )
-        row: dict[str, Any] = {
-            "epoch": state.epoch + 1,
-            "phase": phase.name,
-            "loss": loss,
-            "lr": self._rate(),
-            **self._validate(),
-            "seconds": round(seconds, 3),
-            "films_per_second": round(self.batches.steps * self.batches.batch_size / max(seconds, 1e-9), 1),
-        }
-        state.rows.append(row)
-        better = self._improved(row[self.policy.monitor])
+        with averaged(self.trainer):
+            self._statistics.update(
+                self.films.store.images, self.batches.order(state.epoch).ravel(), self.batches.batch_size
+            )
+            row: dict[str, Any] = {
+                "epoch": state.epoch + 1,
+                "phase": phase.name,
+                "loss": loss,
+                "lr": self._rate(),
+                **self._validate(),
+                "seconds": round(seconds, 3),
+                "films_per_second": round(self.batches.steps * self.batches.batch_size / max(seconds, 1e-9), 1),
+            }
+            state.rows.append(row)
+            better = self._improved(row[self.policy.monitor])
         self._tell(row, better)
         stop = self._adapt(better, phase)
         self._advance(phase, stop)
@@ -104,7 +108,10 @@ class Epochs:
 
     def _validate(self) -> dict[str, float]:
         films, rows = self.films, self._validation
-        logits = predict_logits(self.trainer.network, films.store.images, films.rows[rows], self.batches.batch_size)
+        if self.features is not None:
+            logits = self.features.validation_logits()
+        else:
+            logits = predict_logits(self.trainer.network, films.store.images, films.rows[rows], self.batches.batch_size)
         labels = films.labels[rows]
         loss = masked_loss(films.task, self.trainer.elementwise_loss, keras.ops.convert_to_tensor(labels), logits)
         return {

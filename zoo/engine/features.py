@@ -15,7 +15,7 @@ from keras import ops
 
 from zoo.contracts import Info
 from zoo.data.batches import TrainingBatches, inference_batches
-from zoo.engine.feed import PREFETCH
+from zoo.engine.feed import step_feed
 from zoo.engine.training import Trainer
 from zoo.engine.weights import BACKBONE
 
@@ -159,28 +159,7 @@ class FeatureCache:
 
     def feed(self, start: int, stop: int) -> Any:
         """As `training_feed`, an iterable of `{"feature": (B, …) float32, "label": (B, K) float32}`."""
-        steps = range(start, stop)
-        return self._tf_feed(steps) if keras.backend.backend() == "tensorflow" else self._generate(steps)
-
-    def _generate(self, steps: range) -> Iterator[tuple[dict[str, np.ndarray]]]:
-        for step in steps:
-            features, labels = self.batch(step)
-            yield ({"feature": features, "label": labels},)
-
-    def _tf_feed(self, steps: range) -> Any:
-        import tensorflow as tf
-
-        size, width = self.batches.batch_size, self.batches.labels.shape[1]
-
-        def batch(step: Any) -> tuple[dict[str, Any]]:
-            features, labels = tf.numpy_function(self.batch, [step], (tf.float32, tf.float32), stateful=False)
-            features.set_shape((size, *self.views.shape[2:]))
-            labels.set_shape((size, width))
-            return ({"feature": features, "label": labels},)
-
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        return tf.data.Dataset.range(steps.start, steps.stop).map(batch).prefetch(PREFETCH).with_options(options)
+        return step_feed(self.batch, "feature", range(start, stop))
 
     def validation_logits(self) -> np.ndarray:
         """Logits `(M, outputs)` float32 of the validation films by the head as it is now."""

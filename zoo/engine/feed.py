@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,12 @@ PREFETCH = 4  # batches
 def training_feed(batches: TrainingBatches, start: int, stop: int) -> Any:
     """An iterable of `{"image": (B, S, S, 1) uint8, "label": (B, K) float32}`: steps `start` to `stop` of the training, counted
     from the first of epoch 0, in their seeded order."""
-    steps = range(start, stop)
-    return _tf_training(batches, steps) if _on_tensorflow() else _generate(batches, steps)
+    return step_feed(batches.batch, "image", range(start, stop))
+
+
+def step_feed(batch: Callable[[int], tuple[np.ndarray, np.ndarray]], name: str, steps: range) -> Any:
+    """An iterable of `{name: (B, …), "label": (B, K) float32}`: what `batch` gives for each step, all of the same shapes."""
+    return _tf_steps(batch, name, steps) if _on_tensorflow() else _generate(batch, name, steps)
 
 
 def inference_feed(images: np.ndarray, rows: np.ndarray, batch_size: int) -> Any:
@@ -33,25 +37,25 @@ def _on_tensorflow() -> bool:
     return bool(keras.backend.backend() == "tensorflow")
 
 
-def _generate(batches: TrainingBatches, steps: range) -> Iterator[tuple[dict[str, np.ndarray]]]:
+def _generate(batch: Any, name: str, steps: range) -> Iterator[tuple[dict[str, np.ndarray]]]:
     for step in steps:
-        images, labels = batches.batch(step)
-        yield ({"image": images, "label": labels},)
+        values, labels = batch(step)
+        yield ({name: values, "label": labels},)
 
 
-def _tf_training(batches: TrainingBatches, steps: range) -> Any:
+def _tf_steps(batch: Any, name: str, steps: range) -> Any:
     import tensorflow as tf
 
-    size, outputs = batches.images.shape[1], batches.labels.shape[1]
+    first = batch(steps.start)  # for its types and shapes
 
-    def batch(step: Any) -> tuple[dict[str, Any]]:
-        images, labels = tf.numpy_function(batches.batch, [step], (tf.uint8, tf.float32), stateful=False)
-        images.set_shape((batches.batch_size, size, size, 1))
-        labels.set_shape((batches.batch_size, outputs))
-        return ({"image": images, "label": labels},)
+    def tensors(step: Any) -> tuple[dict[str, Any]]:
+        values, labels = tf.numpy_function(batch, [step], [each.dtype for each in first], stateful=False)
+        values.set_shape(first[0].shape)
+        labels.set_shape(first[1].shape)
+        return ({name: values, "label": labels},)
 
     # a range of steps, not `from_generator`: that costs a training step of MobileNetV3 at 96 pixels a fifth of its speed
-    return _settled(tf.data.Dataset.range(steps.start, steps.stop).map(batch))
+    return _settled(tf.data.Dataset.range(steps.start, steps.stop).map(tensors))
 
 
 def _tf_inference(images: np.ndarray, index: np.ndarray) -> Any:

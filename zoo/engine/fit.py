@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from zoo.data.batches import TrainingBatches
 from zoo.data.pipeline import Films
 from zoo.engine.checkpoints import Checkpoint, CheckpointFolder
 from zoo.engine.epochs import Epochs, Phase, Policy
+from zoo.engine.features import FeatureCache, cached_features
 from zoo.engine.feed import training_feed
 from zoo.engine.fused_norm import fused_batch_norm
 from zoo.engine.optimizers import PlateauOptions, build_optimizer
@@ -129,6 +131,8 @@ class Fitting:
         )
         self.trainer = Trainer(network, films.task, loss, augment, settings.seed)
         self.phases = phases_of(config)
+        self.augmenter = registry.get("augmenter", config.augment.name).info
+        self.features: FeatureCache | None = None
         self.checkpoint = saving.checkpoint
         self.state = self._start(saving.checkpoint)
         recorder = Recorder(run, self.trainer, self.state, saving.folder)
@@ -170,15 +174,34 @@ class Fitting:
         settings, state = self.config.settings, self.state
         number = state.phase
         freeze(self.network, phase.name == "head", settings.freeze_norm)
+        self.epochs.features = self.features = self._features(phase)
         self.epochs.begin_phase()
         self._compile(phase)
         checkpoint, self.checkpoint = self.checkpoint, None
         if checkpoint is not None:
             restore_optimizer(self.trainer, checkpoint)
-        if checkpoint is not None and state.step:
-            self._finish_epoch(checkpoint)
-        if state.phase == number:
-            self._fit_epochs(state.epoch, phase.end, lambda: None)
+        feeding: AbstractContextManager[None] = self.features.feeding(self.trainer) if self.features else nullcontext()
+        with feeding:
+            if checkpoint is not None and state.step:
+                self._finish_epoch(checkpoint)
+            if state.phase == number:
+                self._fit_epochs(state.epoch, phase.end, lambda: None)
+
+    def _features(self, phase: Phase) -> FeatureCache | None:
+        """The output of the frozen backbone for all films, where it can be kept."""
+        if phase.name != "head":
+            return None
+        films = self.epochs.films
+        return cached_features(
+            self.trainer,
+            self.augmenter,
+            self.batches,
+            films.rows[films.of("val")],
+            views=self.config.settings.feature_views,
+            epochs=phase.epochs,
+            say=self.say,
+            after_batch=self.signals.check,
+        )
 
     def _finish_epoch(self, checkpoint: Checkpoint) -> None:
         """The rest of an epoch of which the checkpoint has seen some steps."""
@@ -197,8 +220,9 @@ class Fitting:
         if first >= end:
             return
         steps, done = self.batches.steps, self.state.step
+        feed = self.features.feed if self.features else functools.partial(training_feed, self.batches)
         self.trainer.fit(
-            training_feed(self.batches, first * steps + done, end * steps),
+            feed(first * steps + done, end * steps),
             initial_epoch=first,
             epochs=end,
             steps_per_epoch=steps - done,

@@ -39,7 +39,7 @@ def fused_batch_norm(network: keras.Model, *, deterministic: bool = False) -> It
 def _served(layer: keras.Layer) -> bool:
     return (
         type(layer) is keras.layers.BatchNormalization
-        and not layer.renorm
+        and not getattr(layer, "renorm", False)  # newer than the oldest Keras that zoo takes
         and not layer.synchronized
         and layer.epsilon >= CUDNN_LEAST_EPSILON
         and layer.input_spec is not None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from zoo.engine.averaging import averaged
 from zoo.engine.checkpoints import CheckpointFolder
 from zoo.engine.state import TrainingState, assign_weights, capture, network_weights
 from zoo.engine.training import Trainer
@@ -49,7 +50,8 @@ class Recorder:
             self._write_metrics()
             self._write_weights(LAST)
             if better:
-                self._write_weights(BEST)
+                with averaged(self.trainer):
+                    self._write_weights(BEST)
 
     def publish_again(self) -> None:
         """On resuming, write what follows from the checkpoint, in case the process died between the two.

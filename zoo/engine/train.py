@@ -91,6 +91,11 @@ def train(
             checkpoint leaves no run behind; later failures leave the run with its checkpoints and the status "failed".
         Interrupted: Ctrl-C or SIGTERM. The run is kept, its status is "interrupted", and `zoo.engine.resume` goes on.
     """
+    from zoo.engine.precision import with_precision
+
+    config, line = with_precision(config)
+    if line:
+        say(line)
     run = Run.create(runs_dir, name, config.model.name, config.settings.task)
     try:
         with locked(run.path):
