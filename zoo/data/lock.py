@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from zoo.locks import flock
+
 LOCK = "lock"
 
 
@@ -31,7 +33,7 @@ def locked(folder: Path, waiting: Callable[[], None], block: bool = True) -> Ite
         except FileNotFoundError:  # renamed since
             continue
         try:
-            free = _flock(handle, wait=False)
+            free = flock(handle, wait=False)
             if not free and not block:
                 yield False
                 return
@@ -39,28 +41,13 @@ def locked(folder: Path, waiting: Callable[[], None], block: bool = True) -> Ite
                 if not told:
                     waiting()
                 told = True
-                _flock(handle, wait=True)
+                flock(handle, wait=True)
             if not _is(folder / LOCK, handle):
                 continue
             yield True
             return
         finally:
             os.close(handle)
-
-
-def _flock(handle: int, wait: bool) -> bool:
-    """Take the lock; False where another process has it. True without a lock where there are none."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
 
 
 def _is(file: Path, handle: int) -> bool:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zoo.errors import ZooError
+from zoo.locks import flock
 
 NAME = ".lock"
 
@@ -25,7 +26,7 @@ def locked(run: Path) -> Iterator[None]:
     except OSError as error:
         raise ZooError(f"cannot write the run directory {run}: {error.strerror}.") from error
     try:
-        if not _acquire(descriptor):
+        if not flock(descriptor, wait=False):
             holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
             raise ZooError(f"the run {run} is being trained by {holder}. Wait for it, or end it first.")
         with suppress(OSError):  # the name is for the message alone: a full disk must not keep a run from going on
@@ -34,17 +35,3 @@ def locked(run: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)  # releases it
-
-
-def _acquire(descriptor: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
