@@ -165,7 +165,7 @@ def test_changed_films_are_said(finished: Finished) -> None:
     file = Path("runs/first/data.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | {"fingerprint": "another"}))
     result = run("first", "--boxes", "--no-sanity", "--limit", "1")
-    assert "other names, sizes or times than when the run was trained" in result.stderr
+    assert "or their preparation, are not those that the run was trained on" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def split_pairs(
     store = prepare(records, int(run.info()["image_size"]), name=name, say=say)
     data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
     if data["fingerprint"] != store.fingerprint:
-        say(f"Note: the films of {name} have other names, sizes or times than when the run was trained.")
+        say(f"Note: the films of {name}, or their preparation, are not those that the run was trained on.")
     listed = run.films()
     listed = listed[listed["split"] == split]
     place = pd.Series(np.arange(len(records)), index=records.table["image"])
