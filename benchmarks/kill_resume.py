@@ -205,14 +205,16 @@ def content(path: Path) -> object:
     if not path.exists():
         return None
     if path.suffix == ".keras":
-        return list(arrays(zipfile.ZipFile(path).read("model.weights.h5")))
+        with zipfile.ZipFile(path) as archive:
+            return list(arrays(archive.read("model.weights.h5")))
     if path.suffix == ".h5":
         return list(arrays(path.read_bytes()))
     if path.suffix == ".npz":
         with np.load(path) as file:
             return {name: file[name].tobytes() for name in file.files if name != "header"}
     if path.name == "metrics.csv":
-        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(path.open())]
+        with path.open(newline="") as table:
+            return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(table)]
     if path.name.startswith(("study", "evaluation")):
         return path.read_text().replace(path.parent.name, "RUN")  # a study names its run
     return path.read_bytes()
