@@ -1,58 +1,62 @@
 """Preparation of 1024×1024 originals at 224×224: `zoo` beside Pillow, beside tf.data, and beside what inflating alone takes.
 
-    python benchmarks/preparation.py [ROUNDS]
+    python benchmarks/preparation.py [ROUNDS [FILMS [SET ...]]]
 
-The films are the originals in ../shared/data/nih-originals, ten times over, 12 of the 140 RGBA as published. In a round each
-contender prepares all of them once, in a process of its own, in an order that rotates; two processes or threads each. The time is
-that from the list of files to the finished array, without the imports of the contender's own libraries in its main process:
+Three sets are made of the 140 films in ../shared/data/nih-originals, each repeated up to FILMS (4,200, so that starting the
+workers, a fifth of a second, counts as little as it does for anyone with thousands of films):
+
+- "as they lie": 12 are RGBA, and 125 of the 128 gray ones were written anew by whoever passed them on, with filters (Paeth,
+  Average) that take longer to undo;
+- "as published": the same films, the gray ones written as the published files are (`films.py`);
+- "gray as published": these without the RGBA ones.
+
+In a round each contender prepares all of them once, in a process of its own, in an order that rotates; two processes or threads
+each. The time is that from the list of files to the finished array, without the imports of the contender's own libraries in its
+main process:
 
 - zoo: `zoo.data.store.prepare` with two workers, from starting them to the published store with its checksums on the disk;
 - pillow: a plain script, open, to gray, resize, in a pool of two processes (forked, so without start-up);
 - tf.data: `decode_png` and `tf.image.resize` in `map` with two parallel calls;
 - limit: reading, inflating the pixel data by Python's zlib and zoo's resizing, in two processes: no pixels are decoded.
 
-Written to benchmarks/results/preparation.csv: the median rate and the ratio of zoo's rate to the contender's within a round; and
-the processor time per film with its ratio (the contender's to zoo's), which other work on the machine disturbs less.
+Written to benchmarks/results/preparation.csv: the median rate; the ratio of zoo's rate to the contender's within a round; and the
+processor time per film with its ratio (the contender's to zoo's), which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
 
-import csv
+import json
 import multiprocessing
 import os
-import platform
-import statistics
 import struct
-import subprocess
 import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from common import Costs, alternate, machine, median, ratios, write_csv
+from films import ORIGINALS, is_gray, published_png
 
-TARGET = Path(__file__).parent / "results" / "preparation.csv"
-ORIGINALS = Path(__file__).parents[2] / "shared" / "data" / "nih-originals" / "images"
-SIZE, COPIES, PROCESSES = 224, 10, 2
+SIZE, PROCESSES = 224, 2
+SETS = ("as they lie", "as published", "gray as published")
+Seconds = tuple[float, float]
 
 
-Cost = tuple[float, float]
-
-
-def clock() -> Cost:
+def clock() -> Seconds:
     """Wall time, and processor time of this process and of those it has waited for, in seconds."""
     times = os.times()
     return time.perf_counter(), times.user + times.system + times.children_user + times.children_system
 
 
-def since(start: Cost) -> Cost:
+def since(start: Seconds) -> Seconds:
     now = clock()
     return now[0] - start[0], now[1] - start[1]
 
 
-def by_zoo(files: list[str]) -> Cost:
+def by_zoo(files: list[str]) -> Seconds:
     import pandas as pd
 
     from zoo.data.images import FileSource
@@ -61,7 +65,7 @@ def by_zoo(files: list[str]) -> Cost:
 
     names = [f"{i}" for i in range(len(files))]
     table = pd.DataFrame({"image": names, "path": [os.path.basename(f) for f in files], "patient": names, "Mass": 0.0})
-    records = Records(table, ("Mass",), FileSource(str(ORIGINALS)))
+    records = Records(table, ("Mass",), FileSource(os.path.dirname(files[0])))
     with tempfile.TemporaryDirectory() as cache:
         start = clock()
         store = prepare(records, SIZE, Path(cache), workers=PROCESSES)
@@ -91,7 +95,7 @@ def limit_film(file: str) -> np.ndarray:
     return square(np.ascontiguousarray(rows[:, 1 : height + 1]), SIZE)
 
 
-def in_processes(film: Callable[[str], np.ndarray], files: list[str]) -> Cost:
+def in_processes(film: Callable[[str], np.ndarray], files: list[str]) -> Seconds:
     from PIL import Image
 
     Image.preinit()
@@ -103,7 +107,7 @@ def in_processes(film: Callable[[str], np.ndarray], files: list[str]) -> Cost:
     return since(start)
 
 
-def by_tf_data(files: list[str]) -> Cost:
+def by_tf_data(files: list[str]) -> Seconds:
     import tensorflow as tf
 
     def film(file: tf.Tensor) -> tf.Tensor:
@@ -120,7 +124,7 @@ def by_tf_data(files: list[str]) -> Cost:
     return since(start)
 
 
-CONTENDERS: dict[str, Callable[[list[str]], Cost]] = {
+CONTENDERS: dict[str, Callable[[list[str]], Seconds]] = {
     "zoo": by_zoo,
     "pillow": lambda files: in_processes(pillow_film, files),
     "tf.data": by_tf_data,
@@ -128,58 +132,57 @@ CONTENDERS: dict[str, Callable[[list[str]], Cost]] = {
 }
 
 
-def rotations(rounds: int) -> Iterator[list[str]]:
-    names = list(CONTENDERS)
-    return (names[number % len(names) :] + names[: number % len(names)] for number in range(rounds))
+def write_set(name: str, folder: Path) -> Path:
+    """The folder in which a set lies; the rewritten ones are written into `folder`."""
+    if name == SETS[0]:
+        return ORIGINALS
+    from PIL import Image
+
+    for file in sorted(ORIGINALS.glob("*.png")):
+        if is_gray(file):
+            with Image.open(file) as image:
+                (folder / file.name).write_bytes(published_png(np.asarray(image)))
+        elif name == SETS[1]:
+            (folder / file.name).write_bytes(file.read_bytes())
+    return folder
 
 
-def measure(rounds: int) -> dict[str, list[Cost]]:
-    """What every contender took in every round."""
-    costs: dict[str, list[Cost]] = {name: [] for name in CONTENDERS}
-    for names in rotations(rounds):
-        for name in names:
-            words = [sys.executable, __file__, name]
-            done = subprocess.run(words, check=True, capture_output=True, text=True)
-            wall, processor = done.stdout.split()[-2:]
-            costs[name].append((float(wall), float(processor)))
-    return costs
+def measure(name: str, rounds: int, count: int) -> list[dict[str, object]]:
+    """One line per contender on one set."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = write_set(name, Path(made))
+        commands = {each: [sys.executable, __file__, "contender", each, str(folder), str(count)] for each in CONTENDERS}
+        costs = alternate(commands, rounds)
+    rows = []
+    for each, found in costs.items():
+        quotients = {kind: ratios(column(found, kind), column(costs["zoo"], kind)) for kind in ("wall", "cpu")}
+        row = {"films": name, "contender": each}
+        row |= {"films_per_s": f"{count / float(median(found, 'wall', 6)):.0f}", **quotients["wall"]}
+        row |= {"cpu_ms_per_film": f"{float(median(found, 'cpu', 6)) / count * 1e3:.2f}"}
+        row |= {f"cpu_{key}": value for key, value in quotients["cpu"].items()}
+        rows.append({**row, "count": count, "rounds": rounds, "processes": PROCESSES, **machine()})
+    return rows
 
 
-def ratios(zoo: list[Cost], other: list[Cost], which: int) -> list[str]:
-    """Median, least and greatest ratio of another's cost to zoo's, within a round."""
-    values = [b[which] / a[which] for a, b in zip(zoo, other, strict=True)]
-    return [f"{summary(values):.2f}" for summary in (statistics.median, min, max)]
+def column(costs: list[Costs], kind: str) -> list[float]:
+    return [each[kind] for each in costs]
 
 
 def main() -> None:
-    files = sorted(str(file) for file in ORIGINALS.glob("*.png")) * COPIES
-    if not files:
-        sys.exit(f"no originals in {ORIGINALS}")
-    if len(sys.argv) > 1 and sys.argv[1] in CONTENDERS:
-        print(*CONTENDERS[sys.argv[1]](files))
+    words = sys.argv[1:]
+    if words[:1] == ["contender"]:
+        each, folder, count = words[1], Path(words[2]), int(words[3])
+        files = sorted(str(file) for file in folder.glob("*.png"))
+        wall, processor = CONTENDERS[each]((files * (count // len(files) + 1))[:count])
+        print(json.dumps({"wall": wall, "cpu": processor}))
         return
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 8
-    costs = measure(rounds)
-    with TARGET.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        head = ["contender", "films_per_s", "zoo_ratio_median", "zoo_ratio_min", "zoo_ratio_max"]
-        head += [
-            "cpu_ms_per_film",
-            "cpu_ratio_median",
-            "cpu_ratio_min",
-            "cpu_ratio_max",
-            "films",
-            "rounds",
-            "processes",
-        ]
-        writer.writerow([*head, "python", "machine", "command"])
-        for name, values in costs.items():
-            wall, processor = ([value[i] for value in values] for i in (0, 1))
-            line = [name, f"{len(files) / statistics.median(wall):.0f}", *ratios(costs["zoo"], values, 0)]
-            line += [f"{statistics.median(processor) / len(files) * 1e3:.2f}", *ratios(costs["zoo"], values, 1)]
-            where = [len(files), rounds, PROCESSES, platform.python_version(), platform.machine()]
-            writer.writerow([*line, *where, f"python benchmarks/preparation.py {rounds}"])
-    print(TARGET.read_text(), end="")
+    if not ORIGINALS.is_dir():
+        sys.exit(f"no originals in {ORIGINALS}")
+    rounds, count = (int(words[at]) if len(words) > at else default for at, default in ((0, 6), (1, 4200)))
+    names = words[2:] or list(SETS[:2])
+    if unknown := set(names) - set(SETS):
+        sys.exit(f"unknown set {', '.join(sorted(unknown))}; valid: {', '.join(SETS)}")
+    write_csv("preparation", [row for name in names for row in measure(name, rounds, count)])
 
 
 if __name__ == "__main__":

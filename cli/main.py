@@ -23,8 +23,8 @@ class ZooGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         builtin = catalogue.BUILTINS.get(cmd_name)
         command = builtin.load() if builtin else catalogue.plugin_commands().get(cmd_name)
-        if command is not None and not any("--debug" in p.opts for p in command.params):
-            command.params.append(_debug_option())  # so that `zoo train --debug` works as `zoo --debug train` does
+        if command is not None:
+            _accept_debug(command)
         return command
 
     def resolve_command(
@@ -77,6 +77,15 @@ def _fail(ctx: click.Context, error: Exception) -> NoReturn:
 
 
 DEBUG = "zoo.cli.debug"
+
+
+def _accept_debug(command: click.Command) -> None:
+    """Let `zoo train --debug` and `zoo data prepare --debug` do what `zoo --debug train` does."""
+    if not any("--debug" in parameter.opts for parameter in command.params):
+        command.params.append(_debug_option())
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _accept_debug(each)
 
 
 def _debug_option() -> click.Option:

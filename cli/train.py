@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,26 @@ from zoo.cli.options import RUNS_DIR
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
+    from zoo.engine.hosts import Cluster
     from zoo.engine.train import Outcome
 
-# what may stand beside --resume: it changes no result
-WITH_RESUME = {"resumed", "allow_changed", "checkpoint_every", "runs_dir", "as_json"}
+# what may stand beside --resume: it changes no result, or asks for --allow-changed where it does
+WITH_RESUME = {"resumed", "allow_changed", "checkpoint_every", "runs_dir", "as_json", "devices"}
+WITH_RESUME |= {"hosts", "host", "coordinator", "host_timeout"}
+# ends at once: what JAX would do at the end of a process waits for hosts that may be gone
+SUPERVISED = """
+import os, sys
+from zoo.cli.main import main
+code = 1
+try:
+    main()
+except SystemExit as end:
+    code = end.code if isinstance(end.code, int) else int(end.code is not None)
+finally:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+"""
 PRECISIONS = click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"])
 
 
@@ -67,9 +84,40 @@ PRECISIONS = click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 @click.option("--jit", type=click.Choice(["auto", "on", "off"]), help="Compile with XLA [default: auto].")
 @click.option("--device", metavar="DEVICE", help="auto, cpu, gpu or gpu:N [default: auto].")
 @click.option(
+    "--devices",
+    metavar="DEVICES",
+    help="Several that share each batch: all GPUs, a number of them, or cpu:N to try it (all, N, cpu:N).",
+)
+@click.option(
+    "--hosts",
+    envvar="ZOO_HOSTS",
+    metavar="N",
+    help="Train on N hosts (JAX); auto: as Slurm, Open MPI or Kubernetes say.",
+)
+@click.option(
+    "--host", type=click.IntRange(min=0), envvar="ZOO_HOST", metavar="I", help="With --hosts: this one, from 0."
+)
+@click.option(
+    "--coordinator", envvar="ZOO_COORDINATOR", metavar="ADDRESS:PORT", help="With --hosts: where host 0 is reached."
+)
+@click.option(
+    "--host-timeout",
+    type=click.IntRange(min=5),
+    default=60,
+    show_default=True,
+    envvar="ZOO_HOST_TIMEOUT",
+    metavar="SECONDS",
+    help="With --hosts: one not heard of for so long is lost, and the run ends.",
+)
+@click.option(
     "--deterministic/--no-deterministic",
     default=None,
     help="Repeat to the last digit on a GPU too, where that is slower; a CPU always does.",
+)
+@click.option(
+    "--allow-outside/--no-allow-outside",
+    default=None,
+    help="Read images that a table names outside of --root (data.allow_outside).",
 )
 @click.option("--drop-leaks/--no-drop-leaks", default=None, help="Set aside training films that also stand in test.")
 @click.option("--run", "run_name", metavar="NAME", help="Name of the run [default: date, model, task].")
@@ -99,6 +147,11 @@ def train(
     run_name: str | None,
     runs_dir: Path,
     as_json: bool,
+    hosts: str | None,
+    host: int | None,
+    coordinator: str | None,
+    host_timeout: int,
+    allow_outside: bool | None,
     **flags: Any,
 ) -> None:
     """Train a network and evaluate it on validation and test films.
@@ -112,15 +165,51 @@ def train(
     zoo train --resume NAME                         (goes on after a kill, Ctrl-C or an error)
     """
     catalogue.warn()
-    saving = {"checkpoint_every": checkpoint_every}
+    saving: dict[str, Any] = {"checkpoint_every": checkpoint_every}
+    cluster = _cluster(ctx, hosts, host, coordinator, host_timeout)
     if resumed is not None:
         _refuse_configuration(ctx)
-        _report(lambda: _resume(resumed, runs_dir, allow_changed=allow_changed, **saving), as_json)
+        saving |= {"allow_changed": allow_changed, "devices": flags.get("devices"), "cluster": cluster}
+        _report(lambda: _resume(resumed, runs_dir, **saving), as_json)
         return
     if allow_changed:
         raise UsageError("--allow-changed goes with --resume RUN.")
     layers = _layers(recipe, config_file, sets, root, lr, runs_dir, flags)
-    _report(lambda: _train(layers, runs_dir, run_name, **saving), as_json)
+    if allow_outside is not None:
+        layers.append(_outside(layers, allow_outside))
+    _report(lambda: _train(layers, runs_dir, run_name, cluster=cluster, **saving), as_json)
+
+
+def _outside(layers: list[dict[str, Any]], allowed: bool) -> dict[str, Any]:
+    """What --allow-outside means for the dataset chosen."""
+    from zoo.config import resolve
+    from zoo.registry import registry
+
+    data = resolve(layers, registry()).data
+    if not hasattr(data.options, "allow_outside"):
+        flag = "--allow-outside" if allowed else "--no-allow-outside"
+        raise UsageError(
+            f"{flag}: the dataset '{data.name}' has no option data.allow_outside; it reads only what lies in its own layout. See "
+            f"'zoo info {data.name}'."
+        )
+    return {"data": {"allow_outside": allowed}}
+
+
+def _cluster(
+    ctx: click.Context, hosts: str | None, host: int | None, coordinator: str | None, timeout: int
+) -> Cluster | None:
+    """The hosts, where there are several; then the training itself is done by a process that this one watches over."""
+    if hosts is None:
+        if host is not None or coordinator is not None:
+            raise UsageError("--host and --coordinator go with --hosts N.")
+        return None
+    from zoo.engine.hosts import parse_cluster
+    from zoo.engine.supervisor import supervise, supervised
+
+    cluster = parse_cluster(hosts, host, coordinator, timeout)
+    if not supervised():
+        ctx.exit(supervise([sys.executable, "-c", SUPERVISED, *sys.argv[1:]], timeout))
+    return cluster
 
 
 def _layers(
@@ -155,7 +244,9 @@ def _layers(
     return layers
 
 
-def _train(layers: list[dict[str, Any]], runs_dir: Path, run_name: str | None, **saving: Any) -> Outcome:
+def _train(
+    layers: list[dict[str, Any]], runs_dir: Path, run_name: str | None, cluster: Cluster | None, **saving: Any
+) -> Outcome | None:
     from zoo.config import resolve
     from zoo.engine.train import train as train_run
     from zoo.registry import registry
@@ -167,14 +258,28 @@ def _train(layers: list[dict[str, Any]], runs_dir: Path, run_name: str | None, *
         and config.settings.recipe is None
     ):
         _say("No --data given: training on phantom, synthetic chest films made on the spot (zoo info phantom)")
+    if cluster is not None:
+        from zoo.engine.hosts import train_together
+
+        return train_together(config, registry(), runs_dir, run_name, _say, cluster, **saving)
     return train_run(config, registry(), runs_dir, run_name, _say, **saving)
 
 
-def _resume(reference: str, runs_dir: Path, **options: Any) -> Outcome:
+def _resume(reference: str, runs_dir: Path, cluster: Cluster | None, **options: Any) -> Outcome | None:
     from zoo.engine.resume import resume
     from zoo.registry import registry
     from zoo.run import Run
 
+    if cluster is not None:
+        from zoo.engine.hosts import resume_together
+
+        try:
+            run = Run.find(reference, runs_dir)
+        except UsageError:
+            if cluster.index == 0:
+                raise
+            run = None  # the first host alone needs it
+        return resume_together(run, registry(), _say, cluster, **options)
     return resume(Run.find(reference, runs_dir), registry(), _say, **options)
 
 
@@ -194,14 +299,18 @@ def _refuse_configuration(ctx: click.Context) -> None:
         )
 
 
-def _report(work: Callable[[], Outcome], as_json: bool) -> None:
-    """Print what came out; after Ctrl-C or SIGTERM, which were answered, end with the code that shells expect."""
+def _report(work: Callable[[], Outcome | None], as_json: bool) -> None:
+    """Print what came out, if it is for this host to say; after Ctrl-C or SIGTERM, which were answered, end with the code
+    that shells expect.
+    """
     from zoo.engine.signals import Interrupted
 
     try:
         outcome = work()
     except Interrupted as stop:
         raise click.exceptions.Exit(stop.exit_code) from stop
+    if outcome is None:
+        return
     if as_json:
         results = {"val": outcome.validation.to_dict(), "test": outcome.test.to_dict()}
         click.echo(json.dumps({"run": str(outcome.run.path), **results}, indent=2, allow_nan=False))

@@ -43,6 +43,7 @@ class CsvOptions:
     age: str = option("age", "column of ages in years; used if there is one")
     sex: str = option("sex", "column of M and F; used if there is one")
     allow_outside: bool = option(False, "read images that lie outside the root, by paths with .. or links")
+    force: bool = option(False, "take DICOM files although their header says that they are no chest films")
     keep: str = option("", "further columns to keep, for zoo evaluate --by; separated by commas")
 
 
@@ -123,7 +124,7 @@ class Csv(Dataset):
         return Records(
             table=whole[labels.unusable == ""].reset_index(drop=True),
             labels=tuple(labels.table),
-            source=FileSource(str(root), allow_outside=options.allow_outside),
+            source=FileSource(str(root), allow_outside=options.allow_outside, force=options.force),
             normal=labels.normal,
             set_aside=set_aside,
             notes=(*notes, *more),

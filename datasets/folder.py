@@ -16,10 +16,10 @@ from zoo.hookspecs import hookimpl
 if TYPE_CHECKING:
     from zoo.data.records import Records
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LAYOUT = """\
-  ROOT/NORMAL/*.png               one folder per class, the folder's name is the class
+  ROOT/NORMAL/*.png               one folder per class, the folder's name is the class; DICOM files too
   ROOT/PNEUMONIA/*.png
 or, split already:
   ROOT/train/NORMAL/*.png         ROOT/val/… (optional)         ROOT/test/NORMAL/*.png
@@ -34,6 +34,7 @@ class FolderOptions:
     patient_pattern: str = option(
         "", r"regular expression whose first group, found in the file name, is the patient, such as 'person(\d+)_'"
     )
+    force: bool = option(False, "take DICOM files although their header says that they are no chest films")
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,22 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
             if os.path.islink(os.path.join(path, name)):  # os.walk does not follow it: links may lead in a circle
                 yield Path(path, name), "a link to a folder"
         for name in sorted(names):
-            suffix = os.path.splitext(name)[1].lower()
-            yield Path(path, name), "" if suffix in EXTENSIONS else f"not an image file ({suffix or 'no extension'})"
+            suffix, file = os.path.splitext(name)[1].lower(), Path(path, name)
+            film = suffix in EXTENSIONS or _is_dicom(file)
+            yield file, "" if film else f"not an image file ({suffix or 'no extension'})"
+
+
+def _is_dicom(file: Path) -> bool:
+    """Whether a file of another name is DICOM by its content: such files often have no extension, or a number for one."""
+    from zoo.data.dicom import is_dicom
+
+    try:
+        if not file.is_file():  # opening a FIFO would wait for ever
+            return False
+        with file.open("rb") as stream:
+            return is_dicom(stream.read(132))
+    except OSError:
+        return False
 
 
 def patients(films: list[Film], pattern: str) -> list[str]:
@@ -150,7 +165,7 @@ class Folder(Dataset):
         return Records(
             table=table,
             labels=labels,
-            source=FileSource(str(root)),
+            source=FileSource(str(root), force=options.force),
             normal=normal,
             set_aside=_tables.aside([image for image, _ in other], [reason for _, reason in other]),
             notes=tuple(_notes(films, splits, classes, other, options.patient_pattern)),

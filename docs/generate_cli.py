@@ -36,9 +36,18 @@ def page() -> str:
     for name in group.list_commands(top):
         command = group.get_command(top, name)
         assert command is not None
-        context = click.Context(command, parent=top, info_name=name)
-        parts.append(_section(f"zoo {name}", command.get_help(context)))
+        parts += _command(command, f"zoo {name}", top)
     return "\n".join(parts)
+
+
+def _command(command: click.Command, title: str, parent: click.Context) -> list[str]:
+    """The section of a command, and those of its own commands."""
+    context = click.Context(command, parent=parent, info_name=title.rpartition(" ")[2])
+    sections = [_section(title, command.get_help(context))]
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            sections += _command(each, f"{title} {name}", context)
+    return sections
 
 
 def _section(title: str, text: str) -> str:

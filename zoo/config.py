@@ -11,7 +11,7 @@ import yaml
 from annotated_types import Ge, Gt, Lt
 
 from zoo.contracts import NoOptions, option
-from zoo.engine.devices import check_device
+from zoo.engine.devices import check_device, check_devices, parts_of_cpu
 from zoo.engine.optimizers import OPTIMIZERS, SCHEDULES, default_lr
 from zoo.engine.weights import check_weights
 from zoo.errors import UsageError, unknown
@@ -79,6 +79,9 @@ class Settings:
     )
     jit: Literal["auto", "on", "off"] = option("auto", "compile with XLA; auto: on GPU where it helps, never on CPU")
     device: str = option("auto", "auto, cpu, gpu or gpu:N")
+    devices: str | int | None = option(
+        None, "several at once: all, a number of GPUs, or cpu:N, a CPU in N parts; none: one, as device says"
+    )
     deterministic: bool = option(False, "only operations that repeat to the last digit, on a GPU too; slower there")
     val_fraction: Annotated[float, Gt(0), Lt(1)] = option(
         0.1, "share of films for validation where the lists name none"
@@ -86,6 +89,11 @@ class Settings:
     test_fraction: Annotated[float, Gt(0), Lt(1)] = option(0.2, "share of films for test where the lists name none")
     drop_leaks: bool = option(False, "set aside training films that also stand in test, instead of refusing the split")
     recipe: str | None = option(None, "the recipe the settings started from")
+
+    @property
+    def one_device(self) -> str:
+        """What one device of those chosen is called: auto, cpu, gpu or gpu:N."""
+        return "cpu" if parts_of_cpu(self.devices) else self.device
 
 
 @dataclass(frozen=True)
@@ -270,6 +278,12 @@ def _fill_in(config: RunConfig, registry: Registry) -> RunConfig:
             "and --freeze-norm."
         )
     check_device(settings.device)
+    if settings.devices is not None:
+        check_devices(settings.devices)
+        if settings.device != "auto":
+            raise UsageError(
+                f"--device {settings.device} names one device, --devices {settings.devices} several: give one of the two."
+            )
     check_rule(settings.task, settings.threshold)
     optimizer = config.optimizer
     if optimizer.options.lr is None:

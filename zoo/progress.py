@@ -15,9 +15,9 @@ LINE_EVERY_S = 20.0
 
 
 class Progress:
-    """Counts `total` items of one piece of work. Use as a context manager; writes to standard error."""
+    """Counts `total` items of one piece of work, None where it is not known. Use as a context manager; writes to standard error."""
 
-    def __init__(self, what: str, total: int, unit: str = "films", quiet: bool = False) -> None:
+    def __init__(self, what: str, total: int | None, unit: str = "films", quiet: bool = False) -> None:
         self.what, self.total, self.unit, self.quiet = what, total, unit, quiet
         self.done = 0
         self._note = ""
@@ -28,7 +28,7 @@ class Progress:
     def __enter__(self) -> Progress:
         self._start = self._last_line = time.monotonic()
         if not self.quiet and sys.stderr.isatty():
-            self._bar = self._make_bar()
+            self._bar = self._make_bar(self.total is not None)
             self._task = self._bar.add_task(self.what, total=self.total, rate="", note="")
             self._bar.start()
         return self
@@ -58,21 +58,23 @@ class Progress:
         if self._bar is not None and self._task is not None:
             rate = f"{self.rate:,.0f} {self.unit}/s"
             self._bar.update(self._task, completed=self.done, rate=rate, note=self._note)
-        elif time.monotonic() - self._last_line >= LINE_EVERY_S and self.done < self.total:
+        elif time.monotonic() - self._last_line >= LINE_EVERY_S and (self.total is None or self.done < self.total):
             self._last_line = time.monotonic()
-            left = (self.total - self.done) / max(self.rate, 1e-9)
-            line = f"{self.what}: {self.done:,}/{self.total:,} {self.unit}, {self.rate:,.0f}/s, {left:.0f} s left"
+            of, left = "", ""
+            if self.total is not None:
+                of, left = f"/{self.total:,}", f", {(self.total - self.done) / max(self.rate, 1e-9):.0f} s left"
+            line = f"{self.what}: {self.done:,}{of} {self.unit}, {self.rate:,.0f}/s{left}"
             print(f"{line} {self._note}".rstrip(), file=sys.stderr, flush=True)
 
     @staticmethod
-    def _make_bar() -> RichProgress:
+    def _make_bar(total_known: bool) -> RichProgress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         return Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
-            TextColumn("{task.completed:,}/{task.total:,}"),
+            TextColumn("{task.completed:,}/{task.total:,}" if total_known else "{task.completed:,}"),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[note]}"),

@@ -442,3 +442,10 @@ def test_chunks_are_handed_out_as_they_are_needed(root: Path, tmp_path: Path) ->
         next(results)
         assert asked <= done + 4
     results.close()  # type: ignore[attr-defined]
+
+
+def test_a_worker_starts_without_heavy_libraries() -> None:
+    code = "import sys, zoo.data.workers, zoo.data.images; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "zoo.data.workers" in loaded
+    assert not {"pandas", "keras", "tensorflow", "jax", "sklearn", "scipy", "matplotlib"} & set(loaded)

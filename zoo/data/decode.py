@@ -6,7 +6,6 @@ import functools
 import os
 import stat
 import struct
-import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from zoo.data.records import BadImage
+from zoo.data.silence import without_warnings
+from zoo.errors import ZooError
 
 # A digitised chest film has at most some 20 megapixels; beyond this a small file is a decompression bomb.
 MAX_PIXELS = 100_000_000
@@ -24,6 +25,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEAD = 33  # the signature and the whole IHDR chunk
+_LOOK = 132  # what tells a DICOM file
 _BLOCK = 1 << 20
 # colour types of the fast path: kornia_rs' name, Pillow's name, channels
 _COLOURS = {0: ("mono", "L", 1), 2: ("rgb", "RGB", 3), 6: ("rgba", "RGBA", 4)}
@@ -37,8 +39,10 @@ _NOTES = {
 }
 
 
-def decode(file: Path) -> tuple[np.ndarray, str]:
+def decode(file: Path, *, force: bool = False) -> tuple[np.ndarray, str]:
     """Decode one film.
+
+    A DICOM file, known by its content, is read by `zoo.data.dicom` (`force` takes films its header says are no chest films).
 
     Colour becomes gray by the ITU-R 601 luma weights (.299, .587, .114), alpha is dropped, 1 bit becomes 0 and 255.
     More than 8 bits per pixel are scaled linearly so that the film's own maximum becomes 255 (zero stays zero): files
@@ -50,22 +54,25 @@ def decode(file: Path) -> tuple[np.ndarray, str]:
 
     Raises:
         BadImage: the file is missing, empty, not a regular file, no image, truncated, damaged or over `MAX_PIXELS`.
+        ZooError: it is DICOM and a library that reads it is not installed.
     """
+    from zoo.data.dicom import decode_dicom, is_dicom  # which imports this module
+
     try:
-        size = _check_file(file)
+        size = check_file(file)
         with open(file, "rb") as stream:
-            head = stream.read(_HEAD)
+            head = stream.read(_LOOK)
             if head.startswith(_SIGNATURE):
                 found = _decode_fast(head, stream, size)
                 if found is not None:
                     return found
                 _check_png(stream)
+            elif is_dicom(head):
+                return decode_dicom(file, force=force)
             stream.seek(0)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata; the limit is ours
-                with Image.open(stream, formats=FORMATS) as image:
-                    return _pixels(image)
-    except BadImage:
+            with without_warnings(), Image.open(stream, formats=FORMATS) as image:
+                return _pixels(image)
+    except (BadImage, ZooError):
         raise
     except UnidentifiedImageError:
         raise BadImage("not an image") from None
@@ -75,7 +82,7 @@ def decode(file: Path) -> tuple[np.ndarray, str]:
         raise BadImage(reason_of(error)) from None
 
 
-def _check_file(file: Path) -> int:
+def check_file(file: Path) -> int:
     """Refuse what must not be opened (opening a FIFO would wait for ever); returns the size in bytes."""
     try:
         status = os.stat(file)

@@ -42,11 +42,13 @@ def _stamp(file: str) -> str:
 class FileSource(ImageSource):
     """Films that are files under `root`; a film's path is relative to it.
 
-    A path or link that leaves the root is refused unless `allow_outside`: a table from elsewhere could name any file.
+    A path or link that leaves the root is refused unless `allow_outside`: a table from elsewhere could name any file. `force`
+    takes DICOM films that their header says are no chest films.
     """
 
     root: str
     allow_outside: bool = False
+    force: bool = False
 
     def read(self, path: str) -> tuple[np.ndarray, str]:
         root = os.path.realpath(self.root)  # each time: a relative root or a link may lead elsewhere by now
@@ -56,11 +58,12 @@ class FileSource(ImageSource):
             raise BadImage(reason_of(error)) from None
         if not (self.allow_outside or file.startswith(os.path.join(root, ""))):
             raise BadImage("a directory, not a file" if file == root else "outside the root")
-        return decode(Path(file))
+        return decode(Path(file), force=self.force)
 
     def fingerprint(self, paths: Sequence[str]) -> str:
         marks = (f"{path} {_stamp(os.path.join(self.root, path))}" for path in paths)
-        return _digest(("outside too", *marks) if self.allow_outside else marks)
+        how = (word for word, given in (("outside too", self.allow_outside), ("force", self.force)) if given)
+        return _digest((*how, *marks))
 
     def film_keys(self, paths: Sequence[str]) -> list[str]:
         """One key per film that changes whenever its pixels may have; "" for a film that is not there.
@@ -68,7 +71,7 @@ class FileSource(ImageSource):
         Stricter than `fingerprint`, as pixels are taken over by it from one store to another: the root and the file's number
         on its disk count too.
         """
-        where, keys = f"{self.allow_outside} {os.path.realpath(self.root)}", []
+        where, keys = f"{self.allow_outside} {'force ' * self.force}{os.path.realpath(self.root)}", []
         for path in paths:
             found = _status(os.path.join(self.root, path))
             mark = found and f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"

@@ -114,14 +114,17 @@ class Pixels:
             return stream.read(count * self.row)
 
     def write(self, start: int, films: np.ndarray) -> int:
-        """Write films `(n, S, S)` and wait until the disk has them; returns their CRC-32."""
+        """Write films `(n, S, S)`; returns their CRC-32. They are safe after `sync` only."""
         content = np.ascontiguousarray(films).data.cast("B")
         with self.file.open("rb+") as stream:
             stream.seek(self.offset + start * self.row)
             stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
         return zlib.crc32(content)
+
+    def sync(self) -> None:
+        """Wait until the disk has what was written so far, by whatever process."""
+        with self.file.open("rb+") as stream:
+            os.fsync(stream.fileno())
 
     def holds(self, finished: Finished) -> bool:
         """Whether the pixels of these films are in the file as the journal says."""
@@ -163,7 +166,8 @@ def copies(folders: Iterable[Path], size: int, keys: Sequence[str]) -> dict[str,
         if pixels.size != size:
             continue
         for finished in read(folder):
-            new = {film.key for film in finished.films if not film.reason} & wanted - found.keys()
+            keys = (film.key for film in finished.films if not film.reason)
+            new = {key for key in keys if key in wanted and key not in found}
             if new and pixels.holds(finished):
                 for row, film in enumerate(finished.films, finished.start):
                     if film.key in new and not film.reason:

@@ -101,7 +101,7 @@ def _tell(films: Films, say: Say) -> None:
         say(note)
     if len(films.set_aside):
         most = films.set_aside["reason"].value_counts().index[0]
-        say(f"{len(films.set_aside):,} films set aside (most often: {most}); see set_aside.csv in the run")
+        say(f"{len(films.set_aside):,} films set aside (most often: {most})")
 
 
 def load_all(records: Records, targets: Targets, size: int, name: str, say: Say) -> Films:
@@ -131,7 +131,7 @@ def _usable(records: Records, targets: Targets, store: Store) -> Films:
     normalised = int((store.films["note"].to_numpy()[keep] != "").sum())
     if normalised:
         notes.append(
-            f"{normalised:,} films were normalised (16-bit, colour or alpha channel); see films.csv in the store."
+            f"{normalised:,} films were normalised (DICOM, 16-bit, colour or alpha channel); see films.csv in the store."
         )
     if not len(keep):
         raise DataError(

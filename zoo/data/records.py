@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:  # imported where it is used: the processes that prepare films need it not, and it takes most of their start
+    import pandas as pd
 
 SPLITS = ("train", "val", "test")
 METADATA = ("view", "age", "sex", "follow_up")
@@ -34,10 +37,14 @@ class ImageSource(ABC):
 
 
 def _no_boxes() -> pd.DataFrame:
+    import pandas as pd
+
     return pd.DataFrame({"image": [], "label": [], "x": [], "y": [], "width": [], "height": []})
 
 
 def _none_set_aside() -> pd.DataFrame:
+    import pandas as pd
+
     return pd.DataFrame({"image": [], "reason": []})
 
 

@@ -209,6 +209,7 @@ class _Making:
                 Progress("Preparing", len(self.paths) - before) as progress,
             ):
                 for finished in run(source, pixels, chunks, count):
+                    pixels.sync()  # here, so that the processes that decode need not wait for the disk
                     journal.write(finished.line())
                     journal.flush()
                     self._note(finished)

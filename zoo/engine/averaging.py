@@ -37,8 +37,10 @@ class Averaging:
 
     def pairs(self) -> list[tuple[Any, Any]]:
         """Each trained variable with its average; none before the first update."""
+        from keras import ops
+
         optimizer: Any = self
-        if not optimizer.built or not int(optimizer.iterations):
+        if not optimizer.built or not int(ops.convert_to_numpy(optimizer.iterations)):
             return []
         return list(zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True))
 

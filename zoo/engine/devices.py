@@ -108,7 +108,76 @@ def _jax_gpus() -> list[str]:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
-    return [device.device_kind for device in jax.devices() if device.platform in ("gpu", "cuda", "rocm")]
+    return [device.device_kind for device in jax.local_devices() if device.platform in ("gpu", "cuda", "rocm")]
+
+
+def check_devices(devices: str | int) -> None:
+    """Raise UsageError where `devices` is not of the form all, N or cpu:N."""
+    if not re.fullmatch(r"all|(cpu:)?[1-9]\d*", str(devices)):
+        raise UsageError(f"unknown devices '{devices}'. Valid: all, a number of GPUs such as 2, cpu:N.")
+
+
+def parts_of_cpu(devices: str | int | None) -> int:
+    """The N of `cpu:N`; 0 where other devices are meant."""
+    kind, _, number = str(devices).rpartition(":")
+    return int(number) if kind == "cpu" else 0
+
+
+def split_cpu(devices: str | int | None) -> None:
+    """Where `devices` is cpu:N let the backend see the CPU as N devices. It must not have looked for devices before."""
+    count = parts_of_cpu(devices)
+    if count < 2:
+        return
+    if import_keras().backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
+        with suppress(RuntimeError):  # it has looked: `several` says so where the parts do not suffice
+            tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+        return
+    flags = os.environ.get("XLA_FLAGS", "")
+    if JAX_CPU_PARTS not in flags:  # what the user set stands
+        os.environ["XLA_FLAGS"] = f"{flags} {JAX_CPU_PARTS}={count}".strip()
+
+
+def several(devices: str | int) -> tuple[list[str], str]:
+    """The devices of this process that are meant by all, N or cpu:N.
+
+    Returns:
+        Keras' names of the devices and a line that describes one of them.
+
+    Raises:
+        UsageError: the backend does not see so many.
+    """
+    check_devices(devices)
+    backend = import_keras().backend.backend()
+    gpus = _tensorflow_gpus() if backend == "tensorflow" else _jax_gpus()
+    if count := parts_of_cpu(devices):
+        seen = _cpus(backend)
+        if len(seen) < count:
+            raise UsageError(
+                f"--devices {devices}: {backend} has begun with {len(seen)} CPU device(s) in this process. Start a new one."
+            )
+        return seen[:count], f"CPU ({backend})"
+    if not gpus and devices in ("all", "1", 1):
+        return _cpus(backend)[:1], f"CPU ({backend})"
+    count = len(gpus) if devices == "all" else int(devices)
+    if count > len(gpus):
+        seen_gpus = f"{len(gpus)} GPU(s)" if gpus else "no GPU"
+        raise UsageError(
+            f"--devices {devices}: {backend} sees {seen_gpus} here. Use --devices all, or cpu:{devices} to try it without."
+        )
+    return [f"gpu:{index}" for index in range(count)], f"{gpus[0]} ({backend})"
+
+
+def _cpus(backend: str) -> list[str]:
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return [f"cpu:{index}" for index in range(len(tf.config.list_logical_devices("CPU")))]
+    import jax
+
+    return [f"cpu:{device.id}" for device in jax.local_devices(backend="cpu")]
 
 
 @contextmanager
@@ -125,17 +194,25 @@ def session(device: str, precision: str, seed: int, *, deterministic: bool = Fal
     if deterministic:
         make_deterministic()
     name, line = select(device)
+    with numerics(precision, seed), keras.device(name):
+        yield line
+
+
+@contextmanager
+def numerics(precision: str, seed: int) -> Iterator[None]:
+    """Seed everything, and set the precision for what is built inside."""
+    keras = import_keras()
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(seed)
     try:
-        with keras.device(name):
-            yield line
+        yield
     finally:
         keras.config.set_dtype_policy(before)
 
 
 JAX_DETERMINISM = "--xla_gpu_deterministic_ops=true"
+JAX_CPU_PARTS = "--xla_force_host_platform_device_count"
 
 
 def make_deterministic() -> None:

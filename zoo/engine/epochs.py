@@ -104,7 +104,8 @@ class Epochs:
         self.recorder.save(within_phase=self.state.phase < len(self.phases) and self.phases[self.state.phase] is phase)
         self.recorder.publish(better=better)
         self.trainer.stop_training = stop
-        self.steps.signals.check()
+        self.steps.hear()
+        self.steps.end_if_asked()
 
     def _validate(self) -> dict[str, float]:
         films, rows = self.films, self._validation

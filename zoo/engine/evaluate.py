@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.config import Choice, Settings
+from zoo.config import Choice
 from zoo.data.pipeline import Films, load_all, with_writable_names
 from zoo.data.records import Records
 from zoo.data.targets import Targets, make_targets
 from zoo.engine import devices
 from zoo.errors import DataError, UsageError, ZooError
+from zoo.evaluation import Predictions
 from zoo.evaluation.study import Study, measure, stored_rule
 from zoo.registry import Registry
 from zoo.run import Run
@@ -43,23 +45,29 @@ def evaluate_on(
     records = with_writable_names(registry.get("dataset", data.name).read(root, data.options))
     targets, notes = align(records, task)
     films = load_all(records, targets, int(info["image_size"]), data.name, say)
-    settings = Settings(batch_size=config["batch_size"], seed=config["seed"])
-    with devices.session("auto", config["precision"], settings.seed):
-        network = load_network(run)
-        from zoo.engine.train import predict_films
-
-        predictions = predict_films(network, films, "test", settings.batch_size)
+    predictions = _predict(run, films, say)
     folder = run.path / "evaluations" / f"{data.name}-{films.store.fingerprint}"
     predictions.save(folder / "predictions.csv")
     films.set_aside.to_csv(folder / "set_aside.csv", index=False)
     seen = _seen_before(run, films)
     rule = options.pop("rule", None) or stored_rule(run)
     result = measure(
-        run.name, "test", predictions, validation, run.films(), leaks=seen, rule=rule, seed=settings.seed, **options
+        run.name, "test", predictions, validation, run.films(), leaks=seen, rule=rule, seed=config["seed"], **options
     )
     result = replace(result, notes=(*notes, *result.notes))
     result.save(folder)
     return result, folder
+
+
+def _predict(run: Run, films: Films, say: Callable[[str], None]) -> Predictions:
+    """The network's predictions for all of the films, by the fastest runtime at hand."""
+    from zoo.engine.inference import runtime_logits
+    from zoo.inference.runtime import open_runtime
+
+    rows = films.of("test")
+    with closing(open_runtime(run, films=len(rows), say=say)) as runtime:
+        logits = runtime_logits(runtime, films.store.images, films.rows[rows])
+    return Predictions(films.task, films.table.iloc[rows].reset_index(drop=True), films.labels[rows], logits)
 
 
 def _seen_before(run: Run, films: Films) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from keras import ops
 from zoo.contracts import Info
 from zoo.data.batches import TrainingBatches, inference_batches
 from zoo.engine.feed import step_feed
+from zoo.engine.replicas import Place, gathered
 from zoo.engine.training import Trainer
 from zoo.engine.weights import BACKBONE
 
@@ -130,7 +131,7 @@ class Extractor(keras.Model):
         images = ops.cast(inputs["image"], "float32")
         if self.augment is not None:
             images, _ = self.augment(images, inputs["label"], self.augment_seed)
-        return ops.cast(self.trunk(images, training=False), "float32")
+        return gathered(ops.cast(self.trunk(images, training=False), "float32"))
 
 
 class FeatureCache:
@@ -194,6 +195,7 @@ def cached_features(
     epochs: int,
     say: Callable[[str], None],
     after_batch: Callable[[], None] = lambda: None,
+    place: Place | None = None,
 ) -> FeatureCache | None:
     """Compute the features of a network whose backbone is frozen, where they serve several epochs.
 
@@ -209,6 +211,7 @@ def cached_features(
         epochs: epochs for which the backbone is frozen.
         say: is told what was done, or why not.
         after_batch: called after each batch; what it raises ends the work.
+        place: the devices that share the work; one if None.
 
     Returns:
         The features; None where keeping them would change the training or saves nothing.
@@ -240,10 +243,13 @@ def cached_features(
     start = time.monotonic()
     extractor = Extractor(parts.trunk, trainer.augment if random else None, batches.seed)
     extractor.jit_compile = trainer.network.jit_compile
-    kept = np.stack([_features(extractor, batches, batches.rows, after_batch) for _ in range(count)])
+    if place is not None:
+        place.separate_seeds(extractor)
+    compute = _features_together if place is not None and place.replicas > 1 else _features
+    kept = np.stack([compute(extractor, batches, batches.rows, after_batch) for _ in range(count)])
     plain = Extractor(parts.trunk, None, 0) if random else extractor
     plain.jit_compile = extractor.jit_compile
-    cache = FeatureCache(parts.head, batches, kept, _features(plain, batches, validation, after_batch))
+    cache = FeatureCache(parts.head, batches, kept, compute(plain, batches, validation, after_batch))
     what = f"{count} views each" if random else "one view each"
     say(
         f"Frozen backbone: computed once for {len(batches.rows) + len(validation):,} films ({what}, {needed / 2**20:,.1f} MiB, "
@@ -265,3 +271,14 @@ def _features(
         done += len(values)
         after_batch()
     return found
+
+
+def _features_together(
+    extractor: Extractor, batches: TrainingBatches, rows: np.ndarray, after_batch: Callable[[], None]
+) -> np.ndarray:
+    """As `_features`, by several devices: each batch is divided among them."""
+    index = inference_batches(rows, batches.batch_size)
+    feed = step_feed(lambda number: batches.gather(index[number]), "image", range(len(index)))
+    each = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: after_batch())
+    found = extractor.predict(feed, steps=len(index), callbacks=[each], verbose=0)
+    return np.asarray(found[: len(rows)], np.float32)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zoo.data.batches import TrainingBatches, inference_batches
+from zoo.engine.replicas import own_part
 
 PREFETCH = 4  # batches
 
@@ -28,7 +29,7 @@ def inference_feed(images: np.ndarray, rows: np.ndarray, batch_size: int) -> Any
     index = inference_batches(rows, batch_size)
     if _on_tensorflow():
         return _tf_inference(images, index)
-    return ((images[rows_of_batch][..., None],) for rows_of_batch in index)
+    return ((images[own_part(rows_of_batch)][..., None],) for rows_of_batch in index)
 
 
 def _on_tensorflow() -> bool:
@@ -39,7 +40,7 @@ def _on_tensorflow() -> bool:
 
 def _generate(batch: Any, name: str, steps: range) -> Iterator[tuple[dict[str, np.ndarray]]]:
     for step in steps:
-        values, labels = batch(step)
+        values, labels = (own_part(each) for each in batch(step))
         yield ({name: values, "label": labels},)
 
 

@@ -21,6 +21,7 @@ from zoo.engine.feed import training_feed
 from zoo.engine.fused_norm import fused_batch_norm
 from zoo.engine.optimizers import PlateauOptions, build_optimizer
 from zoo.engine.recorder import Recorder
+from zoo.engine.replicas import Place
 from zoo.engine.signals import Signals
 from zoo.engine.state import (
     TrainingState,
@@ -85,9 +86,12 @@ def fit(
         Interrupted: the user asked to stop; the state is saved.
         ZooError: a file cannot be written, or the checkpoint is of another network.
     """
-    with fused_batch_norm(network, deterministic=config.settings.deterministic) as fused:
+    place: Place = options["place"]
+    with place.adapted(network), fused_batch_norm(network, deterministic=config.settings.deterministic) as fused:
         fitting = Fitting(network, config, registry, films, run, say, **options)
         fitting.carry_out()
+    if not place.first:
+        return
     run.update_info(
         best_epoch=fitting.state.best_epoch,
         monitor=config.settings.monitor,
@@ -104,7 +108,7 @@ class Fitting:
         config, registry, films, run, say: as in `fit`.
         saving: when to save, and what to start from.
         signals: says when the user asks to stop.
-        on_cpu: whether reading the loss after every step is free.
+        place: the devices that train.
     """
 
     def __init__(
@@ -118,10 +122,10 @@ class Fitting:
         *,
         saving: Saving,
         signals: Signals,
-        on_cpu: bool,
+        place: Place,
     ) -> None:
         settings = config.settings
-        self.network, self.config, self.say, self.signals = network, config, say, signals
+        self.network, self.config, self.say, self.signals, self.place = network, config, say, signals, place
         loss = registry.get("loss", config.loss.name).build(films.task, films.counts("train"), config.loss.options)
         augment = registry.get("augmenter", config.augment.name).build(settings.image_size, config.augment.options)
         rows = films.rows[films.of("train")]
@@ -130,18 +134,28 @@ class Fitting:
             films.store.images, _by_store_row(films), rows, settings.batch_size, settings.seed
         )
         self.trainer = Trainer(network, films.task, loss, augment, settings.seed)
+        place.train_together(self.trainer)
         self.phases = phases_of(config)
         self.augmenter = registry.get("augmenter", config.augment.name).info
         self.features: FeatureCache | None = None
         self.checkpoint = saving.checkpoint
         self.state = self._start(saving.checkpoint)
-        recorder = Recorder(run, self.trainer, self.state, saving.folder)
+        recorder = Recorder(run, self.trainer, self.state, saving.folder, writes=place.first)
         if self.checkpoint is not None:
             recorder.saved = self.state.place
             recorder.publish_again()
-        self.progress = Progress("Training", self._films_left())
+        self.progress = Progress("Training", self._films_left(), quiet=not place.first)
         plateau = config.schedule.options if isinstance(config.schedule.options, PlateauOptions) else None
-        self.steps = Steps(recorder, films, self.batches, signals, self.progress, every=saving.every, on_cpu=on_cpu)
+        self.steps = Steps(
+            recorder,
+            films,
+            self.batches,
+            signals,
+            self.progress,
+            every=saving.every,
+            on_cpu=place.on_cpu,
+            team=place.team,
+        )
         policy = Policy(settings.monitor, settings.patience, plateau)
         self.epochs = Epochs(recorder, self.steps, films, self.batches, self.phases, policy, say)
 
@@ -200,7 +214,9 @@ class Fitting:
             views=self.config.settings.feature_views,
             epochs=phase.epochs,
             say=self.say,
-            after_batch=self.signals.check,
+            # several hosts ask each other between two steps only
+            after_batch=self.signals.check if self.place.team is None else lambda: None,
+            place=self.place,
         )
 
     def _finish_epoch(self, checkpoint: Checkpoint) -> None:
@@ -245,6 +261,7 @@ class Fitting:
         )
         self.trainer.compile(optimizer=optimizer, jit_compile=self.network.jit_compile)
         optimizer.build(self.trainer.trainable_variables)
+        self.place.update_together(optimizer)
 
 
 def phases_of(config: RunConfig) -> list[Phase]:

@@ -49,7 +49,7 @@ def with_precision(config: RunConfig) -> tuple[RunConfig, str]:
     backend = str(devices.import_keras().backend.backend())
     if settings.deterministic:  # before JAX looks for devices
         devices.make_deterministic()
-    device, line = devices.select(settings.device)
+    device, line = devices.select(settings.one_device)
     kind = cpu_kind() if device.startswith("cpu") else line.removesuffix(f" ({backend})")
     chosen: Any
     chosen, reason = choose(config.model.name, _changed(config), kind, backend, measurements())

@@ -24,10 +24,14 @@ class Recorder:
     and are written after it, so a process that dies in between leaves nothing that contradicts it.
     """
 
-    def __init__(self, run: Run, trainer: Trainer, state: TrainingState, folder: CheckpointFolder) -> None:
+    def __init__(
+        self, run: Run, trainer: Trainer, state: TrainingState, folder: CheckpointFolder, *, writes: bool = True
+    ) -> None:
         self.run, self.trainer, self.state, self.folder = run, trainer, state, folder
+        self.writes = writes  # of several hosts only the first; the others do the same without the files
         self.saved: str | None = None  # the place of the newest checkpoint
-        run.checkpoints.mkdir(exist_ok=True)
+        if writes:
+            run.checkpoints.mkdir(exist_ok=True)
 
     def save(self, *, within_phase: bool = True) -> None:
         """Write a checkpoint of the present state.
@@ -36,8 +40,9 @@ class Recorder:
             UnwritableRun: it cannot be written; the ones before are untouched.
         """
         checkpoint = capture(self.state, self.trainer, within_phase=within_phase)
-        with self._writing():
-            self.folder.save(checkpoint)
+        if self.writes:
+            with self._writing():
+                self.folder.save(checkpoint)
         self.saved = self.state.place
 
     def publish(self, *, better: bool) -> None:
@@ -90,6 +95,8 @@ class Recorder:
             ) from error
 
     def _write_metrics(self) -> None:
+        if not self.writes:
+            return
         with replacing(self.run.path / "metrics.csv") as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
@@ -97,6 +104,8 @@ class Recorder:
 
     def _write_weights(self, name: str) -> None:
         path: Path = self.run.checkpoints / name
+        if not self.writes:
+            return
         with replacing(path) as partial:
             # Keras wants the suffix .weights.h5, which `replacing` keeps
             self.trainer.network.save_weights(partial)

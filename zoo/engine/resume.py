@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from zoo.config import read_file, resolve
+from zoo.config import RunConfig, read_file, resolve
 from zoo.engine.changes import Changes, changed_software, software
+from zoo.engine.devices import split_cpu
 from zoo.engine.lock import locked
 from zoo.engine.train import Job, Outcome, Say, carry_out
 from zoo.errors import UsageError
 from zoo.registry import Registry
 from zoo.run import Run
+
+if TYPE_CHECKING:
+    from zoo.engine.hosts import Team
 
 
 def resume(
@@ -21,6 +26,8 @@ def resume(
     *,
     checkpoint_every: int | None = None,
     allow_changed: bool = False,
+    devices: str | int | None = None,
+    team: Team | None = None,
 ) -> Outcome:
     """Finish a run with its own configuration. On a CPU the result is, bit for bit, that of a run never interrupted.
 
@@ -31,7 +38,9 @@ def resume(
         registry: where its strategies are.
         say: receives lines for the user.
         checkpoint_every: steps between checkpoints; as the run was started with if None.
-        allow_changed: go on although films, software, device or initial weights have changed since the run began.
+        allow_changed: go on although films, software, devices or initial weights have changed since the run began.
+        devices: other devices than those of the configuration, as its setting `devices`.
+        team: where several hosts train, this one, which must be the first of them (`zoo.engine.hosts`).
 
     Raises:
         UsageError: the run is finished, or something changed and that is not allowed.
@@ -45,7 +54,8 @@ def resume(
                 f"the run {run.name} is finished. See it with 'zoo evaluate {run.reference}'; repeat it with "
                 f"'zoo train --config {run.path / 'config.yaml'}'."
             )
-        config = resolve([read_file(run.path / "config.yaml")], registry)
+        config = configuration(run, registry, devices)
+        split_cpu(config.settings.devices)
         changes, versions = Changes(allow_changed, say), software(config, registry)
         changes.accept(changed_software(info.get("versions", {}), versions))
         say(f"Resuming the run {run.name} (it was {info.get('status')})")
@@ -53,7 +63,15 @@ def resume(
         every = checkpoint_every or info.get("checkpoint_every")
         resumed = [*info.get("resumed", []), time.strftime("%Y-%m-%dT%H:%M:%S%z")]
         run.update_info(versions=versions, checkpoint_every=every, resumed=resumed)
-        return carry_out(Job(run, config, registry, say, every, changes))
+        return carry_out(Job(run, config, registry, say, every, changes, team))
+
+
+def configuration(run: Run, registry: Registry, devices: str | int | None = None) -> RunConfig:
+    """The configuration that a run was started with, on other devices where some are named."""
+    layers = [read_file(run.path / "config.yaml")]
+    if devices is not None:
+        layers.append({"device": "auto", "devices": devices})
+    return resolve(layers, registry)
 
 
 def clear_partial(folder: Path) -> None:

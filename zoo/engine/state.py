@@ -55,7 +55,7 @@ def capture(state: TrainingState, trainer: Trainer, *, within_phase: bool) -> Ch
     arrays = _named(MODEL, [_array(v) for v in trainer.variables])
     if within_phase:
         arrays |= _named(OPTIMIZER, [_array(v) for v in trainer.optimizer.variables])
-        arrays |= _named(METRICS, [_array(v) for v in trainer.metrics_variables])
+        arrays |= _named(METRICS, [_summands(v) for v in trainer.metrics_variables])
     arrays |= _named(BEST, state.best_weights)
     plain = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name != "best_weights"}
     return Checkpoint(plain, arrays)
@@ -85,8 +85,8 @@ def restore_optimizer(trainer: Trainer, checkpoint: Checkpoint) -> None:
 def restore_metrics(trainer: Trainer, checkpoint: Checkpoint) -> None:
     """Put the running mean of the epoch's loss back."""
     arrays = _group(checkpoint, METRICS)
-    if arrays:
-        _assign(trainer.metrics_variables, arrays)
+    for variable, array in zip(trainer.metrics_variables, arrays, strict=True) if arrays else ():
+        _assign_summands(variable, array)
 
 
 def network_weights(trainer: Trainer) -> list[np.ndarray]:
@@ -115,6 +115,31 @@ def _array(variable: Any) -> np.ndarray:
     import keras
 
     return np.array(keras.ops.convert_to_numpy(variable), copy=True)
+
+
+def _replicas(variable: Any) -> list[Any]:
+    """What each replica holds of a metric that TensorFlow adds up when it is read; empty where there is but one value."""
+    return list(getattr(variable.value, "values", ()))
+
+
+def _summands(variable: Any) -> np.ndarray:
+    """A metric's value; with a first axis of replicas where each has its part, since a sum divided anew rounds otherwise."""
+    parts = _replicas(variable)
+    return np.stack([part.numpy() for part in parts]) if parts else _array(variable)
+
+
+def _assign_summands(variable: Any, array: np.ndarray) -> None:
+    """Put back what `_summands` gave; the sum counts where the number of replicas changed since."""
+    parts = _replicas(variable)
+    summands = array if array.ndim > len(variable.shape) else array[None]
+    if not parts:
+        variable.assign(summands.sum(axis=0))
+        return
+    if len(summands) != len(parts):
+        rest = np.zeros((len(parts) - 1, *summands.shape[1:]), summands.dtype)
+        summands = np.concatenate([summands.sum(axis=0, keepdims=True), rest])
+    for part, value in zip(parts, summands, strict=True):
+        part.assign(value)
 
 
 def _named(group: str, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:

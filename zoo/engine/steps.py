@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -17,7 +17,11 @@ from zoo.engine.state import all_finite, network_weights
 from zoo.errors import ZooError
 from zoo.progress import Progress
 
+if TYPE_CHECKING:
+    from zoo.engine.hosts import Team
+
 WATCHED_ON_ACCELERATOR = 20  # steps
+HEARD_EVERY = 10  # steps after which several hosts ask each other whether to stop
 NAMED = 3  # films
 
 
@@ -45,12 +49,15 @@ class Steps:
         *,
         every: int | None,
         on_cpu: bool,
+        team: Team | None = None,
     ) -> None:
         self.recorder, self.films, self.batches = recorder, films, batches
         self.signals, self.progress, self.every = signals, progress, every
         self.state, self.trainer = recorder.state, recorder.trainer
+        self._team = team
         self._watched = 1 if on_cpu else WATCHED_ON_ACCELERATOR
         self._unread: list[tuple[int, Any]] = []
+        self._ending = False  # all hosts agreed to
         self._start = time.monotonic()
 
     def begin_epoch(self) -> None:
@@ -76,12 +83,31 @@ class Steps:
             self.read()
         self.progress.advance(self.batches.batch_size)
         done = self.state.epoch * self.batches.steps + self.state.step
+        if self._team is not None and done % HEARD_EVERY == 0:
+            self.hear()
         due = self.every is not None and done % self.every == 0 and self.state.step < self.batches.steps
-        if due or self.signals.received is not None:
+        if due or self._stopping:
             self.check()
             self.state.epoch_seconds = self.seconds
             self.recorder.save()
+            self.end_if_asked()
+
+    @property
+    def _stopping(self) -> bool:
+        """Whether to stop now. Several hosts do so only once all know."""
+        return self._ending if self._team is not None else self.signals.received is not None
+
+    def end_if_asked(self) -> None:
+        """Raise `Interrupted` where the user asked to stop and all hosts know."""
+        if self._stopping:
             self.signals.check()
+
+    def hear(self) -> None:
+        """Let all hosts know which of them was asked to stop: they must do so after the same step."""
+        if self._team is not None:
+            self.read()
+            self.signals.received = self._team.stop(self.signals.received)
+            self._ending = self.signals.received is not None
 
     def check(self) -> None:
         """Raise `DivergedTraining` unless all losses so far and all weights are finite."""

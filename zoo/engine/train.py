@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from zoo.data.records import SPLITS
 from zoo.engine import devices
 from zoo.engine.changes import Changes, changed_films, changed_weights, films_table, software, weights_digest
 from zoo.engine.lock import locked
+from zoo.engine.replicas import Place, placed
 from zoo.engine.signals import Interrupted, Signals
 from zoo.errors import UnwritableRun, UsageError, ZooError
 from zoo.evaluation import Evaluation, Predictions
@@ -30,6 +31,7 @@ from zoo.run import Run
 
 if TYPE_CHECKING:
     from zoo.engine.checkpoints import Checkpoint
+    from zoo.engine.hosts import Team
 
 Say = Callable[[str], None]
 
@@ -55,7 +57,7 @@ class Outcome:
 class Job:
     """One process's work on a run: all of it, or with `changes` what earlier processes left.
 
-    `checkpoint_every` counts steps; None leaves it at the ends of the epochs.
+    `checkpoint_every` counts steps; None leaves it at the ends of the epochs. `team` is this host among several that train.
     """
 
     run: Run
@@ -64,6 +66,7 @@ class Job:
     say: Say
     checkpoint_every: int | None = None
     changes: Changes | None = None
+    team: Team | None = None
 
 
 def train(
@@ -74,6 +77,7 @@ def train(
     say: Say,
     *,
     checkpoint_every: int | None = None,
+    team: Team | None = None,
 ) -> Outcome:
     """Train `config` into a new run.
 
@@ -85,6 +89,7 @@ def train(
         say: receives lines for the user.
         checkpoint_every: steps between checkpoints, beside the one after every epoch. It changes no result, so it stands
             in run.json and not in the configuration.
+        team: where several hosts train, this one, which must be the first of them (`zoo.engine.hosts`).
 
     Raises:
         ZooError: bad configuration or data, an unwritable place, or a training that diverged. What fails before the first
@@ -93,6 +98,7 @@ def train(
     """
     from zoo.engine.precision import with_precision
 
+    devices.split_cpu(config.settings.devices)
     config, line = with_precision(config)
     if line:
         say(line)
@@ -110,7 +116,7 @@ def train(
             )
             # from here on a killed run can be resumed
             write_text(run.path / "config.yaml", config.to_yaml())
-            return carry_out(Job(run, config, registry, say, checkpoint_every))
+            return carry_out(Job(run, config, registry, say, checkpoint_every, team=team))
     except Exception as error:
         if not _worth_keeping(run, error):
             shutil.rmtree(run.path, ignore_errors=True)
@@ -126,24 +132,65 @@ def carry_out(job: Job) -> Outcome:
     from zoo.engine.checkpoints import CheckpointFolder
 
     run, settings = job.run, job.config.settings
-    with Signals() as signals, _recorded(job):
+    with Signals() as signals, _recorded(job), _watched(job):
+        if job.team:
+            job.team.announce(job)
         films = load_films(job.config, job.registry, job.say)
         begun = (run.path / "data.json").exists()
         if job.changes and begun:
             job.changes.accept(changed_films(run, films))
         folder = CheckpointFolder(run.checkpoints)
         checkpoint = folder.load(job.say)
-        with devices.session(
-            settings.device, settings.precision, settings.seed, deterministic=settings.deterministic
-        ) as device:
-            job.say(f"Device: {device}, {settings.precision}{', deterministic' if settings.deterministic else ''}")
+        if job.team:
+            job.team.share(films, checkpoint)
+        with placed(settings, job.team) as place:
+            job.say(f"Device: {place.line}, {settings.precision}{', deterministic' if settings.deterministic else ''}")
             if job.changes:
-                _check_resumed(job, device, checkpoint, begun)
+                _check_resumed(job, place.line, checkpoint, begun)
             network = _build(job, films)
-            network.jit_compile = devices.jit_setting(settings.jit, device)
-            _write_start(job, films, device)
-            _fit(job, network, films, signals, folder, checkpoint, device)
-            return _finish(network, job.config, films, run)
+            network.jit_compile = place.jit(settings.jit)
+            _write_start(job, films, place)
+            _fit(job, network, films, signals, folder, checkpoint, place)
+            if place.replicas == 1:
+                return _finish(network, job.config, films, run)
+        # what remains is the work of one device
+        with devices.session(settings.one_device, settings.precision, settings.seed):
+            return _finish(_on_one_device(network, run), job.config, films, run)
+
+
+def assist(registry: Registry, say: Say, team: Team) -> None:
+    """Train as one of the other hosts what the first one announces: the same steps, but nothing is written.
+
+    Raises:
+        ZooError: as `train`; or this host's films are not those of the first.
+        Interrupted: a host was asked to stop.
+    """
+    from zoo.engine.checkpoints import CheckpointFolder
+
+    job = team.announced(registry)
+    settings = job.config.settings
+    with Signals() as signals, _watched(job):
+        say(f"Host {team.index} of {team.count}: training the run {job.run.name} of host 0, which reports")
+        films = load_films(job.config, registry, say)
+        checkpoint = team.shared(films)
+        with placed(settings, team) as place:
+            network = _build(job, films)
+            network.jit_compile = place.jit(settings.jit)
+            _fit(job, network, films, signals, CheckpointFolder(job.run.checkpoints), checkpoint, place)
+
+
+def _watched(job: Job) -> AbstractContextManager[None]:
+    """Turn what JAX raises when a host is lost into an error that says so."""
+    return job.team.watched(job.run) if job.team else nullcontext()
+
+
+def _on_one_device(network: Any, run: Run) -> Any:
+    """The network as anyone will load it, free of the devices that trained it."""
+    from zoo.engine.evaluate import load_network
+
+    with replacing(run.model_file) as partial:
+        network.save(partial)
+    return load_network(run)
 
 
 @contextmanager
@@ -204,7 +251,7 @@ def _build(job: Job, films: Films) -> Any:
 
 
 def _fit(
-    job: Job, network: Any, films: Films, signals: Signals, folder: Any, checkpoint: Checkpoint | None, device: str
+    job: Job, network: Any, films: Films, signals: Signals, folder: Any, checkpoint: Checkpoint | None, place: Place
 ) -> None:
     from zoo.engine.fit import Saving, fit
 
@@ -217,14 +264,21 @@ def _fit(
         job.say,
         saving=Saving(folder, job.checkpoint_every, checkpoint),
         signals=signals,
-        on_cpu=device.startswith("CPU"),
+        place=place,
     )
 
 
-def _write_start(job: Job, films: Films, device: str) -> None:
+def _write_start(job: Job, films: Films, place: Place) -> None:
     """Record what the run is trained on; data.json comes last, so that where it is the others are whole."""
     run, config = job.run, job.config
-    run.update_info(status="running", task=films.task.kind, labels=list(films.task.labels), device=device)
+    run.update_info(
+        status="running",
+        task=films.task.kind,
+        labels=list(films.task.labels),
+        device=place.line,
+        devices=place.replicas,
+        hosts=place.hosts,
+    )
     write_text(run.path / "films.csv", films_table(films))
     write_text(run.path / "set_aside.csv", str(films.set_aside.to_csv(index=False)))
     counts = {name: films.counts(name) for name in SPLITS}
@@ -248,11 +302,14 @@ def _write_start(job: Job, films: Films, device: str) -> None:
 
 def _finish(network: Any, config: RunConfig, films: Films, run: Run) -> Outcome:
     """Save the network, predict validation and test, choose thresholds on validation and measure both."""
+    from zoo.inference.guarding import guard_trained
+
     with replacing(run.model_file) as partial:
         network.save(partial)
     predictions = {split: predict_films(network, films, split, config.settings.batch_size) for split in ("val", "test")}
     for split, each in predictions.items():
         each.save(run.predictions_file(split))
+    guard_trained(network, films, run, config.settings.batch_size)
     outcome = Outcome(run, study(run, "test", rule=config.settings.threshold))
     run.update_info(
         thresholds=outcome.test.thresholds,

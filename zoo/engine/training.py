@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,11 +12,16 @@ from zoo.contracts import AugmentFunction, LossFunction
 from zoo.tasks import Task
 
 
-def masked_loss(task: Task, loss: LossFunction, labels: Any, logits: Any) -> Any:
+def masked_loss(
+    task: Task, loss: LossFunction, labels: Any, logits: Any, total: Callable[[Any], Any] | None = None
+) -> Any:
     """Reduce an elementwise loss `(N, outputs)` to a scalar over the known labels.
 
     NaN labels are unknown: they count neither above nor below the fraction. A multiclass loss is summed over the classes
     and averaged over the films; any other is averaged over all known labels of the batch.
+
+    Where replicas have a part of the batch each, `total` adds up a number over them: the result is this replica's share of
+    the loss over the known labels of the whole batch, and the shares add up to it.
     """
     known = ops.logical_not(ops.isnan(labels))
     # replace before computing: NaN times a mask of 0 is still NaN, in the value and in its gradient
@@ -25,7 +31,8 @@ def masked_loss(task: Task, loss: LossFunction, labels: Any, logits: Any) -> Any
     if task.exclusive:
         weights = ops.min(weights, axis=-1)
         values = ops.sum(values, axis=-1) * weights
-    return ops.sum(values) / ops.maximum(ops.sum(weights), 1.0)
+    count = ops.sum(weights)
+    return ops.sum(values) / ops.maximum(count if total is None else total(count), 1.0)
 
 
 class Trainer(keras.Model):
@@ -33,7 +40,13 @@ class Trainer(keras.Model):
 
     Takes `{"image": (N, S, S, 1), "label": (N, outputs)}`, augments both in training, and calls the network. Its own
     arithmetic is float32; the network's layers follow their own precision. Only the network is ever saved.
+
+    `replicas` and `total` are of use on TensorFlow alone, where each of several devices computes its share of the loss
+    (`masked_loss`): Keras adds up the gradients. On JAX there is one computation, whatever the devices.
     """
+
+    replicas = 1
+    total: Callable[[Any], Any] | None = None
 
     def __init__(
         self, network: keras.Model, task: Task, loss: LossFunction, augment: AugmentFunction, seed: int
@@ -59,7 +72,8 @@ class Trainer(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        value = masked_loss(self.task, self.elementwise_loss, y_pred["labels"], y_pred["logits"])
+        value = masked_loss(self.task, self.elementwise_loss, y_pred["labels"], y_pred["logits"], self.total)
         for penalty in self.losses:
-            value = value + ops.cast(penalty, "float32")
+            penalty = ops.cast(penalty, "float32")
+            value = value + (penalty if self.replicas == 1 else penalty / self.replicas)  # every replica has it
         return value

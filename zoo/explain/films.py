@@ -34,9 +34,47 @@ class Pair:
     boxes: np.ndarray
 
 
+@dataclass(frozen=True)
+class OwnFilms:
+    """The films of a split: `rows` into the store's `images` `(M, S, S)` and into `records`, and their lines of films.csv."""
+
+    records: Records
+    images: np.ndarray
+    rows: np.ndarray
+    listed: pd.DataFrame
+
+
 def no_boxes() -> np.ndarray:
     """The boxes of a film that has none."""
     return np.zeros((0, 4))
+
+
+def own_films(run: Run, split: str, registry: Registry, say: Callable[[str], None]) -> OwnFilms:
+    """The films of one split of a run, read from its dataset and prepared again where the store is gone.
+
+    Raises:
+        ZooError: the dataset is not where it was, or holds none of these films any more.
+    """
+    records = read_records(_data_config(run, registry), registry)
+    for note in records.notes:
+        say(note)
+    name = run.config()["data"]["name"]
+    store = prepare(records, int(run.info()["image_size"]), name=name, say=say)
+    data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
+    if data["fingerprint"] != store.fingerprint:
+        say(f"Note: the films of {name}, or their preparation, are not those that the run was trained on.")
+    listed = run.films()
+    listed = listed[listed["split"] == split]
+    place = pd.Series(np.arange(len(records)), index=records.table["image"])
+    rows = place.reindex(listed["image"])
+    usable = (store.films["reason"] == "").to_numpy()
+    here = rows.notna().to_numpy().copy()
+    here[here] = usable[rows[here].to_numpy().astype(int)]
+    if not here.any():
+        raise DataError(f"none of the {len(listed):,} {split} films of {run.name} is in the dataset {name} any more.")
+    if not here.all():
+        say(f"{int((~here).sum()):,} of the {len(listed):,} {split} films are not in the dataset any more: left out.")
+    return OwnFilms(records, store.images, rows[here].to_numpy().astype(int), listed[here])
 
 
 def split_pairs(
@@ -58,26 +96,8 @@ def split_pairs(
     Raises:
         DataError: the dataset is not what it was, or there are no such pairs.
     """
-    records = read_records(_data_config(run, registry), registry)
-    for note in records.notes:
-        say(note)
-    name = run.config()["data"]["name"]
-    store = prepare(records, int(run.info()["image_size"]), name=name, say=say)
-    data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
-    if data["fingerprint"] != store.fingerprint:
-        say(f"Note: the films of {name}, or their preparation, are not those that the run was trained on.")
-    listed = run.films()
-    listed = listed[listed["split"] == split]
-    place = pd.Series(np.arange(len(records)), index=records.table["image"])
-    rows = place.reindex(listed["image"])
-    usable = (store.films["reason"] == "").to_numpy()
-    here = rows.notna().to_numpy().copy()
-    here[here] = usable[rows[here].to_numpy().astype(int)]
-    if not here.any():
-        raise DataError(f"none of the {len(listed):,} {split} films of {run.name} is in the dataset {name} any more.")
-    if not here.all():
-        say(f"{int((~here).sum()):,} of the {len(listed):,} {split} films are not in the dataset any more: left out.")
-    listed, kept = listed[here], rows[here].to_numpy().astype(int)
+    found = own_films(run, split, registry, say)
+    records, kept, listed = found.records, found.rows, found.listed
     truth = _truth(run, records)
     task = run.task()
     boxes = _boxes(records, kept, task) if with_boxes else None
@@ -93,8 +113,10 @@ def split_pairs(
         labels = ", ".join(task.labels[c] for c in columns) or "the network's labels"
         without = "" if not with_boxes else " Leave out --boxes to see maps without scores."
         what = "box" if with_boxes else "finding"
-        raise DataError(f"no {split} film of the dataset {name} has a {what} of {labels}.{without}")
-    return store.images, pairs
+        raise DataError(
+            f"no {split} film of the dataset {run.config()['data']['name']} has a {what} of {labels}.{without}"
+        )
+    return found.images, pairs
 
 
 def _data_config(run: Run, registry: Registry) -> Any:

@@ -83,7 +83,7 @@ def find_layer(network: Any, name: str | None = None) -> SpatialLayer:
 
 
 @contextmanager
-def _replaced(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
+def replaced(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
     """Let one layer compute with `call`: an attribute of the instance, so that neither class nor saved file change."""
     before = vars(layer).get("call")
     layer.call = call
@@ -122,7 +122,7 @@ def recorded(network: Any) -> Iterator[list[tuple[Any, Any]]]:
 
     with ExitStack() as stack:
         for layer in _parts(network):
-            stack.enter_context(_replaced(layer, recording(layer)))
+            stack.enter_context(replaced(layer, recording(layer)))
         yield seen
 
 
@@ -144,5 +144,5 @@ def perturbed(target: SpatialLayer, change: Callable[[Any], Any]) -> Iterator[li
         count += 1
         return output
 
-    with _replaced(target.layer, call):
+    with replaced(target.layer, call):
         yield seen

@@ -1,0 +1,210 @@
+"""What the guard of finished runs flags: their own test films, which it should not, and other images, which it should.
+
+    python benchmarks/guard.py RUN [RUN …] [--images FOLDER]
+
+A run without a guard gets one, from the validation films of its dataset. The kinds made here are changed test films,
+two photographs that come with scikit-learn, text, noise and drawn hands; FOLDER adds a kind per sub-folder of images. The
+interval of the test films' rate is a bootstrap over patients, that of other kinds Wilson's over images. `milliseconds` is
+the time of `judge` per film in batches of 32, `milliseconds_network` that of the network. Results:
+benchmarks/results/guard.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from zoo.data.resize import square
+
+TARGET = Path(__file__).parent / "results" / "guard.csv"
+CHANGED = 100  # test films that are changed
+
+
+def hand(seed: int, size: int = 512) -> np.ndarray:
+    """A drawn radiograph of a hand: bones as bright capsules in soft tissue, on black."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[0:size, 0:size] / size
+
+    def capsule(start: Any, end: Any, width: float, soft: float) -> np.ndarray:
+        (x0, y0), (dx, dy) = start, np.subtract(end, start)
+        along = np.clip(((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy + 1e-9), 0, 1)
+        return 1 / (1 + np.exp((np.hypot(x - x0 - along * dx, y - y0 - along * dy) - width) / soft))
+
+    centre, wrist = 0.5 + generator.normal(0, 0.03), 0.75
+    tissue = [capsule((centre, wrist), (centre, 0.55), 0.16, 0.01), capsule((centre, wrist), (centre, 1.1), 0.12, 0.01)]
+    bones = [capsule((centre + s, 0.86), (centre + 1.3 * s, 1.1), 0.033, 0.005) for s in (-0.05, 0.05)]
+    angles = np.array([-0.75, -0.28, -0.05, 0.17, 0.4]) + generator.normal(0, 0.03, 5)
+    lengths = np.array([0.36, 0.55, 0.6, 0.56, 0.45]) * generator.uniform(0.85, 1.05)
+    for angle, length in zip(angles, lengths, strict=True):
+        way = np.array([np.sin(angle), -np.cos(angle)]) * length
+        joints = np.array([centre + 0.14 * np.sin(angle), wrist]) + np.outer((0, 0.42, 0.7, 0.87, 1), way)
+        tissue.append(capsule(joints[0], joints[-1], 0.045, 0.006))
+        for start, end in pairwise(joints):
+            gap = (end - start) * 0.06
+            bones.append(capsule(start + gap, end - gap, 0.017, 0.004))
+    film = 90 * np.max(tissue, axis=0) + 130 * np.max(bones, axis=0) + generator.normal(0, 4, (size, size)) + 8
+    return film.clip(0, 255).astype(np.uint8)
+
+
+def page(seed: int, size: int = 512) -> np.ndarray:
+    """A screenshot of text, dark on light or light on dark."""
+    generator = np.random.default_rng(seed)
+    paper, ink = ((255, 0), (30, 230))[seed % 2]
+    image, font = Image.new("L", (size, size), paper), ImageFont.load_default(int(generator.integers(12, 26)))
+    letters = list("abcdefghij klmno pqrst uvwxyz")
+    for y in range(10, size, 24):
+        ImageDraw.Draw(image).text((10, y), "".join(generator.choice(letters, 60)), fill=ink, font=font)
+    return np.asarray(image)
+
+
+def changed(films: np.ndarray) -> dict[str, np.ndarray]:
+    """Test films `(N, S, S)` made into what a chest film should not be."""
+    from scipy.ndimage import gaussian_filter, rotate
+
+    size, generator = films.shape[1], np.random.default_rng(1)
+    half, middle = size // 2, slice(int(0.3 * size), int(0.7 * size))
+    left, low = films.copy(), films.copy()
+    left[:, :, :half], low[:, half:] = 0, 0
+    small = np.stack([square(film, half) for film in films])
+    shrunk = np.zeros_like(films)
+    shrunk[:, half // 2 : half // 2 + half, half // 2 : half // 2 + half] = small
+    quarters = [np.roll(small, k, axis=0) for k in range(4)]
+    collage = np.zeros_like(films)
+    top, bottom = (np.concatenate(quarters[k : k + 2], axis=2) for k in (0, 2))
+    collage[:, : 2 * half, : 2 * half] = np.concatenate([top, bottom], axis=1)
+    unit = films / 255.0
+    return {
+        "inverted": 255 - films,
+        "turned 90°": np.rot90(films, 1, (1, 2)),
+        "turned 180°": np.rot90(films, 2, (1, 2)),
+        "turned 15°": np.stack([rotate(film, 15, reshape=False, order=1) for film in films]),
+        "upside down (mirrored)": films[:, ::-1],
+        "mirrored left-right": films[:, :, ::-1],
+        "middle 40% only": np.stack([square(film[middle, middle], size) for film in films]),
+        "corner 50% only": np.stack([square(film[:half, :half], size) for film in films]),
+        "left half black": left,
+        "lower half black": low,
+        "half the size, on black": shrunk,
+        "four films in one": collage,
+        "gamma 0.3": (255 * unit**0.3).round().astype(np.uint8),
+        "gamma 3": (255 * unit**3).round().astype(np.uint8),
+        "contrast 5%": (128 + (films - 128.0) * 0.05).round().astype(np.uint8),
+        "blurred, 8 of 224 px": np.stack([gaussian_filter(film, 8 * size / 224) for film in films]),
+        "noise, deviation 40": (films + generator.normal(0, 40, films.shape)).clip(0, 255).astype(np.uint8),
+    }
+
+
+def others(size: int, folder: Path | None) -> dict[str, np.ndarray]:
+    """Images that were never chest films, and those of the folder."""
+    from sklearn.datasets import load_sample_images
+
+    generator = np.random.default_rng(2)
+    grey = [np.asarray(Image.fromarray(image).convert("L")) for image in load_sample_images().images]
+    crops = []
+    for photo in grey * 10:
+        side = int(min(photo.shape) * generator.uniform(0.5, 1))
+        y, x = (generator.integers(0, length - side + 1) for length in photo.shape)
+        crops.append(photo[y : y + side, x : x + side])
+    shades = [np.full((size, size), value, np.uint8) for value in (0, 1, 30, 64, 100, 128, 160, 200, 255)]
+    noisy = [value + generator.normal(0, s, (size, size)) for value in (0, 60, 128, 200) for s in (2, 10, 30)]
+    kinds: dict[str, list[np.ndarray]] = {
+        "photograph (scikit-learn's two)": grey,
+        "photograph, crops of the two": crops,
+        "hand (drawn)": [hand(seed) for seed in range(20)],
+        "hand (drawn), inverted": [255 - hand(seed) for seed in range(20)],
+        "text": [page(seed) for seed in range(20)],
+        "blank": shades,
+        "blank with noise": [each.clip(0, 255).astype(np.uint8) for each in noisy],
+    }
+    for kind in sorted(folder.iterdir()) if folder else ():
+        kinds[kind.name] = [np.asarray(Image.open(file).convert("L")) for file in sorted(kind.iterdir())]
+    return {name: np.stack([square(image, size) for image in images]) for name, images in kinds.items()}
+
+
+def wilson(count: int, total: int) -> tuple[float, float]:
+    """95% interval of a share (Wilson 1927)."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(count, total).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def by_patient(flagged: np.ndarray, patients: np.ndarray) -> tuple[float, float]:
+    """95% bootstrap interval of a share over patients; Wilson's where nothing was flagged."""
+    if not flagged.any():
+        return wilson(0, len(flagged))
+    _, index = np.unique(patients, return_inverse=True)
+    total, hits = np.bincount(index), np.bincount(index, weights=flagged)
+    draws = np.random.default_rng(0).integers(0, len(total), (2000, len(total)))
+    low, high = np.percentile(hits[draws].sum(axis=1) / total[draws].sum(axis=1), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def measure(reference: str, folder: Path | None) -> list[dict[str, Any]]:
+    """Rows of one run."""
+    from zoo.engine.evaluate import load_network
+    from zoo.explain.films import own_films
+    from zoo.inference.guard import load_guard
+    from zoo.inference.guarding import features_of, guard_run
+    from zoo.registry import registry
+    from zoo.run import Run
+
+    run = Run.find(reference)
+    guard = load_guard(run) or guard_run(run, registry(), print)
+    network, found = load_network(run), own_films(run, "test", registry(), print)
+    films = found.images[found.rows]
+    chosen = films[np.random.default_rng(0).choice(len(films), CHANGED, replace=False)]
+    rows = []
+    for kind, images in {"test films": films, **changed(chosen), **others(films.shape[1], folder)}.items():
+        begun = time.perf_counter()
+        features = features_of(network, images, np.arange(len(images)), 32)
+        between = time.perf_counter()
+        verdicts = [
+            v for at in range(0, len(images), 32) for v in guard.judge(features[at : at + 32], images[at : at + 32])
+        ]
+        judged = time.perf_counter()
+        flags = np.array([verdict.flagged for verdict in verdicts])
+        own = kind == "test films"
+        low, high = (
+            by_patient(flags, found.listed["patient"].to_numpy()) if own else wilson(int(flags.sum()), len(flags))
+        )
+        rows.append(
+            {
+                "run": run.name,
+                "model": run.info()["model"],
+                "kind": kind,
+                "images": len(flags),
+                "flagged": int(flags.sum()),
+                "share": f"{flags.mean():.4f}",
+                "low": f"{low:.4f}",
+                "high": f"{high:.4f}",
+                "expected_at_most": f"{guard.rate:.4f}" if own else "",
+                "milliseconds": f"{1000 * (judged - between) / len(flags):.2f}",
+                "milliseconds_network": f"{1000 * (between - begun) / len(flags):.1f}" if own else "",
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("runs", nargs="+")
+    parser.add_argument("--images", type=Path)
+    given = parser.parse_args()
+    rows = [row for run in given.runs for row in measure(run, given.images)]
+    with TARGET.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(TARGET.read_text(encoding="utf-8"), end="")
+
+
+if __name__ == "__main__":
+    main()

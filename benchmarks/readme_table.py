@@ -1,0 +1,226 @@
+"""The table of README's section on speed, from the CSV files in benchmarks/results.
+
+    python benchmarks/readme_table.py           # print the table
+    python benchmarks/readme_table.py --write   # put it between the two markers in README.md
+
+A line whose CSV file or row is not there is left out. A test compares README.md with what this prints.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+BEGIN = "<!-- speed: made by benchmarks/readme_table.py from benchmarks/results -->"
+END = "<!-- end of speed -->"
+HEAD = ["| what | beside | times as fast |", "|---|---|---|"]
+Row = dict[str, str]
+
+
+def quotient(row: Row, prefix: str = "") -> str:
+    """Median and range of a ratio over the rounds."""
+    middle, least, most = (float(row[f"{prefix}ratio_{name}"]) for name in ("median", "min", "max"))
+    return f"{short(middle)} ({short(least)}–{short(most)})"
+
+
+def short(value: float) -> str:
+    """Two or three digits, without the zero before the point."""
+    text = f"{value:,.0f}" if value >= 20 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return text.removeprefix("0") if value < 1 else text
+
+
+def of_processor(row: Row) -> str:
+    """The ratio of processor times."""
+    return f"{quotient(row, 'cpu_')} in processor time"
+
+
+def share(row: Row) -> str:
+    """A ratio as a share of what is possible."""
+    return f"{float(row['ratio_median']):.0%} ({float(row['ratio_min']):.0%}–{float(row['ratio_max']):.0%})"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table: what was measured, beside what, the CSV file, which row of it, and how its figure is shown."""
+
+    what: str
+    beside: str
+    file: str
+    where: Row = field(default_factory=dict)
+    show: Callable[[Row], str] = quotient
+
+    def text(self) -> str | None:
+        """The line; None where the figure is not there."""
+        file = RESULTS / f"{self.file}.csv"
+        if not file.exists():
+            return None
+        with file.open(newline="") as stream:
+            rows = [row for row in csv.DictReader(stream) if all(row.get(k) == v for k, v in self.where.items())]
+        return f"| {self.what} | {self.beside} | {self.show(rows[0])} |" if rows else None
+
+
+def preparation(films: str, contender: str) -> Row:
+    return {"films": films, "contender": contender}
+
+
+LINES = [
+    Line(
+        "preparing 1024-pixel films in 2 processes",
+        "Pillow in 2 processes",
+        "preparation",
+        preparation("as published", "pillow"),
+    ),
+    Line("the same", "tf.data", "preparation", preparation("as published", "tf.data")),
+    Line("the same", "inflating and resizing alone", "preparation", preparation("as published", "limit")),
+    Line(
+        "the same, from files written anew",
+        "Pillow in 2 processes",
+        "preparation",
+        preparation("as they lie", "pillow"),
+    ),
+    Line("the same", "tf.data", "preparation", preparation("as they lie", "tf.data")),
+    Line("the same", "inflating and resizing alone", "preparation", preparation("as they lie", "limit")),
+    *(
+        Line(
+            f"batches of prepared films, made of {side}-pixel PNGs" if not number else "the same",
+            peer,
+            "batches",
+            {"png_side": side, "contender": name},
+        )
+        for side in ("1024", "224")
+        for number, (name, peer) in enumerate(
+            {
+                "keras": "Keras `image_dataset_from_directory`",
+                "torchvision": "torchvision, DataLoader with 2 workers",
+                "torchxrayvision": "torchxrayvision, DataLoader with 2 workers",
+            }.items()
+        )
+    ),
+    Line(
+        "training MobileNetV3Small from 1024-pixel PNGs",
+        "Keras, its stalls left out",
+        "end_to_end",
+        {"png_side": "1024", "contender": "keras"},
+    ),
+    Line("the same", "timm with torchvision", "end_to_end", {"png_side": "1024", "contender": "timm"}),
+    Line(
+        "the same",
+        "its own steps without any input",
+        "end_to_end",
+        {"png_side": "1024", "contender": "zoo, steps only"},
+        share,
+    ),
+    Line(
+        "training step of DenseNet121, float32",
+        "Keras",
+        "training_step",
+        {"model": "densenet121", "contender": "keras"},
+        of_processor,
+    ),
+    Line(
+        "the same", "timm, channels last", "training_step", {"model": "densenet121", "contender": "timm channels_last"}
+    ),
+    Line("the same", "timm, contiguous", "training_step", {"model": "densenet121", "contender": "timm contiguous"}),
+    Line(
+        "training step of MobileNetV3Small, float32",
+        "Keras",
+        "training_step",
+        {"model": "mobilenetv3", "contender": "keras"},
+        of_processor,
+    ),
+    Line(
+        "the same", "timm, channels last", "training_step", {"model": "mobilenetv3", "contender": "timm channels_last"}
+    ),
+    Line("`zoo train`, MobileNetV3 at 96 pixels", "Keras `fit` on arrays", "training_overhead", {"image_size": "96"}),
+    Line("the same at 224 pixels", "Keras `fit` on arrays", "training_overhead", {"image_size": "224"}),
+    Line(
+        "epochs of a frozen MobileNetV3, features kept",
+        "features computed anew",
+        "frozen_features",
+        {"model": "mobilenetv3"},
+    ),
+    Line(
+        "inference of MobileNetV3Small",
+        "Keras `predict` on arrays",
+        "inference",
+        {"model": "mobilenetv3", "contender": "zoo-keras"},
+    ),
+    Line(
+        "the same in LiteRT",
+        "Keras `predict` on arrays",
+        "inference",
+        {"model": "mobilenetv3", "contender": "zoo-litert"},
+    ),
+    Line(
+        "the same in ONNX Runtime",
+        "Keras `predict` on arrays",
+        "inference",
+        {"model": "mobilenetv3", "contender": "zoo-onnx"},
+    ),
+]
+
+
+def pause() -> str | None:
+    """A sentence on the pause before validation."""
+    file = RESULTS / "epoch_gap.csv"
+    if not file.exists():
+        return None
+    with file.open(newline="") as stream:
+        gaps = [float(row["gap_ms"]) for row in csv.DictReader(stream)]
+    below = sum(gap < 50 for gap in gaps)
+    return (
+        f"Between the last batch of an epoch and validation {below} of {len(gaps)} epochs pause for less than 50 ms "
+        f"(at most {max(gaps):.0f})."
+    )
+
+
+def scale() -> str | None:
+    """A sentence on NIH at its full number of rows."""
+    file = RESULTS / "full_scale.csv"
+    if not file.exists():
+        return None
+    with file.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    most = max(int(row["rows"]) for row in rows)
+    found = {row["stage"]: row for row in rows if int(row["rows"]) == most}
+    read, load = (float(found[stage]["seconds"]) for stage in ("read", "load"))
+    peak = max(float(found[stage]["own_mb"]) for stage in ("read", "prepare", "load"))
+    return (
+        f"The published tables of {most:,} films, with 32-pixel images in place of the films, are read in {read:.1f} s, and read, "
+        f"audited and split in {load:.1f} s, in {peak:,.0f} MB of memory with two processes that prepare."
+    )
+
+
+def table() -> str:
+    """What stands between the markers."""
+    lines = [*HEAD, *(text for line in LINES if (text := line.text()) is not None)]
+    sentences = [text for text in (pause(), scale()) if text is not None]
+    return "\n".join([*lines, *(["", *sentences] if sentences else [])])
+
+
+def shown(page: str) -> str:
+    """What a page has between the markers.
+
+    Raises:
+        ValueError: a marker is not there.
+    """
+    return page[page.index(BEGIN) + len(BEGIN) : page.index(END)].strip()
+
+
+def main() -> None:
+    if sys.argv[1:] == ["--write"]:
+        file = ROOT / "README.md"
+        page = file.read_text(encoding="utf-8")
+        before, after = page[: page.index(BEGIN)], page[page.index(END) :]
+        file.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{after}", encoding="utf-8")
+        return
+    print(f"{BEGIN}\n\n{table()}\n\n{END}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""`zoo export`: a run as one file for use without zoo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli import catalogue
+from zoo.cli.options import RUNS_DIR
+
+if TYPE_CHECKING:
+    from zoo.export.export import Exported
+
+
+@click.command()
+@click.argument("run_reference", metavar="RUN")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["keras", "savedmodel", "litert", "onnx"]),
+    required=True,
+    help="What kind of file.",
+)
+@click.option(
+    "--quantize",
+    type=click.Choice(["float16", "int8"]),
+    help="Weights in half precision, or computing in 8-bit integers (litert and onnx).",
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="The file [default: exports/ in the run].")
+@click.option(
+    "--films",
+    metavar="DIR|N",
+    help="Compare on the films of this folder, or on N of the run's own [default: 100; with --quantize 1000 test films].",
+)
+@click.option(
+    "--tolerance",
+    type=float,
+    metavar="X",
+    help="Refuse a larger difference of a probability [default: 0.0001], with --quantize a larger loss of AUROC [default: 0.01].",
+)
+@click.option("--force", is_flag=True, help="Keep the file although it differs more.")
+@RUNS_DIR
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def export(
+    run_reference: str,
+    form: str,
+    quantize: str | None,
+    out: Path | None,
+    films: str | None,
+    tolerance: float | None,
+    force: bool,
+    runs_dir: Path,
+    as_json: bool,
+) -> None:
+    """Write RUN as one file that takes raw gray films of any size and gives calibrated probabilities.
+
+    Resizing, scaling, activation and calibration are inside, labels, thresholds and licences written on it; the file loads
+    without zoo. Its answers are compared with zoo's, and a file that differs is not kept.
+
+    \b
+    zoo export NAME --format onnx
+    zoo export NAME --format litert --quantize int8
+    zoo export NAME --format savedmodel --out chest.savedmodel --films DIR
+    """
+    catalogue.warn()
+    from zoo.export.export import Options, check_options
+    from zoo.export.export import export as export_run
+    from zoo.registry import registry
+    from zoo.run import Run
+
+    chosen: Path | int | None = None if films is None else _films(films)
+    options = Options(form, quantize, out, chosen, tolerance, force)
+    check_options(options)
+    run = Run.find(run_reference, runs_dir)
+    result = export_run(run, options, registry(), lambda line: click.echo(line, err=True))
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2, allow_nan=False))
+    else:
+        _print(result)
+
+
+def _films(text: str) -> Path | int:
+    """A number that is no folder's name counts films."""
+    try:
+        return Path(text) if Path(text).exists() else int(text)
+    except ValueError:
+        return Path(text)
+
+
+def _print(result: Exported) -> None:
+    from rich.console import Console
+
+    from zoo.report import RESEARCH_ONLY
+
+    console = Console(highlight=False, markup=False)
+    parity = result.parity
+    console.print(
+        f"Against zoo on {parity.films:,} films ({parity.where}): probabilities differ by at most {parity.largest:.2g}, "
+        f"{parity.mean:.2g} in the mean; {parity.flipped:,} decision{'s' if parity.flipped != 1 else ''} changed; "
+        f"{parity.films_per_s:,.0f} films/s, one at a time."
+    )
+    if parity.changes:
+        _print_changes(console, result)
+    for note in result.notes:
+        console.print(note)
+    console.print(f"{result.size / 1e6:,.2f} MB: {result.file}", soft_wrap=True)
+    console.print(RESEARCH_ONLY)
+
+
+def _print_changes(console: Any, result: Exported) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
+    table.add_column("AUROC", overflow="fold")
+    for title in ("zoo", "file", "change", "95% interval"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for each in result.parity.changes:
+        interval = f"{each.low:+.4f} to {each.high:+.4f}"
+        table.add_row(each.label or "mean", f"{each.zoo:.4f}", f"{each.file:.4f}", f"{each.change:+.4f}", interval)
+    console.print(table)

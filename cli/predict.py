@@ -1,0 +1,243 @@
+"""`zoo predict`: what a run says of films, one row each."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Generator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli import catalogue
+from zoo.cli.options import RUNS_DIR
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zoo.inference.classifier import Answer, Classifier
+    from zoo.inference.output import Tally
+
+SHOWN = 40  # films; more are summed up
+MANY = 64  # films; for fewer, starting processes to read them costs more than it saves
+MOST_WORKERS = 8  # unless asked for: each takes some 100 MB
+WIDEST = 34  # characters of a film's path in the table
+
+
+@click.command()
+@click.argument("run_reference", metavar="RUN")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Write one row per film here.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line and film, as they are ready.")
+@click.option(
+    "--heatmaps",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Draw where each finding comes from; much slower.",
+)
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, metavar="N", help="Films at once.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "keras", "litert", "onnx"]),
+    default="auto",
+    show_default=True,
+    help="What computes; auto: the fastest that is installed.",
+)
+@click.option(
+    "--workers", type=click.IntRange(0), metavar="N", help="Processes that read films [default: by their number]."
+)
+@click.option("--force", is_flag=True, help="Take DICOM files whose tags say that they are no such films.")
+@RUNS_DIR
+@click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N.")
+@click.pass_context
+def predict(
+    context: click.Context,
+    run_reference: str,
+    paths: tuple[str, ...],
+    csv_file: Path | None,
+    as_json: bool,
+    heatmaps: Path | None,
+    batch_size: int,
+    runtime: str,
+    workers: int | None,
+    force: bool,
+    runs_dir: Path,
+    device: str,
+) -> None:
+    """Say what RUN sees in films: PNG, JPEG, DICOM and other images, folders of them, patterns, and - for a list of names on
+    standard input.
+
+    Ends with 1 where a film could not be read; its row says why.
+
+    \b
+    zoo predict RUN film.png scan.dcm
+    zoo predict RUN folder --csv answers.csv
+    find . -name '*.dcm' | zoo predict RUN - --json
+    """
+    catalogue.warn()
+    from zoo.errors import DataError
+    from zoo.inference import intake
+    from zoo.inference.classifier import Classifier
+    from zoo.inference.output import TableFile, Tally
+    from zoo.progress import Progress
+    from zoo.run import Run
+
+    run = Run.find(run_reference, runs_dir)
+    # a list on standard input can be read once only, and may not be finished yet
+    total = None if intake.STDIN in paths else sum(1 for _ in intake.expand(paths))
+    shown: list[Answer] = []
+    tally = Tally()
+    with ExitStack() as stack:
+        table = stack.enter_context(TableFile(csv_file)) if csv_file else None
+        opened = Classifier.open(run, runtime=runtime, device=device, force=force, films=total, say=_say)
+        classifier = stack.enter_context(opened)
+        if table is not None:
+            table.begin(classifier.columns + (["heatmaps"] if heatmaps else []))
+        try:
+            with Progress("Predicting", total, quiet=as_json and sys.stdout.isatty()) as progress:
+                answers = _answers(classifier, paths, total, batch_size, workers, heatmaps)
+                for answer, pictures in stack.enter_context(closing(answers)):
+                    tally.add(classifier, answer)
+                    if len(shown) <= SHOWN:
+                        shown.append(answer)
+                    drawn = {"heatmaps": pictures} if heatmaps else {}
+                    if table is not None:
+                        table.write(classifier.row(answer) | {key: ";".join(each) for key, each in drawn.items()})
+                    if as_json:
+                        _print_line(classifier, answer, drawn)
+                    progress.advance(1)
+        except KeyboardInterrupt:
+            kept = f" Their rows are kept in {table.partial}." if table is not None and table.rows else ""
+            _say(f"Stopped after {tally.films:,} films.{kept}")
+            raise
+        if not tally.films:
+            raise DataError("no film was named: the list on standard input is empty.")
+    _finish(classifier, shown, tally, progress.rate, csv_file, heatmaps, as_json)
+    if tally.failed:
+        context.exit(1)
+
+
+def _answers(
+    classifier: Classifier,
+    paths: tuple[str, ...],
+    total: int | None,
+    batch_size: int,
+    workers: int | None,
+    heatmaps: Path | None,
+) -> Generator[tuple[Answer, list[str]], None, None]:
+    """Every answer with the names of its pictures."""
+    from zoo.data.workers import usable_cores
+    from zoo.inference import intake
+    from zoo.inference.output import with_pictures
+
+    isolated = workers is not None or total is None or total >= MANY
+    if workers is None:
+        workers = min(usable_cores(), MOST_WORKERS) if isolated else 1
+    films, keep = intake.expand(paths), heatmaps is not None
+    with closing(classifier.stream(films, batch_size, workers, isolated=isolated, keep_films=keep)) as stream:
+        if heatmaps is None:
+            yield from ((each, []) for each in stream)
+        else:
+            yield from with_pictures(classifier, stream, heatmaps)
+
+
+def _print_line(classifier: Classifier, answer: Answer, drawn: dict[str, Any]) -> None:
+    from zoo.inference.output import record
+
+    click.echo(json.dumps(record(classifier, answer) | drawn, ensure_ascii=False, allow_nan=False))
+
+
+def _finish(
+    classifier: Classifier,
+    answers: list[Answer],
+    tally: Tally,
+    rate: float,
+    table: Path | None,
+    heatmaps: Path | None,
+    as_json: bool,
+) -> None:
+    """The table of a few films or the count of many, what was written where, and what all of it is not for."""
+    from rich.console import Console
+
+    from zoo.report import RESEARCH_ONLY
+
+    console = Console(highlight=False, markup=False, stderr=as_json)
+    if not as_json and tally.films <= SHOWN:
+        _print_films(console, classifier, answers)
+        _print_points(console, classifier)
+    else:
+        _print_tally(console, classifier, tally, rate)
+    if table is not None:
+        console.print(f"{tally.films:,} rows: {table}", soft_wrap=True)
+    if heatmaps is not None:
+        console.print(f"Heat maps: {heatmaps}", soft_wrap=True)
+    console.print(RESEARCH_ONLY, soft_wrap=True)
+
+
+def _print_films(console: Console, classifier: Classifier, answers: list[Answer]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from zoo.inference.output import shown
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
+    table.add_column("film", no_wrap=True)
+    table.add_column("class" if classifier.task.exclusive else "answer", overflow="fold")
+    if any(answer.note or answer.reason or (answer.guard and answer.guard.flagged) for answer in answers):
+        table.add_column("note", overflow="fold")
+    for answer in answers:
+        notes = [answer.reason and f"not read: {answer.reason}", answer.note]
+        if answer.guard is not None and answer.guard.flagged:
+            notes.insert(0, f"flagged: {answer.guard.reason}")
+        cells = [_shorten(shown(answer.file)), _said(classifier, answer), shown("; ".join(filter(None, notes)))]
+        table.add_row(*(Text(cell) for cell in cells[: len(table.columns)]))
+    console.print(table)
+
+
+def _shorten(name: str) -> str:
+    """The end of a long path: its last part tells films apart."""
+    return name if len(name) <= WIDEST else f"…{name[1 - WIDEST :]}"
+
+
+def _said(classifier: Classifier, answer: Answer) -> str:
+    """The decision in words with its probabilities, the most probable first."""
+    from zoo.evaluation.evaluate import short
+
+    if answer.probabilities is None or answer.positive is None:
+        return ""
+    called = classifier.called(answer)
+    listed = ", ".join(f"{classifier.labels[k]} {short(float(answer.probabilities[k]))}" for k in called)
+    if answer.positive.any():
+        return listed
+    return f"not {listed}" if classifier.task.kind == "binary" else f"none; highest {listed}"
+
+
+def _print_points(console: Console, classifier: Classifier) -> None:
+    from zoo.evaluation.evaluate import short
+
+    if classifier.task.exclusive:
+        console.print("The answer is the most probable class.")
+        return
+    points = ", ".join(f"{label} {short(value)}" for label, value in classifier.thresholds.items())
+    console.print(f"Positive at or above: {points}.")
+
+
+def _print_tally(console: Console, classifier: Classifier, tally: Tally, rate: float) -> None:
+    read = tally.films - tally.failed
+    console.print(f"{tally.films:,} films: {read:,} answered, {tally.failed:,} not; {rate:,.3g} a second.")
+    if read:
+        parts = ", ".join(f"{label} {count:,} ({count / read:.0%})" for label, count in tally.positive.items())
+        console.print(f"{'Most probable class' if classifier.task.exclusive else 'Positive'}: {parts}.")
+    if tally.flagged:
+        console.print(f"Flagged as unlike the run's films, so that the answer may mean nothing: {tally.flagged:,}.")
+    for name, reason in tally.failures:
+        console.print(f"Not read: {name}: {reason}", soft_wrap=True)
+    if tally.failed > len(tally.failures):
+        console.print(f"… and {tally.failed - len(tally.failures):,} more.")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,109 @@
+"""`zoo serve`: a page and a REST interface for runs."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo.cli import catalogue
+from zoo.cli.options import RUNS_DIR
+from zoo.errors import UsageError
+from zoo.serve.limits import Limits
+
+EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "markdown_it")
+
+
+@click.command()
+@click.argument("references", metavar="RUN...", nargs=-1, required=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any that is free.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="0.0.0.0: open to the network.")
+@click.option(
+    "--allow-host", "names", multiple=True, metavar="NAME", help="A name it is reached under; may be repeated."
+)
+@click.option("--max-bytes", type=click.IntRange(1), default=Limits.max_bytes, show_default=True, help="Of one file.")
+@click.option("--max-pixels", type=click.IntRange(1), default=Limits.max_pixels, show_default=True, help="Of one film.")
+@click.option("--queue", type=click.IntRange(1), default=Limits.queue, show_default=True, help="Films that may wait.")
+@click.option(
+    "--upload-seconds",
+    type=click.FloatRange(1),
+    default=Limits.upload_s,
+    show_default=True,
+    help="For sending one film.",
+)
+@click.option("--runtime", default="auto", show_default=True, metavar="NAME", help="auto, keras, litert or onnx.")
+@click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N.")
+@click.option("--force", is_flag=True, help="Take DICOM films although their tags say another view or body part.")
+@click.option("--quiet", is_flag=True, help="No line for each request.")
+@RUNS_DIR
+def serve(
+    references: tuple[str, ...],
+    port: int,
+    host: str,
+    names: tuple[str, ...],
+    runs_dir: Path,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Open a page, and a REST interface, where a film is dropped and RUN answers; several runs side by side.
+
+    Only this machine reaches it unless --host says otherwise. Nothing of a film is stored. The interface is described in
+    /api/openapi.json.
+
+    \b
+    zoo serve NAME
+    zoo serve NAME OTHER --port 8080
+    curl --data-binary @film.png http://127.0.0.1:8000/api/films
+    """
+    catalogue.warn()
+    from zoo.run import Run
+
+    found = [Run.find(reference, runs_dir) for reference in references]
+    _check_extra()
+    from zoo.serve.server import bind, is_loopback, url
+    from zoo.serve.server import serve as run_server
+
+    limits = Limits(options["max_bytes"], options["max_pixels"], options["queue"], upload_s=options["upload_seconds"])
+    listener = bind(host, port)
+
+    def say(line: str) -> None:
+        click.echo(f"{time.strftime('%H:%M:%S')} {line}", err=True)
+
+    def ready() -> None:
+        click.echo(f"{', '.join(run.name for run in found)}: {url(listener, host)}  (Ctrl-C stops it)")
+        if not is_loopback(host):
+            address = url(listener, socket.gethostname())
+            click.echo(f"Open to the network, without a password: {address}", err=True)
+
+    with listener:
+        classifiers = [_open(run, options, say) for run in found]
+        run_server(
+            classifiers,
+            listener,
+            limits,
+            names=[*names, host],
+            force=options["force"],
+            say=(lambda line: None) if quiet else say,
+            ready=ready,
+        )
+    click.echo("Stopped.", err=True)
+
+
+def _open(run: Any, options: dict[str, Any], say: Any) -> Any:
+    from zoo.inference.classifier import Classifier
+
+    say(f"loading {run.name}")
+    return Classifier.open(run, runtime=options["runtime"], device=options["device"], force=options["force"], say=say)
+
+
+def _check_extra() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in EXTRA if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"zoo serve needs the extra 'serve' ({', '.join(missing)} missing): pip install 'cxr-zoo[serve]'"
+        )

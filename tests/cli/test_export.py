@@ -1,0 +1,76 @@
+"""`zoo export` on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commandline import zoo
+from PIL import Image
+
+Finished = Callable[..., dict[str, Any]]
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+def test_a_run_becomes_a_file_that_keras_loads(finished: Finished) -> None:
+    finished("first", "multilabel")
+    result = zoo("export", "first", "--format", "keras", "--films", "5")
+    assert result.exit_code == 0, result.output
+    assert "Against zoo on 5 films" in " ".join(result.stdout.split())
+    assert "not a medical device" in result.stdout
+    import keras
+
+    model = keras.saving.load_model("runs/first/exports/first.keras")
+    assert model(np.zeros((1, 40, 51, 1), np.uint8)).shape == (1, 6)
+
+
+def test_json_holds_the_comparison_and_nothing_else_is_printed(finished: Finished) -> None:
+    finished()
+    Path("films").mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 80), dtype=np.uint8)).save("films/a.png")
+    result = zoo("export", "first", "--format", "onnx", "--films", "films", "--out", "chest.onnx", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["file"] == "chest.onnx"
+    assert found["size"] == Path("chest.onnx").stat().st_size
+    assert found["parity"]["films"] == 1
+    assert found["parity"]["largest"] <= 1e-5
+
+
+def test_a_quantised_file_is_printed_with_the_change_of_auroc(finished: Finished) -> None:
+    finished()
+    result = zoo("export", "first", "--format", "litert", "--quantize", "float16", "--tolerance", "1")
+    assert result.exit_code == 0, result.output
+    assert "95% interval" in result.stdout
+    assert Path("runs/first/exports/first-float16.tflite").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "part"),
+    [
+        (["first", "--format", "keras", "--quantize", "int8"], 2, "Valid: litert (float16, int8)"),
+        (["first", "--format", "onnx", "--out", "model.bin"], 2, "ends in .onnx"),
+        (["first", "--format", "keras", "--films", "nowhere"], 2, "there is no such folder"),
+        (["first", "--format", "keras", "--films", "0"], 2, "a number from 1"),
+        (["first", "--format", "keras", "--tolerance", "-1"], 2, "from 0 to 1"),
+        (["frist", "--format", "keras"], 2, "Did you mean 'first'?"),
+    ],
+)
+def test_requests_that_make_no_sense_are_refused(words: list[str], code: int, part: str, finished: Finished) -> None:
+    finished()
+    result = zoo("export", *words)
+    assert result.exit_code == code, result.output
+    assert part in result.stderr
+    assert not list(Path().rglob("*.partial*"))
+
+
+def test_films_of_a_wrong_network_are_not_kept(finished: Finished) -> None:
+    finished()
+    result = zoo("export", "first", "--format", "keras", "--tolerance", "0", "--films", "20", "--out", "a.keras")
+    assert result.exit_code in (0, 1)
+    assert Path("a.keras").exists() == (result.exit_code == 0)

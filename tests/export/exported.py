@@ -1,0 +1,145 @@
+"""What the tests of exported files share: a small run of any calibration, and running a file where zoo cannot be imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from zoo.evaluation.calibration import Calibration
+from zoo.options import validate
+from zoo.registry import registry
+from zoo.run import Run
+from zoo.tasks import Task
+
+BINARY = Task("binary", ("Abnormal",))
+SEVERAL = Task("multilabel", ("Mass", "Effusion", "Nodule"))
+CLASSES = Task("multiclass", ("normal", "pneumonia", "effusion"))
+SIZE = 24
+
+CALIBRATIONS: dict[str, tuple[Task, dict[str, dict[str, Any]]]] = {
+    "temperature": (BINARY, {"Abnormal": {"temperature": 2.5}}),
+    "softmax": (CLASSES, {label: {"temperature": 0.4} for label in CLASSES.labels}),
+    "platt": (
+        SEVERAL,
+        {"Mass": {"slope": 1.7, "intercept": -0.3}, "Effusion": {}, "Nodule": {"slope": 0.2, "intercept": 1.0}},
+    ),
+    "isotonic": (
+        SEVERAL,
+        {
+            "Mass": {"logits": [-2.0, -0.5, 0.1, 1.5], "values": [0.05, 0.05, 0.4, 0.9]},
+            "Effusion": {},
+            "Nodule": {"logits": [-1.0, 0.0], "values": [0.2, 0.3]},
+        },
+    ),
+}
+
+
+def calibration(name: str) -> Calibration:
+    task, parameters = CALIBRATIONS[name]
+    return Calibration("temperature" if name == "softmax" else name, task, parameters)
+
+
+def network(task: Task, size: int = SIZE, dropout: float = 0.2) -> Any:
+    """A tiny network whose logits differ from film to film."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    model = registry().get("model", "tiny-cnn")
+    options = validate(model.Options, {"width": 4, "depth": 1, "dropout": dropout}, "model", "")
+    built = model.build(task, size, None, options)
+    kernel, bias = built.get_layer("logits").get_weights()
+    built.get_layer("logits").set_weights([kernel * 8, bias + np.linspace(-0.5, 0.5, task.outputs)])
+    return built
+
+
+def make_run(folder: Path, task: Task, fitted: Calibration | None = None, patients: int = 60) -> Run:
+    """A finished run on phantom films: its network is random, everything an export reads is there."""
+    run = Run(folder)
+    folder.mkdir(parents=True)
+    model = network(task)
+    model.save(run.model_file)
+    data = {"name": "phantom", "patients": patients, "size": 50}
+    config = {"task": task.kind, "data": data, "model": {"name": "tiny-cnn"}, "image_size": SIZE}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    dataset = registry().get("dataset", "phantom")
+    table = dataset.read(None, validate(dataset.Options, {"patients": patients, "size": 50}, "data", "")).table
+    split = np.array(["train", "test", "val"])[np.arange(len(table)) % 3]
+    labels = np.random.default_rng(0).integers(0, 2, (len(table), task.outputs)).astype(float)
+    films = pd.DataFrame({"image": table["image"], "patient": table["patient"], "split": split})
+    films[[f"label:{label}" for label in task.labels]] = labels
+    films.to_csv(folder / "films.csv", index=False)
+    run.write_json("data.json", {"dataset": "phantom", "root": None, "fingerprint": "0123abcd", "split": "drawn"})
+    info = {
+        "status": "complete",
+        "task": task.kind,
+        "labels": list(task.labels),
+        "model": "tiny-cnn",
+        "image_size": SIZE,
+    }
+    info |= {"thresholds": {label: 0.3 + 0.1 * k for k, label in enumerate(task.labels)}}
+    run.write_json("run.json", info | ({"calibration": fitted.to_dict()} if fitted else {}))
+    return run
+
+
+STRANGER = """
+import importlib.abc, json, sys
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "zoo" or name.startswith("zoo."):
+            raise ImportError("there is no zoo here")
+sys.meta_path.insert(0, Blocker())
+import numpy as np
+form, file, films, answers = sys.argv[1:]
+films = [array for array in np.load(films).values()]
+if form == "keras":
+    import keras
+    model = keras.saving.load_model(file)
+    run = lambda film: np.asarray(model(film))
+elif form == "savedmodel":
+    import tensorflow as tf
+    loaded = tf.saved_model.load(file)
+    default, floats = (loaded.signatures[name] for name in ("serving_default", "serve_float"))
+    def run(film):
+        return (default if film.dtype == np.uint8 else floats)(tf.constant(film))["probabilities"].numpy()
+elif form == "litert":
+    from ai_edge_litert.interpreter import Interpreter
+    interpreter = Interpreter(model_path=file)
+    put, get = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    def run(film):
+        interpreter.resize_tensor_input(put, film.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(put, film)
+        interpreter.invoke()
+        return interpreter.get_tensor(get)
+else:
+    import onnxruntime
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    run = lambda film: session.run(["probabilities"], {"film": film})[0]
+np.savez(answers, *[run(film) for film in films])
+assert not any(name.split(".")[0] == "zoo" for name in sys.modules)
+"""
+
+
+def ask_stranger(form: str, file: Path, films: list[np.ndarray], folder: Path) -> list[np.ndarray]:
+    """The answers of an exported file to arrays `(N, H, W, 1)`, in a process in which zoo cannot be imported."""
+    np.savez(folder / "films.npz", *films)
+    words = [
+        sys.executable,
+        "-I",
+        "-c",
+        STRANGER,
+        form,
+        str(file),
+        str(folder / "films.npz"),
+        str(folder / "answers.npz"),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    with np.load(folder / "answers.npz") as answers:
+        return list(answers.values())

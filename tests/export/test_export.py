@@ -1,0 +1,248 @@
+"""Exported files: they answer as zoo does without it, say what they are, and are refused where they do not agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import exported
+import numpy as np
+import pytest
+from exported import CLASSES, SIZE
+
+from zoo.data.resize import square
+from zoo.errors import UsageError, ZooError
+from zoo.evaluation import metrics
+from zoo.export import formats
+from zoo.export.export import Exported, Options, check_options, export
+from zoo.registry import registry
+from zoo.run import Run
+
+RNG = np.random.default_rng(5)
+FILMS = [
+    RNG.integers(0, 256, shape, dtype=np.uint8) for shape in ((50, 50), (97, 61), (13, 20), (300, 311), (SIZE, SIZE))
+]
+WAYS = [
+    ("keras", None, "platt"),
+    ("savedmodel", None, "softmax"),
+    ("litert", None, "isotonic"),
+    ("onnx", None, "temperature"),
+    ("onnx", None, "isotonic"),
+]
+
+
+def nothing(line: str) -> None:
+    pass
+
+
+def write(run: Run, **options: Any) -> Exported:
+    return export(run, Options(**{"films": 6, **options}), registry(), nothing, quiet=True)
+
+
+def expected(run: Run, films: list[np.ndarray], name: str | None) -> np.ndarray:
+    """Independently of the export: Pillow, the run's network, NumPy."""
+    import keras
+
+    network = keras.saving.load_model(run.model_file, compile=False)
+    logits = np.asarray(network(np.stack([square(film, SIZE) for film in films])[..., None]))
+    return (
+        metrics.probabilities(run.task(), logits) if name is None else exported.calibration(name).probabilities(logits)
+    )
+
+
+@pytest.mark.parametrize(("form", "quantize", "calibration"), WAYS)
+def test_a_file_answers_as_zoo_does_where_there_is_no_zoo(
+    form: str, quantize: str | None, calibration: str, tmp_path: Path
+) -> None:
+    fitted = exported.calibration(calibration)
+    run = exported.make_run(tmp_path / "first", fitted.task, fitted)
+    result = write(run, format=form, quantize=quantize)
+    assert result.file == run.path / "exports" / f"first{formats.FORMATS[form].suffix}"
+    assert result.parity.largest <= 1e-5
+    assert (result.parity.films, result.parity.flipped) == (6, 0)
+    batch = np.stack([FILMS[0], FILMS[0][::-1]])
+    asked = [film[None, ..., None] for film in FILMS] + [batch[..., None]]
+    if form in ("keras", "savedmodel"):
+        asked.append(FILMS[0][None, ..., None].astype(np.float32))
+    answers = exported.ask_stranger(form, result.file, asked, tmp_path)
+    want = expected(run, [*FILMS, *batch, FILMS[0]], calibration)
+    assert [each.shape for each in answers[:6]] == [(1, fitted.task.outputs)] * 5 + [(2, fitted.task.outputs)]
+    found = np.concatenate(answers)
+    np.testing.assert_allclose(found, want[: len(found)], atol=1e-5)
+    assert np.ptp(want[:5], axis=0).max() > 0.01  # films that all get one answer would prove nothing
+    check_metadata(run, result, calibration)
+
+
+def check_metadata(run: Run, result: Exported, calibration: str) -> None:
+    import json
+
+    found = formats.read_metadata(result.file)
+    if result.file.suffix == ".onnx":
+        kept = ("name", "model", "task", "decision", "input", "output", "licence_text", "research_only", "precision")
+        texts = (*kept, "zoo_version", "calibration")
+        found = {key: value if key in texts else json.loads(value) for key, value in found.items()}
+    task = run.task()
+    assert found["labels"] == list(task.labels)
+    assert found["data"]["fingerprint"] == "0123abcd"
+    assert (found["model"], found["image_size"]) == ("tiny-cnn", SIZE)
+    assert found["licences"] == {"model": "Apache-2.0", "dataset": "Apache-2.0"}
+    assert "Apache License" in found["licence_text"]
+    assert "not a medical device" in found["research_only"]
+    assert "(N, H, W, 1)" in found["input"]
+    assert found["calibration"] == exported.calibration(calibration).method
+    assert found["parity"]["largest"] == result.parity.largest
+    if task.exclusive:
+        assert found["thresholds"] is None
+    else:
+        raw = np.array([run.info()["thresholds"][label] for label in task.labels])
+        carried = exported.calibration(calibration).probabilities(np.log(raw / (1 - raw))[None])[0]
+        np.testing.assert_allclose([found["thresholds"][label] for label in task.labels], carried)
+
+
+@pytest.mark.parametrize(
+    ("form", "quantize"), [("litert", "float16"), ("litert", "int8"), ("onnx", "float16"), ("onnx", "int8")]
+)
+def test_a_quantised_file_is_smaller_and_says_what_it_costs(form: str, quantize: str, tmp_path: Path) -> None:
+    run = exported.make_run(tmp_path / "first", exported.SEVERAL)
+    result = write(run, format=form, quantize=quantize, films=60, tolerance=1.0)
+    plain = write(run, format=form)
+    assert result.file.name == f"first-{quantize}{formats.FORMATS[form].suffix}"
+    assert result.size < plain.size
+    assert 1e-6 < result.parity.largest < 0.2
+    assert [each.label for each in result.parity.changes] == ["", *exported.SEVERAL.labels]
+    for change in result.parity.changes:
+        assert change.change == pytest.approx(change.file - change.zoo)
+        assert change.low <= change.change <= change.high
+    answers = exported.ask_stranger(form, result.file, [film[None, ..., None] for film in FILMS], tmp_path)
+    np.testing.assert_allclose(np.concatenate(answers), expected(run, FILMS, None), atol=0.2)
+    assert len(np.unique(np.concatenate(answers)[:, 0])) == len(FILMS)  # the head is not in steps of 1/256
+
+
+def test_a_file_that_differs_is_refused_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoo.export import network
+
+    run = exported.make_run(tmp_path / "first", exported.BINARY)
+    right = network.prepare
+    monkeypatch.setattr(network, "prepare", lambda pixels, size: right(pixels, size) * 0.9)
+    out = tmp_path / "model.keras"
+    with pytest.raises(ZooError, match=r"differ from zoo's by up to .* more than 0\.0001 .*--force"):
+        write(run, format="keras", out=out)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["first"]
+    kept = write(run, format="keras", out=out, force=True)
+    assert out.exists()
+    assert "Kept by --force." in kept.notes[-1]
+    assert write(run, format="keras", out=out, tolerance=1.0).notes == ()
+
+
+def test_a_quantised_file_that_loses_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoo.export import export as module
+
+    run = exported.make_run(tmp_path / "first", exported.BINARY)
+    monkeypatch.setattr(
+        module.formats, "open_file", lambda form, file: lambda film: np.array([float(film[0, 0]) / 255 % 0.01])
+    )
+    with pytest.raises(ZooError, match=r"loses 0\.\d+ in AUROC .*95% interval .*more than 0\.01"):
+        write(run, format="onnx", quantize="float16", films=60, **separable(run))
+    assert not (run.path / "exports").exists() or not list((run.path / "exports").iterdir())
+
+
+def separable(run: Run) -> dict[str, Any]:
+    """Give the films the labels that the run's network finds, so that zoo's AUROC is 1."""
+    import pandas as pd
+
+    from zoo.engine.evaluate import load_network
+    from zoo.export.films import own_films
+    from zoo.export.parity import zoo_probabilities
+
+    films = own_films(run, ["train", "val", "test"], None, registry())
+    assert films is not None
+    found = zoo_probabilities(load_network(run), run.task(), None, films, SIZE, quiet=True)
+    table = pd.read_csv(run.path / "films.csv")
+    order = table["split"].map({"train": 0, "val": 1, "test": 2})
+    assert len(table) == len(films), order
+    table["label:Abnormal"] = (found[:, 0] > np.median(found)).astype(float)
+    table.to_csv(run.path / "films.csv", index=False)
+    return {}
+
+
+def test_without_labels_a_quantised_file_cannot_be_judged(tmp_path: Path) -> None:
+    from PIL import Image
+
+    run = exported.make_run(tmp_path / "first", exported.BINARY)
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for number, film in enumerate(FILMS[:3]):
+        Image.fromarray(film).save(folder / f"{number}.png")
+    with pytest.raises(ZooError, match="cannot be measured"):
+        write(run, format="onnx", quantize="float16", films=folder)
+    result = write(run, format="keras", films=folder)
+    assert (result.parity.films, result.parity.where) == (3, f"films of {folder}")
+
+
+def test_drawn_films_stand_in_where_the_run_s_own_are_gone(tmp_path: Path) -> None:
+    run = exported.make_run(tmp_path / "first", CLASSES)
+    config = run.config() | {"data": {"name": "nih", "root": str(tmp_path / "gone")}}
+    run.write_json("config.yaml", config)  # JSON is YAML
+    result = write(run, format="keras")
+    assert not result.parity.real
+    assert "drawn films" in result.notes[0]
+    with pytest.raises(ZooError, match=r"at least 10 training films; 0 could be read"):
+        write(run, format="onnx", quantize="int8")
+
+
+@pytest.mark.parametrize(("form", "quantize"), [("keras", "int8"), ("savedmodel", "float16")])
+def test_formats_that_cannot_be_quantised_say_which_can(form: str, quantize: str) -> None:
+    with pytest.raises(UsageError, match=r"Valid: litert \(float16, int8\), onnx \(float16, int8\)"):
+        formats.check_format(form, quantize)
+
+
+def test_a_format_whose_extra_is_missing_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ZooError, match=r"needs ai_edge_litert.*pip install 'cxr-zoo\[litert\]'"):
+        formats.check_format("litert", None)
+
+
+def test_an_export_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path: Path) -> None:
+    run = exported.make_run(tmp_path / "first", exported.BINARY)
+    out = tmp_path / "chest.savedmodel"
+    for _ in range(2):
+        write(run, format="savedmodel", out=out)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["chest.savedmodel", "first"]
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("keep me")
+    with pytest.raises(UsageError, match="is no SavedModel"):
+        write(run, format="savedmodel", out=mine)
+    with pytest.raises(UsageError, match=r"ends in \.onnx"):
+        write(run, format="onnx", out=tmp_path / "model.bin")
+    with pytest.raises(UsageError, match="is a folder"):
+        write(run, format="keras", out=mine)
+    assert (mine / "notes.txt").read_text() == "keep me"
+
+
+def test_a_writer_that_fails_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = formats.FORMATS["savedmodel"]
+    folder = tmp_path / "a.savedmodel"
+    folder.mkdir()
+    (folder / "saved_model.pb").write_text("old")
+
+    def fail() -> None:
+        with formats.taking_the_place_of(folder, form) as partial:
+            partial.mkdir()
+            (partial / "saved_model.pb").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [each.name for each in tmp_path.iterdir()] == ["a.savedmodel"]
+    assert (folder / "saved_model.pb").read_text() == "old"
+
+
+def test_a_run_without_a_network_and_numbers_without_sense_are_refused(tmp_path: Path) -> None:
+    run = exported.make_run(tmp_path / "first", exported.BINARY)
+    run.model_file.unlink()
+    with pytest.raises(ZooError, match="no trained network"):
+        write(run, format="keras")
+    for wrong in ({"tolerance": -1.0}, {"films": 0}):
+        with pytest.raises(UsageError):
+            check_options(Options("keras", **wrong))

@@ -1,0 +1,91 @@
+"""Resizing inside an exported file gives Pillow's gray levels, for films of any size and shape."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zoo.data.resize import square
+from zoo.export.preprocess import prepare
+
+
+@functools.cache
+def resizer(size: int, dtype: str = "uint8") -> Any:
+    film = keras.Input((None, None, 1), dtype=dtype)
+    return keras.Model(film, prepare(film, size))
+
+
+def resized(film: np.ndarray, size: int) -> np.ndarray:
+    return np.asarray(resizer(size)(film[None, ..., None]))[0, ..., 0]
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
+
+
+# sides of 1.14, 4, 13.6, 3.004 and .9 times the network's; films taller, wider and much longer than wide
+SHAPES = [
+    (256, 256),
+    (1024, 1024),
+    (1024, 803),
+    (2500, 3056),
+    (673, 448),
+    (201, 190),
+    (224, 224),
+    (7, 900),
+    (1, 1),
+    (224, 3),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_films_come_out_as_pillow_resizes_them(shape: tuple[int, int]) -> None:
+    film = noise(*shape)
+    difference = np.abs(resized(film, 224) - square(film, 224).astype(int))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("size", "side"), [(28, 256), (64, 256), (224, 256), (224, 1024), (96, 96), (256, 2048), (28, 14)]
+)
+def test_usual_sizes_come_out_exactly(size: int, side: int) -> None:
+    film = noise(side, side)
+    assert np.array_equal(resized(film, size), square(film, size))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    size=st.sampled_from([16, 33, 100, 512]),
+    height=st.integers(1, 700),
+    width=st.integers(1, 700),
+    seed=st.integers(0, 9),
+)
+def test_any_size_is_within_a_gray_level(size: int, height: int, width: int, seed: int) -> None:
+    film = noise(height, width, seed)
+    difference = np.abs(resized(film, size) - square(film, size).astype(int))
+    assert difference.max() <= 1
+    assert (difference > 0).sum() <= max(4, 1e-3 * size**2)
+
+
+@pytest.mark.parametrize("level", [0, 1, 127, 128, 254, 255])
+def test_an_even_film_stays_even(level: int) -> None:
+    assert (resized(np.full((345, 345), level, np.uint8), 224) == level).all()
+
+
+def test_several_films_at_once_are_each_resized_alone() -> None:
+    films = np.stack([noise(90, 70, seed) for seed in range(3)])
+    together = np.asarray(resizer(32)(films[..., None]))[..., 0]
+    assert np.array_equal(together, [square(film, 32) for film in films])
+
+
+def test_float_films_are_rounded_to_gray_levels() -> None:
+    film = np.random.default_rng(0).uniform(-20, 275, (80, 61)).astype(np.float32)
+    found = np.asarray(resizer(32, "float32")(film[None, ..., None]))[0, ..., 0]
+    assert np.array_equal(found, square(np.rint(np.clip(film, 0, 255)).astype(np.uint8), 32))

@@ -1,0 +1,288 @@
+"""What a user's words mean as films, and reading many of them: in order, ahead by a bounded number, past films that kill."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import tracemalloc
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from zoo.data.records import BadImage
+from zoo.data.resize import square
+from zoo.data.workers import CRASHED
+from zoo.errors import UsageError, ZooError
+from zoo.inference import intake, reading
+from zoo.inference.intake import ENDINGS, expand, read_film
+from zoo.inference.reading import Film, FilmReader, Read, by_processes, by_threads
+
+PREAMBLE = bytes(128) + b"DICM" + bytes(20)
+
+
+def touch(*names: str, content: bytes = b"x") -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(content)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+
+
+def test_files_stand_for_themselves_in_the_order_given_whatever_their_ending() -> None:
+    touch("b.png", "a.xyz")
+    assert list(expand(["b.png", "nothing.png", "a.xyz", "b.png"])) == ["b.png", "nothing.png", "a.xyz", "b.png"]
+
+
+def test_a_folder_is_its_films_sorted_with_those_of_folders_below() -> None:
+    touch(
+        "f/b.PNG",
+        "f/a/z.jpeg",
+        "f/a/deep/er.dcm",
+        "f/c.tif",
+        "f/notes.txt",
+        "f/labels.csv",
+        "f/.hidden.png",
+        "f/.x/y.png",
+    )
+    assert list(expand(["f"])) == ["f/a/deep/er.dcm", "f/a/z.jpeg", "f/b.PNG", "f/c.tif"]
+    assert list(expand(["f/", "f/c.tif"]))[-2:] == ["f/c.tif", "f/c.tif"]
+
+
+def test_dicom_files_in_folders_need_no_ending() -> None:
+    touch("f/IM000001", "f/1.2.840.113619.2", "f/DICOMDIR", "f/README.txt", content=PREAMBLE)
+    touch("f/other", "f/12.5")
+    assert list(expand(["f"])) == ["f/1.2.840.113619.2", "f/IM000001"]
+
+
+def test_a_link_that_leads_back_is_not_followed_and_others_are() -> None:
+    touch("f/a.png", "elsewhere/b.png")
+    Path("f/back").symlink_to("..")
+    Path("f/there").symlink_to("../elsewhere")
+    Path("f/gone").symlink_to("nothing")
+    found = list(expand(["f"]))
+    assert [each for each in found if "back" not in each] == ["f/a.png", "f/there/b.png"]
+    assert len(found) < 10
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("f/*.png", ["f/a.png", "f/b.png"]),
+        ("f/?.png", ["f/a.png", "f/b.png"]),
+        ("f/[b]*", ["f/b.png"]),
+        ("**/*.png", ["f/a.png", "f/b.png", "f/sub/c.png"]),
+        ("f*", ["f/a.png", "f/b.png", "f/sub/c.png"]),
+        ("*.jpg", ["*.jpg"]),
+    ],
+)
+def test_a_pattern_is_its_matches_sorted(pattern: str, found: list[str]) -> None:
+    touch("f/b.png", "f/a.png", "f/sub/c.png", "f/x.txt")
+    assert list(expand([pattern])) == found
+
+
+def test_a_name_with_brackets_that_exists_is_no_pattern() -> None:
+    touch("scan[1].png", "scan1.png")
+    assert list(expand(["scan[1].png"])) == ["scan[1].png"]
+
+
+def test_a_dash_reads_names_folders_and_patterns_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("f/a.png", "f/b.png", "c.png")
+    typed(monkeypatch, b"c.png\r\n\nf\nf/b*\n" + os.fsencode("\udcff.png"))
+    assert list(expand(["x.png", "-", "y.png"])) == [
+        "x.png",
+        "c.png",
+        *["f/a.png", "f/b.png"],
+        "f/b.png",
+        "\udcff.png",
+        "y.png",
+    ]
+
+
+def test_names_are_taken_only_as_far_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = itertools.chain([b"1.png\n", b"2.png\n"], iter(lambda: pytest.fail("read on"), None))
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=lines))
+    assert list(itertools.islice(expand(["-"]), 2)) == ["1.png", "2.png"]
+    assert list(itertools.islice(expand(f"{i}.png" for i in itertools.count()), 3)) == ["0.png", "1.png", "2.png"]
+
+
+_NAMES = st.lists(st.sampled_from(["a", "b", "ä", "d.e", "f/a", "f/g/b", " "]), min_size=1, max_size=8)
+_ENDS = st.lists(st.sampled_from([*sorted(ENDINGS), ".txt", ".PNG", ".html", ".npy"]), min_size=8, max_size=8)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=_NAMES, endings=_ENDS, number=st.integers(0, 10**9))
+def test_of_a_folder_every_known_ending_comes_out_once(
+    here: Path, names: list[str], endings: list[str], number: int
+) -> None:
+    root = here / f"tree-{number}-{len(os.listdir(here))}"
+    files = {root / f"{name}{ending}" for name, ending in zip(names, endings, strict=False)}
+    for file in files:
+        touch(str(file))
+    films = {str(file) for file in files if file.suffix.lower() in ENDINGS}
+    found = list(expand([str(root)]))
+    if films:
+        assert sorted(films) == sorted(found)
+    else:
+        assert found == [str(root)]
+
+
+def test_reading_gives_the_pixels_and_what_was_done_to_them() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 20), dtype=np.uint8)
+    Image.fromarray(pixels).save("gray.png")
+    Image.fromarray(np.dstack([pixels] * 3)).save("colour.tif")
+    found, note = read_film("gray.png")
+    assert np.array_equal(found, pixels)
+    assert note == ""
+    found, note = read_film(Path("colour.tif"))
+    assert np.array_equal(found, pixels)
+    assert "RGB" in note
+
+
+def test_what_is_no_film_has_a_reason() -> None:
+    touch("empty/notes.txt", "text.png")
+    touch("zero.png", content=b"")
+    os.mkfifo("pipe.png")
+    reasons = {
+        "empty": "a folder with no film in it",
+        "text.png": "not an image",
+        "zero.png": "zero bytes",
+        "nothing.png": "missing file",
+        "pipe.png": "not a regular file",
+        "*.jpg": "missing file",
+        "a\0b.png": "cannot be",
+    }
+    for name, reason in reasons.items():
+        assert list(expand([name])) == [name]
+        with pytest.raises(BadImage, match=reason):
+            read_film(name)
+
+
+def test_a_folder_that_may_not_be_looked_into_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("f/closed/a.png", "f/b.png")
+    scan = os.scandir
+
+    def refuse(path: str | Path) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(intake.os, "scandir", refuse)
+    assert list(expand(["f"])) == ["f/b.png", "f/closed"]
+    with pytest.raises(BadImage, match=r"a folder that cannot be read \(Permission denied\)"):
+        read_film("f/closed")
+
+
+def write_films(count: int, size: int = 40) -> list[str]:
+    for i in range(count):
+        Image.fromarray(np.full((size, size // 2), i, np.uint8)).save(f"{i}.png")
+    return [f"{i}.png" for i in range(count)]
+
+
+class Deadly(FilmReader):
+    """A reader that some films kill, as a broken decoder does."""
+
+    def __call__(self, film: Film, number: int = 0) -> Read:
+        if "deadly" in str(film):
+            os._exit(3)
+        return super().__call__(film, number)
+
+
+WAYS = [(by_threads, 0), (by_threads, 1), (by_threads, 3), (by_processes, 1), (by_processes, 2)]
+
+
+@pytest.mark.parametrize(("way", "workers"), WAYS)
+def test_films_come_in_their_order_with_a_reason_where_they_cannot_be_read(way: object, workers: int) -> None:
+    names = [*write_films(9), "nothing.png", "0.png"]
+    found = list(way(FilmReader(32), names, workers, 4))  # type: ignore[operator]
+    assert [each.file for each in found] == names
+    assert [each.reason for each in found] == [""] * 9 + ["missing file", ""]
+    for i in range(9):
+        assert np.array_equal(found[i].film, square(np.full((40, 20), i, np.uint8), 32))
+
+
+@pytest.mark.parametrize(("way", "workers"), WAYS)
+def test_no_more_films_are_taken_than_may_wait(way: object, workers: int) -> None:
+    taken: list[str] = []
+
+    def names() -> Iterator[str]:
+        for i in itertools.count():
+            taken.append(f"{i}.png")
+            yield taken[-1]
+
+    films: Generator[Read, None, None] = way(FilmReader(8), names(), workers, 6)  # type: ignore[operator]
+    assert taken == []
+    for number in range(1, 4):
+        assert next(films).reason == "missing file"
+        assert len(taken) <= number + 5
+    films.close()
+
+
+@pytest.mark.parametrize("way", [by_threads, by_processes])
+def test_arrays_are_films_too_and_what_is_none_is_refused(way: object) -> None:
+    good = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    found = list(way(FilmReader(8), [good, good[..., None]], 1, 4))  # type: ignore[operator]
+    assert [each.file for each in found] == ["array 0", "array 1"]
+    assert all(np.array_equal(each.film, good) for each in found)
+    for bad in (good.astype(float), np.zeros((8, 8, 3), np.uint8), np.zeros((0, 8), np.uint8), np.zeros(8, np.uint8)):
+        with pytest.raises(UsageError, match="a film is a gray uint8 array"):
+            list(way(FilmReader(8), [bad], 1, 4))  # type: ignore[operator]
+
+
+def test_a_film_that_kills_its_reader_is_one_film_without_an_answer() -> None:
+    names = write_films(7)
+    names.insert(2, "deadly-a.png")
+    names.insert(3, "deadly-b.png")
+    names.append("deadly-c.png")
+    found = list(by_processes(Deadly(16), names, 2, 4))
+    assert [each.file for each in found] == names
+    assert [each.reason for each in found] == [CRASHED if "deadly" in name else "" for name in names]
+
+
+def test_readers_that_die_on_film_after_film_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MAX_CRASHES", 1)
+    with pytest.raises(ZooError, match="reading processes died on 2 films"):
+        list(by_processes(Deadly(16), ["deadly-1.png", "deadly-2.png"], 1, 4))
+
+
+def test_where_no_process_starts_the_films_are_read_in_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def submit(self, *words: object) -> object:
+            raise reading.BrokenProcessPool
+
+        def shutdown(self, **words: object) -> None:
+            pass
+
+    monkeypatch.setattr(reading, "_pool", lambda processes: Broken())
+    monkeypatch.setattr(reading, "_can_start", lambda: False)
+    assert [each.reason for each in by_processes(FilmReader(16), write_films(3), 2, 8)] == ["", "", ""]
+
+
+def test_memory_does_not_grow_with_the_number_of_films() -> None:
+    names = write_films(5, 200)
+
+    def peak(films: Iterable[str]) -> int:
+        tracemalloc.start()
+        for _ in by_threads(FilmReader(64), films, 2, 40):
+            pass
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    peak(names)
+    few, many = peak(names * 40), peak(itertools.islice(itertools.cycle(names), 3000))
+    assert many < few + 300_000  # bytes; 3,000 films are 12 MB

@@ -1,0 +1,53 @@
+"""What the tests of the server share with those of the core, and runs without a network."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "core"))
+
+from standing import Served, Stub
+
+from zoo.serve.api import create_app
+from zoo.serve.decoding import Decoder
+from zoo.serve.desk import Desk
+from zoo.serve.limits import Limits
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture(scope="session")
+def decoders() -> Iterator[dict[object, Decoder]]:
+    """Decoders by their settings: starting one takes a second."""
+    made: dict[object, Decoder] = {}
+    yield made
+    for each in made.values():
+        each.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path, decoders: dict[object, Decoder]) -> Iterator[Serve]:
+    """Make an application of stubs, by default one of two labels."""
+    made: list[Served] = []
+
+    def make(*stubs: Stub, names: tuple[str, ...] = (), force: bool = False, **limits: Any) -> Served:
+        chosen = stubs or (Stub(tmp_path / "first"),)
+        bounds = Limits(**limits)
+        desk = Desk(chosen, bounds, force)
+        desk.decoder = decoders.setdefault((bounds.max_pixels, bounds.decode_s, force), desk.decoder)
+        desk.decoder.restarts = 0
+        lines: list[str] = []
+        served = Served(create_app(desk, bounds, names=names, log=lines.append), desk, bounds, lines)
+        made.append(served)
+        return served
+
+    yield make
+    for each in made:
+        for stub in each.desk.classifiers.values():
+            stub.go.set()
+        each.shield.app.state.jobs.close()

@@ -1,0 +1,97 @@
+"""What is prepared: the stores of a cache, and whether their pixels are whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zoo.data.journal import IMAGES, read
+from zoo.data.records import Records
+from zoo.data.store import Store, fingerprint
+from zoo.data.store import verify as verify_store
+
+_FOLDER = re.compile(r"(?P<name>.+)-(?P<size>\d+)px-(?P<key>[0-9a-f]{16})(?P<partial>\.partial)?")
+_NAMED = 3  # damaged films that a line names
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The result for one store: whose it is, how many films it has, and what is damaged ("" if nothing is)."""
+
+    path: Path
+    name: str
+    size: int
+    films: int
+    finished: bool
+    damage: str
+
+    def words(self) -> str:
+        films = f"{self.films:,} films at {self.size}×{self.size}"
+        if self.damage:
+            return f"DAMAGED, {self.damage}"
+        return f"{films}, whole" if self.finished else f"{films} finished, interrupted; the same preparation goes on"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "path": str(self.path)}
+
+
+def find(cache: Path, name: str | None = None, records: Records | None = None) -> list[Path]:
+    """The folders of stores in a cache, by name; of one dataset, or only those of these very films at any size."""
+    folders = []
+    for folder in sorted(cache.iterdir()) if cache.is_dir() else ():
+        match = _FOLDER.fullmatch(folder.name)
+        if match is None or not folder.is_dir() or name not in (None, match["name"]):
+            continue
+        if records is None or fingerprint(records, int(match["size"])) == match["key"]:
+            folders.append(folder)
+    return folders
+
+
+def check(folder: Path) -> Checked:
+    """Compare the pixels of a store with their checksums. A damaged one is given up: it will not be found until it is mended.
+
+    Of an interrupted preparation nothing can be damaged: what is not finished, or does not fit its checksum, is done again.
+    """
+    match = _FOLDER.fullmatch(folder.name)
+    if match is None:
+        raise ValueError(f"{folder.name} is no name of a store")
+    name, size = match["name"], int(match["size"])
+    if match["partial"]:
+        done = sum(len(finished.films) for finished in read(folder))
+        return Checked(folder, name, size, done, False, "")
+    fault = ""
+    try:
+        films = pd.read_csv(folder / "films.csv", dtype=str, keep_default_na=False)[["image"]]
+    except (FileNotFoundError, ValueError, KeyError, pd.errors.ParserError):
+        films, fault = pd.DataFrame({"image": []}, dtype=str), "its table films.csv is missing or damaged"
+    if not fault and not (folder / IMAGES).is_file():
+        fault = f"its pixels, {IMAGES}, are missing"
+    if not fault:
+        fault = _seal(folder, len(films))
+    if fault:
+        with contextlib.suppress(OSError):  # of another user, or gone
+            (folder / "store.json").unlink()
+        return Checked(folder, name, size, len(films), True, fault)
+    wrong = verify_store(Store(np.empty((0, size, size), np.uint8), films, match["key"], folder))
+    more = ", …" if len(wrong) > _NAMED else ""
+    named = f"{len(wrong):,} of {len(films):,} films: {', '.join(wrong[:_NAMED])}{more}"
+    return Checked(folder, name, size, len(films), True, named if wrong else "")
+
+
+def _seal(folder: Path, films: int) -> str:
+    """What is wrong with the mark of a finished store."""
+    try:
+        seal = json.loads((folder / "store.json").read_text())
+        count = seal["films"]
+    except FileNotFoundError:
+        return "given up before as damaged, and not mended yet"
+    except (ValueError, TypeError, KeyError):
+        return "its seal store.json is damaged"
+    return "" if count == films else f"its table names {films:,} films, its seal {count}"

@@ -1,0 +1,125 @@
+"""Several devices on TensorFlow: what makes replicas under `tf.distribute.MirroredStrategy` compute as one device would.
+
+Each replica sees its part of the batch, and Keras 3 leaves to us what must be known of the whole: the number of known labels,
+the statistics of batch normalisation, the gradient before it is clipped, scaled or accumulated, and random draws of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any
+
+import keras
+
+STRIDE = 0x9E3779B1  # between the seeds of two replicas; odd and large, so that no two generators meet
+
+
+@functools.cache
+def mirrored_strategy(names: tuple[str, ...]) -> Any:
+    """The strategy over devices by Keras' names, such as gpu:0 and gpu:1.
+
+    One for all trainings of a process: a second one numbers its collective operations as the first did, and TensorFlow takes
+    them for those ("Shape mismatch in the collective instance").
+    """
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy([name.upper() for name in names])
+
+
+def total(value: Any) -> Any:
+    """The sum of a tensor over the replicas; its gradient flows to all of them. Outside of replicas the tensor itself."""
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+@contextmanager
+def synchronised_norm(network: keras.Model, replicas: int) -> Iterator[None]:
+    """Let batch normalisation in training use mean and variance over the films of all replicas, as on one device.
+
+    Mean first, then the mean squared distance from it, as on one device: Keras' own `synchronized=True` subtracts the square
+    of the mean from the mean of squares, which loses digits where the mean is large. The layers are as before in the end.
+    """
+    layers = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    before = [layer.synchronized for layer in layers]
+    for layer in layers:
+        layer.synchronized = True  # keeps `fused_batch_norm` away, whose kernel knows one replica
+        layer._moments = _moments_over(layer, replicas)
+    try:
+        yield
+    finally:
+        for layer, value in zip(layers, before, strict=True):
+            layer.synchronized = value
+            del layer._moments
+
+
+def _moments_over(layer: Any, replicas: int) -> Any:
+    def moments(self: Any, inputs: Any, mask: Any) -> tuple[Any, Any]:
+        import tensorflow as tf
+
+        if mask is not None:  # weighs each position: Keras knows how
+            return type(self)._moments(self, inputs, mask)
+        shape = [1] * len(inputs.shape)
+        shape[self.axis] = inputs.shape[self.axis]
+        mean = total(tf.reduce_mean(inputs, self._reduction_axes)) / _parts(replicas)
+        distance = inputs - tf.reshape(mean, shape)
+        return mean, total(tf.reduce_mean(tf.square(distance), self._reduction_axes)) / _parts(replicas)
+
+    return MethodType(moments, layer)
+
+
+def _parts(replicas: int) -> int:
+    """How many replicas add up here: Keras also traces layers outside of them."""
+    import tensorflow as tf
+
+    return replicas if tf.distribute.get_replica_context() is not None else 1
+
+
+def separate_seeds(model: keras.Model) -> None:
+    """Let every random generator of a model draw differently in each replica.
+
+    Replica 0 draws as a single device does; the seed of replica r is r strides away. The state that is saved stays one for
+    all, so what is drawn follows from seed, step and replica.
+    """
+    for layer in model._flatten_layers():
+        for generator in layer._seed_generators:
+            generator.next = MethodType(_next, generator)
+
+
+def _next(generator: Any, ordered: bool = True) -> Any:
+    import tensorflow as tf
+
+    seed = type(generator).next(generator, ordered)
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return seed
+    replica = tf.cast(context.replica_id_in_sync_group, seed.dtype)
+    return seed + tf.stack([replica * STRIDE, tf.zeros_like(replica)])
+
+
+def update_together(optimizer: Any) -> None:
+    """Let an optimizer add up the gradients of all replicas first, then update in each replica its own copy of the weights.
+
+    Keras adds them up amid the update: after clipping and accumulation, which then work on parts, and in a way that no
+    condition may contain, as accumulation needs one. All copies start equal and get the same sum, so they stay equal.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    base: Any = next(c for c in type(inner).__mro__ if c.__name__ == "BaseOptimizer")
+    for name in ("_backend_update_step", "_apply_weight_decay", "_backend_increment_gradient_accumulators"):
+        setattr(inner, name, MethodType(getattr(base, name), inner))
+    optimizer.apply = MethodType(_apply_total, optimizer)
+
+
+def _apply_total(optimizer: Any, grads: Sequence[Any], trainable_variables: Any = None) -> None:
+    import tensorflow as tf
+
+    known = [gradient for gradient in grads if gradient is not None]
+    summed = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, known))
+    whole = [None if gradient is None else next(summed) for gradient in grads]
+    type(optimizer).apply(optimizer, whole, trainable_variables)

@@ -1,0 +1,182 @@
+"""Where a training computes: one device, or several that share every batch, on one host or on many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+
+from zoo.config import Settings
+from zoo.engine import devices
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.engine.hosts import Team
+
+
+@dataclass(frozen=True)
+class Place:
+    """The devices of a training.
+
+    Args:
+        line: describes them.
+        replicas: how many there are, on all hosts together; each has an equal part of every batch.
+        strategy: on TensorFlow, the `MirroredStrategy` of several devices.
+        team: where there are several hosts, this one among them.
+    """
+
+    line: str
+    replicas: int = 1
+    strategy: Any = None
+    team: Team | None = None
+
+    @property
+    def on_cpu(self) -> bool:
+        return "CPU (" in self.line
+
+    @property
+    def hosts(self) -> int:
+        return 1 if self.team is None else self.team.count
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes; of several hosts one does."""
+        return self.team is None or self.team.first
+
+    def jit(self, setting: str) -> bool | str:
+        """As `devices.jit_setting`. TensorFlow cannot compile a step of several devices as one with XLA.
+
+        Raises:
+            UsageError: compiling is asked for where it cannot be done.
+        """
+        if self.strategy is None:
+            return devices.jit_setting(setting, self.line.rpartition("× ")[2].partition(" on ")[0])
+        if setting == "on":
+            raise UsageError(
+                "--jit on: TensorFlow compiles for one device only. Leave it out, or use KERAS_BACKEND=jax."
+            )
+        return False
+
+    def train_together(self, trainer: Any) -> None:
+        """Let a trainer compute its share of the loss, and draw in each replica for itself."""
+        if self.strategy is not None:
+            from zoo.engine.mirrored import total
+
+            trainer.replicas, trainer.total = self.replicas, total
+            self.separate_seeds(trainer)
+
+    def separate_seeds(self, model: Any) -> None:
+        """Let random draws differ between replicas. JAX draws for the whole batch at once, whatever the devices."""
+        if self.strategy is not None:
+            from zoo.engine.mirrored import separate_seeds
+
+            separate_seeds(model)
+
+    def update_together(self, optimizer: Any) -> None:
+        """Let an optimizer update by the gradient of the whole batch. JAX computes no other."""
+        if self.strategy is not None:
+            from zoo.engine.mirrored import update_together
+
+            update_together(optimizer)
+
+    @contextmanager
+    def adapted(self, network: Any) -> Iterator[None]:
+        """Let a network normalise over the films of all replicas, and every host see what it predicts."""
+        with ExitStack() as stack:
+            if self.strategy is not None:
+                from zoo.engine.mirrored import synchronised_norm
+
+                stack.enter_context(synchronised_norm(network, self.replicas))
+            if self.team is not None:
+                # an attribute of the instance, as for `fused_batch_norm`
+                network.call = MethodType(_call_gathered, network)
+                stack.callback(lambda: delattr(network, "call"))
+            yield
+
+
+@contextmanager
+def placed(settings: Settings, team: Team | None = None) -> Iterator[Place]:
+    """Seed everything, and set precision and devices for what is built inside.
+
+    Raises:
+        UsageError: a device is not there, or a batch cannot be divided among the devices.
+        ZooError: the backend cannot be loaded.
+    """
+    keras = devices.import_keras()
+    if settings.deterministic:
+        devices.make_deterministic()  # before JAX looks for devices
+    one_device = settings.devices is None and team is None
+    names, kind = ([], "") if one_device else devices.several(_wanted(settings))
+    if len(names) < 2 and team is None:
+        device = names[0].partition(":")[0] if names else settings.device
+        with devices.session(device, settings.precision, settings.seed) as line:
+            yield Place(line)
+        return
+    replicas = len(names) * (team.count if team else 1)
+    if settings.batch_size % replicas:
+        lower = settings.batch_size // replicas * replicas
+        raise UsageError(
+            f"a batch of {settings.batch_size} films cannot be divided equally among {replicas} devices. --batch-size counts the "
+            f"films of all devices together: use {lower or replicas} or {lower + replicas}."
+        )
+    line = f"{replicas} × {kind}" + (f" on {team.count} hosts" if team else "")
+    with devices.numerics(settings.precision, settings.seed):
+        if keras.backend.backend() == "tensorflow":
+            from zoo.engine.mirrored import mirrored_strategy
+
+            strategy = mirrored_strategy(tuple(names))
+            with strategy.scope():
+                yield Place(line, replicas, strategy)
+        else:
+            with _parallel(names, team):
+                yield Place(line, replicas, team=team)
+
+
+def _wanted(settings: Settings) -> str | int:
+    """The devices of each host, where --device may have named one."""
+    if settings.devices is not None:
+        return settings.devices
+    meant = {"auto": "all", "cpu": "cpu:1", "gpu": "1"}
+    if settings.device not in meant:
+        raise UsageError(f"--device {settings.device} does not go with --hosts. Use --devices all, N or cpu:N.")
+    return meant[settings.device]
+
+
+@contextmanager
+def _parallel(names: list[str], team: Team | None) -> Iterator[None]:
+    """JAX divides every batch among the devices, on all hosts, and keeps the weights on each."""
+    keras = devices.import_keras()
+    everywhere = keras.distribution.list_devices(names[0].partition(":")[0]) if team else names
+    # the feed gives each host its own part already
+    distribution = keras.distribution.DataParallel(devices=everywhere, auto_shard_dataset=False)
+    with distribution.scope():
+        yield
+
+
+def gathered(values: Any) -> Any:
+    """Under a distribution of JAX, the same values `(N, …)` on every device, so that every host can read them."""
+    import keras
+
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return values
+    layout = keras.distribution.TensorLayout([None] * len(values.shape), distribution.device_mesh)
+    return keras.distribution.distribute_tensor(values, layout)
+
+
+def own_part(batch: Any) -> Any:
+    """The part of a batch that this host gives to its devices: all of it, except under a distribution over several hosts."""
+    import keras
+
+    if keras.backend.backend() != "jax" or keras.distribution.distribution() is None:
+        return batch
+    import jax
+
+    size = len(batch) // jax.process_count()
+    return batch[jax.process_index() * size :][:size]
+
+
+def _call_gathered(network: Any, *inputs: Any, **keywords: Any) -> Any:
+    return gathered(type(network).call(network, *inputs, **keywords))

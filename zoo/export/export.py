@@ -1,0 +1,205 @@
+"""A run as one file for use without zoo: written, compared with zoo on films, and kept only where it says the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.engine import devices
+from zoo.engine.evaluate import load_network
+from zoo.errors import DataError, UsageError, ZooError
+from zoo.evaluation.calibration import Calibration
+from zoo.evaluation.plain import plain
+from zoo.export import films as film_sources
+from zoo.export import formats, metadata
+from zoo.export.films import Films
+from zoo.export.network import assemble, for_inference
+from zoo.export.parity import Parity, compare, zoo_probabilities
+from zoo.registry import Registry
+from zoo.run import Run
+from zoo.tasks import Task
+
+Say = Callable[[str], None]
+
+TOLERANCE = 1e-4  # largest difference of a probability in float32
+LOSS = 0.01  # of AUROC that quantisation may cost
+FILMS = 100  # of the run's own that float32 is compared on
+FILMS_FOR_AUROC = 1000
+SAMPLES = 100  # training films that int8 takes its ranges from
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `zoo export` is asked for.
+
+    `format` is keras, savedmodel, litert or onnx; `quantize` float16, int8 or None; `out` the file, by default in the run's
+    exports/. `films` is a folder to compare on or the number of the run's own films. `tolerance` bounds the difference of a
+    probability, in a quantised file the loss of AUROC; None takes `TOLERANCE` or `LOSS`. `force` keeps a file beyond it.
+    """
+
+    format: str
+    quantize: str | None = None
+    out: Path | None = None
+    films: Path | int | None = None
+    tolerance: float | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The file that was written, its size in bytes, how it compares with zoo, and sentences the user should read."""
+
+    file: Path
+    size: int
+    parity: Parity
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values ready for JSON."""
+        return dict(plain(self))
+
+
+def export(run: Run, options: Options, registry: Registry, say: Say, quiet: bool = False) -> Exported:
+    """Write a run as one file that takes raw films of any size and gives calibrated probabilities.
+
+    The file gets its name only after it was compared with zoo; one that differs too much is not kept.
+
+    Args:
+        run: a finished run.
+        options: what to write.
+        registry: has the run's dataset, for films to compare on.
+        say: receives lines for the user.
+        quiet: show no progress.
+
+    Raises:
+        UsageError: the request makes no sense.
+        ZooError: the run is not finished, the format cannot express its network, or the file differs too much from zoo.
+    """
+    form = formats.check_format(options.format, options.quantize)
+    file = options.out or default_file(run, form, options.quantize)
+    formats.check_place(file, form)
+    info, task = _finished(run), run.task()
+    calibration = _calibration(run, task)
+    size = int(info["image_size"])
+    with devices.session("cpu", "float32", 0):
+        original = load_network(run)
+        network = for_inference(original, float32=form.name in ("litert", "onnx"))
+        films = _films(run, options, registry)
+        expected = zoo_probabilities(original, task, calibration, films, size, quiet)
+        about = metadata.describe(run, registry, calibration, form.films, options.quantize)
+        samples = film_sources.samples(run, SAMPLES, size, registry) if options.quantize == "int8" else None
+
+        def assembled(dtype: str) -> Any:
+            return assemble(network, task, calibration, size, dtype)
+
+        with formats.taking_the_place_of(file, form) as partial:
+            say(f"Writing {form.name}{f' in {options.quantize}' if options.quantize else ''} …")
+            formats.write(form, partial, assembled, options.quantize, samples)
+            parity = compare(
+                formats.open_file(form, partial),
+                expected,
+                films,
+                task,
+                about["thresholds"],
+                auroc=options.quantize is not None,
+                quiet=quiet,
+            )
+            notes = _judge(parity, options)
+            formats.add_metadata(form, partial, plain(about | {"parity": parity}))
+            formats.open_file(form, partial)(films.pixels[0])
+            bytes_ = _size(partial)
+    return Exported(file, bytes_, parity, notes)
+
+
+def default_file(run: Run, form: formats.Format, quantize: str | None) -> Path:
+    """Where a file goes without --out: exports/NAME.SUFFIX in the run, -float16 or -int8 behind the name."""
+    return run.path / "exports" / f"{run.name}{f'-{quantize}' if quantize else ''}{form.suffix}"
+
+
+def _finished(run: Run) -> dict[str, Any]:
+    info = run.info()
+    if not run.model_file.exists() or "thresholds" not in info:
+        raise ZooError(
+            f"the run {run.name} has no trained network with thresholds (status: {info.get('status')}). Train it to the end: "
+            f"zoo train --resume {run.reference}"
+        )
+    return info
+
+
+def _calibration(run: Run, task: Task) -> Calibration | None:
+    stored = run.info().get("calibration")
+    calibration = None if stored is None else Calibration.from_dict(stored)
+    if calibration is not None and calibration.task != task:
+        raise DataError(f"the calibration in {run.path / 'run.json'} is for other labels than the run's.")
+    return calibration
+
+
+def _films(run: Run, options: Options, registry: Registry) -> Films:
+    """The films to compare on; for a quantised file all test films, which have labels, unless others are asked for."""
+    if isinstance(options.films, Path):
+        return film_sources.films_of_folder(options.films)
+    if options.quantize is None:
+        count, splits = options.films or FILMS, ["val", "test"]
+    else:
+        count, splits = options.films or FILMS_FOR_AUROC, ["test"]
+    found = film_sources.own_films(run, splits, count, registry)
+    return found if found is not None else film_sources.drawn_films(min(count, FILMS), registry)
+
+
+def _judge(parity: Parity, options: Options) -> tuple[str, ...]:
+    """Sentences about the comparison.
+
+    Raises:
+        ZooError: the file differs too much, or a quantised one could not be judged; not with `force`.
+    """
+    problem = _quantised(parity, options) if options.quantize else _exact(parity, options)
+    notes = []
+    if not parity.real:
+        notes.append("Compared on drawn films: the run's own could not be read. --films FOLDER compares on others.")
+    if problem and not options.force:
+        raise ZooError(f"{problem} The file was not kept; --force keeps it all the same.")
+    return (*notes, *([f"{problem} Kept by --force."] if problem else []))
+
+
+def _exact(parity: Parity, options: Options) -> str:
+    limit = TOLERANCE if options.tolerance is None else options.tolerance
+    if parity.largest <= limit:
+        return ""
+    return (
+        f"the file's probabilities differ from zoo's by up to {parity.largest:.2g} on {parity.films} films, more than "
+        f"{limit:g} (--tolerance)."
+    )
+
+
+def _quantised(parity: Parity, options: Options) -> str:
+    limit = LOSS if options.tolerance is None else options.tolerance
+    if not np.isfinite(parity.largest):
+        return "the quantised file gives numbers that are not finite."
+    if not parity.changes:
+        return (
+            "what the quantised file loses in AUROC cannot be measured: these films have no labels, or the run's own test "
+            "films are not there."
+        )
+    change = parity.changes[0]
+    if change.change >= -limit:
+        return ""
+    return (
+        f"the quantised file loses {-change.change:.4f} in AUROC ({change.zoo:.4f} to {change.file:.4f}, 95% interval of the "
+        f"change {change.low:+.4f} to {change.high:+.4f}) on {parity.films} films, more than {limit:g} (--tolerance)."
+    )
+
+
+def check_options(options: Options) -> None:
+    """Raise UsageError for numbers that make no sense."""
+    if options.tolerance is not None and not 0 <= options.tolerance <= 1:
+        raise UsageError(f"--tolerance is from 0 to 1, not {options.tolerance:g}.")
+    if isinstance(options.films, int) and options.films < 1:
+        raise UsageError(f"--films takes a folder or a number from 1, not {options.films}.")
+
+
+def _size(path: Path) -> int:
+    return sum(each.stat().st_size for each in ([path] if path.is_file() else path.rglob("*")) if each.is_file())

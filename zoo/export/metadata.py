@@ -1,0 +1,99 @@
+"""What an exported file says of itself: labels, thresholds, data, licence, and what goes in and comes out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import ZooError
+from zoo.evaluation.calibration import Calibration
+from zoo.registry import Registry
+from zoo.report import RESEARCH_ONLY
+from zoo.run import Run
+from zoo.tasks import Task
+
+DISTRIBUTION = "cxr-zoo"
+
+
+def describe(
+    run: Run, registry: Registry, calibration: Calibration | None, films: str, quantize: str | None
+) -> dict[str, Any]:
+    """The metadata of an exported file, ready for JSON.
+
+    Args:
+        run: the run that is exported.
+        registry: knows the licences of model and dataset.
+        calibration: that of the file.
+        films: the input in words.
+        quantize: float16, int8 or None.
+    """
+    info, task = run.info(), run.task()
+    data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
+    return {
+        "name": run.name,
+        "model": info["model"],
+        "task": task.kind,
+        "labels": list(task.labels),
+        "thresholds": thresholds(task, info["thresholds"], calibration),
+        "decision": "the most probable class" if task.exclusive else "positive at or above the label's threshold",
+        "threshold_rule": info.get("threshold_rule"),
+        "calibration": None if calibration is None else calibration.method,
+        "input": films,
+        "output": "probabilities (N, K) float32, one column per label in the order of `labels`",
+        "image_size": int(info["image_size"]),
+        "precision": quantize or "float32",
+        "data": {key: data.get(key) for key in ("dataset", "fingerprint", "split")},
+        "trained": info.get("started"),
+        "zoo_version": _version(),
+        "licences": _licences(registry, str(info["model"]), str(data.get("dataset"))),
+        "licence_text": _licence_text(),
+        "research_only": RESEARCH_ONLY,
+    }
+
+
+def thresholds(task: Task, raw: dict[str, float], calibration: Calibration | None) -> dict[str, float] | None:
+    """The run's operating point on the probabilities the file gives: its thresholds carried through the calibration.
+
+    None for exclusive classes, where the most probable one is taken.
+    """
+    if task.exclusive:
+        return None
+    values = np.array([[float(raw[label]) for label in task.labels]])
+    if calibration is not None:
+        with np.errstate(divide="ignore"):
+            values = calibration.probabilities(np.log(values) - np.log1p(-values))
+    return dict(zip(task.labels, values[0].tolist(), strict=True))
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _licences(registry: Registry, model: str, dataset: str) -> dict[str, str]:
+    found = {}
+    for kind, name in (("model", model), ("dataset", dataset)):
+        try:
+            found[kind] = str(registry.get(kind, name).info.licence)
+        except ZooError:  # the plugin is not installed here
+            found[kind] = ""
+    return found
+
+
+def _licence_text() -> str:
+    """The text of zoo's own licence, from the installed distribution or the source tree."""
+    try:
+        files = importlib.metadata.files(DISTRIBUTION) or []
+        texts = [file.read_text() for file in files if file.name == "LICENSE"]
+    except (importlib.metadata.PackageNotFoundError, OSError):
+        texts = []
+    source = Path(__file__).parents[2] / "LICENSE"
+    if not texts and source.is_file():
+        texts = [source.read_text(encoding="utf-8")]
+    return texts[0] if texts else "Apache License 2.0, https://www.apache.org/licenses/LICENSE-2.0"

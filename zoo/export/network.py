@@ -1,0 +1,128 @@
+"""The network of an exported file: raw films of any size in, calibrated probabilities out, training-only parts gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo.export.preprocess import prepare
+from zoo.tasks import Task
+
+if TYPE_CHECKING:
+    import keras
+
+    from zoo.evaluation.calibration import Calibration
+
+# Keras' layers that do something in training only, by name: they become identities
+TRAINING_ONLY = {
+    "ActivityRegularization",
+    "AlphaDropout",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+}
+_AUGMENTING = ("Random", "MixUp", "CutMix", "AugMix", "RandAugment", "AutoContrast")
+FLOAT32 = "float32"
+
+
+def for_inference(network: keras.Model, *, float32: bool = False) -> keras.Model:
+    """The network without layers that only training needs; itself where there is nothing to take out.
+
+    Args:
+        network: a functional Keras model. One of another kind is returned as it is: its training-only parts do nothing either,
+            and the files made of traced operations lose them anyway.
+        float32: compute in float32 also what was trained in lower precision.
+    """
+    import keras
+
+    layers = list(network._flatten_layers())
+    low = float32 and any(layer.compute_dtype not in (FLOAT32, None) for layer in layers)
+    if not isinstance(network, keras.src.models.Functional) or not (low or any(map(_training_only, layers))):
+        return network
+
+    def copy(layer: Any) -> Any:
+        if _training_only(layer):
+            return keras.layers.Identity(name=layer.name, dtype=FLOAT32 if float32 else layer.dtype_policy.name)
+        config = layer.get_config()
+        if low and "dtype" in config:
+            config["dtype"] = FLOAT32
+        return layer.__class__.from_config(config)
+
+    bare = keras.models.clone_model(network, clone_function=copy, recursive=True)
+    bare.set_weights(network.get_weights())
+    return bare
+
+
+def assemble(network: Any, task: Task, calibration: Calibration | None, size: int, dtype: str = FLOAT32) -> keras.Model:
+    """Put resizing before the network, and activation and calibration behind it.
+
+    Args:
+        network: from pixels `(N, size, size, 1)` to logits `(N, K)`.
+        task: says which activation.
+        calibration: of the logits; None gives the plain activation.
+        size: height and width of the network's films in pixels.
+        dtype: of the input, float32 or uint8.
+
+    Returns:
+        A Keras model from gray pixels `(N, H, W, 1)` in [0, 255], any H and W, to float32 probabilities `(N, K)`. All that is
+        added are Keras' own operations.
+    """
+    import keras
+
+    film = keras.Input((None, None, 1), dtype=dtype, name="film")
+    logits = network(prepare(film, size))
+    return keras.Model(film, probabilities(logits, task, calibration), name=network.name)
+
+
+def probabilities(logits: Any, task: Task, calibration: Calibration | None) -> Any:
+    """`Calibration.probabilities`, or the task's plain activation, as Keras operations on logits `(N, K)`."""
+    from keras import ops
+
+    logits = ops.cast(logits, FLOAT32)
+    if calibration is not None and calibration.method == "isotonic":
+        return _isotonic(logits, task, calibration)
+    if calibration is not None:
+        scale, shift = _line(calibration)
+        if (scale != 1).any():
+            logits = ops.multiply(logits, scale)
+        if shift.any():
+            logits = ops.add(logits, shift)
+    return ops.softmax(logits, axis=-1) if task.exclusive else ops.sigmoid(logits)
+
+
+def _line(calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
+    """What logits are multiplied by and what is added, each float32 `(1, K)`."""
+    found = [calibration.parameters[label] for label in calibration.task.labels]
+    scale = [1 / f["temperature"] if "temperature" in f else f.get("slope", 1.0) for f in found]
+    shift = [f.get("intercept", 0.0) for f in found]
+    return np.array([scale], np.float32), np.array([shift], np.float32)
+
+
+def _isotonic(logits: Any, task: Task, calibration: Calibration) -> Any:
+    """Straight lines between the knots, constant beyond them: the first value and what each stretch adds."""
+    from keras import ops
+
+    columns = []
+    for k, label in enumerate(task.labels):
+        logit = ops.take(logits, np.array([k], np.int32), axis=1)
+        found = calibration.parameters[label]
+        if not found:
+            columns.append(ops.sigmoid(logit))
+            continue
+        knots, values = np.array(found["logits"]), np.array(found["values"])
+        start = knots[:-1].astype(np.float32)[None]
+        width = np.maximum(np.diff(knots), np.finfo(np.float32).tiny).astype(np.float32)[None]
+        rise = np.diff(values).astype(np.float32)[None]
+        share = ops.clip(ops.divide(ops.subtract(logit, start), width), 0.0, 1.0)
+        columns.append(ops.add(ops.sum(ops.multiply(share, rise), axis=1, keepdims=True), float(values[0])))
+    return columns[0] if len(columns) == 1 else ops.concatenate(columns, axis=1)
+
+
+def _training_only(layer: Any) -> bool:
+    kind = type(layer)
+    ours = kind.__module__.startswith("keras.")
+    return ours and (kind.__name__ in TRAINING_ONLY or kind.__name__.startswith(_AUGMENTING))

@@ -1,0 +1,154 @@
+"""Networks as LiteRT and ONNX files: Keras' own exporters, quiet, for shapes and types of choice."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from zoo.errors import UsageError, ZooError
+from zoo.files import replacing
+
+Shape = tuple[int | None, ...]
+Quantize = Literal["float16", "int8"]
+
+LEAST_SAMPLES = 10  # films; ranges of activations taken from fewer say little
+OPSET = 17  # 2022: every ONNX Runtime since 1.12 reads it
+
+
+class CannotConvert(ZooError):
+    """The network itself cannot be expressed in the format asked for. Exit code 1."""
+
+
+def to_litert(
+    network: Any,
+    file: Path,
+    *,
+    shape: Shape | None = None,
+    dtype: str = "float32",
+    quantize: Quantize | None = None,
+    samples: np.ndarray | None = None,
+) -> Path:
+    """Write `network` as a LiteRT file (.tflite) of built-in operations alone.
+
+    Args:
+        network: a Keras model with one input, in its stock layers and not inside `fused_batch_norm`.
+        file: where to; replaced atomically. The suffix is `.tflite`.
+        shape: of the input with its batch axis, None for an axis that varies; by default the network's own. A fixed batch
+            runs faster than a varying one.
+        dtype: of the input, such as "uint8".
+        quantize: "float16" stores the weights in half precision; "int8" computes in 8-bit integers, inputs and outputs
+            staying as they are, with ranges taken from `samples`. None keeps float32.
+        samples: inputs `(N, ...)` of `dtype` for "int8", at least 10.
+
+    Raises:
+        UsageError: "int8" without samples, or a batch axis that varies with it.
+        CannotConvert: the network has something that LiteRT cannot express.
+        ZooError: the backend is not TensorFlow, or the file cannot be written.
+    """
+    _needs_tensorflow("LiteRT")
+    import tensorflow as tf
+
+    options: dict[str, Any] = {"target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}}
+    if quantize is not None:
+        options["optimizations"] = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        options["target_spec"]["supported_types"] = [tf.float16]
+    if quantize == "int8":
+        if samples is None or len(samples) < LEAST_SAMPLES:
+            given = 0 if samples is None else len(samples)
+            raise UsageError(f"int8 needs at least {LEAST_SAMPLES} films to take its ranges from, not {given}.")
+        options["representative_dataset"] = _batches(samples, (shape or network.input_shape)[0] or 1, dtype)
+    return _export(network, file, "litert", "LiteRT", shape, dtype, **options)
+
+
+def to_onnx(network: Any, file: Path, *, shape: Shape | None = None, dtype: str = "float32") -> Path:
+    """Write `network` as an ONNX file of opset 17; arguments as in `to_litert`, the suffix is `.onnx`.
+
+    Raises:
+        CannotConvert: the network has something that tf2onnx cannot express.
+        ZooError: the backend is not TensorFlow, tf2onnx is not installed, or the file cannot be written.
+    """
+    _needs_tensorflow("ONNX")
+    if importlib.util.find_spec("tf2onnx") is None:
+        raise ZooError("writing ONNX needs tf2onnx. Install it: pip install 'cxr-zoo[onnx]'")
+    return _export(network, file, "onnx", "ONNX", shape, dtype, opset_version=OPSET)
+
+
+def _needs_tensorflow(name: str) -> None:
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise ZooError(
+            f"a network becomes {name} on the TensorFlow backend alone; this is {keras.backend.backend()}. "
+            "Set KERAS_BACKEND=tensorflow."
+        )
+
+
+def _batches(samples: np.ndarray, size: int, dtype: str) -> Callable[[], Iterator[list[np.ndarray]]]:
+    def batches() -> Iterator[list[np.ndarray]]:
+        for start in range(0, len(samples) - size + 1, size):
+            yield [samples[start : start + size].astype(dtype)]
+
+    return batches
+
+
+def _export(network: Any, file: Path, form: str, name: str, shape: Shape | None, dtype: str, **options: Any) -> Path:
+    import keras
+
+    own = network.inputs[0]
+    signature = [keras.InputSpec(shape=shape or tuple(own.shape), dtype=dtype, name=own.name)]
+    try:
+        with replacing(file) as partial, quiet():
+            network.export(partial, format=form, input_signature=signature, verbose=False, **options)
+            if form == "onnx":
+                _check_onnx(partial)
+    except OSError as error:
+        raise ZooError(f"{file} cannot be written: {error.strerror or error}.") from error
+    except Exception as error:
+        raise CannotConvert(f"{network.name} cannot be written as {name}: {_first_words(error)}") from error
+    return file
+
+
+def _check_onnx(file: Path) -> None:
+    """tf2onnx leaves what it has no rule for in the file, under TensorFlow's name, and goes on."""
+    from onnx import checker
+
+    checker.check_model(str(file))
+
+
+def _first_words(error: Exception) -> str:
+    """The converters' messages run over pages of graph; their first lines name the operation."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:300]} …"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what converters and runtimes print off the terminal: C++ writes to the file descriptors themselves.
+
+    Not for code in which other threads write to standard output or standard error.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with tempfile.TemporaryFile() as held, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for number in (1, 2):
+            os.dup2(held.fileno(), number)
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            for number, old in zip((1, 2), kept, strict=True):
+                os.dup2(old, number)
+                os.close(old)

@@ -1,0 +1,66 @@
+"""What pixels alone say of a film: how light and dark lie over it, its contrast, sharpness and grain."""
+
+from __future__ import annotations
+
+import numpy as np
+
+BLOCKS = 8  # rows and columns of the layout
+OCTAVES = 5
+LEVELS = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
+BLACK, WHITE = 3, 252  # grey levels that count as black and as white
+NOISE = 4.0  # grey levels added to the layout's deviation: what varies less is no layout
+
+
+def film_statistics(films: np.ndarray) -> np.ndarray:
+    """A row of numbers per film, each of the order of 1, that no network is needed for.
+
+    64 are the layout: the means of 8×8 blocks, less their mean and over their deviation, so that exposure does not count;
+    the negative of a film has them with the other sign. The others are the logarithms of deviation, gradients, Laplacian
+    and the deviations in up to five octaves; seven quantiles of grey; shares of black and of white (their roots).
+
+    Args:
+        films: `(N, S, S)` uint8, S at least 8.
+
+    Returns:
+        `(N, 64 + M)` float64; M depends on S alone.
+    """
+    pixels = films.astype(np.float32)
+    return np.hstack([_layout(pixels), _sharpness(pixels), _greys(films)]).astype(np.float64)
+
+
+def contrast(films: np.ndarray) -> np.ndarray:
+    """The difference between the lightest and the darkest percent of each film, in grey levels, `(N,)`."""
+    low, high = np.percentile(films.reshape(len(films), -1), (1, 99), axis=1)
+    return np.asarray(high - low)
+
+
+def _layout(pixels: np.ndarray) -> np.ndarray:
+    edges = np.arange(BLOCKS + 1) * pixels.shape[1] // BLOCKS
+    sums = np.add.reduceat(np.add.reduceat(pixels, edges[:-1], axis=1), edges[:-1], axis=2)
+    blocks = (sums / np.outer(np.diff(edges), np.diff(edges))).reshape(len(pixels), -1)
+    blocks -= blocks.mean(axis=1, keepdims=True)
+    return np.asarray(blocks / (blocks.std(axis=1, keepdims=True) + NOISE))
+
+
+def _sharpness(pixels: np.ndarray) -> np.ndarray:
+    inner = pixels[:, 1:-1, 1:-1]
+    laplacian = 4 * inner - pixels[:, :-2, 1:-1] - pixels[:, 2:, 1:-1] - pixels[:, 1:-1, :-2] - pixels[:, 1:-1, 2:]
+    gradients = [np.abs(np.diff(pixels, axis=axis)).mean(axis=(1, 2)) for axis in (1, 2)]
+    measures = [pixels.std(axis=(1, 2)), *gradients, np.abs(laplacian).mean(axis=(1, 2))]
+    for _ in range(OCTAVES):
+        half = pixels.shape[1] // 2
+        if half < 1:
+            break
+        quads = pixels[:, : 2 * half, : 2 * half].reshape(len(pixels), half, 2, half, 2)
+        pixels = quads.mean(axis=(2, 4))
+        measures.append((quads - pixels[:, :, None, :, None]).std(axis=(1, 2, 3, 4)))
+    return np.log1p(np.stack(measures, axis=1))
+
+
+def _greys(films: np.ndarray) -> np.ndarray:
+    """Quantiles over 255, and the roots of the shares of black and white pixels, all from a histogram."""
+    rows = films.reshape(len(films), -1)
+    share = np.stack([np.bincount(row, minlength=256) for row in rows]).cumsum(axis=1) / rows.shape[1]
+    quantiles = np.stack([(share < level).sum(axis=1) for level in LEVELS], axis=1) / 255
+    extremes = np.stack([share[:, BLACK], 1 - share[:, WHITE - 1]], axis=1).clip(0)
+    return np.hstack([quantiles, np.sqrt(extremes)])

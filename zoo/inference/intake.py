@@ -1,0 +1,158 @@
+"""What films there are to read, and reading them: names from files, folders, globs and lists, pixels from any known format."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from zoo.data.decode import decode
+from zoo.data.dicom import decode_dicom, is_dicom
+from zoo.data.records import BadImage
+from zoo.errors import DataError
+from zoo.run import Run
+
+STDIN = "-"
+# what counts as a film inside a folder; a file named on its own is read whatever its ending
+ENDINGS = frozenset(
+    (
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jp2", ".j2k", ".jpx", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
+        *(".pgm", ".ppm", ".pnm", ".dcm", ".dicom", ".dic"),
+    )
+)
+_HEAD = 132  # bytes: a DICOM file's preamble and its mark
+
+
+def expand(paths: Iterable[str]) -> Iterator[str]:
+    """The names of films behind what a user typed, lazily and in the order given.
+
+    A file stands for itself. A folder stands for the films in it and in the folders below, sorted by name: files with one of
+    `ENDINGS`, and DICOM files whose name has no ending or a number for one; hidden files are left out. A name that does not
+    exist and has `*`, `?` or `[` in it is a pattern (`**` goes through folders), its matches sorted. "-" reads names from
+    standard input, one on a line, which may again be files, folders or patterns. A folder without films or without leave to
+    look into it, and a pattern without matches, come out as they are: `read_film` has a reason for each.
+    """
+    for path in paths:
+        if path == STDIN:
+            lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
+            for line in lines:
+                if line:
+                    yield from expand_one(line)
+        else:
+            yield from expand_one(path)
+
+
+def expand_one(path: str) -> Iterator[str]:
+    """As `expand` for one name, of which "-" is none in particular."""
+    try:
+        if os.path.isdir(path):
+            yield from _folder(path)
+        elif glob.has_magic(path) and not os.path.lexists(path):
+            found = sorted(glob.iglob(path, recursive=True))
+            for each in found:
+                if not os.path.isdir(each):
+                    yield each
+                elif "**" not in path:  # which names what is inside by itself
+                    yield from _folder(each)
+            if not found:
+                yield path
+        else:
+            yield path
+    except ValueError:  # a NUL in the name
+        yield path
+
+
+def _folder(path: str) -> Iterator[str]:
+    empty = True
+    for each in _walk(path, ()):
+        empty = False
+        yield each
+    if empty:
+        yield path
+
+
+def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    """The films below a folder; `above` are the folders that lead here, so that a link to one of them is not followed."""
+    try:
+        status = os.stat(folder)
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            return
+        with os.scandir(folder) as entries:
+            names = sorted((each.name, each.is_dir()) for each in entries if not each.name.startswith("."))
+    except OSError:
+        yield folder  # `read_film` says why
+        return
+    for name, is_folder in names:
+        path = os.path.join(folder, name)
+        if is_folder:
+            yield from _walk(path, (*above, here))
+        elif _is_film(path, name):
+            yield path
+
+
+def _is_film(path: str, name: str) -> bool:
+    ending = os.path.splitext(name)[1].lower()
+    if ending in ENDINGS:
+        return True
+    # scanners name DICOM files IM000001 or by a number with dots; DICOMDIR is a list of them and no film
+    return (not ending or ending[1:].isdigit()) and name != "DICOMDIR" and is_dicom(_head(path))
+
+
+def _head(path: str) -> bytes:
+    """The first bytes of a regular file; none where there is no such file (opening a FIFO would wait for ever)."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return b""
+        with open(path, "rb") as file:
+            return file.read(_HEAD)
+    except (OSError, ValueError):
+        return b""
+
+
+def read_film(file: str | Path, *, views: frozenset[str] | None = None, force: bool = False) -> tuple[np.ndarray, str]:
+    """Read one film of any known format.
+
+    Args:
+        file: PNG, JPEG and other images as `zoo.data.decode.decode` takes them, or DICOM, told by its content.
+        views: the projections ("PA", "AP", "LATERAL") that a DICOM film may have; None: not checked.
+        force: take a DICOM film although its tags say that it is no chest film, or another view.
+
+    Returns:
+        uint8 pixels `(H, W)`, and a note that is "" where nothing had to be normalised.
+
+    Raises:
+        BadImage: the film cannot be read; its message is the reason.
+    """
+    path = Path(file)
+    head = _head(str(file))
+    if is_dicom(head):
+        return decode_dicom(path, views=views, force=force)
+    if str(file) and os.path.isdir(path):
+        raise BadImage(_no_film_in(path))
+    return decode(path)
+
+
+def _no_film_in(folder: Path) -> str:
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        return f"a folder that cannot be read ({error.strerror})"
+    return "a folder with no film in it"
+
+
+def views_seen(run: Run) -> frozenset[str] | None:
+    """The views of the films the run was trained on; None where they are not known."""
+    try:
+        films = run.films()
+    except DataError:
+        return None
+    if "view" not in films.columns:
+        return None
+    seen = films.loc[films["split"] == "train", "view"].dropna().unique()
+    return frozenset(str(view) for view in seen if str(view)) or None

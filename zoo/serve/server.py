@@ -1,0 +1,222 @@
+"""Running the server: its socket, its connections, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from zoo.errors import UsageError
+from zoo.serve.api import create_app
+from zoo.serve.desk import Desk
+from zoo.serve.limits import Limits
+from zoo.serve.shield import Shield
+
+if TYPE_CHECKING:
+    from zoo.inference.classifier import Classifier
+
+GRACE_S = 5
+SILENT = 60  # above logging.CRITICAL
+_LAST_CALL_S = 60.0  # for a client that does not take its answer
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Type: application/json\r\nContent-Length: 36\r\n"
+    b'Connection: close\r\n\r\n{"detail": "too many connections."}\n'
+)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens there; port 0 takes any free one.
+
+    Raises:
+        UsageError: the port is taken or not allowed, or the host is none of this machine.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise UsageError(
+            f"there is no host '{host}' to listen on ({_why(error)}). Valid: an address of this machine."
+        ) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise UsageError(
+                f"port {port} on {host} is taken. Choose another with --port N; --port 0 takes any."
+            ) from error
+        if error.errno == errno.EACCES:
+            raise UsageError(
+                f"port {port} is not allowed to this user. Choose one above 1023 with --port N."
+            ) from error
+        raise UsageError(f"cannot listen on {host}, port {port}: {_why(error)}.") from error
+    return listener
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else "") or type(error).__name__
+
+
+def url(listener: socket.socket, host: str) -> str:
+    """What to type into a browser on this machine."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}/"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server on that host."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def serve(
+    classifiers: Sequence[Classifier],
+    listener: socket.socket,
+    limits: Limits,
+    *,
+    names: Sequence[str] = (),
+    force: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM; then what is under way is finished, for `GRACE_S` seconds at most.
+
+    Args:
+        classifiers: at least one.
+        listener: from `bind`; closed at the end.
+        limits: what a film, a client and all of them together may ask for.
+        names: host names the server is asked under, beside localhost and addresses.
+        force: take DICOM films whose tags speak against it.
+        say: receives a line per request.
+        ready: called when the server answers.
+    """
+    desk = Desk(classifiers, limits, force)
+    try:
+        desk.start(say)
+        shield = create_app(desk, limits, names=[*names, socket.gethostname()], log=say)
+        try:
+            asyncio.run(Server(configuration(shield, limits), shield, ready).serve(sockets=[listener]))
+        finally:
+            shield.app.state.jobs.close()
+    finally:
+        desk.close()
+        listener.close()
+
+
+def configuration(shield: Shield, limits: Limits) -> uvicorn.Config:
+    """How uvicorn runs the application: quietly, for its lines may hold paths, and with `Protocol`."""
+
+    class Limited(Protocol):
+        pass
+
+    Limited.limits = limits
+    return uvicorn.Config(
+        shield,
+        http=Limited,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level=SILENT,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which says when it answers, gives up half uploads when it stops, and ends without a signal."""
+
+    def __init__(self, config: uvicorn.Config, shield: Shield, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._shield, self._ready = shield, ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._shield.app.state.uploads.stop()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGINT and SIGTERM, where this is the main thread.
+
+        uvicorn raises them again in the end, which would cut off what is closed after it.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.handle_exit(number, frame)
+
+        before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+
+class Protocol(H11Protocol):
+    """uvicorn's connection, which also ends one whose request never comes whole, or whose client takes no answer."""
+
+    limits = Limits()
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
+            transport.write(_FULL)
+            transport.close()
+            return
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_watch()
+        super().connection_lost(exc)
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._stop_watch()
+        self._deadline = self.loop.call_later(_LAST_CALL_S, self.transport.abort)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def _watch(self) -> None:
+        """Set a time limit while a request's head is incomplete, or the rest of a refused body is being thrown away."""
+        theirs = self.conn.their_state
+        no_head = theirs is h11.IDLE and self.timeout_keep_alive_task is None
+        if no_head or (theirs is h11.SEND_BODY and self.conn.our_state is h11.DONE):
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(self.limits.idle_s, self.transport.close)
+        else:
+            self._stop_watch()
+
+    def _stop_watch(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,0 +1,99 @@
+"""Bodies of requests: held in memory alone, counted while they arrive, and given up when they stall."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.requests import Request
+from starlette.types import Message
+
+from zoo.serve.limits import Limits
+from zoo.serve.refusals import Busy, ClientGone, Refusal
+
+
+def megabytes(count: int) -> str:
+    """Bytes as a person reads them."""
+    return f"{count / 1e6:,.1f} MB" if count >= 100_000 else f"{count:,} bytes"
+
+
+class Uploads:
+    """All bodies that are arriving or being worked on."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.held = 0
+        self._stopping = False
+        self._clocks: set[asyncio.Timeout] = set()
+
+    @asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """The whole body, counted as held until the context ends.
+
+        Raises:
+            Refusal: 413 too large, 415 a form, 408 too slow, 422 empty; 503 while others hold too much.
+            ClientGone: the connection ended in the middle.
+        """
+        self._check_head(request)
+        chunks: list[bytes] = []
+        try:
+            async for chunk in self._chunks(request):
+                chunks.append(chunk)
+            data = b"".join(chunks)
+            if not data:
+                raise Refusal(422, "the request has no body: send the file itself.")
+            yield data
+        finally:
+            self.held -= sum(map(len, chunks))
+
+    def stop(self) -> None:
+        """Give up all uploads that are still arriving."""
+        self._stopping = True
+        for clock in self._clocks:
+            clock.reschedule(asyncio.get_running_loop().time())
+
+    def _check_head(self, request: Request) -> None:
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            sentence = "send the file itself as the body, not a form: curl --data-binary @film.png URL"
+            raise Refusal(415, sentence)
+        try:
+            claimed = int(request.headers.get("content-length", "0"))
+        except ValueError:
+            claimed = 0
+        if claimed > self.limits.max_bytes:
+            raise self._too_large(claimed)
+
+    async def _chunks(self, request: Request) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.limits.upload_s
+        size, more = 0, True
+        while more:
+            message = await self._next(request, min(end, loop.time() + self.limits.idle_s))
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk, more = message.get("body", b""), message.get("more_body", False)
+            size += len(chunk)
+            if size > self.limits.max_bytes:
+                raise self._too_large(size)
+            if self.held + len(chunk) > self.limits.max_held:
+                raise Busy("other uploads fill the memory kept for them: try again in a moment.", 2)
+            self.held += len(chunk)
+            yield chunk
+
+    async def _next(self, request: Request, until: float) -> Message:
+        clock = asyncio.timeout_at(until)
+        self._clocks.add(clock)
+        try:
+            async with clock:
+                return await request.receive()
+        except TimeoutError:
+            if self._stopping:
+                raise Busy("the server is stopping.", 5) from None
+            raise Refusal(408, "the upload stalled: send it again.", {"Connection": "close"}) from None
+        finally:
+            self._clocks.discard(clock)
+
+    def _too_large(self, size: int) -> Refusal:
+        limit = megabytes(self.limits.max_bytes)
+        return Refusal(413, f"the file is too large: {megabytes(size)} or more, and the limit is {limit}.")
