@@ -69,8 +69,14 @@ def test_requests_that_make_no_sense_are_refused(words: list[str], code: int, pa
     assert not list(Path().rglob("*.partial*"))
 
 
-def test_films_of_a_wrong_network_are_not_kept(finished: Finished) -> None:
+def test_a_file_that_does_not_agree_is_refused_in_one_line(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoo.export import network
+
     finished()
-    result = zoo("export", "first", "--format", "keras", "--tolerance", "0", "--films", "20", "--out", "a.keras")
-    assert result.exit_code in (0, 1)
-    assert Path("a.keras").exists() == (result.exit_code == 0)
+    right = network.prepare
+    monkeypatch.setattr(network, "prepare", lambda pixels, size: right(pixels, size) * 0.5)
+    result = zoo("export", "first", "--format", "keras", "--films", "5", "--out", "a.keras")
+    assert result.exit_code == 1, result.output
+    assert [line for line in result.stderr.splitlines() if line.startswith("Error: the file's probabilities differ")]
+    assert not Path("a.keras").exists()
+    assert not list(Path().glob(".partial*"))

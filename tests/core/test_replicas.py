@@ -109,7 +109,7 @@ def test_two_devices_compute_what_one_does(backend: str, cases: list[str], run_p
         half = case == "half precision"  # sums of rounded numbers in another order
         assert difference["moved"] > 0.01
         assert difference["loss"] < (5e-3 if half else 1e-5), case
-        assert difference["weights"] < (5e-2 if half else 5e-5), case
+        assert difference["weights"] < (0.2 if half else 5e-5), case
 
 
 DRAWS = """

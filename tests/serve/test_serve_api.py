@@ -174,7 +174,7 @@ def test_every_broken_file_gets_a_reason_and_none_an_error(serve: Serve) -> None
         if case.outcome == READ:
             assert got.status_code == 200, f"{name}: {got.text}"
         if got.status_code != 200:
-            assert re.fullmatch(r"(the film cannot be read: .+|the request has no body.+)\.", got.json()["detail"]), (
+            assert re.fullmatch(r"(the film cannot be used: .+|the request has no body.+)\.", got.json()["detail"]), (
                 name
             )
             seen += 1

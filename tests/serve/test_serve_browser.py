@@ -210,7 +210,7 @@ def test_a_dicom_is_shown_as_it_was_decoded(opened: Open) -> None:
 def test_what_is_no_film_is_refused_in_plain_words_and_the_next_film_is_read(opened: Open) -> None:
     page = opened(expected="Failed to load resource")
     send(page, "notes.txt", b"not a film\n", "text/plain")
-    assert refused(page) == "The film cannot be read: not an image."
+    assert refused(page) == "The film cannot be used: not an image."
     bomb = huge()
     assert len(bomb) < 1_000_000
     send(page, "huge.png", bomb)

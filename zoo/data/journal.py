@@ -166,8 +166,8 @@ def copies(folders: Iterable[Path], size: int, keys: Sequence[str]) -> dict[str,
         if pixels.size != size:
             continue
         for finished in read(folder):
-            keys = (film.key for film in finished.films if not film.reason)
-            new = {key for key in keys if key in wanted and key not in found}
+            good = (film.key for film in finished.films if not film.reason)
+            new = {key for key in good if key in wanted and key not in found}
             if new and pixels.holds(finished):
                 for row, film in enumerate(finished.films, finished.start):
                     if film.key in new and not film.reason:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,14 @@ class Verdict:
 class Neighbours:
     """Distance to the fifth nearest of the reference films, in the directions of their features.
 
-    Deep nearest neighbours: Sun, Ming, Zhu and Li 2022, arXiv:2204.06507. `reference` `(M, D)` has rows of length 1.
+    Deep nearest neighbours: Sun, Ming, Zhu and Li 2022, arXiv:2204.06507. `reference` `(M, D)` float32 has rows of length 1.
     """
 
     reference: np.ndarray
+
+    @cached_property
+    def _reference(self) -> np.ndarray:
+        return self.reference.astype(np.float64)
 
     @classmethod
     def fit(cls, features: np.ndarray) -> Neighbours:
@@ -57,7 +62,7 @@ class Neighbours:
 
     def distance(self, features: np.ndarray) -> np.ndarray:
         """`(N,)` for features `(N, D)`; in float64, since a weak network's directions hardly differ."""
-        cosine = _directions(features) @ self.reference.astype(np.float64).T
+        cosine = _directions(features) @ self._reference.T
         # a row's float32 length is not 1 to the last digit, hence the clip
         squares = (2 - 2 * cosine).clip(0)
         place = min(NEIGHBOURS, squares.shape[1]) - 1
@@ -78,10 +83,10 @@ class Subspace:
     residual: float
 
     @classmethod
-    def fit(cls, statistics: np.ndarray) -> Subspace:
+    def fit(cls, statistics: np.ndarray, components: int = COMPONENTS) -> Subspace:
         mean = statistics.mean(axis=0)
         _, values, axes = np.linalg.svd(statistics - mean, full_matrices=False)
-        kept = max(1, min(COMPONENTS, len(statistics) // 10))
+        kept = min(components, len(values))
         deviations = values / np.sqrt(len(statistics))
         spread = float(np.linalg.norm(deviations))
         least = max(1e-6 * spread, TINY)  # where films do not vary at all
@@ -169,7 +174,7 @@ class Guard:
             "counts": np.array([self.image_size, self.films]),
             "rate": np.array(self.rate),
         }
-        with replacing(file) as partial, partial.open("wb") as out:
+        with replacing(file) as unfinished, unfinished.open("wb") as out:
             np.savez(out, **arrays)
 
     @classmethod
@@ -239,13 +244,13 @@ def fit_guard(
     statistics = film_statistics(films)
     rank = min(int(np.ceil((len(films) + 1) * (1 - false_flags / 2))), len(films))
     folds = _folds(names, seed)
-    seen = np.sort(_left_out(Neighbours, features.astype(np.float64), folds))
-    drawn = np.sort(_left_out(Subspace, statistics, folds))
+    # as many components in the folds as in the whole, or their distances would not be of one scale
+    subspace = partial(Subspace.fit, components=max(1, min(COMPONENTS, len(films) // 10)))
     return Guard(
         neighbours=Neighbours.fit(features),
-        subspace=Subspace.fit(statistics),
-        feature_limit=float(max(seen[rank - 1], TINY)),
-        pixel_limit=float(max(drawn[rank - 1], TINY)),
+        subspace=subspace(statistics),
+        feature_limit=_limit(Neighbours.fit, features, folds, rank),
+        pixel_limit=_limit(subspace, statistics, folds, rank),
         image_size=films.shape[1],
         films=len(films),
         rate=2 * (len(films) + 1 - rank) / (len(films) + 1),
@@ -283,11 +288,16 @@ def _folds(names: np.ndarray, seed: int) -> list[np.ndarray]:
     return [(generator.permutation(number) % folds)[patient] for _ in range(REPEATS)]
 
 
-def _left_out(check: Any, values: np.ndarray, folds: list[np.ndarray]) -> np.ndarray:
-    """The distance of each film to a check fitted without its fold, the mean over the assignments."""
-    total = np.zeros(len(values))
+def _limit(fit: Callable[[np.ndarray], Any], values: np.ndarray, folds: list[np.ndarray], rank: int) -> float:
+    """The `rank`-th smallest distance to a check fitted without the film's fold, the mean over the assignments.
+
+    The mean is of the quantiles: distances averaged first would be less extreme than those of a new film.
+    """
+    limits = []
     for fold in folds:
+        distances = np.empty(len(values))
         for number in range(int(fold.max()) + 1):
             out = fold == number
-            total[out] += check.fit(values[~out]).distance(values[out])
-    return total / len(folds)
+            distances[out] = fit(values[~out]).distance(values[out])
+        limits.append(np.partition(distances, rank - 1)[rank - 1])
+    return max(float(np.mean(limits)), TINY)

@@ -193,4 +193,4 @@ def _finite(value: float | None) -> float | None:
 
 
 def _sentence(reason: str) -> str:
-    return f"the film cannot be read: {reason.rstrip('.')}."
+    return f"the film cannot be used: {reason.rstrip('.')}."

@@ -74,7 +74,7 @@ async function read(film) {
   forget();
   $("problem").replaceChildren();
   $("results").hidden = true;
-  if (film.size === 0) return complain("The film cannot be read: zero bytes.");
+  if (film.size === 0) return complain("The film cannot be used: zero bytes.");
   if (state.served && film.size > state.served.max_bytes) {
     return complain(`The file is too large: ${megabytes(film.size)}, and the limit is ${megabytes(state.served.max_bytes)}.`);
   }

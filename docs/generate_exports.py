@@ -1,0 +1,130 @@
+"""Try every export of every registered model, and write the table of docs/export.md: `python docs/generate_exports.py [MODEL...]`.
+
+A network with random weights and 3 labels, at the smallest size the model allows but at least 64 pixels, is written in every
+format and compared with zoo on drawn films of several sizes. The head is scaled so that the logits of the films have a
+standard deviation of 2: a random network would give all films one answer. Without models named, all are measured; the measurements
+are kept in benchmarks/results/export_models.csv, where those of other models stay.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TARGET = Path(__file__).parent / "export.md"
+KEPT = Path(__file__).parents[1] / "benchmarks" / "results" / "export_models.csv"
+BEGIN, END = "<!-- made by docs/generate_exports.py -->", "<!-- end -->"
+FILMS, SAMPLES, SMALLEST = 24, 24, 64
+COLUMNS = ("model", "image_size", "format", "quantize", "difference", "refused")
+WAYS = (
+    ("keras", ""),
+    ("savedmodel", ""),
+    ("litert", ""),
+    ("litert", "float16"),
+    ("litert", "int8"),
+    ("onnx", ""),
+    ("onnx", "float16"),
+    ("onnx", "int8"),
+)
+
+
+def measure(name: str) -> list[dict[str, Any]]:
+    """One row per way to export a model: the largest difference of a probability, or why it cannot be written."""
+    from zoo.engine import devices
+    from zoo.errors import ZooError
+    from zoo.export import films as film_sources
+    from zoo.export import formats
+    from zoo.export.network import assemble, for_inference
+    from zoo.export.parity import zoo_probabilities
+    from zoo.registry import registry
+    from zoo.tasks import Task
+
+    model = registry().get("model", name)
+    task, size = Task("multilabel", ("A", "B", "C")), max(SMALLEST, model.info.min_image_size)
+    rows = []
+    with devices.session("cpu", "float32", 0), tempfile.TemporaryDirectory() as folder:
+        network = model.build(task, size, None, model.Options())
+        films = film_sources.drawn_films(FILMS + SAMPLES, registry())
+        _spread(network, film_sources.prepared(films.pixels, size))
+        samples = film_sources.prepared(films.pixels[FILMS:], size)
+        del films.pixels[FILMS:]
+        expected = zoo_probabilities(network, task, None, films, size, quiet=True)
+        bare = for_inference(network, float32=True)
+        for form, quantize in WAYS:
+            row = {"model": name, "image_size": size, "format": form, "quantize": quantize}
+            file = Path(folder, f"{form}-{quantize}{formats.FORMATS[form].suffix}")
+            try:
+                chosen = formats.check_format(form, quantize or None)
+                formats.write(chosen, file, lambda d: assemble(bare, task, None, size, d), quantize or None, samples)
+                run = formats.open_file(chosen, file)
+                found = np.stack([run(film) for film in films.pixels])
+                rows.append(row | {"difference": f"{np.abs(found - expected).max():.1e}"})
+            except ZooError as error:
+                rows.append(row | {"refused": str(error)})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def _spread(network: Any, films: np.ndarray) -> None:
+    """Scale and shift the head, where it is the usual one, so that logits have mean 0 and deviation 2."""
+    head = next((layer for layer in network.layers if layer.name == "logits"), None)
+    if head is None:
+        return
+    logits = network.predict(films[..., None], verbose=0)
+    factor = 2 / np.maximum(logits.std(axis=0), 1e-6)
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel * factor, (bias - logits.mean(axis=0)) * factor])
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """The table in Markdown: models down, ways across."""
+    heads = [f"{form} {quantize}".strip() for form, quantize in WAYS]
+    lines = [f"| model | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    reasons = []
+    for name in dict.fromkeys(row["model"] for row in rows):
+        found = {(row["format"], row["quantize"]): row for row in rows if row["model"] == name}
+        cells = []
+        for form, quantize in WAYS:
+            row = found.get((form, quantize))
+            cells.append("not tried" if row is None else row["difference"] or "no")
+            if row is not None and row["refused"]:
+                reasons.append(f"- {name}, {form} {quantize}".rstrip() + f": {row['refused']}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join([*lines, *(["", *reasons] if reasons else [])])
+
+
+def kept() -> list[dict[str, str]]:
+    """The measurements so far."""
+    if not KEPT.exists():
+        return []
+    with KEPT.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def page(text: str, rows: list[dict[str, str]]) -> str:
+    """The page with the table put between its marks."""
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{table(rows)}\n\n{END}{rest.partition(END)[2]}"
+
+
+def main(names: list[str]) -> None:
+    from zoo.registry import registry
+
+    for name in names or registry().names("model"):
+        rows = [*(row for row in kept() if row["model"] != name), *measure(name)]
+        order = registry().names("model")
+        rows.sort(key=lambda row: order.index(row["model"]) if row["model"] in order else len(order))
+        with KEPT.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        TARGET.write_text(page(TARGET.read_text(), kept()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
