@@ -1,9 +1,9 @@
 """Try every export of every registered model, and write the table of docs/export.md: `python docs/generate_exports.py [MODEL...]`.
 
 A network with random weights and 3 labels, at the smallest size the model allows but at least 64 pixels, is written in every
-format and compared with zoo on drawn films of several sizes. The head is scaled so that the logits of the films have a
-standard deviation of 2: a random network would give all films one answer. Without models named, all are measured; the measurements
-are kept in benchmarks/results/export_models.csv, where those of other models stay.
+format and compared with zoo on drawn films of several sizes. Its batch statistics are taken from these films, and its head is
+scaled so that their logits have a standard deviation of 2: a random network would give all films one answer. Without models
+named, all are measured; the measurements are kept in benchmarks/results/export_models.csv, where those of others stay.
 """
 
 from __future__ import annotations
@@ -71,7 +71,13 @@ def measure(name: str) -> list[dict[str, Any]]:
 
 
 def _spread(network: Any, films: np.ndarray) -> None:
-    """Scale and shift the head, where it is the usual one, so that logits have mean 0 and deviation 2."""
+    """Take batch statistics from the films; scale and shift a head of the usual kind to logits of mean 0 and deviation 2."""
+    import keras
+
+    for layer in network._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    network(films[..., None].astype("float32"), training=True)
     head = next((layer for layer in network.layers if layer.name == "logits"), None)
     if head is None:
         return

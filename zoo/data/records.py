@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:  # imported where it is used: the processes that prepare films need it not, and it takes most of their start
+if TYPE_CHECKING:  # the processes that prepare films do without it: it would take most of their start
     import pandas as pd
 
 SPLITS = ("train", "val", "test")
