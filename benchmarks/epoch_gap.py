@@ -12,7 +12,7 @@ the first batch of validation. A line of benchmarks/results/epoch_gap.csv for ea
 - `statistics_ms`: the re-estimation between them;
 - `to_validation_ms`: from the end of the last step to the first batch of validation, all in all.
 
-A batch begins when Keras begins it. In the first epoch TensorFlow then traces the function that computes it, which counts as
+A batch begins when Keras is given it. In the first epoch TensorFlow then traces the function that computes it, which counts as
 computing: it is in `statistics_ms` of that epoch, and for validation behind what is measured here.
 """
 
@@ -60,7 +60,7 @@ def train(epochs: int, size: int) -> Moments:
     from zoo.registry import registry
 
     moments = Moments()
-    begin, after, predict = Steps.begin_epoch, Steps.after, keras.Model.predict
+    begin, after, predict = Steps.begin_epoch, Steps.after, keras.Model.predict_on_batch
 
     def begin_epoch(self: Steps) -> None:
         moments.epochs.append({})
@@ -70,13 +70,12 @@ def train(epochs: int, size: int) -> Moments:
         after(self, loss)
         moments.last("stepped")
 
-    def watched_predict(self: keras.Model, *args: Any, **options: Any) -> Any:
+    def watched_predict(self: keras.Model, films: Any) -> Any:
         name = "statistics" if isinstance(self, BatchStatistics) else "validation"
-        if not moments.epochs or "validation" in moments.epochs[-1]:  # after the training
-            return predict(self, *args, **options)
-        begun = keras.callbacks.LambdaCallback()
-        begun.on_predict_batch_begin = lambda batch, logs=None: moments.first(name)
-        found = predict(self, *args, callbacks=[begun], **options)
+        if not moments.epochs:
+            return predict(self, films)
+        moments.first(name)
+        found = predict(self, films)
         moments.last(f"{name} done")
         return found
 
@@ -87,7 +86,7 @@ def train(epochs: int, size: int) -> Moments:
         tempfile.TemporaryDirectory() as runs,
         mock.patch.object(Steps, "begin_epoch", begin_epoch),
         mock.patch.object(Steps, "after", after_step),
-        mock.patch.object(keras.Model, "predict", watched_predict),
+        mock.patch.object(keras.Model, "predict_on_batch", watched_predict),
     ):
         zoo_train(config, registry(), Path(runs), "run", lambda line: None)
     return moments

@@ -45,7 +45,9 @@ BUILTINS: dict[str, Builtin] = {
     "export": Builtin(
         "zoo.cli.export:export", "Write RUN as one file that takes raw films and gives probabilities, without zoo."
     ),
-    "serve": Builtin("zoo.cli.serve:serve", "Open a page, and a REST interface, where a film is dropped and RUN answers."),
+    "serve": Builtin(
+        "zoo.cli.serve:serve", "Open a page, and a REST interface, where a film is dropped and RUN answers."
+    ),
     "data": Builtin("zoo.cli.data:data", "Prepare a dataset's films ahead of training, or check what is prepared."),
     "list": Builtin("zoo.cli.list:list_", "List what can be chosen and which plugin it comes from."),
     "info": Builtin("zoo.cli.info:info", "Show everything known about a model, loss, augmenter, dataset or recipe."),

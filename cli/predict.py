@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from zoo.inference.classifier import Answer, Classifier
     from zoo.inference.output import Tally
+    from zoo.run import Run
 
 SHOWN = 40  # films; more are summed up
 MANY = 64  # films; for fewer, starting processes to read them costs more than it saves
@@ -49,6 +50,9 @@ WIDEST = 34  # characters of a film's path in the table
     "--workers", type=click.IntRange(0), metavar="N", help="Processes that read films [default: by their number]."
 )
 @click.option("--force", is_flag=True, help="Take DICOM files whose tags say that they are no such films.")
+@click.option(
+    "--fit-guard", is_flag=True, help="First give a run that has no guard one, from its own validation films."
+)
 @RUNS_DIR
 @click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N.")
 @click.pass_context
@@ -63,6 +67,7 @@ def predict(
     runtime: str,
     workers: int | None,
     force: bool,
+    fit_guard: bool,
     runs_dir: Path,
     device: str,
 ) -> None:
@@ -85,6 +90,8 @@ def predict(
     from zoo.run import Run
 
     run = Run.find(run_reference, runs_dir)
+    if fit_guard:
+        _fit_guard(run)
     # a list on standard input can be read once only, and may not be finished yet
     total = None if intake.STDIN in paths else sum(1 for _ in intake.expand(paths))
     shown: list[Answer] = []
@@ -93,6 +100,8 @@ def predict(
         table = stack.enter_context(TableFile(csv_file)) if csv_file else None
         opened = Classifier.open(run, runtime=runtime, device=device, force=force, films=total, say=_say)
         classifier = stack.enter_context(opened)
+        if classifier.guard is None:
+            _say(f"{run.name} has no guard, so films of another kind are not noticed; --fit-guard gives it one.")
         if table is not None:
             table.begin(classifier.columns + (["heatmaps"] if heatmaps else []))
         try:
@@ -117,6 +126,16 @@ def predict(
     _finish(classifier, shown, tally, progress.rate, csv_file, heatmaps, as_json)
     if tally.failed:
         context.exit(1)
+
+
+def _fit_guard(run: Run) -> None:
+    """Fit the run's guard where it has none."""
+    from zoo.inference.guard import load_guard
+    from zoo.inference.guarding import guard_run
+    from zoo.registry import registry
+
+    if load_guard(run) is None:
+        guard_run(run, registry(), _say)
 
 
 def _answers(

@@ -57,8 +57,8 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Started]:
 
     yield both
     for process in started:
-        if process.poll() is None:
-            process.kill()
+        process.kill()
+        process.communicate()  # closes its pipes
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:

@@ -45,24 +45,24 @@ def calibration(name: str) -> Calibration:
     return Calibration("temperature" if name == "softmax" else name, task, parameters)
 
 
-def network(task: Task, size: int = SIZE, dropout: float = 0.2) -> Any:
+def network(task: Task, size: int = SIZE, dropout: float = 0.2, width: int = 4) -> Any:
     """A tiny network whose logits differ from film to film."""
     import keras
 
     keras.utils.set_random_seed(3)
     model = registry().get("model", "tiny-cnn")
-    options = validate(model.Options, {"width": 4, "depth": 1, "dropout": dropout}, "model", "")
+    options = validate(model.Options, {"width": width, "depth": 1, "dropout": dropout}, "model", "")
     built = model.build(task, size, None, options)
     kernel, bias = built.get_layer("logits").get_weights()
     built.get_layer("logits").set_weights([kernel * 8, bias + np.linspace(-0.5, 0.5, task.outputs)])
     return built
 
 
-def make_run(folder: Path, task: Task, fitted: Calibration | None = None, patients: int = 60) -> Run:
+def make_run(folder: Path, task: Task, fitted: Calibration | None = None, patients: int = 60, width: int = 4) -> Run:
     """A finished run on phantom films: its network is random, everything an export reads is there."""
     run = Run(folder)
     folder.mkdir(parents=True)
-    model = network(task)
+    model = network(task, width=width)
     model.save(run.model_file)
     data = {"name": "phantom", "patients": patients, "size": 50}
     config = {"task": task.kind, "data": data, "model": {"name": "tiny-cnn"}, "image_size": SIZE}

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.engine.feed import inference_feed
+from zoo.engine.inference import forward
 
 BATCHES = 20
 REMAINDER = 0.01  # weight that a start of zero has after the last batch, and is divided out
@@ -48,7 +48,7 @@ class BatchStatistics(keras.Model):
             for layer in layers:
                 layer.momentum = REMAINDER ** (1 / count)
                 _scale(layer, 0.0)  # the variance of 1 that an untrained layer starts with would outweigh small ones
-            self.predict(inference_feed(images, rows[: count * batch_size], batch_size), steps=count, verbose=0)
+            forward(self, images, rows[: count * batch_size], batch_size)
         finally:
             for layer, momentum in zip(layers, before, strict=True):
                 layer.momentum = momentum
@@ -58,4 +58,4 @@ class BatchStatistics(keras.Model):
 
 def _scale(layer: keras.layers.BatchNormalization, factor: float) -> None:
     for average in (layer.moving_mean, layer.moving_variance):
-        average.assign(average * factor)
+        average.assign(average.value * factor)

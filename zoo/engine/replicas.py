@@ -166,6 +166,15 @@ def gathered(values: Any) -> Any:
     return keras.distribution.distribute_tensor(values, layout)
 
 
+def one_device(model: Any) -> bool:
+    """Whether a Keras model computes on a single device."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        return keras.distribution.distribution() is None
+    return bool(model.distribute_strategy.num_replicas_in_sync == 1)
+
+
 def own_part(batch: Any) -> Any:
     """The part of a batch that this host gives to its devices: all of it, except under a distribution over several hosts."""
     import keras

@@ -110,7 +110,6 @@ def _write_savedmodel(floats: Any, bytes_: Any, folder: Path) -> None:
         raise ZooError("a SavedModel is written on the TensorFlow backend alone. Set KERAS_BACKEND=tensorflow.")
     archive = keras.export.ExportArchive()
     for name, model, dtype in (("serve", bytes_, "uint8"), ("serve_float", floats, "float32")):
-        archive.track(model)
         spec = keras.InputSpec(shape=(None, None, None, 1), dtype=dtype, name="film")
         archive.add_endpoint(name, _named(model), input_signature=[spec])
     try:
