@@ -40,13 +40,17 @@ BUILTINS: dict[str, Builtin] = {
         "Write RUN (a name or a path) as one page, report.html, and as a model card, model-card.md.",
     ),
     "predict": Builtin(
-        "zoo.cli.predict:predict", "Read films (PNG, JPEG, DICOM, folders) and say what RUN sees in each of them."
+        "zoo.cli.predict:predict",
+        "Say what RUN sees in films: PNG, JPEG, DICOM and other images, folders of them, patterns, and - for a list of names on "
+        "standard input.",
     ),
     "export": Builtin(
-        "zoo.cli.export:export", "Write RUN as one file that takes raw films and gives probabilities, without zoo."
+        "zoo.cli.export:export",
+        "Write RUN as one file that takes raw gray films of any size and gives calibrated probabilities.",
     ),
     "serve": Builtin(
-        "zoo.cli.serve:serve", "Open a page, and a REST interface, where a film is dropped and RUN answers."
+        "zoo.cli.serve:serve",
+        "Open a page, and a REST interface, where a film is dropped and RUN answers; several runs side by side.",
     ),
     "data": Builtin("zoo.cli.data:data", "Prepare a dataset's films ahead of training, or check what is prepared."),
     "list": Builtin("zoo.cli.list:list_", "List what can be chosen and which plugin it comes from."),

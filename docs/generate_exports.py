@@ -97,7 +97,8 @@ def table(rows: list[dict[str, str]]) -> str:
         cells = []
         for form, quantize in WAYS:
             row = found.get((form, quantize))
-            cells.append("not tried" if row is None else row["difference"] or "no")
+            done = "yes" if quantize else (row or {}).get("difference", "")
+            cells.append("not tried" if row is None else done if row["difference"] else "no")
             if row is not None and row["refused"]:
                 reasons.append(f"- {name}, {form} {quantize}".rstrip() + f": {row['refused']}")
         lines.append(f"| {name} | {' | '.join(cells)} |")

@@ -373,7 +373,8 @@ SECRETS = {
     "StudyDate": "19470917",
     "PatientAge": "GEHEIM",
 }
-WORDS = re.compile(r"geheim|anna|doktor|4711|0815|1947", re.IGNORECASE)
+# the numbers with their neighbours: four digits alone stand in many a checksum
+WORDS = re.compile(r"geheim|anna|doktor|47110815|19470917", re.IGNORECASE)
 
 
 def planted(**attributes: Any) -> Dataset:

@@ -1,0 +1,49 @@
+"""The table of docs/export.md is made from the measurements, and has every registered model in it."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoo.export.formats import FORMATS
+from zoo.registry import registry
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "export.md"
+
+
+@pytest.fixture(scope="module")
+def generator() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "docs" / "generate_exports.py"))
+
+
+def test_the_table_is_made_from_the_measurements(generator: dict[str, Any]) -> None:
+    rows = generator["kept"]()
+    assert generator["page"](PAGE.read_text(), rows) == PAGE.read_text(), "run: python docs/generate_exports.py"
+
+
+def test_every_built_in_model_was_tried_in_every_way(generator: dict[str, Any]) -> None:
+    built_in = [each.name for each in registry().entries("model") if each.origin.distribution == "cxr-zoo"]
+    ways = {(form.name, quantize) for form in FORMATS.values() for quantize in ("", *form.quantize)}
+    assert set(generator["WAYS"]) == ways
+    tried = {(row["model"], row["format"], row["quantize"]) for row in generator["kept"]()}
+    missing = {(name, *way) for name in built_in for way in ways} - tried
+    assert not missing, "run: python docs/generate_exports.py MODEL"
+    for name in built_in:
+        assert f"| {name} |" in PAGE.read_text()
+
+
+def test_models_that_export_agree_with_zoo_in_float32(generator: dict[str, Any]) -> None:
+    exact = [row for row in generator["kept"]() if not row["quantize"] and not row["refused"]]
+    assert exact
+    assert max(float(row["difference"]) for row in exact) <= 1e-4
+
+
+def test_a_model_that_does_not_export_is_shown_with_its_reason(generator: dict[str, Any]) -> None:
+    row = {"model": "odd", "format": "onnx", "quantize": "", "difference": "", "refused": "it has no words for it"}
+    made = generator["table"]([row])
+    assert "| odd | not tried | not tried | not tried | not tried | not tried | no | not tried | not tried |" in made
+    assert "- odd, onnx: it has no words for it" in made
