@@ -29,7 +29,7 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
 
 
-# sides of 1.14, 4, 13.6, 3.004 and .9 times the network's; films taller, wider and much longer than wide
+# sides of 1.14, 4, 13.6, 3.004 and .9 times 224; films taller, wider and much longer than wide
 SHAPES = [
     (256, 256),
     (1024, 1024),
@@ -45,33 +45,30 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_films_come_out_as_pillow_resizes_them(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [28, 96, 224])
+def test_films_come_out_as_pillow_resizes_them(shape: tuple[int, int], size: int) -> None:
     film = noise(*shape)
-    difference = np.abs(resized(film, 224) - square(film, 224).astype(int))
-    assert difference.max() <= 1
-    assert (difference > 0).mean() < 1e-3
-
-
-@pytest.mark.parametrize(
-    ("size", "side"), [(28, 256), (64, 256), (224, 256), (224, 1024), (96, 96), (256, 2048), (28, 14)]
-)
-def test_usual_sizes_come_out_exactly(size: int, side: int) -> None:
-    film = noise(side, side)
-    assert np.array_equal(resized(film, size), square(film, size))
+    np.testing.assert_array_equal(resized(film, size), square(film, size))
 
 
 @settings(deadline=None, max_examples=40)
 @given(
-    size=st.sampled_from([16, 33, 100, 512]),
+    size=st.sampled_from([16, 33, 100, 299]),
     height=st.integers(1, 700),
     width=st.integers(1, 700),
     seed=st.integers(0, 9),
 )
-def test_any_size_is_within_a_gray_level(size: int, height: int, width: int, seed: int) -> None:
+def test_films_of_any_size_do(size: int, height: int, width: int, seed: int) -> None:
     film = noise(height, width, seed)
+    np.testing.assert_array_equal(resized(film, size), square(film, size))
+
+
+@pytest.mark.parametrize(("size", "shape"), [(512, (257, 250)), (400, (5, 5)), (640, (639, 600)), (100, (9001, 70))])
+def test_much_enlarged_and_huge_films_are_within_a_gray_level(size: int, shape: tuple[int, int]) -> None:
+    film = noise(*shape)
     difference = np.abs(resized(film, size) - square(film, size).astype(int))
     assert difference.max() <= 1
-    assert (difference > 0).sum() <= max(4, 1e-3 * size**2)
+    assert (difference > 0).mean() < 1e-3
 
 
 @pytest.mark.parametrize("level", [0, 1, 127, 128, 254, 255])
