@@ -4,8 +4,8 @@ All arithmetic is in 32-bit integers, as Pillow's is for 8-bit films: every runt
 quantisation leaves the operations alone. Shapes that depend on the film are met by cumulative sums and look-ups into arrays
 of fixed size: the areas averaged are fewer than two per output pixel, and four of them meet in it at most.
 
-The gray levels are Pillow's. Two cases may be a level off in less than one pixel of a thousand: enlarging to more than 380 pixels, and
-films with a side of `WITH_ROUNDING` or more (tests/export/test_preprocess.py).
+The gray levels are Pillow's. In two cases less than one pixel of a thousand may be a level off: enlarging to more than 380
+pixels, and films with a side of `WITH_ROUNDING` or more (tests/export/test_preprocess.py).
 """
 
 from __future__ import annotations
