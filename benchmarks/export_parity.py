@@ -75,6 +75,7 @@ COLUMNS = [
     "refused",
     "python",
     "machine",
+    "command",
 ]
 
 
@@ -85,6 +86,7 @@ def main() -> None:
     parser.add_argument("--append", action="store_true", help="keep the rows that are there")
     options = parser.parse_args()
     here = {"python": platform.python_version(), "machine": platform.machine()}
+    command = "python benchmarks/export_parity.py RUN" + (" --films DIR" if options.films else "")
     new = not (options.append and TARGET.exists())
     with TARGET.open("w" if new else "a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -93,7 +95,7 @@ def main() -> None:
         for run in options.runs:
             for form, quantize in WAYS:
                 for films in [None, *([options.films] if options.films and quantize is None else [])]:
-                    row = measure(run, form, quantize, films) | here
+                    row = measure(run, form, quantize, films) | here | {"command": command}
                     writer.writerow(row)
                     file.flush()
                     print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
