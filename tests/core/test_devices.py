@@ -75,6 +75,7 @@ def test_a_session_sets_precision_and_seed_and_gives_the_precision_back() -> Non
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "jit"), [("mixed_float16", "auto"), ("mixed_bfloat16", "off"), ("float32", "on")]
 )

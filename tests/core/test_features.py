@@ -342,6 +342,7 @@ ON_JAX = """
 """
 
 
+@pytest.mark.slow
 def test_on_jax_too(run_python: Callable[..., Any]) -> None:
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed (the extra 'jax')")

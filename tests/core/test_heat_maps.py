@@ -296,6 +296,7 @@ assert keras.backend.backend() == "jax"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="compares with JAX")
 def test_jax_gives_the_same_maps(run_python: Run, tmp_path: Path) -> None:
     pytest.importorskip("jax")

@@ -146,7 +146,7 @@ LEARN = """
 """
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
 def test_the_same_code_trains_on_both_backends_the_other_not_installed(
     backend: str, run_python: Callable[..., Any]
 ) -> None:
