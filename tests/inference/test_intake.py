@@ -267,8 +267,8 @@ def test_where_no_process_starts_the_films_are_read_in_this_one(monkeypatch: pyt
         def shutdown(self, **words: object) -> None:
             pass
 
-    monkeypatch.setattr(reading, "_pool", lambda processes: Broken())
-    monkeypatch.setattr(reading, "_can_start", lambda: False)
+    monkeypatch.setattr(reading, "worker_pool", lambda processes: Broken())
+    monkeypatch.setattr(reading, "can_start", lambda: False)
     assert [each.reason for each in by_processes(FilmReader(16), write_films(3), 2, 8)] == ["", "", ""]
 
 

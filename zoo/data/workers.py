@@ -105,7 +105,7 @@ def run(source: ImageSource, pixels: Pixels, chunks: Iterable[Chunk], processes:
             return
         except BrokenProcessPool:
             suspects = sorted(under_way.values(), key=lambda chunk: chunk.start)
-        if not (works or _can_start()):  # as in a script without a main guard: nothing a film could be blamed for
+        if not (works or can_start()):  # as in a script without a main guard: nothing a film could be blamed for
             yield from (prepare_chunk(source, pixels, chunk) for chunk in [*suspects, *left])
             return
         for finished in _apart(source, pixels, suspects):
@@ -126,7 +126,7 @@ def _parallel(
     under_way: dict[Future[Finished], Chunk],
 ) -> Iterator[Finished]:
     """Keep every process busy with one chunk waiting, however many there are in all."""
-    with _pool(processes) as pool:
+    with worker_pool(processes) as pool:
         try:
             while True:
                 while len(under_way) < 2 * processes and (chunk := next(chunks, None)) is not None:
@@ -157,7 +157,7 @@ def _apart(source: ImageSource, pixels: Pixels, chunks: Iterable[Chunk]) -> Iter
     while todo:
         chunk = todo.pop(0)
         try:
-            with _pool(1) as pool:
+            with worker_pool(1) as pool:
                 yield _submit(pool, source, pixels, chunk).result()
                 while todo:  # while it lives it serves for the next ones, too
                     chunk = todo[0]
@@ -185,16 +185,18 @@ def refuse_import() -> None:
         raise RuntimeError('a script that prepares films needs the guard: if __name__ == "__main__":')
 
 
-def _can_start() -> bool:
+def can_start() -> bool:
+    """Whether processes can be started here at all; not from a script without a main guard."""
     try:
-        with _pool(1) as pool:
+        with worker_pool(1) as pool:
             pool.submit(os.getpid).result()
     except BrokenProcessPool:
         return False
     return True
 
 
-def _pool(processes: int) -> ProcessPoolExecutor:
+def worker_pool(processes: int) -> ProcessPoolExecutor:
+    """Processes that leave Ctrl-C to their parent and do not outlive it."""
     # spawn: a fork would copy the threads and locks of libraries the caller has loaded
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(processes, mp_context=context, initializer=_begin)

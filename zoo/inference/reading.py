@@ -14,7 +14,7 @@ import numpy as np
 
 from zoo.data.records import BadImage
 from zoo.data.resize import square
-from zoo.data.workers import CRASHED, MAX_CRASHES, _can_start, _pool
+from zoo.data.workers import CRASHED, MAX_CRASHES, can_start, worker_pool
 from zoo.errors import UsageError, ZooError
 from zoo.inference import intake
 
@@ -100,7 +100,7 @@ def by_processes(read: FilmReader, films: Iterable[Film], processes: int, ahead:
     source = zip(films, count(), strict=False)
     waiting: deque[tuple[_Item, Future[Read]]] = deque()
     crashes, works = 0, False
-    pool = _pool(processes)
+    pool = worker_pool(processes)
     try:
         while True:
             for item in islice(source, ahead - len(waiting)):
@@ -119,7 +119,7 @@ def by_processes(read: FilmReader, films: Iterable[Film], processes: int, ahead:
                         f"reading processes died on {crashes} films, most likely for lack of memory. Fewer of them: --workers 1."
                     ) from None
                 waiting.clear()
-                pool = _pool(processes)
+                pool = worker_pool(processes)
                 continue
             waiting.popleft()
             works = True
@@ -142,12 +142,12 @@ def _one_by_one(read: FilmReader, items: list[_Item], works: bool) -> Iterator[R
     pool: ProcessPoolExecutor | None = None
     for number, item in enumerate(items):
         try:
-            pool = pool or _pool(1)
+            pool = pool or worker_pool(1)
             yield pool.submit(read, *item).result()
             works = True
         except BrokenProcessPool:
             pool = None
-            if not (works or _can_start()):  # as in a script without a main guard: nothing a film could be blamed for
+            if not (works or can_start()):  # as in a script without a main guard: nothing a film could be blamed for
                 yield from (read(*each) for each in items[number:])
                 return
             yield Read(str(item[0]), reason=CRASHED)
