@@ -178,7 +178,10 @@ def _report(results: list[Checked], root: Path | None, as_json: bool) -> None:
 
 
 def _command(name: str, root: Path | None) -> str:
-    return f"zoo data prepare --data {name} --root {root or 'DIR'}"
+    from zoo.registry import registry
+
+    needs_root = name not in registry().names("dataset") or registry().get("dataset", name).info.needs_root
+    return f"zoo data prepare --data {name}" + (f" --root {root or 'DIR'}" if needs_root else "")
 
 
 def _say(line: str) -> None:

@@ -217,6 +217,25 @@ def test_only_the_films_as_they_are_now_are_verified_where_a_root_is_given() -> 
     assert zoo("data", "verify").exit_code == 1
 
 
+def test_what_mends_drawn_films_takes_no_root() -> None:
+    words = ["--data", "phantom", "--set", "data.patients=12", "--image-size", "32"]
+    damage(prepared(*words))
+    result = zoo("data", "verify")
+    assert result.exit_code == 1
+    assert result.stderr.rstrip().endswith("zoo data prepare --data phantom --image-size 32")
+
+
+def test_a_store_prepared_in_another_way_is_out_of_use_and_not_damaged() -> None:
+    dicom_folder()
+    folder = prepared()
+    damage(folder)
+    (folder / "preparation.json").write_text('[1, "pillow"]')
+    result = zoo("data", "verify")
+    assert result.exit_code == 0
+    assert f"{folder}: 24 films at 32×32, not used any more: prepared by another version" in result.stdout
+    assert json.loads(zoo("data", "verify", "--json").stdout)[0]["outdated"]
+
+
 def test_an_interrupted_preparation_is_no_damage() -> None:
     dicom_folder()
     folder = prepared()

@@ -14,7 +14,7 @@ import pandas as pd
 
 from zoo.data.journal import IMAGES, read
 from zoo.data.records import Records
-from zoo.data.store import Store, fingerprint
+from zoo.data.store import HOW, Store, fingerprint, preparation
 from zoo.data.store import verify as verify_store
 
 _FOLDER = re.compile(r"(?P<name>.+)-(?P<size>\d+)px-(?P<key>[0-9a-f]{16})(?P<partial>\.partial)?")
@@ -23,7 +23,10 @@ _NAMED = 3  # damaged films that a line names
 
 @dataclass(frozen=True)
 class Checked:
-    """The result for one store: whose it is, how many films it has, and what is damaged ("" if nothing is)."""
+    """The result for one store: whose it is, how many films it has, and what is damaged ("" if nothing is).
+
+    `outdated` tells a store that another version of zoo, or another decoder, prepared: it is not used any more.
+    """
 
     path: Path
     name: str
@@ -31,9 +34,12 @@ class Checked:
     films: int
     finished: bool
     damage: str
+    outdated: bool = False
 
     def words(self) -> str:
         films = f"{self.films:,} films at {self.size}×{self.size}"
+        if self.outdated:
+            return f"{films}, not used any more: prepared by another version of zoo or another decoder; may be removed"
         if self.damage:
             return f"DAMAGED, {self.damage}"
         return f"{films}, whole" if self.finished else f"{films} finished, interrupted; the same preparation goes on"
@@ -64,8 +70,9 @@ def check(folder: Path) -> Checked:
         raise ValueError(f"{folder.name} is no name of a store")
     name, size = match["name"], int(match["size"])
     if match["partial"]:
-        done = sum(len(finished.films) for finished in read(folder))
-        return Checked(folder, name, size, done, False, "")
+        return Checked(folder, name, size, _count(folder), False, "")
+    if _outdated(folder):
+        return Checked(folder, name, size, _count(folder), True, "", outdated=True)
     fault = ""
     try:
         films = pd.read_csv(folder / "films.csv", dtype=str, keep_default_na=False)[["image"]]
@@ -83,6 +90,19 @@ def check(folder: Path) -> Checked:
     more = ", …" if len(wrong) > _NAMED else ""
     named = f"{len(wrong):,} of {len(films):,} films: {', '.join(wrong[:_NAMED])}{more}"
     return Checked(folder, name, size, len(films), True, named if wrong else "")
+
+
+def _count(folder: Path) -> int:
+    """The films that a store's journal names."""
+    return sum(len(finished.films) for finished in read(folder))
+
+
+def _outdated(folder: Path) -> bool:
+    """Whether a store says that it was prepared in another way than films are now: no fingerprint leads to it."""
+    try:
+        return bool(json.loads((folder / HOW).read_text()) != preparation())
+    except (OSError, ValueError):
+        return False
 
 
 def _seal(folder: Path, films: int) -> str:

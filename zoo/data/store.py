@@ -32,7 +32,8 @@ FORMAT = 2  # part of the fingerprint: a change of the preparation makes new sto
 CHUNK = 64
 PARALLEL_FROM = 512  # films; below, starting processes costs more than it saves
 _DONORS = 8  # older stores to look for films in
-_TABLE, _SEAL, _HOW = "films.csv", "store.json", "preparation.json"
+_TABLE, _SEAL = "films.csv", "store.json"
+HOW = "preparation.json"
 _PARTIAL = ".partial"
 _SUPERSEDED = 0.95  # share of an interrupted preparation's films that a finished store must hold to take its place
 
@@ -262,7 +263,7 @@ class _Making:
             except OSError:
                 array.unlink(missing_ok=True)  # else a full disk stays full
                 raise
-            (self.partial / _HOW).write_text(json.dumps(preparation()))
+            (self.partial / HOW).write_text(json.dumps(preparation()))
         with replacing(self.partial / JOURNAL) as new:
             new.write_text("".join(finished.line() for finished in kept), encoding="ascii")
         return pixels, kept
@@ -296,7 +297,7 @@ class _Making:
         folders = [f for f in self.path.parent.glob(f"{glob.escape(start)}*") if f not in (self.path, self.partial)]
         for folder in sorted(folders, key=_modified, reverse=True)[:_DONORS]:
             with contextlib.suppress(OSError, ValueError):
-                if json.loads((folder / _HOW).read_text()) == preparation():
+                if json.loads((folder / HOW).read_text()) == preparation():
                     yield folder
 
     def _publish(self) -> Store:
