@@ -179,7 +179,7 @@ def main() -> None:
     if not ORIGINALS.is_dir():
         sys.exit(f"no originals in {ORIGINALS}")
     rounds, count = (int(words[at]) if len(words) > at else default for at, default in ((0, 6), (1, 4200)))
-    names = words[2:] or list(SETS[:2])
+    names = words[2:] or list(SETS)
     if unknown := set(names) - set(SETS):
         sys.exit(f"unknown set {', '.join(sorted(unknown))}; valid: {', '.join(SETS)}")
     write_csv("preparation", [row for name in names for row in measure(name, rounds, count)])

@@ -19,7 +19,7 @@ from zoo.engine.features import FeatureCache
 from zoo.engine.inference import predict_logits
 from zoo.engine.optimizers import PlateauOptions
 from zoo.engine.recorder import Recorder
-from zoo.engine.state import network_weights
+from zoo.engine.state import network_weights, synchronise
 from zoo.engine.steps import Steps
 from zoo.engine.training import masked_loss
 from zoo.evaluation.metrics import mean_auprc, mean_auroc
@@ -81,18 +81,21 @@ class Epochs:
             Interrupted: the user asked to stop; the state is saved.
         """
         seconds = self.steps.seconds
-        self.steps.check()
+        self.steps.read()
+        synchronise(self.trainer)
         state, phase = self.state, self.phases[self.state.phase]
         with averaged(self.trainer):
             self._statistics.update(
                 self.films.store.images, self.batches.order(state.epoch).ravel(), self.batches.batch_size
             )
+            logits = self._validation_logits()
+            self.steps.check()  # the weights: not before, as reading all of them would keep the films waiting
             row: dict[str, Any] = {
                 "epoch": state.epoch + 1,
                 "phase": phase.name,
                 "loss": loss,
                 "lr": self._rate(),
-                **self._validate(),
+                **self._scores(logits),
                 "seconds": round(seconds, 3),
                 "films_per_second": round(self.batches.steps * self.batches.batch_size / max(seconds, 1e-9), 1),
             }
@@ -107,13 +110,14 @@ class Epochs:
         self.steps.hear()
         self.steps.end_if_asked()
 
-    def _validate(self) -> dict[str, float]:
-        films, rows = self.films, self._validation
+    def _validation_logits(self) -> np.ndarray:
         if self.features is not None:
-            logits = self.features.validation_logits()
-        else:
-            logits = predict_logits(self.trainer.network, films.store.images, films.rows[rows], self.batches.batch_size)
-        labels = films.labels[rows]
+            return self.features.validation_logits()
+        images, rows = self.films.store.images, self.films.rows[self._validation]
+        return predict_logits(self.trainer.network, images, rows, self.batches.batch_size)
+
+    def _scores(self, logits: np.ndarray) -> dict[str, float]:
+        films, labels = self.films, self.films.labels[self._validation]
         loss = masked_loss(films.task, self.trainer.elementwise_loss, keras.ops.convert_to_tensor(labels), logits)
         return {
             "val_loss": float(keras.ops.convert_to_numpy(loss)),

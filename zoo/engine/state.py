@@ -51,7 +51,7 @@ def capture(state: TrainingState, trainer: Trainer, *, within_phase: bool) -> Ch
     augmentation included; within a phase also those of the optimizer (iterations, moments, rate, loss scale) and the running
     mean of the epoch's loss. Nothing else is drawn from: the order of the films follows from seed, epoch and step.
     """
-    _synchronise(trainer)
+    synchronise(trainer)
     arrays = _named(MODEL, [_array(v) for v in trainer.variables])
     if within_phase:
         arrays |= _named(OPTIMIZER, [_array(v) for v in trainer.optimizer.variables])
@@ -91,7 +91,7 @@ def restore_metrics(trainer: Trainer, checkpoint: Checkpoint) -> None:
 
 def network_weights(trainer: Trainer) -> list[np.ndarray]:
     """Copies of the network's weights."""
-    _synchronise(trainer)
+    synchronise(trainer)
     return [_array(v) for v in trainer.network.weights]
 
 
@@ -104,11 +104,11 @@ def all_finite(weights: list[np.ndarray]) -> bool:
     return all(bool(np.isfinite(np.asarray(w, np.float32)).all()) for w in weights)
 
 
-def _synchronise(trainer: Trainer) -> None:
+def synchronise(trainer: Trainer) -> None:
     """Let the variables hold the values of the last step: on JAX Keras keeps those aside while `fit` runs."""
-    synchronise = getattr(trainer, "jax_state_sync", None)
-    if synchronise is not None:
-        synchronise()
+    hand_over = getattr(trainer, "jax_state_sync", None)
+    if hand_over is not None:
+        hand_over()
 
 
 def _array(variable: Any) -> np.ndarray:

@@ -63,6 +63,13 @@ class Calibration:
                 z[:, k] = found["slope"] * z[:, k] + found["intercept"]
         return metrics.probabilities(self.task, z)
 
+    def carried(self, thresholds: Mapping[str, float]) -> dict[str, float]:
+        """Thresholds on uncalibrated probabilities as they lie on calibrated ones, for each label of the task."""
+        raw = np.array([float(thresholds[label]) for label in self.task.labels])
+        with np.errstate(divide="ignore"):
+            logits = np.log(raw) - np.log1p(-raw)
+        return dict(zip(self.task.labels, self.probabilities(logits[None])[0].tolist(), strict=True))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values ready for JSON, from which `from_dict` gives the same calibration to the last digit."""
         return plain(self)

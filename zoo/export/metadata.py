@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from zoo.errors import ZooError
 from zoo.evaluation.calibration import Calibration
 from zoo.registry import Registry
@@ -62,11 +60,7 @@ def thresholds(task: Task, raw: dict[str, float], calibration: Calibration | Non
     """
     if task.exclusive:
         return None
-    values = np.array([[float(raw[label]) for label in task.labels]])
-    if calibration is not None:
-        with np.errstate(divide="ignore"):
-            values = calibration.probabilities(np.log(values) - np.log1p(-values))
-    return dict(zip(task.labels, values[0].tolist(), strict=True))
+    return calibration.carried(raw) if calibration else {label: float(raw[label]) for label in task.labels}
 
 
 def _version() -> str:

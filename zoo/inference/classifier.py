@@ -149,13 +149,7 @@ class Classifier:
         """
         if self.task.exclusive:
             return {}
-        raw = np.array([self._raw_thresholds[label] for label in self.labels])
-        if self.calibration is None:
-            return dict(zip(self.labels, raw.tolist(), strict=True))
-        with np.errstate(divide="ignore"):
-            logits = np.log(raw) - np.log1p(-raw)
-        carried = self.calibration.probabilities(logits[None])[0]
-        return dict(zip(self.labels, carried.tolist(), strict=True))
+        return self.calibration.carried(self._raw_thresholds) if self.calibration else dict(self._raw_thresholds)
 
     @property
     def views(self) -> frozenset[str] | None:
