@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -133,6 +134,24 @@ def test_a_host_asked_to_stop_stops_all_after_the_same_step(start: Started) -> N
     for code, _, errors in map(finished, hosts):
         assert code == 128 + signal.SIGTERM, errors
     assert run.info()["status"] == "interrupted"
+
+
+def test_a_signal_that_comes_while_the_hosts_ask_each_other_is_not_lost() -> None:
+    from zoo.engine.steps import Steps
+
+    signals = SimpleNamespace(received=None)
+
+    class Asking:
+        def stop(self, received: int | None) -> int | None:
+            signals.received = signals.received or signal.SIGTERM  # the handler runs in the middle of it
+            return received
+
+    steps = object.__new__(Steps)
+    steps.signals, steps._team, steps._unread, steps._ending = signals, Asking(), [], False
+    steps.hear()
+    assert (signals.received, steps._ending) == (signal.SIGTERM, False)
+    steps.hear()
+    assert steps._ending
 
 
 @pytest.mark.parametrize(

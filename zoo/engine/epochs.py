@@ -88,7 +88,7 @@ class Epochs:
             self._statistics.update(
                 self.films.store.images, self.batches.order(state.epoch).ravel(), self.batches.batch_size
             )
-            logits = self._validation_logits()
+            logits = self._validate()
             self.steps.check()  # the weights: not before, as reading all of them would keep the films waiting
             row: dict[str, Any] = {
                 "epoch": state.epoch + 1,
@@ -110,7 +110,8 @@ class Epochs:
         self.steps.hear()
         self.steps.end_if_asked()
 
-    def _validation_logits(self) -> np.ndarray:
+    def _validate(self) -> np.ndarray:
+        """Logits `(V, outputs)` of the validation films."""
         if self.features is not None:
             return self.features.validation_logits()
         images, rows = self.films.store.images, self.films.rows[self._validation]

@@ -106,8 +106,9 @@ class Steps:
         """Let all hosts know which of them was asked to stop: they must do so after the same step."""
         if self._team is not None:
             self.read()
-            self.signals.received = self._team.stop(self.signals.received)
-            self._ending = self.signals.received is not None
+            agreed = self._team.stop(self.signals.received)
+            if agreed is not None:  # else a signal that came while the hosts were asking is for the next time
+                self.signals.received, self._ending = agreed, True
 
     def check(self) -> None:
         """Raise `DivergedTraining` unless all losses so far and all weights are finite."""
