@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from zoo.cli import catalogue
+from zoo.cli.groups import DEBUG, accept_debug, debug_option
 from zoo.errors import ZooError, unknown
 from zoo.manager import describe
 
@@ -24,7 +25,7 @@ class ZooGroup(click.Group):
         builtin = catalogue.BUILTINS.get(cmd_name)
         command = builtin.load() if builtin else catalogue.plugin_commands().get(cmd_name)
         if command is not None:
-            _accept_debug(command)
+            accept_debug(command)
         return command
 
     def resolve_command(
@@ -76,34 +77,7 @@ def _fail(ctx: click.Context, error: Exception) -> NoReturn:
     ctx.exit(code)
 
 
-DEBUG = "zoo.cli.debug"
-
-
-def _accept_debug(command: click.Command) -> None:
-    """Let `zoo train --debug` and `zoo data prepare --debug` do what `zoo --debug train` does."""
-    if not any("--debug" in parameter.opts for parameter in command.params):
-        command.params.append(_debug_option())
-    if isinstance(command, click.Group):
-        for each in command.commands.values():
-            _accept_debug(each)
-
-
-def _debug_option() -> click.Option:
-    def remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-        if value:
-            ctx.find_root().meta[DEBUG] = True
-
-    return click.Option(
-        ["--debug"],
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=remember,
-        help="Show the traceback of an error.",
-    )
-
-
-@click.group(cls=ZooGroup, params=[_debug_option()], context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ZooGroup, params=[debug_option()], context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cxr-zoo", prog_name="zoo", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:

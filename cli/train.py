@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli import catalogue
+from zoo.cli.configuration import configuration, configured
 from zoo.cli.options import RUNS_DIR
 from zoo.errors import UsageError
 
@@ -35,59 +36,10 @@ finally:
     sys.stderr.flush()
     os._exit(code)
 """
-PRECISIONS = click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"])
 
 
 @click.command()
-@click.option("--model", metavar="NAME", help="Network [default: mobilenetv3].  zoo list models")
-@click.option("--task", metavar="TASK", help="binary, multilabel or multiclass [default: binary].")
-@click.option("--data", metavar="NAME", help="Dataset [default: phantom, synthetic films].  zoo list datasets")
-@click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset lies.")
-@click.option("--loss", metavar="NAME", help="Loss [default: bce, cce for multiclass].  zoo list losses")
-@click.option("--augment", metavar="NAME", help="Augmenter [default: standard].  zoo list augmenters")
-@click.option("--recipe", metavar="NAME", help="Start from a named configuration.  zoo list recipes")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Start from a YAML file, such as RUN/config.yaml.",
-)
-@click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    metavar="SECTION.OPTION=VALUE",
-    help="Any option, such as model.alpha=0.75.  zoo info NAME",
-)
-@click.option(
-    "--weights",
-    metavar="WHICH",
-    help="imagenet, none, a .keras or .weights.h5 file, or a run [default: imagenet where published; none on phantom].",
-)
-@click.option("--freeze/--no-freeze", default=None, help="Train the head alone first, at ten times --lr, then all.")
-@click.option("--freeze-epochs", type=int, metavar="N", help="Epochs of the head alone; implies --freeze [default: 1].")
-@click.option(
-    "--freeze-norm/--no-freeze-norm", default=None, help="Keep the batch normalisation of loaded weights as it is."
-)
-@click.option("--epochs", type=int, metavar="N", help="Epochs [default: 10].")
-@click.option("--batch-size", type=int, metavar="N", help="Films per step [default: 32].")
-@click.option("--lr", type=float, metavar="RATE", help="Highest learning rate [default: 1e-3, 2e-4 on loaded weights].")
-@click.option("--optimizer", metavar="NAME", help="adam, adamw, adamax or sgd [default: adam].")
-@click.option("--schedule", metavar="NAME", help="cosine, constant or plateau [default: cosine].")
-@click.option("--image-size", type=int, metavar="PX", help="Height and width [default: the dataset's or the model's].")
-@click.option("--limit", type=int, metavar="N", help="Use about N films, whole patients.")
-@click.option("--seed", type=int, metavar="N", help="Of every random choice [default: 0].")
-@click.option("--monitor", metavar="METRIC", help="val_auroc, val_auprc or val_loss picks the best epoch.")
-@click.option("--patience", type=int, metavar="N", help="Stop after N epochs without a better value.")
-@click.option("--precision", type=PRECISIONS, help="Arithmetic of the network; auto: as measured [default: float32].")
-@click.option("--jit", type=click.Choice(["auto", "on", "off"]), help="Compile with XLA [default: auto].")
-@click.option("--device", metavar="DEVICE", help="auto, cpu, gpu or gpu:N [default: auto].")
-@click.option(
-    "--devices",
-    metavar="DEVICES",
-    help="Several that share each batch: all GPUs, a number of them, or cpu:N to try it (all, N, cpu:N).",
-)
+@configuration
 @click.option(
     "--hosts",
     envvar="ZOO_HOSTS",
@@ -109,17 +61,6 @@ PRECISIONS = click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"]
     metavar="SECONDS",
     help="With --hosts: one not heard of for so long is lost, and the run ends.",
 )
-@click.option(
-    "--deterministic/--no-deterministic",
-    default=None,
-    help="Repeat to the last digit on a GPU too, where that is slower; a CPU always does.",
-)
-@click.option(
-    "--allow-outside/--no-allow-outside",
-    default=None,
-    help="Read images that a table names outside of --root (data.allow_outside).",
-)
-@click.option("--drop-leaks/--no-drop-leaks", default=None, help="Set aside training films that also stand in test.")
 @click.option("--run", "run_name", metavar="NAME", help="Name of the run [default: date, model, task].")
 @RUNS_DIR
 @click.option("--resume", "resumed", metavar="RUN", help="Go on with a run (a name or a path) that did not finish.")
@@ -139,11 +80,6 @@ def train(
     resumed: str | None,
     allow_changed: bool,
     checkpoint_every: int | None,
-    recipe: str | None,
-    config_file: Path | None,
-    sets: tuple[str, ...],
-    root: Path | None,
-    lr: float | None,
     run_name: str | None,
     runs_dir: Path,
     as_json: bool,
@@ -151,7 +87,6 @@ def train(
     host: int | None,
     coordinator: str | None,
     host_timeout: int,
-    allow_outside: bool | None,
     **flags: Any,
 ) -> None:
     """Train a network and evaluate it on validation and test films.
@@ -174,25 +109,8 @@ def train(
         return
     if allow_changed:
         raise UsageError("--allow-changed goes with --resume RUN.")
-    layers = _layers(recipe, config_file, sets, root, lr, runs_dir, flags)
-    if allow_outside is not None:
-        layers.append(_outside(layers, allow_outside))
+    layers = configured(runs_dir, flags)
     _report(lambda: _train(layers, runs_dir, run_name, cluster=cluster, **saving), as_json)
-
-
-def _outside(layers: list[dict[str, Any]], allowed: bool) -> dict[str, Any]:
-    """What --allow-outside means for the dataset chosen."""
-    from zoo.config import resolve
-    from zoo.registry import registry
-
-    data = resolve(layers, registry()).data
-    if not hasattr(data.options, "allow_outside"):
-        flag = "--allow-outside" if allowed else "--no-allow-outside"
-        raise UsageError(
-            f"{flag}: the dataset '{data.name}' has no option data.allow_outside; it reads only what lies in its own layout. See "
-            f"'zoo info {data.name}'."
-        )
-    return {"data": {"allow_outside": allowed}}
 
 
 def _cluster(
@@ -210,38 +128,6 @@ def _cluster(
     if not supervised():
         ctx.exit(supervise([sys.executable, "-c", SUPERVISED, *sys.argv[1:]], timeout))
     return cluster
-
-
-def _layers(
-    recipe: str | None,
-    config_file: Path | None,
-    sets: tuple[str, ...],
-    root: Path | None,
-    lr: float | None,
-    runs_dir: Path,
-    flags: dict[str, Any],
-) -> list[dict[str, Any]]:
-    """The configuration as it was typed: the file below, the options above it."""
-    from zoo.config import parse_set, read_file
-
-    weights = flags.get("weights")
-    if weights and not Path(weights).exists() and (runs_dir / weights / "config.yaml").is_file():
-        flags["weights"] = str(runs_dir / weights)
-    if flags.get("freeze_epochs") and flags.get("freeze") is None:
-        flags["freeze"] = True
-    layers: list[dict[str, Any]] = []
-    if config_file is not None:
-        layers.append(read_file(config_file))
-    given = {key: value for key, value in flags.items() if value is not None}
-    if recipe is not None:
-        given["recipe"] = recipe
-    layers.append(given)
-    if root is not None:
-        layers.append({"data": {"root": str(root)}})
-    if lr is not None:
-        layers.append({"optimizer": {"lr": lr}})
-    layers.extend(parse_set(each) for each in sets)
-    return layers
 
 
 def _train(

@@ -45,7 +45,9 @@ def _command(command: click.Command, title: str, parent: click.Context) -> list[
     context = click.Context(command, parent=parent, info_name=title.rpartition(" ")[2])
     sections = [_section(title, command.get_help(context))]
     if isinstance(command, click.Group):
-        for name, each in command.commands.items():
+        for name in command.list_commands(context):
+            each = command.get_command(context, name)
+            assert each is not None
             sections += _command(each, f"{title} {name}", context)
     return sections
 

@@ -1,0 +1,91 @@
+"""`zoo data prepare`: films decoded and resized ahead of training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli import catalogue
+from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options, say
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.data.pipeline import Films
+
+
+@click.command()
+@DATA
+@ROOT
+@click.option("--task", metavar="TASK", help="binary, multilabel or multiclass [default: binary].")
+@click.option("--model", metavar="NAME", help="Take this network's image size, where the dataset has none of its own.")
+@click.option("--image-size", type=int, metavar="PX", help="Height and width [default: the dataset's or the model's].")
+@click.option("--limit", type=int, metavar="N", help="Use about N films, whole patients, as zoo train does.")
+@click.option("--seed", type=int, metavar="N", help="Of the split and of --limit [default: 0].")
+@click.option("--drop-leaks/--no-drop-leaks", default=None, help="Set aside training films that also stand in test.")
+@SETS
+@OUTSIDE
+@AS_JSON
+def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_json: bool, **flags: Any) -> None:
+    """Read a dataset, prepare its films for training, and audit its split.
+
+    zoo train and zoo evaluate then start at once: they find what is prepared by its content. The films lie in a folder of the
+    cache ($ZOO_CACHE, else ~/.cache/zoo), decoded and resized, with a table of those that cannot be used and why. Stop it
+    with Ctrl-C at any moment; the same command goes on from there.
+
+    \b
+    zoo data prepare --data nih --root DIR --image-size 224
+    zoo data prepare --data folder --root DIR       (PNG, JPEG, DICOM …)
+    """
+    catalogue.warn()
+    from zoo.config import parse_set, resolve
+    from zoo.data.pipeline import load_films
+    from zoo.registry import registry
+
+    if flags["data"] is None:
+        raise UsageError("name a dataset with --data. See 'zoo list datasets'.")
+    # nothing is trained, so no batch can be too large, and no best epoch is looked for
+    layers = [{"batch_size": 1, "monitor": "val_loss"}, {k: v for k, v in flags.items() if v is not None}]
+    if root is not None:
+        layers.append({"data": {"root": str(root)}})
+    layers += dataset_options(sets, allow_outside, parse_set)
+    config = resolve(layers, registry())
+    films = load_films(config, registry(), say)
+    found = _summary(films)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, allow_nan=False))
+        return
+    _print_summary(found)
+
+
+def _summary(films: Films) -> dict[str, Any]:
+    store = films.store
+    reasons = films.set_aside["reason"].value_counts()
+    held = sum(file.stat().st_size for file in store.path.iterdir())
+    return {
+        "store": str(store.path),
+        "films": len(store.films),
+        "image_size": store.size,
+        "bytes": held,
+        "task": films.task.kind,
+        "labels": list(films.task.labels),
+        "split": {name: int((films.table["split"] == name).sum()) for name in ("train", "val", "test")},
+        "official_split": films.official_split,
+        "normalised": int((store.films["note"] != "").sum()),
+        "set_aside": {str(reason): int(count) for reason, count in reasons.items()},
+    }
+
+
+def _print_summary(found: dict[str, Any]) -> None:
+    aside = found["set_aside"]
+    click.echo(
+        f"Prepared: {found['films']:,} films at {found['image_size']}×{found['image_size']}, "
+        f"{found['bytes'] / 1e6:,.1f} MB, in {found['store']}"
+    )
+    click.echo(f"Set aside: {sum(aside.values()):,} films")
+    for reason, count in aside.items():
+        click.echo(f"  {count:>7,}  {reason}")
+    if aside:
+        click.echo("Those that could not be read are named in films.csv there, column reason.")

@@ -1,0 +1,40 @@
+"""What the commands of `zoo data` share: options that say which dataset, and how they speak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo.errors import UsageError
+
+DATA = click.option("--data", metavar="NAME", help="Dataset.  zoo list datasets")
+ROOT = click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset lies.")
+SETS = click.option("--set", "sets", multiple=True, metavar="data.OPTION=VALUE", help="Options of the dataset.")
+OUTSIDE = click.option(
+    "--allow-outside",
+    is_flag=True,
+    help="Read images outside the root too (csv): short for --set data.allow_outside=true.",
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+
+
+def dataset_options(sets: tuple[str, ...], allow_outside: bool, parse_set: Any) -> list[dict[str, Any]]:
+    """The options of the dataset as layers of a configuration; --set may name nothing else."""
+    layers = [parse_set(each) for each in sets]
+    other = sorted({key for layer in layers for key in layer} - {"data"})
+    if other:
+        raise UsageError(f"zoo data takes --set data.OPTION=VALUE only, not {', '.join(other)}.")
+    return [*layers, {"data": {"allow_outside": True}}] if allow_outside else layers
+
+
+def prepare_command(name: str, root: Path | None) -> str:
+    from zoo.registry import registry
+
+    needs_root = name not in registry().names("dataset") or registry().get("dataset", name).info.needs_root
+    return f"zoo data prepare --data {name}" + (f" --root {root or 'DIR'}" if needs_root else "")
+
+
+def say(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,78 @@
+"""`zoo data verify`: prepared films checked against their checksums."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from zoo.cli import catalogue
+from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options, prepare_command
+from zoo.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from zoo.data.inventory import Checked
+
+
+@click.command()
+@DATA
+@ROOT
+@SETS
+@OUTSIDE
+@AS_JSON
+def verify(data: str | None, root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_json: bool) -> None:
+    """Compare all prepared pixels with their checksums. Exit code 1 when any are damaged.
+
+    Without options everything in the cache is checked; --data narrows it to a dataset, --root to the films there as they are
+    now. What is damaged is prepared again by the next command that needs it, and what is whole is kept.
+
+    \b
+    zoo data verify
+    zoo data verify --data nih --root DIR
+    """
+    catalogue.warn()
+    from zoo.config import merge, parse_set
+    from zoo.data.inventory import check, find
+    from zoo.data.store import default_cache
+    from zoo.progress import Progress
+    from zoo.registry import registry
+
+    records = None
+    options = merge(dataset_options(sets, allow_outside, parse_set))
+    if data is None and (root is not None or options):
+        raise UsageError("--root and --set say where a dataset lies: name it with --data.")
+    if data is not None and (root is not None or not registry().get("dataset", data).info.needs_root):
+        from zoo.data.pipeline import with_writable_names
+        from zoo.engine.evaluate import parse_data
+
+        choice = parse_data(data, root, options, registry())
+        records = with_writable_names(registry().get("dataset", data).read(root, choice.options))
+    folders = find(default_cache(), data, records)
+    if not folders and data is not None:
+        where = f" of {root}" if root else ""
+        raise DataError(f"no prepared films{where} in {default_cache()}. {prepare_command(data, root)} prepares them.")
+    results = []
+    with Progress("Verifying", len(folders), unit="stores") as progress:
+        for folder in folders:
+            results.append(check(folder))
+            progress.advance(1)
+    _report(results, root, as_json)
+
+
+def _report(results: list[Checked], root: Path | None, as_json: bool) -> None:
+    damaged = [each for each in results if each.damage]
+    if as_json:
+        click.echo(json.dumps([each.to_dict() for each in results], indent=2, allow_nan=False))
+    elif not results:
+        from zoo.data.store import default_cache
+
+        click.echo(f"Nothing is prepared in {default_cache()}.")
+    else:
+        for each in results:
+            click.echo(f"{each.path}: {each.words()}")
+    for each in damaged:
+        click.echo(f"To mend {each.path.name}: {prepare_command(each.name, root)} --image-size {each.size}", err=True)
+    if damaged:
+        raise click.exceptions.Exit(1)

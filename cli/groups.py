@@ -1,0 +1,68 @@
+"""Commands of several commands, and --debug, which all of them take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.errors import unknown
+
+if TYPE_CHECKING:
+    from zoo.cli.catalogue import Builtin
+
+DEBUG = "zoo.cli.debug"
+
+
+class LazyGroup(click.Group):
+    """A command of several, such as `zoo data`: each of `builtins` is imported when it runs, and not to be listed."""
+
+    def __init__(self, *args: Any, builtins: Mapping[str, Builtin], **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self.builtins = builtins
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.builtins)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.builtins:
+            return None
+        command = self.builtins[cmd_name].load()
+        accept_debug(command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and args[0] not in self.builtins:
+            raise unknown("command", args[0], self.builtins, f"See '{ctx.command_path} --help'.")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, builtin.summary) for name, builtin in self.builtins.items()])
+
+
+def accept_debug(command: click.Command) -> None:
+    """Let `zoo train --debug` and `zoo data prepare --debug` do what `zoo --debug train` does."""
+    if not any("--debug" in parameter.opts for parameter in command.params):
+        command.params.append(debug_option())
+    if isinstance(command, click.Group):
+        for each in command.commands.values():  # those of a LazyGroup are seen to when they are loaded
+            accept_debug(each)
+
+
+def debug_option() -> click.Option:
+    def remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.find_root().meta[DEBUG] = True
+
+    return click.Option(
+        ["--debug"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=remember,
+        help="Show the traceback of an error.",
+    )
