@@ -53,6 +53,7 @@ BUILTINS: dict[str, Builtin] = {
         "Open a page, and a REST interface, where a film is dropped and RUN answers; several runs side by side.",
     ),
     "data": Builtin("zoo.cli.data:data", "Prepare a dataset's films ahead of training, or check what is prepared."),
+    "plugin": Builtin("zoo.cli.plugin:plugin", "Start a plugin of your own, or carry out the public checks on one."),
     "list": Builtin("zoo.cli.list:list_", "List what can be chosen and which plugin it comes from."),
     "info": Builtin("zoo.cli.info:info", "Show everything known about a model, loss, augmenter, dataset or recipe."),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from keras import ops
+from layouts import LAYOUTS
 
-from zoo.contracts import Augmenter, Dataset, DatasetInfo, Info, Loss, Model, ModelInfo, NoOptions
+from zoo.contracts import Augmenter, Dataset, DatasetInfo, Info, Loss, Model, ModelInfo, NoOptions, Recipe
 from zoo.data.records import ImageSource, Records
 from zoo.registry import Entry, registry
-from zoo.testing import check_augmenter, check_dataset, check_loss, check_model
+from zoo.testing import check_augmenter, check_dataset, check_loss, check_model, check_recipe
+from zoo.testing.models import model_results
 
-CHECKS = {"model": check_model, "loss": check_loss, "augmenter": check_augmenter, "dataset": check_dataset}
+CHECKS = {
+    "model": check_model,
+    "loss": check_loss,
+    "augmenter": check_augmenter,
+    "dataset": check_dataset,
+    "recipe": check_recipe,
+}
 # more than ten seconds each on two CPU cores
 HEAVY = ("densenet121", "densenet169", "densenet201", "inceptionresnetv2")
 
@@ -33,54 +41,113 @@ def entries() -> list[Any]:
 
 @pytest.mark.conformance
 @pytest.mark.parametrize("entry", entries())
-def test_every_registered_strategy_conforms(entry: Entry) -> None:
+def test_every_registered_strategy_conforms(entry: Entry, tmp_path: Path) -> None:
     if entry.kind == "dataset" and entry.strategy.info.needs_root:
-        pytest.skip(f"{entry.name} reads files that are not here")
-    CHECKS[entry.kind](entry.strategy)
+        LAYOUTS[entry.name](tmp_path)
+        check_dataset(entry.strategy, tmp_path)
+    else:
+        CHECKS[entry.kind](entry.strategy)
 
 
 def test_all_plugins_loaded() -> None:
     assert registry().failures == ()
 
 
-def network(outputs: int, change: Callable[[Any], Any] = lambda logits: logits, used: bool = True) -> keras.Model:
-    inputs = keras.Input((8, 8, 1))
+def network(
+    outputs: int, size: int, change: Callable[[Any], Any] = lambda logits: logits, used: bool = True
+) -> keras.Model:
+    inputs = keras.Input((size, size, 1))
     flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
     extra = keras.layers.Dense(1, name="extra")(flat)
     logits = keras.layers.Dense(outputs)(flat) + (extra if used else 0 * extra)
-    return keras.Model(inputs, change(logits))
+    return keras.Model(inputs, change(keras.layers.Activation("linear", dtype="float32")(logits)))
 
 
 class FlatModel(Model):
     """A linear network; `make` replaces it by a broken one."""
 
-    def __init__(self, make: Callable[[int], keras.Model] = network, parameters: int = 130) -> None:
+    def __init__(
+        self,
+        make: Callable[[int, int], keras.Model] = network,
+        parameters: int = 130,
+        exempt: Mapping[str, str] | None = None,
+    ) -> None:
         self.make = make
-        self.info = ModelInfo(name="flat", summary="flat", parameters=parameters, image_size=8, min_image_size=8)
+        self.info = ModelInfo(
+            name="flat", summary="flat", parameters=parameters, image_size=8, min_image_size=8, exempt=exempt or {}
+        )
 
     def build(self, task: Any, image_size: int, weights: str | None, options: Any) -> keras.Model:
-        return self.make(task.outputs)
+        return self.make(task.outputs, image_size)
 
 
 def half(logits: Any) -> Any:
     return keras.layers.Activation("linear", dtype="float16")(logits)
 
 
-@pytest.mark.parametrize(
-    ("model", "message"),
-    [
-        (FlatModel(parameters=131), "info.parameters is 131, the network with one output has 130"),
-        (FlatModel(lambda n: network(n + 1)), r"logits \(4, 2\), not \(4, 1\)"),
-        (FlatModel(lambda n: network(n, half)), "logits are float16, not float32"),
-        (FlatModel(lambda n: network(n, lambda z: z / 0.0)), "not finite"),
-        (FlatModel(lambda n: network(n, used=False)), "no gradient reaches .*extra"),
-    ],
-    ids=["parameters", "outputs", "precision", "finite", "gradient"],
-)
+def overflowing(logits: Any) -> Any:
+    return keras.layers.Rescaling(1e-6, dtype="float32")(keras.layers.Rescaling(1e6)(logits))
+
+
+def divided(logits: Any) -> Any:
+    return logits / 0.0
+
+
+BROKEN_MODELS = {
+    "parameters": (FlatModel(parameters=131), "info.parameters is 131, the network with one output has 130"),
+    "outputs": (FlatModel(lambda n, s: network(n + 1, s)), r"logits \(4, 2\), not \(4, 1\)"),
+    "precision": (FlatModel(lambda n, s: network(n, s, half)), "logits are float16, not float32"),
+    "finite": (FlatModel(lambda n, s: network(n, s, divided)), "not finite"),
+    "gradient": (FlatModel(lambda n, s: network(n, s, used=False)), "no gradient reaches .*extra"),
+    "size": (FlatModel(lambda n, s: network(n, 8)), "flat at 11 pixels: input .None, 8, 8, 1."),
+    "half": (FlatModel(lambda n, s: network(n, s, overflowing)), "flat in mixed_float16: logits are off by"),
+}
+
+
+@pytest.mark.parametrize(("model", "message"), BROKEN_MODELS.values(), ids=BROKEN_MODELS.keys())
 def test_broken_models_are_caught(model: Model, message: str) -> None:
-    check_model(FlatModel())
     with pytest.raises(AssertionError, match=message):
         check_model(model)
+
+
+def test_a_sound_model_passes_and_its_results_say_so() -> None:
+    results = list(model_results(FlatModel()))
+    assert {each.outcome for each in results} == {"passed"}
+    assert {"info", "binary logits", "odd sizes", "half precision", "saving", "gradients"} <= {e.check for e in results}
+
+
+def test_an_exemption_gives_its_reason_and_lets_nothing_else_pass() -> None:
+    fixed = FlatModel(lambda n, s: network(n, 8), exempt={"odd sizes": "takes films of 8 pixels only"})
+    check_model(fixed)
+    assert [(e.check, e.reason) for e in model_results(fixed) if e.outcome == "exempt"] == [
+        ("odd sizes", "takes films of 8 pixels only")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("exempt", "message"),
+    [
+        ({"odd sizes": "it is odd"}, "exempt from 'odd sizes' .it is odd., but it passes: remove the exemption"),
+        ({"even sizes": "it is odd"}, "exempt from 'even sizes', which is no check; valid are info, binary logits"),
+    ],
+    ids=["stale", "unknown"],
+)
+def test_exemptions_that_are_out_of_date_are_caught(exempt: dict[str, str], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_model(FlatModel(exempt=exempt))
+
+
+def test_an_exemption_needs_a_reason() -> None:
+    with pytest.raises(AssertionError, match="exempt from 'odd sizes' without a reason"):
+        check_model(FlatModel(lambda n, s: network(n, 8), exempt={"odd sizes": " "}))
+
+
+def test_what_a_check_raises_is_what_it_found() -> None:
+    def broken(outputs: int, size: int) -> keras.Model:
+        raise RuntimeError("no such layer")
+
+    with pytest.raises(AssertionError, match="flat: RuntimeError: no such layer"):
+        check_model(FlatModel(broken))
 
 
 class FunctionLoss(Loss):
@@ -110,11 +177,12 @@ def wrong_gradient(y: Any, z: Any) -> Any:
     ("function", "message"),
     [
         (lambda y, z: ops.mean(stable(y, z)), "gives shape"),
+        (lambda y, z: stable(y, z) + ops.mean(stable(y, z)), "a film of unknown labels changes the loss"),
         (logarithms, "not finite for float16"),
         (lambda y, z: stable(1 - y, z), "does not fall as the logits move toward the labels"),
         (wrong_gradient, "off from finite differences"),
     ],
-    ids=["shape", "overflow", "direction", "gradient"],
+    ids=["shape", "films", "overflow", "direction", "gradient"],
 )
 def test_broken_losses_are_caught(function: Callable[[Any, Any], Any], message: str) -> None:
     check_loss(FunctionLoss(stable))
@@ -223,6 +291,22 @@ def test_a_dataset_that_reads_files_asks_for_its_root() -> None:
     dataset = registry().get("dataset", "nih")
     with pytest.raises(AssertionError, match="give the check a root"):
         check_dataset(dataset)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model": "mobilenetv4"}, "unknown model 'mobilenetv4'. Did you mean 'mobilenetv3'"),
+        ({"task": "multilabel"}, "info.tasks names binary, but the configuration fixes multilabel"),
+        ({"optimizer": {"name": "adam", "rate": 1}}, "odd: .*rate"),
+    ],
+    ids=["model", "task", "option"],
+)
+def test_broken_recipes_are_caught(config: dict[str, Any], message: str) -> None:
+    info = Info(name="odd", summary="odd", tasks=("binary",))
+    check_recipe(Recipe(info, {"task": "binary", "data": "nih", "freeze": True}))
+    with pytest.raises(AssertionError, match=message):
+        check_recipe(Recipe(info, config))
 
 
 def test_an_option_without_help_is_caught() -> None:

@@ -32,7 +32,7 @@ class Info:
     """What a strategy says of itself; readable without Keras.
 
     `name` is what the user types, `summary` one line, `tasks` the task kinds it serves, `licence` and `paper` where it
-    comes from.
+    comes from. `exempt` names checks of `zoo.testing` that the strategy cannot pass, each with the reason.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Info:
     tasks: tuple[str, ...] = ALL_TASKS
     licence: str = ""
     paper: str = ""
+    exempt: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,44 @@
+"""`zoo plugin new`: the start of a plugin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--with",
+    "kinds",
+    default="model",
+    show_default=True,
+    metavar="KINDS",
+    help="What it adds, with commas between: model, loss, augmenter, dataset, recipe; or all.",
+)
+@click.option(
+    "--dir",
+    "parent",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("."),
+    show_default=True,
+    metavar="DIR",
+    help="Folder to write the package into.",
+)
+def new(name: str, kinds: str, parent: Path) -> None:
+    """Write the package zoo-NAME: a plugin with tests, which installs, passes the public checks and trains as it stands.
+
+    \b
+    zoo plugin new mine
+    zoo plugin new mine --with model,loss --dir ~/src
+    """
+    from zoo.scaffold import write_plugin
+
+    folder = write_plugin(name, kinds, parent)
+    click.echo(f"Written: {folder}")
+    for file in sorted(each for each in folder.rglob("*") if each.is_file()):
+        click.echo(f"  {file.relative_to(folder)}")
+    click.echo("Next:")
+    for line in (f"pip install -e {folder}", f"zoo plugin check {folder.name}", f"pytest {folder}"):
+        click.echo(f"  {line}")

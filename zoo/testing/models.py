@@ -1,0 +1,220 @@
+"""What every model must do."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.contracts import Model
+from zoo.tasks import Task
+from zoo.testing.suite import Checks, Result, carried_out, check_info, demand, example_tasks, leave_gradients, numpy
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+# how far half precision may move the logits, as a share of their spread over films that differ
+HALF_TOLERANCE = 0.1
+# what the deeper members of a family are spared: it takes minutes, and the lightest member has shown it
+THOROUGH = ("odd sizes", "half precision", "saving")
+
+
+def check_model(model: Model, *, thorough: bool = True) -> None:
+    """Check that a model builds for its tasks, takes raw pixels, gives float32 logits, trains, and survives saving.
+
+    Networks are built at the smallest image size the model allows, with default options and random weights; nothing is
+    downloaded. Without `thorough` odd sizes, half precision and saving are left out.
+
+    Raises:
+        AssertionError: says what the model does not do.
+    """
+    demand(model_results(model, thorough=thorough))
+
+
+def model_results(model: Model, *, thorough: bool = True) -> Iterator[Result]:
+    """The result of every check, as it is found."""
+    checks = _Subject(model).checks()
+    if not thorough:
+        checks = {name: check for name, check in checks.items() if name not in THOROUGH}
+    return carried_out(model, checks)
+
+
+class _Subject:
+    """One model under test; the network of its last task is built once for all checks."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.name, self.options = model, model.info.name, model.Options()
+        self.size = model.info.min_image_size
+
+    def checks(self) -> Checks:
+        tasks = {f"{task.kind} logits": partial(self.logits, task) for task in example_tasks(self.model)}
+        return {
+            "info": self.info,
+            **tasks,
+            "raw pixels": self.raw_pixels,
+            "parameters": self.parameters,
+            "odd sizes": self.odd_sizes,
+            "half precision": self.half_precision,
+            "saving": self.saving,
+            "gradients": self.gradients,
+        }
+
+    def info(self) -> None:
+        check_info(self.model)
+        assert self.size <= self.model.info.image_size, f"{self.name}: image_size is below min_image_size"
+
+    @cached_property
+    def networks(self) -> dict[str, keras.Model]:
+        return {}
+
+    def network(self, task: Task) -> keras.Model:
+        if task.kind not in self.networks:
+            self.networks[task.kind] = self.model.build(task, self.size, None, self.options)
+        return self.networks[task.kind]
+
+    @property
+    def last(self) -> keras.Model:
+        return self.network(example_tasks(self.model)[-1])
+
+    def logits(self, task: Task) -> None:
+        _check_logits(self.name, self.network(task), task, self.size)
+
+    def raw_pixels(self) -> None:
+        """The whole range of a film, as bytes and as floats."""
+        import numpy as np
+
+        noise = _pixels(self.size)
+        logits = numpy(self.last(noise.astype("float32"), training=False))
+        from_bytes = numpy(self.last(noise, training=False))
+        assert np.allclose(from_bytes, logits, atol=1e-5), (
+            f"{self.name}: uint8 pixels give other logits than float ones"
+        )
+        for shade in (0, 255):
+            flat = np.full((1, self.size, self.size, 1), shade, np.uint8)
+            finite = np.isfinite(numpy(self.last(flat, training=False))).all()
+            assert finite, f"{self.name}: the logits of a film that is {shade} everywhere are not finite"
+
+    def parameters(self) -> None:
+        stated, binary = self.model.info.parameters, example_tasks(self.model)[0]
+        if binary.outputs != 1:
+            return  # the count is stated for one output
+        count = self.network(binary).count_params()
+        if count != stated:  # some networks have weights for every place of a film: they are counted at their own size
+            count = self.model.build(binary, self.model.info.image_size, None, self.options).count_params()
+        message = f"{self.name}: info.parameters is {stated:,}, the network with one output has {count:,}"
+        assert count == stated, message
+
+    def odd_sizes(self) -> None:
+        """Films of a size that no power of two divides."""
+        task, size = example_tasks(self.model)[-1], self.size + 3 - self.size % 2
+        network = self.model.build(task, size, None, self.options)
+        _check_logits(f"{self.name} at {size} pixels", network, task, size)
+
+    def half_precision(self) -> None:
+        """The same weights in mixed_float16: float32 logits that are finite and close."""
+        import keras
+        import numpy as np
+
+        task, films = example_tasks(self.model)[-1], _films(self.size)
+        expected = numpy(self.last(films, training=False))
+        with _precision("mixed_float16"):
+            half = self.model.build(task, self.size, None, self.options)
+        half.set_weights(self.last.get_weights())
+        logits = half(films, training=False)
+        dtype = keras.backend.standardize_dtype(logits.dtype)
+        where = f"{self.name} in mixed_float16"
+        assert dtype == "float32", f"{where}: logits are {dtype}, not float32"
+        off = np.abs(numpy(logits) - expected).max()
+        limit = HALF_TOLERANCE * max(float(np.abs(expected).max()), 1e-3)
+        assert off <= limit, f"{where}: logits are off by {off:.3g} from those in float32, more than {limit:.3g}"
+
+    def saving(self) -> None:
+        import keras
+        import numpy as np
+
+        pixels = _pixels(self.size)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.keras"
+            self.last.save(path)
+            loaded = keras.saving.load_model(path, compile=False)
+        before, after = (numpy(each(pixels, training=False)) for each in (self.last, loaded))
+        assert np.allclose(before, after, atol=1e-5), f"{self.name}: a saved and loaded network gives other logits"
+
+    def gradients(self) -> None:
+        """One training step with an optimizer that leaves in each weight its gradient."""
+        import numpy as np
+
+        network, generator = self.last, np.random.default_rng(0)
+        for weight in network.trainable_variables:
+            values = numpy(weight)
+            if not values.any():  # a layer that starts at zero hides the gradients of those behind it
+                weight.assign(generator.normal(0, 0.05, values.shape))
+        before = [numpy(weight).copy() for weight in network.trainable_variables]
+        network.compile(optimizer=leave_gradients(), loss="mse", run_eagerly=_eager())
+        pixels = _pixels(self.size, 8)
+        with warnings.catch_warnings():  # Keras warns of what is asserted below
+            warnings.simplefilter("ignore", UserWarning)
+            network.train_on_batch(pixels.astype("float32"), generator.normal(0, 3, (8, network.output_shape[-1])))
+        for weight, old in zip(network.trainable_variables, before, strict=True):
+            gradient = numpy(weight)
+            assert np.isfinite(gradient).all(), f"{self.name}: the gradient of {weight.path} is not finite"
+            reached = gradient.any() and not np.array_equal(gradient, old)
+            message = f"{self.name}: no gradient reaches {weight.path}; a weight that is not used must not be trainable"
+            assert reached, message
+
+
+@contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """Layers built inside compute in another precision."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _check_logits(where: str, network: keras.Model, task: Task, size: int) -> None:
+    import keras
+    import numpy as np
+
+    shape = network.input_shape
+    assert shape == (None, size, size, 1), f"{where}: input {shape}, not (None, {size}, {size}, 1)"
+    logits = network(_pixels(size).astype("float32"), training=False)
+    where = f"{where} ({task.kind})"
+    assert tuple(logits.shape) == (4, task.outputs), f"{where}: logits {tuple(logits.shape)}, not (4, {task.outputs})"
+    dtype = keras.backend.standardize_dtype(logits.dtype)
+    assert dtype == "float32", f"{where}: logits are {dtype}, not float32"
+    assert np.isfinite(numpy(logits)).all(), f"{where}: logits of raw pixels in [0, 255] are not finite"
+
+
+def _pixels(size: int, count: int = 4) -> np.ndarray:
+    import numpy as np
+
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 1), dtype=np.uint8)
+
+
+def _films(size: int) -> np.ndarray:
+    """Four smooth films `(4, size, size, 1)` from dark to bright."""
+    import numpy as np
+
+    ramp = np.linspace(0, 1, size)
+    waves = [np.outer(np.sin(np.pi * ramp) ** k, np.cos(np.pi * ramp) ** 2) * 60 * k for k in (1, 2, 3, 4)]
+    return np.stack(waves)[..., None].astype("float32")
+
+
+def _eager() -> bool:
+    """Whether one step is faster without compiling: tracing a deep network costs TensorFlow more than the step does."""
+    import keras
+
+    return bool(keras.backend.backend() != "jax")
+
+
+__all__ = ["check_model", "model_results"]
