@@ -157,5 +157,5 @@ def example(entry: Entry) -> str:
             root = " --root FOLDER" if entry.strategy.info.needs_root else ""
             return f"zoo train --model mobilenetv3{task} --data {entry.name}{root}"
         case kind:
-            flag = "augment" if kind == "augmenter" else kind
+            flag = {"augmenter": "augment", "tracker": "track"}.get(kind, kind)
             return f"zoo train --model mobilenetv3{task} --{flag} {entry.name}"

@@ -25,7 +25,7 @@ UNLIMITED = 100_000  # the width where the output is a file or a pipe: one line 
 def list_(kind: str | None, pattern: str | None, as_json: bool) -> None:
     """List what can be chosen and which plugin it comes from.
 
-    KIND is models, losses, augmenters, datasets or recipes; without it all are shown. PATTERN keeps the entries whose
+    KIND is models, losses, augmenters, datasets, recipes or trackers; without it all are shown. PATTERN keeps the entries whose
     name or one-line description contains it; with *, ? or [ it is matched as a whole against the name.
 
     \b

@@ -14,6 +14,12 @@ RUNS_DIR = click.option(
     metavar="DIR",
     help="Folder of runs.",
 )
+TRACK = click.option(
+    "--track",
+    multiple=True,
+    metavar="NAME[=PLACE]",
+    help="Tell a tracker of each epoch and of the results: tensorboard, mlflow, mlflow=URI.  zoo list trackers",
+)
 PREVALENCE = click.option(
     "--prevalence", type=float, metavar="P", help="Predictive values also where this share has the finding."
 )

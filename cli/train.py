@@ -12,7 +12,7 @@ import click
 
 from zoo.cli import catalogue
 from zoo.cli.configuration import configuration, configured
-from zoo.cli.options import RUNS_DIR
+from zoo.cli.options import RUNS_DIR, TRACK
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zoo.engine.train import Outcome
 
 # what may stand beside --resume: it changes no result, or asks for --allow-changed where it does
-WITH_RESUME = {"resumed", "allow_changed", "checkpoint_every", "runs_dir", "as_json", "devices"}
+WITH_RESUME = {"resumed", "allow_changed", "checkpoint_every", "runs_dir", "as_json", "devices", "track"}
 WITH_RESUME |= {"hosts", "host", "coordinator", "host_timeout"}
 # ends at once: what JAX would do at the end of a process waits for hosts that may be gone
 SUPERVISED = """
@@ -63,6 +63,7 @@ finally:
 )
 @click.option("--run", "run_name", metavar="NAME", help="Name of the run [default: date, model, task].")
 @RUNS_DIR
+@TRACK
 @click.option("--resume", "resumed", metavar="RUN", help="Go on with a run (a name or a path) that did not finish.")
 @click.option(
     "--allow-changed", is_flag=True, help="With --resume: go on although films, software or device have changed."
@@ -82,6 +83,7 @@ def train(
     checkpoint_every: int | None,
     run_name: str | None,
     runs_dir: Path,
+    track: tuple[str, ...],
     as_json: bool,
     hosts: str | None,
     host: int | None,
@@ -100,7 +102,7 @@ def train(
     zoo train --resume NAME                         (goes on after a kill, Ctrl-C or an error)
     """
     catalogue.warn()
-    saving: dict[str, Any] = {"checkpoint_every": checkpoint_every}
+    saving: dict[str, Any] = {"checkpoint_every": checkpoint_every, "track": track}
     cluster = _cluster(ctx, hosts, host, coordinator, host_timeout)
     if resumed is not None:
         _refuse_configuration(ctx)
@@ -131,11 +133,17 @@ def _cluster(
 
 
 def _train(
-    layers: list[dict[str, Any]], runs_dir: Path, run_name: str | None, cluster: Cluster | None, **saving: Any
+    layers: list[dict[str, Any]],
+    runs_dir: Path,
+    run_name: str | None,
+    cluster: Cluster | None,
+    track: tuple[str, ...],
+    **saving: Any,
 ) -> Outcome | None:
     from zoo.config import resolve
     from zoo.engine.train import train as train_run
     from zoo.registry import registry
+    from zoo.tracking import observers
 
     config = resolve(layers, registry())
     if (
@@ -144,6 +152,7 @@ def _train(
         and config.settings.recipe is None
     ):
         _say("No --data given: training on phantom, synthetic chest films made on the spot (zoo info phantom)")
+    saving["observers"] = observers(track, registry(), _say)
     if cluster is not None:
         from zoo.engine.hosts import train_together
 
@@ -151,22 +160,27 @@ def _train(
     return train_run(config, registry(), runs_dir, run_name, _say, **saving)
 
 
-def _resume(reference: str, runs_dir: Path, cluster: Cluster | None, **options: Any) -> Outcome | None:
+def _resume(
+    reference: str, runs_dir: Path, cluster: Cluster | None, track: tuple[str, ...], **options: Any
+) -> Outcome | None:
     from zoo.engine.resume import resume
     from zoo.registry import registry
     from zoo.run import Run
+    from zoo.tracking import RECORDED, observers
 
+    run: Run | None = None
+    try:
+        run = Run.find(reference, runs_dir)
+        options["observers"] = observers(track or run.info().get(RECORDED, ()), registry(), _say)
+    except UsageError:
+        if cluster is None or cluster.index == 0:
+            raise  # of several hosts the first alone needs the run
     if cluster is not None:
         from zoo.engine.hosts import resume_together
 
-        try:
-            run = Run.find(reference, runs_dir)
-        except UsageError:
-            if cluster.index == 0:
-                raise
-            run = None  # the first host alone needs it
         return resume_together(run, registry(), _say, cluster, **options)
-    return resume(Run.find(reference, runs_dir), registry(), _say, **options)
+    assert run is not None
+    return resume(run, registry(), _say, **options)
 
 
 def _refuse_configuration(ctx: click.Context) -> None:

@@ -17,7 +17,7 @@ from layouts import LAYOUTS
 from zoo.contracts import Augmenter, Dataset, DatasetInfo, Info, Loss, Model, ModelInfo, NoOptions, Recipe
 from zoo.data.records import ImageSource, Records
 from zoo.registry import Entry, registry
-from zoo.testing import check_augmenter, check_dataset, check_loss, check_model, check_recipe
+from zoo.testing import check_augmenter, check_dataset, check_loss, check_model, check_recipe, check_tracker
 from zoo.testing.models import model_results
 
 CHECKS = {
@@ -26,6 +26,7 @@ CHECKS = {
     "augmenter": check_augmenter,
     "dataset": check_dataset,
     "recipe": check_recipe,
+    "tracker": check_tracker,
 }
 # more than ten seconds each on two CPU cores
 HEAVY = ("densenet121", "densenet169", "densenet201", "inceptionresnetv2")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from zoo.data.records import Records
+    from zoo.engine.observers import Observer
     from zoo.tasks import Task
 
 ALL_TASKS = ("binary", "multilabel", "multiclass")
@@ -171,6 +172,23 @@ class Dataset(Strategy):
 
         Raises:
             DataError: the layout is not there or lacks what it needs; the message names file and column.
+        """
+
+
+class Tracker(Strategy):
+    """Another place that is told how a training goes, such as a tracking server. It changes nothing of the training."""
+
+    kind = "tracker"
+
+    @abstractmethod
+    def build(self, target: str) -> Observer:
+        """Build the observer of one training. Nothing is connected to before its `on_start`.
+
+        Args:
+            target: what the user wrote behind the name, as in `--track mlflow=http://host:5000`; "" where nothing was.
+
+        Raises:
+            UsageError: a library that it needs is not installed; says how to install it.
         """
 
 

@@ -10,7 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from zoo.contracts import Augmenter, Dataset, Loss, Model, Recipe
+    from zoo.contracts import Augmenter, Dataset, Loss, Model, Recipe, Tracker
 
 hookspec = pluggy.HookspecMarker("zoo")
 hookimpl = pluggy.HookimplMarker("zoo")
@@ -39,6 +39,11 @@ def zoo_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]
 @hookspec
 def zoo_recipes() -> Iterable[Recipe]:  # type: ignore[empty-body]
     """Return the recipes this plugin adds: named, complete configurations."""
+
+
+@hookspec
+def zoo_trackers() -> Iterable[Tracker]:  # type: ignore[empty-body]
+    """Return the trackers this plugin adds: other places that are told how a training goes."""
 
 
 @hookspec

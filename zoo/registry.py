@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo import manager
-from zoo.contracts import Augmenter, Dataset, Info, Loss, Model, Recipe
+from zoo.contracts import Augmenter, Dataset, Info, Loss, Model, Recipe, Tracker
 from zoo.errors import UsageError, unknown
 from zoo.manager import Failure, Origin, Plugins
 
@@ -22,8 +22,9 @@ KINDS: dict[str, tuple[str, type]] = {
     "augmenter": ("zoo_augmenters", Augmenter),
     "dataset": ("zoo_datasets", Dataset),
     "recipe": ("zoo_recipes", Recipe),
+    "tracker": ("zoo_trackers", Tracker),
 }
-PLURALS = {"model": "models", "loss": "losses", "augmenter": "augmenters", "dataset": "datasets", "recipe": "recipes"}
+PLURALS = {kind: "losses" if kind == "loss" else f"{kind}s" for kind in KINDS}
 
 
 @dataclass(frozen=True)

@@ -137,5 +137,7 @@ def test_the_example_is_a_command_line_that_zoo_train_understands(entry: Entry) 
     words = example(entry).split()
     assert words[:2] == ["zoo", "train"]
     context = train.make_context("train", words[2:], resilient_parsing=True)
-    given = {str(value) for value in context.params.values()}
+    given = {
+        str(each) for value in context.params.values() for each in (value if isinstance(value, tuple) else [value])
+    }
     assert entry.name in given

@@ -9,10 +9,8 @@ from importlib import resources
 from pathlib import Path
 
 from zoo.errors import UsageError, unknown
-from zoo.registry import KINDS
 
-# shown in the order in which a package is read
-PARTS = tuple(KINDS)
+PARTS = ("model", "loss", "augmenter", "dataset", "recipe")
 
 
 def write_plugin(name: str, kinds: str, parent: Path) -> Path:

@@ -18,5 +18,6 @@ from zoo.testing.datasets import check_dataset
 from zoo.testing.losses import check_loss
 from zoo.testing.models import check_model
 from zoo.testing.recipes import check_recipe
+from zoo.testing.trackers import check_tracker
 
-__all__ = ["check_augmenter", "check_dataset", "check_loss", "check_model", "check_recipe"]
+__all__ = ["check_augmenter", "check_dataset", "check_loss", "check_model", "check_recipe", "check_tracker"]

@@ -69,6 +69,7 @@ def results(entry: Entry, root: Path | None = None, options: Any = None) -> Iter
     from zoo.testing.losses import loss_results
     from zoo.testing.models import model_results
     from zoo.testing.recipes import recipe_results
+    from zoo.testing.trackers import tracker_results
 
     if entry.kind == "dataset":
         return dataset_results(entry.strategy, root, options)
@@ -77,6 +78,7 @@ def results(entry: Entry, root: Path | None = None, options: Any = None) -> Iter
         "loss": loss_results,
         "augmenter": augmenter_results,
         "recipe": recipe_results,
+        "tracker": tracker_results,
     }
     checked: Iterator[Result] = of_kind[entry.kind](entry.strategy)
     return checked

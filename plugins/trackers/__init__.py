@@ -1,0 +1,1 @@
+"""Built-in trackers: other places that are told how a training goes."""

@@ -1,0 +1,173 @@
+"""MLflow: parameters, metrics of every epoch, results with their intervals, and the run's small files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.contracts import Info, Tracker
+from zoo.engine.observers import Observer
+from zoo.errors import UsageError, ZooError
+from zoo.files import write_text
+from zoo.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from zoo.config import RunConfig
+    from zoo.run import Run
+
+EXPERIMENT = "zoo"
+REMEMBERED = "mlflow.json"  # in the run's folder: where it is tracked, for --resume
+FILES = ("config.yaml", "data.json", "metrics.csv", "evaluation-*.json", "metrics-*.csv")
+ENDS = {"complete": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
+PARAMETERS_AT_ONCE = 100  # what one request of MLflow's REST interface may hold
+# a server that is gone should cost seconds; whoever set these wants something else
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+
+class MLflow(Tracker):
+    """Keeps a run in an MLflow store: by default a SQLite file beside the runs, else a server or database by its URI."""
+
+    info = Info(
+        name="mlflow",
+        summary="MLflow: mlflow.db beside the runs, or a server by its URI (mlflow=http://host:5000)",
+        licence="Apache-2.0",
+    )
+
+    def build(self, target: str) -> Observer:
+        try:
+            import mlflow.tracking  # noqa: F401
+            import sqlalchemy  # noqa: F401
+        except ImportError as error:
+            raise UsageError(f"--track mlflow needs MLflow ({error}): pip install 'cxr-zoo[track]'.") from error
+        return MLflowRun(target or os.environ.get("MLFLOW_TRACKING_URI", ""))
+
+
+class MLflowRun(Observer):
+    """One run in MLflow. A resumed run goes on in the same MLflow run, and no epoch stands there twice."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.run: Run | None = None
+
+    def on_start(self, run: Run, config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> None:
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
+        runs_dir = run.path.resolve().parent
+        uri = self.uri or f"sqlite:///{runs_dir / 'mlflow.db'}"
+        with _quiet():
+            from mlflow.tracking import MlflowClient
+
+            try:
+                self.client = MlflowClient(tracking_uri=uri)
+                self.id = self._known(run, uri) or self._new(run, config, uri, runs_dir)
+            except Exception as error:  # whatever the store raises
+                reason = str(error).split(":")[0] if uri.startswith("http") else str(error)
+                raise ZooError(
+                    f"MLflow cannot be reached at {uri} ({reason}). Start the server, give another URI with --track mlflow=URI, or "
+                    "leave out --track."
+                ) from error
+            self.run = run
+            done = {metric.step for metric in self.client.get_metric_history(self.id, "loss")}
+        for row in rows:
+            if row["epoch"] not in done:
+                self.on_epoch(row)
+
+    def _known(self, run: Run, uri: str) -> str | None:
+        """The MLflow run that an earlier process began there."""
+        try:
+            kept = json.loads((run.path / REMEMBERED).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        if kept.get("uri") != uri:
+            return None
+        self.client.update_run(kept["run_id"], status="RUNNING")
+        return str(kept["run_id"])
+
+    def _new(self, run: Run, config: RunConfig, uri: str, runs_dir: Path) -> str:
+        from mlflow.entities import Param
+
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            place = None if uri.startswith("http") else (runs_dir / "mlflow-files").as_uri()
+            number = self.client.create_experiment(EXPERIMENT, artifact_location=place)
+        else:
+            number = experiment.experiment_id
+        tags = {"zoo.run": str(run.path.resolve()), "zoo.task": config.settings.task}
+        made: str = self.client.create_run(number, run_name=run.name, tags=tags).info.run_id
+        parameters = [Param(key, str(value)) for key, value in _flat(config.to_dict())]
+        for first in range(0, len(parameters), PARAMETERS_AT_ONCE):
+            self.client.log_batch(made, params=parameters[first : first + PARAMETERS_AT_ONCE])
+        write_text(run.path / REMEMBERED, json.dumps({"uri": uri, "run_id": made}) + "\n")
+        return made
+
+    def on_epoch(self, row: Mapping[str, Any]) -> None:
+        self._log({key: value for key, value in row.items() if key != "epoch"}, int(row["epoch"]))
+
+    def on_end(self, status: str) -> None:
+        if self.run is None:
+            return  # it failed before it began
+        if status == "complete":
+            self._log(_results(self.run), 0)
+        with _quiet():
+            self.client.set_tag(self.id, "zoo.status", status)
+            for pattern in FILES:
+                for file in sorted(self.run.path.glob(pattern)):
+                    self.client.log_artifact(self.id, str(file))
+            self.client.set_terminated(self.id, ENDS[status])
+
+    def _log(self, values: Mapping[str, Any], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        numbers = {k: float(v) for k, v in values.items() if isinstance(v, (int, float)) and math.isfinite(v)}
+        with _quiet():
+            self.client.log_batch(self.id, metrics=[Metric(key, each, now, step) for key, each in numbers.items()])
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield above + key, value
+
+
+def _results(run: Run) -> dict[str, float]:
+    """The macro averages on validation and test, each with the bounds of its 95% interval."""
+    from zoo.evaluation import Evaluation
+
+    found: dict[str, float] = {}
+    for split in ("val", "test"):
+        for metric, i in Evaluation.load(run.path, split).averages["macro"].items():
+            name = f"final_{split}_{metric}"
+            found |= {name: i.value, f"{name}_low": i.low, f"{name}_high": i.high}
+    return found
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow uses parts of SQLAlchemy that are deprecated, and logs how it makes its tables: nothing a user can act on."""
+    import logging
+
+    logger = logging.getLogger("mlflow")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+@hookimpl
+def zoo_trackers() -> list[Tracker]:
+    return [MLflow()]
