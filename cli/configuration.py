@@ -46,7 +46,7 @@ OPTIONS = [
     click.option(
         "--freeze-norm/--no-freeze-norm", default=None, help="Keep the batch normalisation of loaded weights as it is."
     ),
-    click.option("--epochs", type=int, metavar="N", help="Epochs [default: 10]."),
+    click.option("--epochs", type=int, metavar="N", help="Epochs; 0 with --freeze: the head alone [default: 10]."),
     click.option("--batch-size", type=int, metavar="N", help="Films per step [default: 32]."),
     click.option(
         "--lr", type=float, metavar="RATE", help="Highest learning rate [default: 1e-3, 2e-4 on loaded weights]."

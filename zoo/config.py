@@ -63,7 +63,7 @@ class Settings:
         "augmented views of each film that a frozen backbone computes once and the head sees in turn; 0: anew in each epoch",
     )
     freeze_norm: bool = option(False, "keep the batch normalisation of loaded weights as it is, in all phases")
-    epochs: Annotated[int, Ge(1)] = option(10, "epochs")
+    epochs: Annotated[int, Ge(0)] = option(10, "epochs of the whole network; 0 with freeze: the head alone is trained")
     batch_size: Annotated[int, Ge(1)] = option(32, "films per step")
     seed: Annotated[int, Ge(0), Lt(2**31)] = option(0, "of every random choice")
     limit: Annotated[int, Ge(1)] | None = option(None, "use about this many films, whole patients")
@@ -277,6 +277,8 @@ def _fill_in(config: RunConfig, registry: Registry) -> RunConfig:
             "freezing keeps what was loaded, and nothing is: give --weights imagenet, a file or a run, or leave out --freeze "
             "and --freeze-norm."
         )
+    if settings.epochs == 0 and not (settings.freeze and settings.freeze_epochs):
+        raise UsageError("--epochs 0 trains the head alone and needs --freeze-epochs N of 1 or more.")
     check_device(settings.device)
     if settings.devices is not None:
         check_devices(settings.devices)

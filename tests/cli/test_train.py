@@ -99,6 +99,22 @@ def test_freezing_trains_the_head_first_and_starting_from_a_run_loads_its_backbo
         assert [row["phase"] for row in csv.DictReader(file)] == ["head", "all"]
 
 
+def test_without_epochs_of_the_whole_network_the_head_alone_is_trained(finished: Finished) -> None:
+    import keras
+
+    finished()
+    result = zoo("train", *PHANTOM, "--weights", "first", "--freeze-epochs", "2", "--epochs", "0", "--run", "features")
+    assert result.exit_code == 0, result.output
+    with Path("runs/features/metrics.csv").open() as file:
+        assert [row["phase"] for row in csv.DictReader(file)] == ["head", "head"]
+    before, after = (
+        keras.saving.load_model(f"runs/{name}/model.keras", compile=False) for name in ("first", "features")
+    )
+    for old, new in zip(*(each.get_layer("backbone").get_weights() for each in (before, after)), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert (before.get_layer("logits").get_weights()[0] != after.get_layer("logits").get_weights()[0]).any()
+
+
 def test_a_frozen_backbone_stays_as_it_was_loaded(finished: Finished) -> None:
     import keras
 

@@ -270,11 +270,11 @@ class Fitting:
 
 
 def phases_of(config: RunConfig) -> list[Phase]:
-    """The phases of a configuration: the head alone where the backbone is frozen first, then the whole network."""
+    """The phases of a configuration: the head alone where the backbone is frozen first, then the whole network, if at all."""
     settings = config.settings
     frozen = settings.freeze_epochs if settings.freeze else 0
     head = [Phase("head", 0, frozen)] if frozen else []
-    return [*head, Phase("all", frozen, settings.epochs)]
+    return [*head, Phase("all", frozen, settings.epochs)] if settings.epochs else head
 
 
 def freeze(network: Any, backbone: bool, norm: bool) -> None:
