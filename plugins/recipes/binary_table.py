@@ -1,0 +1,28 @@
+"""Normal or abnormal, network against network: what every row of the published table of twelve models shares."""
+
+from __future__ import annotations
+
+from zoo.contracts import Info, Recipe
+from zoo.hookspecs import hookimpl
+
+
+@hookimpl
+def zoo_recipes() -> list[Recipe]:
+    return [
+        Recipe(
+            info=Info(
+                name="binary-table",
+                summary="normal or abnormal at threshold 0.3, adamax: the base of a sweep over networks (docs/recipes.md)",
+                tasks=("binary",),
+            ),
+            config={
+                "task": "binary",
+                "model": {"name": "resnet50"},
+                "loss": {"name": "bce"},
+                "augment": {"name": "standard"},
+                "optimizer": {"name": "adamax"},
+                "monitor": "val_accuracy",
+                "threshold": {"rule": "fixed", "value": 0.3},
+            },
+        )
+    ]
