@@ -48,3 +48,44 @@ def medmnist(root: Path) -> None:
 
 
 LAYOUTS: dict[str, Callable[[Path], None]] = {"nih": nih, "folder": folder, "csv": csv, "medmnist": medmnist}
+
+SEVEN = ("Atelectasis", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumothorax", "No Finding")
+OTHERS = (
+    "Cardiomegaly",
+    "Pneumonia",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Pleural_Thickening",
+    "Hernia",
+)
+
+
+def phantom_as_nih(root: Path, films: int) -> None:
+    """Drawn films in NIH's layout, two of each patient; the labels go round and have nothing to do with the films."""
+    from zoo.datasets.phantom import Phantom, PhantomOptions
+
+    drawn = Phantom().read(None, PhantomOptions(patients=films))
+    rows, boxes, lists = (
+        [],
+        ["Image Index,Finding Label,Bbox [x,y,w,h],,,"],
+        {"train_val": list[str](), "test": list[str]()},
+    )
+    (root / "images").mkdir(parents=True)
+    for i, path in enumerate(drawn.table["path"][:films]):
+        patient, label = i // 2, SEVEN[i % 7]
+        name = f"{patient:08d}_{i % 2:03d}.png"
+        if i % 4 == 3 and label != "No Finding":
+            label += f"|{OTHERS[i // 4 % 8]}"
+        split = "test" if patient % 4 == 0 else "train_val"
+        view, sex = ("PA", "AP")[i % 3 == 0], "MF"[patient % 2]
+        rows.append(f"{name},{label},{i % 2},{patient},{20 + patient % 60},{sex},{view}")
+        lists[split].append(name)
+        if split == "test" and label in SEVEN[:2]:
+            boxes.append(f"{name},{label},256,256,256,256,,,")
+        Image.fromarray(drawn.source.read(path)[0]).save(root / "images" / name)
+    (root / "Data_Entry_2017.csv").write_text("\n".join([NIH_COLUMNS, *rows]) + "\n")
+    (root / "BBox_List_2017.csv").write_text("\n".join(boxes) + "\n")
+    for split, names in lists.items():
+        (root / f"{split}_list.txt").write_text("\n".join(names) + "\n")
