@@ -130,7 +130,8 @@ ROWS = [
     Row(
         "twelve",
         "twelve models",
-        "sweep twelve --recipe binary-table --weights none --image-size 75 --epochs 2 --over model=vgg16,resnet50,inceptionv3 --over augment=none,standard --over monitor=val_accuracy,val_recall",
+        "sweep twelve --recipe binary-table --weights none --image-size 75 --epochs 2 --over model=vgg16,resnet50,inceptionv3 "
+        "--over augment=none,standard --over monitor=val_accuracy,val_recall",
         f"75 pixels, 2 epochs, {SCRATCH}",
     ),
 ]
