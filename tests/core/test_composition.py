@@ -46,7 +46,7 @@ def test_the_whole_is_its_parts_in_the_order_written(names: tuple[str, ...]) -> 
 
 
 def test_a_composition_passes_the_public_checks() -> None:
-    check_augmenter(registry().get("augmenter", "standard+mixup"))
+    check_augmenter(registry().get("augmenter", "erasing+mixup"))
 
 
 def test_options_are_given_by_part_and_read_back_from_the_file() -> None:
@@ -113,11 +113,10 @@ class Stateful(Augmenter):
 
     def build(self, image_size: int, options: Any) -> Any:
         class Counter(keras.layers.Layer):
-            supports_jit = False
-
             def __init__(self) -> None:
                 super().__init__(dtype="float32")
                 self._allow_non_tensor_positional_args = True
+                self.supports_jit = False
                 self.calls = self.add_weight(shape=(), initializer="zeros", name="calls")
 
             def call(self, images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
