@@ -70,9 +70,15 @@ class PartOptions:
 
 
 @functools.cache
-def _options_class(classes: tuple[tuple[str, type], ...]) -> type[PartOptions]:
+def _options_class(parts: tuple[tuple[str, type], ...]) -> type[PartOptions]:
     """One class per combination, so that equal options compare equal."""
-    return type("Options", (PartOptions,), {"classes": dict(classes), "__doc__": "Options of each part."})
+
+    class Options(PartOptions):
+        """Options of each part."""
+
+        classes: ClassVar[Mapping[str, type]] = dict(parts)
+
+    return Options
 
 
 class Composition(Augmenter):

@@ -32,7 +32,7 @@ class CLAHE(Augmenter):
     """
 
     Options = CLAHEOptions
-    info = AugmenterInfo(
+    info: AugmenterInfo = AugmenterInfo(
         name="clahe",
         summary="local histogram equalisation with limited contrast, of half of the films",
         licence="Apache-2.0",
