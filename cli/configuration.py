@@ -18,7 +18,9 @@ OPTIONS = [
     click.option("--data", metavar="NAME", help="Dataset [default: phantom, synthetic films].  zoo list datasets"),
     click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset lies."),
     click.option("--loss", metavar="NAME", help="Loss [default: bce, cce for multiclass].  zoo list losses"),
-    click.option("--augment", metavar="NAME", help="Augmenter [default: standard].  zoo list augmenters"),
+    click.option(
+        "--augment", metavar="NAME", help="Augmenter, or several as A+B [default: standard].  zoo list augmenters"
+    ),
     click.option("--recipe", metavar="NAME", help="Start from a named configuration.  zoo list recipes"),
     click.option(
         "--config",

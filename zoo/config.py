@@ -179,9 +179,19 @@ def merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
                 below = merged.get(key, {})
                 name = "rule" if key == "threshold" else "name"
                 keep = name not in value or value[name] == below.get(name)
-                value = {**(below if keep else {}), **value}
+                value = _laid_on(below if keep else {}, value)
             merged[key] = value
     return merged
+
+
+def _laid_on(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """One section on another; the options of the parts of a composition are mappings of their own."""
+    nested = {
+        key: {**below[key], **value}
+        for key, value in above.items()
+        if isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+    }
+    return {**below, **above, **nested}
 
 
 def _section(key: str, value: Any) -> dict[str, Any]:

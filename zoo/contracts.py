@@ -150,6 +150,10 @@ class Augmenter(Strategy):
 
     kind = "augmenter"
 
+    def effect(self, options: Any) -> Info:
+        """The record that holds with these options, where they decide `per_film` or `random`; else `info`."""
+        return self.info
+
     @abstractmethod
     def build(self, image_size: int, options: Any) -> AugmentFunction:
         """Build the function `(images, labels, seed) -> (images, labels)`, in `keras.ops` and `keras.random`.

@@ -35,13 +35,29 @@ def warp(images: Any, coefficients: Sequence[Any]) -> Any:
     from keras import ops
 
     height, width = images.shape[1:3]
-    count = ops.shape(images)[0]
     x = ops.arange(width, dtype="float32")[None, None, :]
     y = ops.arange(height, dtype="float32")[None, :, None]
     # six arrays, not slices of one (N, 6): TensorFlow 2.21 optimises a slice of a stack into the wrong shape
     a, b, c, d, e, f = (ops.reshape(values, (-1, 1, 1)) for values in coefficients)
-    column = ops.clip(a * x + (b * y + c), 0.0, width - 1.0)
-    row = ops.clip(d * x + (e * y + f), 0.0, height - 1.0)
+    return sample(images, a * x + (b * y + c), d * x + (e * y + f))
+
+
+def sample(images: Any, column: Any, row: Any) -> Any:
+    """Read images at given places, bilinear; a place outside the film is taken from its edge.
+
+    Args:
+        images: `(N, H, W, 1)` float, at least 2 pixels either way.
+        column: `(N, H, W)` float, for each pixel of the result where along the width it is read, in pixels.
+        row: the same along the height.
+
+    Returns:
+        `(N, H, W, 1)`, same dtype as the images.
+    """
+    from keras import ops
+
+    height, width = images.shape[1:3]
+    count = ops.shape(images)[0]
+    column, row = ops.clip(column, 0.0, width - 1.0), ops.clip(row, 0.0, height - 1.0)
     left = ops.minimum(ops.floor(column), width - 2.0)
     top = ops.minimum(ops.floor(row), height - 2.0)
     right_share, lower_share = column - left, row - top
@@ -72,3 +88,24 @@ def beta(count: Any, alpha: float, seed: Any) -> Any:
     first = ops.argmax(ops.cast(accepted, "int32"), axis=0)[None]
     ratio = ops.take_along_axis(logs[0] - logs[1], first, axis=0)[0]
     return ops.sigmoid(ratio)
+
+
+def rectangles(size: int, row: Any, column: Any, height: Any, width: Any) -> Any:
+    """Which pixels of square films lie in a rectangle: those whose centre does. What lies beyond the film is cut off.
+
+    Args:
+        size: side of the films in pixels.
+        row: `(N,)` centre of each rectangle, as a fraction of the side; `column` likewise.
+        height: `(N,)` its sides, as fractions of the side; `width` likewise. With a side of 0 it holds no pixel.
+
+    Returns:
+        `(N, size, size)` bool.
+    """
+    from keras import ops
+
+    centres = (ops.arange(size, dtype="float32")[None, :] + 0.5) / size
+    # strictly less: a rectangle of no height must not catch the centre it falls on
+    rows, columns = (
+        ops.abs(centres - place[:, None]) < 0.5 * side[:, None] for place, side in ((row, height), (column, width))
+    )
+    return ops.logical_and(rows[:, :, None], columns[:, None, :])

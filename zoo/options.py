@@ -23,6 +23,9 @@ class OptionInfo:
 
 def describe(options_class: type) -> list[OptionInfo]:
     """Every option of an `Options` class with its type (and bounds or choices), default and meaning."""
+    if hasattr(options_class, "described"):  # options of several strategies together
+        described: list[OptionInfo] = options_class.described()
+        return described
     hints = typing.get_type_hints(options_class, include_extras=True)
     return [
         OptionInfo(f.name, type_text(hints[f.name]), f.default, f.metadata.get("help", ""))
@@ -42,6 +45,8 @@ def validate(options_class: type, values: Mapping[str, Any], where: str, then: s
     Raises:
         UsageError: an option is unknown or its value is not valid; names the option, the value and what is valid.
     """
+    if hasattr(options_class, "validated"):
+        return options_class.validated(values, where, then)
     known = {o.name: o for o in describe(options_class)}
     for name in values:
         if name not in known:
@@ -65,6 +70,8 @@ def validate(options_class: type, values: Mapping[str, Any], where: str, then: s
 
 def as_dict(options: Any) -> dict[str, Any]:
     """The plain values of an `Options` instance, tuples as lists, ready for YAML and JSON."""
+    if hasattr(options, "as_dict"):
+        return dict(options.as_dict())
     return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(options).items()}
 
 

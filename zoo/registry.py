@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo import manager
+from zoo.composition import SEPARATOR, Composition, part_names
 from zoo.contracts import Augmenter, Dataset, Info, Loss, Model, Recipe, Tracker
 from zoo.errors import UsageError, unknown
 from zoo.manager import Failure, Origin, Plugins
@@ -25,6 +26,9 @@ KINDS: dict[str, tuple[str, type]] = {
     "tracker": ("zoo_trackers", Tracker),
 }
 PLURALS = {kind: "losses" if kind == "loss" else f"{kind}s" for kind in KINDS}
+
+
+_ORIGIN = ("plugin", "distribution", "version")
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,14 @@ class Registry:
             yield from self._entries[each].values()
 
     def entry(self, kind: str, name: str) -> Entry:
-        """The entry registered under a name.
+        """The entry registered under a name; augmenters joined by + are one that is made here.
 
         Raises:
             UsageError: the name is unknown; says the closest match, and which plugins failed to load.
         """
         found = self._entries[kind].get(name)
+        if found is None and kind == "augmenter" and SEPARATOR in name:
+            return _composed([self.entry(kind, each) for each in part_names(name)])
         if found is None:
             hint = f"See 'zoo list {PLURALS[kind]}'."
             if self._failures:
@@ -101,6 +107,8 @@ class Registry:
             UsageError: no kind has it.
         """
         found = [entries[name] for entries in self._entries.values() if name in entries]
+        if not found and SEPARATOR in name:
+            return [self.entry("augmenter", name)]
         if not found:
             hint = "See 'zoo list'."
             if self._failures:
@@ -154,6 +162,14 @@ class Registry:
             self._failures.append(Failure(origin, cause))
             return
         self._commands[name] = (command, origin)
+
+
+def _composed(parts: list[Entry]) -> Entry:
+    """One entry for several augmenters, from all the plugins that they come from."""
+    strategy = Composition([part.strategy for part in parts])
+    origins = [part.origin for part in parts]
+    origin = Origin(*(", ".join(dict.fromkeys(getattr(o, name) for o in origins)) for name in _ORIGIN))
+    return Entry("augmenter", strategy, origin)
 
 
 @functools.cache

@@ -75,6 +75,14 @@ def test_less_is_known_more_is_open(tmp_path: Path) -> None:
     assert render(Material.of(run, less)).count(OPEN) == full + 4
 
 
+def test_the_options_of_a_composition_stand_under_their_part(tmp_path: Path) -> None:
+    run = make_run(tmp_path, BINARY, explained=False)
+    material = Material.of(run, make_study(run))
+    composed = {"name": "standard+mixup", "standard": {"noise": 0.0}, "mixup": {"alpha": 0.4}}
+    card = render(dataclasses.replace(material, settings={**material.settings, "augment": composed}))
+    assert "augmentation standard+mixup (standard.noise 0.0, mixup.alpha 0.4)" in card
+
+
 def test_names_cannot_become_markup(tmp_path: Path) -> None:
     hostile = f"a|b <script> [x](http://x) `c` {OPEN}"
     task = Task("multilabel", ("Pleural_Thickening", hostile))

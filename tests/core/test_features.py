@@ -150,6 +150,20 @@ def test_views_are_of_the_augmented_films() -> None:
     assert "2 views each" in said[0]
 
 
+def test_an_augmentation_without_chance_is_applied_once_and_to_training_films_alone() -> None:
+    made = trainer()
+    plain, _ = cached(made)
+    made.augment = lambda images, labels, seed: (255.0 - images, labels)
+    cache, said = cached(made, AugmenterInfo(name="inverted", summary="", per_film=True, random=False))
+    assert cache is not None
+    assert plain is not None
+    assert "one view each" in said[0]
+    pixels = (255 - batches().images[TRAIN][..., None]).astype(np.float32) / 127.5 - 1
+    maps = made.network.get_layer("backbone").predict(pixels, verbose=0)
+    np.testing.assert_allclose(cache.views, maps.mean(axis=(1, 2))[None], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(cache.validation, plain.validation, rtol=1e-5, atol=1e-6)
+
+
 def test_the_flag_of_the_built_in_augmenters_is_true() -> None:
     """One film of the batch replaced: the others, and all labels, come out as before."""
     images = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 1)).astype(np.float32)

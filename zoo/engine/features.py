@@ -241,13 +241,14 @@ def cached_features(
         )
         return None
     start = time.monotonic()
-    extractor = Extractor(parts.trunk, trainer.augment if random else None, batches.seed)
+    extractor = Extractor(parts.trunk, trainer.augment, batches.seed)
     extractor.jit_compile = trainer.network.jit_compile
     if place is not None:
         place.separate_seeds(extractor)
     compute = _features_together if place is not None and place.replicas > 1 else _features
     kept = np.stack([compute(extractor, batches, batches.rows, after_batch) for _ in range(count)])
-    plain = Extractor(parts.trunk, None, 0) if random else extractor
+    # an augmentation without chance may still change the training films, and never the others
+    plain = Extractor(parts.trunk, None, 0)
     plain.jit_compile = extractor.jit_compile
     cache = FeatureCache(parts.head, batches, kept, compute(plain, batches, validation, after_batch))
     what = f"{count} views each" if random else "one view each"

@@ -141,7 +141,7 @@ class Fitting:
         self.trainer = Trainer(network, films.task, loss, augment, settings.seed)
         place.train_together(self.trainer)
         self.phases = phases_of(config)
-        self.augmenter = registry.get("augmenter", config.augment.name).info
+        self.augmenter = registry.get("augmenter", config.augment.name).effect(config.augment.options)
         self.features: FeatureCache | None = None
         self.checkpoint = saving.checkpoint
         self.state = self._start(saving.checkpoint)

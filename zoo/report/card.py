@@ -170,7 +170,9 @@ def _training(material: Material) -> str:
     def said(name: str) -> str:
         part = dict(settings.get(name) or {})
         chosen = part.pop("name", "none")
-        options = ", ".join(f"{key} {value}" for key, value in part.items() if value is not None)
+        nested = [(key, value if isinstance(value, dict) else {"": value}) for key, value in part.items()]
+        given = {f"{key}.{name}".rstrip("."): value for key, values in nested for name, value in values.items()}
+        options = ", ".join(f"{key} {value}" for key, value in given.items() if value is not None)
         return f"{chosen} ({options})" if options else str(chosen)
 
     text = (
