@@ -100,10 +100,15 @@ class Strategy(ABC):
 
 
 class Model(Strategy):
-    """A network from grayscale pixels to logits."""
+    """A network from grayscale pixels to logits.
+
+    `blocks` is for `optimizer.layer_decay`: a pattern with one group, the block's number, searched for in the paths of the
+    backbone's weights, as r"\\bblock(\\d+)_". Without one the blocks are the stages of equal resolution.
+    """
 
     kind = "model"
     info: ModelInfo
+    blocks: ClassVar[str] = ""
 
     @abstractmethod
     def build(self, task: Task, image_size: int, weights: str | None, options: Any) -> keras.Model:

@@ -19,6 +19,7 @@ from zoo.engine.epochs import Epochs, Phase, Policy
 from zoo.engine.features import FeatureCache, cached_features
 from zoo.engine.feed import training_feed
 from zoo.engine.fused_norm import fused_batch_norm
+from zoo.engine.layer_rates import ShareOf, layer_rates
 from zoo.engine.observers import Observer
 from zoo.engine.optimizers import PlateauOptions, build_optimizer
 from zoo.engine.recorder import Recorder
@@ -142,6 +143,7 @@ class Fitting:
         place.train_together(self.trainer)
         self.phases = phases_of(config)
         self.augmenter = registry.get("augmenter", config.augment.name).effect(config.augment.options)
+        self.blocks = registry.get("model", config.model.name).blocks
         self.features: FeatureCache | None = None
         self.checkpoint = saving.checkpoint
         self.state = self._start(saving.checkpoint)
@@ -263,10 +265,20 @@ class Fitting:
             phase.epochs * self.batches.steps,
             self.config.settings.precision,
             scale=10.0 if head else 1.0,
+            share_of=None if head else self._share_of(),
         )
         self.trainer.compile(optimizer=optimizer, jit_compile=self.network.jit_compile)
         optimizer.build(self.trainer.trainable_variables)
         self.place.update_together(optimizer)
+
+    def _share_of(self) -> ShareOf | None:
+        """The share of the rate for each variable; None where all train alike."""
+        decay = self.config.optimizer.options.layer_decay
+        if decay is None:
+            return None
+        rates = layer_rates(self.network, decay, self.blocks)
+        self.say(rates.summary)
+        return rates.share_of
 
 
 def phases_of(config: RunConfig) -> list[Phase]:

@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from zoo.contracts import NoOptions, option
 from zoo.engine.averaging import Averaging
+from zoo.engine.layer_rates import LayerRates, ShareOf
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ class OptimizerOptions:
     accumulate: Annotated[int, Ge(1)] = option(1, "batches whose mean gradient makes one update")
     ema: Annotated[float, Ge(0), Lt(1)] = option(
         0.0, "momentum of averaged weights, used in validation and in the end, such as 0.999; 0: off"
+    )
+    layer_decay: Annotated[float, Gt(0), Le(1)] | None = option(
+        None,
+        "each block below the head trains at this share of the rate of the one above, such as 0.75; none: all alike",
     )
 
 
@@ -70,9 +75,18 @@ def default_lr(optimizer: str, pretrained: bool) -> float:
 
 
 def build_optimizer(
-    name: str, options: Any, schedule: str, schedule_options: Any, steps: int, precision: str, scale: float = 1.0
+    name: str,
+    options: Any,
+    schedule: str,
+    schedule_options: Any,
+    steps: int,
+    precision: str,
+    scale: float = 1.0,
+    share_of: ShareOf | None = None,
 ) -> keras.optimizers.Optimizer:
     """Build the optimizer with its schedule over `steps` batches, the rate times `scale`.
+
+    `share_of` gives the share of the rate at which each variable trains, see `zoo.engine.layer_rates`.
 
     With `accumulate` of k every k batches make one update, by the mean of their gradients: clipping, weight decay, moments,
     the schedule and averaged weights count updates, as those of k times larger batches do. Batches are counted across
@@ -108,6 +122,9 @@ def build_optimizer(
     if options.ema:
         made = type(f"Averaged{made.__name__}", (Averaging, made), {})
         arguments |= {"use_ema": True, "ema_momentum": options.ema}
+    if share_of is not None:
+        made = type(f"Layerwise{made.__name__}", (LayerRates, made), {})
+        arguments["share_of"] = share_of
     optimizer = made(**arguments)
     if precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)

@@ -1,0 +1,86 @@
+"""A DenseNet without bottlenecks, of 63 layers: the small network of many chest X-ray notebooks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Ge, Gt, Le, Len
+
+from zoo.backbone import BackboneModel, BackboneOptions
+from zoo.contracts import Model, ModelInfo, option
+from zoo.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    import keras
+
+BLOCKS = (6, 12, 24, 16)
+
+
+@dataclass(frozen=True)
+class SimplifiedDenseNetOptions(BackboneOptions):
+    """Options of `simplified-densenet`."""
+
+    growth: Annotated[int, Ge(1)] = option(12, "feature maps that each layer adds")
+    blocks: Annotated[tuple[Annotated[int, Ge(1)], ...], Len(1, 5)] = option(BLOCKS, "layers of each dense block")
+    compression: Annotated[float, Gt(0), Le(1)] = option(0.5, "share of the maps that a transition keeps")
+
+
+class SimplifiedDenseNet(BackboneModel):
+    """DenseNet-121 without its 1×1 bottlenecks: each layer of a dense block is one 3×3 convolution (DenseNet-C).
+
+    The dense blocks keep the (6, 12, 24, 16) layers of DenseNet-121. Layers with weights, batch normalisation not counted as
+    is usual: 1 stem + 58 in the blocks + 3 transitions + 1 head = 63, where DenseNet-121 has 1 + 2 × 58 + 3 + 1. The
+    growth rate is 12 and the stem has twice as many maps, as the paper's networks without bottlenecks have. One input
+    channel, pixels scaled to [-1, 1].
+    """
+
+    Options = SimplifiedDenseNetOptions
+    scaling = (1 / 127.5, -1.0)
+    channels = 1
+    info = ModelInfo(
+        name="simplified-densenet",
+        summary="DenseNet of 63 layers without bottlenecks, trained from scratch",
+        licence="Apache-2.0",
+        paper="Huang et al. 2017, Densely connected convolutional networks, arXiv:1608.06993",
+        parameters=1_426_489,
+        min_image_size=32,
+    )
+
+    def backbone(self, image_size: int, weights: str | None, options: Any) -> keras.Model:
+        import keras
+
+        inputs = keras.Input((image_size, image_size, self.channels))
+        x = _conv(inputs, 2 * options.growth, 7, 2, "stem")
+        x = keras.layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(_norm_relu(x, "stem"))
+        for block, layers in enumerate(options.blocks, start=1):
+            for layer in range(layers):
+                name = f"dense{block}_layer{layer + 1}"
+                new = _conv(_norm_relu(x, name), options.growth, 3, 1, f"{name}_conv")
+                x = keras.layers.Concatenate(name=f"{name}_concat")([x, new])
+            if block < len(options.blocks):
+                name, kept = f"transition{block}", max(1, int(x.shape[-1] * options.compression))
+                x = _conv(_norm_relu(x, name), kept, 1, 1, f"{name}_conv")
+                x = keras.layers.AveragePooling2D(2, name=f"{name}_pool", padding="same")(x)
+        return keras.Model(inputs, _norm_relu(x, "out"))
+
+
+def _norm_relu(x: Any, name: str) -> Any:
+    import keras
+
+    # a run on a few thousand films has a few hundred steps: momentum .99 would lag behind
+    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _conv(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
+    import keras
+
+    return keras.layers.Conv2D(
+        filters, kernel, stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=name
+    )(x)
+
+
+@hookimpl
+def zoo_models() -> list[Model]:
+    return [SimplifiedDenseNet()]
