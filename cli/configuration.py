@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from zoo.cli.options import FINDINGS, WHERE
 from zoo.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -60,7 +61,23 @@ OPTIONS = [
     ),
     click.option("--limit", type=int, metavar="N", help="Use about N films, whole patients."),
     click.option("--seed", type=int, metavar="N", help="Of every random choice [default: 0]."),
-    click.option("--monitor", metavar="METRIC", help="val_auroc, val_auprc or val_loss picks the best epoch."),
+    WHERE,
+    FINDINGS,
+    click.option(
+        "--uncertain",
+        type=click.Choice(["ignore", "zero", "one", "half"]),
+        help="What an unknown label counts as in training [default: ignore].",
+    ),
+    click.option(
+        "--balance",
+        type=click.Choice(["none", "repeat-factor"]),
+        help="Show the films of rare labels more often [default: none].",
+    ),
+    click.option(
+        "--monitor",
+        metavar="METRIC",
+        help="val_auroc, auprc, loss, f1, accuracy, recall or precision picks the best epoch [default: val_auroc].",
+    ),
     click.option("--patience", type=int, metavar="N", help="Stop after N epochs without a better value."),
     click.option(
         "--precision", type=PRECISIONS, help="Arithmetic of the network; auto: as measured [default: float32]."

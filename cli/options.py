@@ -29,3 +29,9 @@ LABELS = click.option(
     metavar="FILE",
     help="A CSV with a second reference, such as expert labels.",
 )
+WHERE = click.option(
+    "--where", metavar="CONDITION", help="Keep the films that satisfy it, such as \"view == 'PA' and age >= 18\"."
+)
+FINDINGS = click.option(
+    "--findings", metavar="NAMES", help="Keep these findings, separated by commas, as labels or classes [default: all]."
+)

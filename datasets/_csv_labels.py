@@ -35,10 +35,14 @@ class Labels:
     notes: tuple[str, ...] = ()
 
 
-def read_labels(raw: pd.DataFrame, columns: str, separator: str, normal: str, file: Path) -> Labels:
+def read_labels(
+    raw: pd.DataFrame, columns: str, separator: str, normal: str, file: Path, *, blank: float = np.nan
+) -> Labels:
     """Read the label columns named in `columns`.
 
-    One column without any 0, 1, true, false, yes or no in it holds classes; otherwise every column is one label.
+    One column without any 0, 1, true, false, yes or no in it holds classes; otherwise every column is one label, and `blank`
+    is what an empty cell of a finding means: NaN for unknown, or 0. -1 is always unknown; a row without any other value is
+    kept for the policies on uncertain labels, one of empty cells alone is unusable.
 
     Raises:
         DataError: a column is missing, a value is not valid, or there is nothing to tell apart.
@@ -53,7 +57,7 @@ def read_labels(raw: pd.DataFrame, columns: str, separator: str, normal: str, fi
     if len(names) == 1 and not raw[names[0]].str.lower().isin([v for v in VALUES if v]).any():
         labels = _from_classes(raw[names[0]], separator, normal, file)
     else:
-        labels = _from_columns(raw[names], normal, file)
+        labels = _from_columns(raw[names], normal, file, blank)
     _need_both_values(labels, file)
     return labels
 
@@ -81,7 +85,7 @@ def _from_classes(cells: pd.Series, separator: str, normal: str, file: Path) -> 
     return Labels(table, none, (cells == "").map({True: NO_LABEL, False: ""}))
 
 
-def _from_columns(cells: pd.DataFrame, normal: str, file: Path) -> Labels:
+def _from_columns(cells: pd.DataFrame, normal: str, file: Path, blank: float) -> Labels:
     """One 0/1 column per label. A column that means normal is no label: where it is 1 the unknown labels are 0."""
     need_distinct(map(str, cells.columns), f"{file}, label columns")
     table = {str(name): _numbers(cells[name], file) for name in cells.columns}
@@ -93,6 +97,8 @@ def _from_columns(cells: pd.DataFrame, normal: str, file: Path) -> Labels:
     if not table:
         raise DataError(f"{file}: '{none}' means normal; the option labels must name a finding too")
     findings = pd.DataFrame(table)
+    empty = cells[list(table)] == ""
+    findings = findings.mask(empty & findings.isna(), blank)
     contrary = (marked == 1) & (findings == 1).any(axis=1)
     if contrary.any():
         which = findings.columns[(findings[contrary].iloc[0] == 1).to_numpy()][0]
@@ -100,7 +106,7 @@ def _from_columns(cells: pd.DataFrame, normal: str, file: Path) -> Labels:
     findings = findings.mask(findings.isna() & (marked == 1).to_numpy()[:, None], 0.0)
     unusable = pd.Series("", index=cells.index)
     unusable[(marked == 0) & (findings == 0).all(axis=1)] = NOT_NORMAL
-    unusable[findings.isna().all(axis=1)] = NO_LABEL
+    unusable[findings.isna().all(axis=1) & empty.all(axis=1)] = NO_LABEL
     if none is None and ((findings == 0).all(axis=1) & (unusable == "")).any():
         none = normal or "No Finding"
     return Labels({str(name): findings[name] for name in findings.columns}, none, unusable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from zoo.contracts import Dataset, DatasetInfo, option
 from zoo.errors import DataError, UsageError
@@ -33,6 +33,9 @@ class CsvOptions:
     patient: str = option("", "column of patients; empty: 'patient' if there is one, else each film is a patient")
     labels: str = option(
         "label", "columns of 0, 1, blank or -1 (unknown), separated by commas; or one column of classes"
+    )
+    blank: Literal["unknown", "absent"] = option(
+        "unknown", "what an empty cell of a 0/1 column means; -1 is unknown in any case"
     )
     separator: str = option("|", "what stands between several findings in a column of classes")
     normal: str = option(
@@ -100,7 +103,8 @@ class Csv(Dataset):
         images = raw[_tables.need_column(raw, options.image, file, "image")]
         _tables.need_unique_images(images, file)
         _need_films(root, images, file)
-        labels = _csv_labels.read_labels(raw, options.labels, options.separator, options.normal, file)
+        blank = 0.0 if options.blank == "absent" else float("nan")
+        labels = _csv_labels.read_labels(raw, options.labels, options.separator, options.normal, file, blank=blank)
         patients = _chosen(raw, options, "patient", file)
         columns: dict[str, Any] = {"image": images, "path": images, "patient": images}
         notes = list(labels.notes)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from zoo.contracts import NoOptions, option
+from zoo.data.targets import HALF_A_CLASS
+from zoo.data.where import parse_filter
 from zoo.engine.devices import check_device, check_devices, parts_of_cpu
 from zoo.engine.optimizers import OPTIMIZERS, SCHEDULES, default_lr
 from zoo.engine.weights import check_weights
@@ -20,7 +22,15 @@ from zoo.options import as_dict, validate
 from zoo.registry import Registry
 from zoo.tasks import TASKS, TaskKind
 
-MONITORS = {"val_auroc": "max", "val_auprc": "max", "val_loss": "min"}
+MONITORS = {
+    "val_auroc": "max",
+    "val_auprc": "max",
+    "val_loss": "min",
+    "val_f1": "max",
+    "val_accuracy": "max",
+    "val_recall": "max",
+    "val_precision": "max",
+}
 # section -> registry kind; the others are the engine's own
 REGISTERED = {"data": "dataset", "model": "model", "loss": "loss", "augment": "augmenter"}
 ENGINE = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
@@ -67,7 +77,20 @@ class Settings:
     batch_size: Annotated[int, Ge(1)] = option(32, "films per step")
     seed: Annotated[int, Ge(0), Lt(2**31)] = option(0, "of every random choice")
     limit: Annotated[int, Ge(1)] | None = option(None, "use about this many films, whole patients")
-    monitor: Literal["val_auroc", "val_auprc", "val_loss"] = option("val_auroc", "what picks the best epoch")
+    where: str | None = option(None, "keep the films that satisfy this, such as view == 'PA' and age >= 18; none: all")
+    findings: tuple[str, ...] | None = option(
+        None, "keep these findings as labels or classes, in this order; none: all"
+    )
+    uncertain: Literal["ignore", "zero", "one", "half"] = option(
+        "ignore", "what an unknown label counts as in training: nothing, absent, present or one half"
+    )
+    balance: Literal["none", "repeat-factor"] = option("none", "show the films of rare labels more often in training")
+    balance_threshold: Annotated[float, Gt(0), Le(1)] | None = option(
+        None, "share of films below which a label counts as rare; none: the mean share of the labels"
+    )
+    monitor: Literal["val_auroc", "val_auprc", "val_loss", "val_f1", "val_accuracy", "val_recall", "val_precision"] = (
+        option("val_auroc", "what picks the best epoch")
+    )
     patience: Annotated[int, Ge(1)] | None = option(
         None, "stop after so many epochs without a better value; none: never"
     )
@@ -118,7 +141,8 @@ class RunConfig:
             values["data"] = {"name": self.data.name, "root": self.root, **as_dict(self.data.options)}
         for each in fields(Settings):
             if each.name != "task":
-                values[each.name] = getattr(self.settings, each.name)
+                value = getattr(self.settings, each.name)
+                values[each.name] = list(value) if isinstance(value, tuple) else value
         values["threshold"] = as_dict(self.settings.threshold)
         return values
 
@@ -217,6 +241,8 @@ def resolve(layers: Iterable[Mapping[str, Any]], registry: Registry) -> RunConfi
     if not isinstance(task, str) or task not in TASKS:
         raise unknown("task", str(task), TASKS)
     values["loss"] = {"name": "cce" if task == "multiclass" else "bce", **values.get("loss", {})}
+    if isinstance(values.get("findings"), str):
+        values["findings"] = [name.strip() for name in values["findings"].split(",") if name.strip()]
     settings = validate(Settings, {k: v for k, v in values.items() if k not in SECTIONS}, "settings")
     root = values["data"].pop("root", None)
     if root is not None and not isinstance(root, str):
@@ -297,6 +323,10 @@ def _fill_in(config: RunConfig, registry: Registry) -> RunConfig:
                 f"--device {settings.device} names one device, --devices {settings.devices} several: give one of the two."
             )
     check_rule(settings.task, settings.threshold)
+    if settings.where is not None:
+        parse_filter(settings.where)
+    if settings.task == "multiclass" and settings.uncertain == "half":
+        raise UsageError(HALF_A_CLASS)
     optimizer = config.optimizer
     if optimizer.options.lr is None:
         lr = default_lr(optimizer.name, weights != "none")

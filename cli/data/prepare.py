@@ -10,6 +10,7 @@ import click
 
 from zoo.cli import catalogue
 from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options, say
+from zoo.cli.options import FINDINGS, WHERE
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 @click.option("--task", metavar="TASK", help="binary, multilabel or multiclass [default: binary].")
 @click.option("--model", metavar="NAME", help="Take this network's image size, where the dataset has none of its own.")
 @click.option("--image-size", type=int, metavar="PX", help="Height and width [default: the dataset's or the model's].")
+@WHERE
+@FINDINGS
 @click.option("--limit", type=int, metavar="N", help="Use about N films, whole patients, as zoo train does.")
 @click.option("--seed", type=int, metavar="N", help="Of the split and of --limit [default: 0].")
 @click.option("--drop-leaks/--no-drop-leaks", default=None, help="Set aside training films that also stand in test.")
@@ -74,6 +77,7 @@ def _summary(films: Films) -> dict[str, Any]:
         "split": {name: int((films.table["split"] == name).sum()) for name in ("train", "val", "test")},
         "official_split": films.official_split,
         "normalised": int((store.films["note"] != "").sum()),
+        "filtered_out": films.filtered_out,
         "set_aside": {str(reason): int(count) for reason, count in reasons.items()},
     }
 
@@ -84,6 +88,8 @@ def _print_summary(found: dict[str, Any]) -> None:
         f"Prepared: {found['films']:,} films at {found['image_size']}×{found['image_size']}, "
         f"{found['bytes'] / 1e6:,.1f} MB, in {found['store']}"
     )
+    if found["filtered_out"]:
+        click.echo(f"Filtered out: {found['filtered_out']:,} films")
     click.echo(f"Set aside: {sum(aside.values()):,} films")
     for reason, count in aside.items():
         click.echo(f"  {count:>7,}  {reason}")

@@ -10,7 +10,7 @@ import pytest
 
 from zoo.data.records import BadImage, ImageSource, Records
 from zoo.data.targets import make_targets
-from zoo.errors import DataError
+from zoo.errors import DataError, UsageError
 from zoo.tasks import Task
 
 NAN = np.nan
@@ -80,6 +80,91 @@ def test_multiclass_leaves_out_classes_without_films() -> None:
     assert targets.task.labels == ("Mass", "Edema")
     with pytest.raises(DataError, match="at least two classes"):
         make_targets(records([[1, 0], [1, 0]], normal=None), "multiclass")
+
+
+NAMES = ("Mass", "Nodule", "Edema")
+SOME = [[1, 0, 0], [0, 0, 0], [0, 0, 1], [1, 0, 1], [0, 1, 0]]
+
+
+def test_multilabel_of_some_findings_keeps_every_film_in_the_order_asked_for() -> None:
+    targets = make_targets(records(SOME, NAMES), "multilabel", findings=["nodule", "Mass"])
+    assert targets.task.labels == ("Nodule", "Mass")
+    np.testing.assert_array_equal(targets.labels, [[0, 1], [0, 0], [0, 0], [0, 1], [1, 0]])
+    assert targets.usable.all()
+
+
+def test_binary_of_some_findings_sets_films_with_only_others_aside() -> None:
+    targets = make_targets(records(SOME, NAMES), "binary", findings=["Mass"])
+    assert targets.task.labels == ("Mass",)
+    assert targets.usable.tolist() == [True, True, False, True, False]
+    np.testing.assert_array_equal(targets.labels[targets.usable, 0], [1, 0, 1])
+    assert "another finding" in targets.reasons[2]
+
+
+def test_multiclass_of_some_findings_takes_films_of_exactly_those_classes() -> None:
+    targets = make_targets(records(SOME, NAMES), "multiclass", findings=["Nodule", "No Finding", "Mass"])
+    assert targets.task.labels == ("Nodule", "No Finding", "Mass")
+    assert targets.usable.tolist() == [True, True, False, False, True]
+    np.testing.assert_array_equal(targets.labels[targets.usable], [[0, 0, 1], [0, 1, 0], [1, 0, 0]])
+    without = make_targets(records(SOME, NAMES), "multiclass", findings=["Nodule", "Mass"])
+    assert without.usable.tolist() == [True, False, False, False, True]
+    assert "No Finding is not among" in without.reasons[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "findings", "part"),
+    [
+        ("multilabel", ["Nodul"], "Did you mean 'Nodule'"),
+        ("multilabel", ["Mass", "mass"], "names 'Mass' twice"),
+        ("multilabel", ["Mass", "No Finding"], "no output for 'No Finding'"),
+        ("multiclass", ["Mass"], "at least two classes"),
+        ("binary", ["No Finding"], "at least one finding"),
+        ("binary", [], "at least one finding"),
+    ],
+)
+def test_findings_that_a_task_cannot_use_are_refused(kind: str, findings: list[str], part: str) -> None:
+    with pytest.raises(UsageError, match=part):
+        make_targets(records(SOME, NAMES), kind, findings=findings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("policy", "value"), [("zero", 0.0), ("one", 1.0), ("half", 0.5)])
+def test_unknown_labels_are_answered_for_training_alone(policy: str, value: float) -> None:
+    rows = [[1, NAN], [NAN, NAN], [0, 0], [0, NAN]]
+    many = make_targets(records(rows), "multilabel", uncertain=policy)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(many.labels, rows)
+    np.testing.assert_array_equal(many.training, [[1, value], [value, value], [0, 0], [0, value]])
+    assert many.usable.all()
+    assert many.training_only.tolist() == [False, True, False, False]
+    one = make_targets(records(rows), "binary", uncertain=policy)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(one.labels[:, 0], [1, NAN, 0, NAN])
+    np.testing.assert_array_equal(one.training[:, 0], [1, value, 0, value])
+    assert one.training_only.tolist() == [False, True, False, True]
+
+
+def test_ignoring_unknown_labels_leaves_them_unknown_in_training() -> None:
+    targets = make_targets(records([[1, NAN], [NAN, NAN], [0, 0]]), "multilabel")
+    np.testing.assert_array_equal(targets.training, targets.labels)
+    assert not targets.training_only.any()
+
+
+def test_unknown_labels_of_a_multiclass_task() -> None:
+    rows = [[1, 0], [0, 0], [0, 1], [0, NAN], [1, NAN], [NAN, NAN]]
+    zero = make_targets(records(rows), "multiclass", uncertain="zero")
+    np.testing.assert_array_equal(zero.training[3:], [[1, 0, 0], [0, 1, 0], [1, 0, 0]])
+    assert zero.training_only.tolist() == [False, False, False, True, True, True]
+    one = make_targets(records(rows), "multiclass", uncertain="one")
+    np.testing.assert_array_equal(one.training[3], [0, 0, 1])
+    assert one.training_only.tolist() == [False, False, False, True, False, False]
+    assert "more than one finding" in one.reasons[4]
+    with pytest.raises(UsageError, match="cannot be one half"):
+        make_targets(records(rows), "multiclass", uncertain="half")
+
+
+def test_a_half_is_given_only_where_a_finding_asked_for_is_in_doubt() -> None:
+    rows = [[1, 0, 0], [0, 0, 0], [NAN, 0, 0], [0, NAN, 0]]
+    targets = make_targets(records(rows, NAMES), "binary", findings=["Mass"], uncertain="half")
+    np.testing.assert_array_equal(targets.training[:, 0], [1, 0, 0.5, NAN])
+    assert targets.usable.tolist() == [True, True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ class TrainingBatches:
 
     Every epoch shuffles all films anew and leaves out the remainder that does not fill a batch, other films each time.
     `images` is `(M, S, S)` uint8, `labels` `(M, K)` float32, `rows` the training rows of both.
+
+    With `factors`, `(len(rows),)` ≥ 1, an epoch shows each film as often as its factor says, the fraction being drawn anew
+    in each epoch, and an epoch is as long as the sum of the factors, rounded down.
     """
 
     images: np.ndarray
@@ -22,15 +25,19 @@ class TrainingBatches:
     rows: np.ndarray
     batch_size: int
     seed: int
+    factors: np.ndarray | None = None
 
     @property
     def steps(self) -> int:
         """Batches per epoch."""
-        return len(self.rows) // self.batch_size
+        films = len(self.rows) if self.factors is None else int(np.floor(self.factors.sum()))
+        return films // self.batch_size
 
     def order(self, epoch: int) -> np.ndarray:
         """Rows of one epoch, `(steps, batch_size)`; the same for the same seed and epoch."""
-        shuffled = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
+        random = np.random.default_rng([self.seed, epoch])
+        rows = self.rows if self.factors is None else _repeated(self.rows, self.factors, random)
+        shuffled = random.permutation(rows)
         return shuffled[: self.steps * self.batch_size].reshape(self.steps, self.batch_size)
 
     def gather(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,6 +52,29 @@ class TrainingBatches:
     @functools.cached_property
     def _order_of(self) -> Callable[[int], np.ndarray]:
         return functools.lru_cache(maxsize=2)(self.order)  # two: prefetching reaches into the next epoch
+
+
+def _repeated(rows: np.ndarray, factors: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Each row as often as its factor, rounded up or down at random so that the mean is the factor.
+
+    Systematic sampling: the factors are laid end to end in random order, and every whole step from a random start takes the
+    film it falls on. So the length varies by at most one, and is never below the sum of the factors, rounded down.
+    """
+    drawn = random.permutation(len(rows))
+    ends = np.cumsum(factors[drawn])
+    points = random.random() + np.arange(int(np.ceil(ends[-1])))
+    return rows[drawn[np.searchsorted(ends, points[points < ends[-1]], side="right")]]
+
+
+def occurrences(rows: np.ndarray) -> np.ndarray:
+    """How often each row came before in the same array, in the order of its flat view: 0 for the first time."""
+    flat = rows.ravel()
+    order = np.argsort(flat, kind="stable")
+    ranked = flat[order]
+    first = np.searchsorted(ranked, ranked, side="left")
+    counts = np.empty(len(flat), np.int64)
+    counts[order] = np.arange(len(flat)) - first
+    return counts.reshape(rows.shape)
 
 
 def inference_batches(rows: np.ndarray, batch_size: int) -> np.ndarray:

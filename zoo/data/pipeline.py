@@ -11,10 +11,12 @@ import pandas as pd
 
 from zoo.config import RunConfig
 from zoo.contracts import LabelCounts
+from zoo.data.balance import Balance, repeat_factors
 from zoo.data.records import METADATA, SPLITS, Records
 from zoo.data.split import assign, check_leaks, join_groups, limit_films
 from zoo.data.store import Store, prepare
 from zoo.data.targets import Targets, make_targets
+from zoo.data.where import filter_records
 from zoo.errors import DataError, UsageError
 from zoo.registry import Registry
 from zoo.tasks import Task
@@ -27,7 +29,9 @@ class Films:
     """Films ready for a network.
 
     `table` has a row per film (image, patient, split and what else is known), `labels` `(N, outputs)` belong to it, and
-    `rows` say where each film's pixels lie in `store.images`. `set_aside` lists the others with the reason.
+    `rows` say where each film's pixels lie in `store.images`. `set_aside` lists the others with the reason; `filtered_out`
+    counts those that the filter `where` left out before. Training labels are as the setting `uncertain` has them (.5
+    among them for half), the others 1, 0 or NaN. `balance` says how often each training film is shown, where not once.
     """
 
     task: Task
@@ -38,29 +42,33 @@ class Films:
     set_aside: pd.DataFrame
     notes: tuple[str, ...]
     official_split: bool
+    filtered_out: int = 0
+    balance: Balance | None = None
 
     def of(self, split: str) -> np.ndarray:
         """Row numbers (into `table` and `labels`) of one split."""
         return np.flatnonzero(self.table["split"].to_numpy() == split)
 
-    def counts(self, split: str) -> LabelCounts:
-        """How often each label is 1 and 0 in one split."""
+    def counts(self, split: str, balance: Balance | None = None) -> LabelCounts:
+        """How often each label is 1 and 0 in one split; with a balance, of the training films, as often as an epoch shows them."""
         labels = self.labels[self.of(split)]
-        return LabelCounts((labels == 1).sum(axis=0).astype(float), (labels == 0).sum(axis=0).astype(float))
+        shown = np.ones((len(labels), 1)) if balance is None else balance.factors[:, None]
+        return LabelCounts(((labels == 1) * shown).sum(axis=0), ((labels == 0) * shown).sum(axis=0))
 
 
 def read_records(config: RunConfig, registry: Registry) -> Records:
-    """Read the configured dataset and apply `limit`."""
+    """Read the configured dataset and apply `where` and `limit`, in this order."""
     root = None if config.root is None else Path(config.root)
     if root is not None and not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise UsageError(f"--root {root} {what}. {registry.get('dataset', config.data.name).info.layout}".strip())
     records: Records = registry.get("dataset", config.data.name).read(root, config.data.options)
     records = with_writable_names(records)
+    if config.settings.where is not None:
+        records = filter_records(records, config.settings.where)
     if config.settings.limit is None:
         return records
-    rows = limit_films(records.table, config.settings.limit, config.settings.seed)
-    return _take(records, rows)
+    return records.take(limit_films(records.table, config.settings.limit, config.settings.seed))
 
 
 def with_writable_names(records: Records) -> Records:
@@ -71,7 +79,7 @@ def with_writable_names(records: Records) -> Records:
         return records
     names = np.array(escaped, dtype=object)[~good]
     aside = pd.DataFrame({"image": names, "reason": "the file name is not Unicode (UTF-8)"})
-    kept = _take(records, np.flatnonzero(good))
+    kept = records.take(np.flatnonzero(good))
     return replace(kept, set_aside=pd.concat([records.set_aside, aside], ignore_index=True))
 
 
@@ -85,15 +93,26 @@ def load_films(config: RunConfig, registry: Registry, say: Say) -> Films:
     records = read_records(config, registry)
     for note in records.notes:
         say(note)
-    targets = make_targets(records, settings.task)
+    targets = make_targets(records, settings.task, findings=settings.findings, uncertain=settings.uncertain)
     store = prepare(records, int(settings.image_size or 0), name=config.data.name, say=say)
     films = _usable(records, targets, store)
-    films = _split(films, records, config, say)
+    films = _split(films, records, targets, config, say)
     _tell(films, say)
+    _tell_uncertain(films, targets, settings.uncertain, say)
     _check_batches(films, settings.batch_size)
     _check_classes(films, say)
     _check_validation(films, settings.monitor)
-    return films
+    return _balanced(films, config, say)
+
+
+def _balanced(films: Films, config: RunConfig, say: Say) -> Films:
+    settings = config.settings
+    if settings.balance == "none":
+        return films
+    balance = repeat_factors(films.task, films.labels[films.of("train")], settings.balance_threshold)
+    for line in balance.lines():
+        say(line)
+    return replace(films, balance=balance)
 
 
 def _tell(films: Films, say: Say) -> None:
@@ -112,12 +131,6 @@ def load_all(records: Records, targets: Targets, size: int, name: str, say: Say)
     films.table["split"] = "test"
     _tell(films, say)
     return films
-
-
-def _take(records: Records, rows: np.ndarray) -> Records:
-    table = records.table.iloc[rows].reset_index(drop=True)
-    boxes = records.boxes[records.boxes["image"].isin(set(table["image"]))].reset_index(drop=True)
-    return replace(records, table=table, boxes=boxes)
 
 
 def _usable(records: Records, targets: Targets, store: Store) -> Films:
@@ -146,10 +159,11 @@ def _usable(records: Records, targets: Targets, store: Store) -> Films:
         set_aside=pd.concat([records.set_aside[["image", "reason"]], aside], ignore_index=True).astype(object),
         notes=tuple(notes),
         official_split=records.official_split,
+        filtered_out=records.filtered_out,
     )
 
 
-def _split(films: Films, records: Records, config: RunConfig, say: Say) -> Films:
+def _split(films: Films, records: Records, targets: Targets, config: RunConfig, say: Say) -> Films:
     settings = config.settings
     digests = films.store.films["digest"].to_numpy()[films.rows]
     groups = join_groups(films.table["patient"].to_numpy(), digests)
@@ -169,6 +183,7 @@ def _split(films: Films, records: Records, config: RunConfig, say: Say) -> Films
     copies = check_leaks(split, films.table, digests)
     if copies.any():
         films = _without_copies(films, copies, settings.drop_leaks)
+    films = _with_training_labels(films, targets)
     sizes = {name: len(films.of(name)) for name in SPLITS}
     patients = {name: films.table.loc[films.table["split"] == name, "patient"].nunique() for name in SPLITS}
     for name, size in sizes.items():
@@ -206,14 +221,44 @@ def _without_copies(films: Films, copies: np.ndarray, drop: bool) -> Films:
             f"{count:,} training or validation film(s) stand pixel for pixel in a later split too, for example {example}: results "
             "on such a split would be too good. Use --drop-leaks to set aside the earlier copies, or correct the lists."
         )
-    keep = np.flatnonzero(~copies)
-    aside = pd.DataFrame({"image": films.table["image"][copies], "reason": "identical film in a later split"})
+    return _without(films, copies, "identical film in a later split")
+
+
+def _without(films: Films, which: np.ndarray, reason: str) -> Films:
+    """The films with some of them, a bool per film, set aside."""
+    keep = np.flatnonzero(~which)
+    aside = pd.DataFrame({"image": films.table["image"][which], "reason": reason})
     return replace(
         films,
         table=films.table.iloc[keep].reset_index(drop=True),
         labels=films.labels[keep],
         rows=films.rows[keep],
         set_aside=pd.concat([films.set_aside, aside], ignore_index=True),
+    )
+
+
+def _with_training_labels(films: Films, targets: Targets) -> Films:
+    """Labels made for training by the policy on uncertain ones; validation and test know them not, so that no guess is measured."""
+    training = films.table["split"].to_numpy() == "train"
+    labels = np.where(training[:, None], targets.training[films.rows], films.labels)
+    unknown = targets.training_only[films.rows] & ~training
+    films = replace(films, labels=labels)
+    return (
+        _without(films, unknown, "label unknown, which the setting uncertain answers in training alone")
+        if unknown.any()
+        else films
+    )
+
+
+def _tell_uncertain(films: Films, targets: Targets, policy: str, say: Say) -> None:
+    if policy == "ignore":
+        return
+    rows = films.rows[films.of("train")]
+    answered = np.isnan(targets.labels[rows]) & ~np.isnan(targets.training[rows])
+    value = {"zero": "0", "one": "1", "half": "1/2"}[policy]
+    say(
+        f"Uncertain labels: {int(answered.sum()):,} of {answered.size:,} training labels, on {int(answered.any(axis=1).sum()):,} "
+        f"films, count as {value}; in validation and test they stay unknown"
     )
 
 
@@ -228,7 +273,7 @@ def _check_batches(films: Films, batch_size: int) -> None:
 def _check_validation(films: Films, monitor: str) -> None:
     """Refuse to pick the best epoch by a metric that the validation films leave undefined."""
     validation = films.counts("val")
-    if monitor != "val_loss" and not (validation.positive * validation.negative).any():
+    if monitor not in ("val_loss", "val_accuracy") and not (validation.positive * validation.negative).any():
         raise DataError(
             f"{monitor} is undefined: the {len(films.of('val')):,} validation films are all of one class. Use more films, a "
             "larger --set val_fraction=0.2, or --monitor val_loss."

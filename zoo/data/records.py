@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,7 +61,7 @@ class Records:
     where the dataset has no such films. `boxes` has image, label and x, y, width, height in fractions of the film.
     `set_aside` lists rows that could not be used, with the reason. `notes` are lines the user should be told.
     `official_split` says that `split` is the dataset's own; `patients_known` is False where every film stands for a
-    patient because the layout does not say.
+    patient because the layout does not say. `filtered_out` counts the films that a filter (`zoo.data.where`) left out.
     """
 
     table: pd.DataFrame
@@ -73,6 +73,7 @@ class Records:
     notes: tuple[str, ...] = ()
     official_split: bool = False
     patients_known: bool = True
+    filtered_out: int = 0
 
     def __post_init__(self) -> None:
         missing = [c for c in ("image", "path", "patient", *self.labels) if c not in self.table.columns]
@@ -87,3 +88,9 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def take(self, rows: np.ndarray) -> Records:
+        """The records of some rows of the table, with their boxes."""
+        table = self.table.iloc[rows].reset_index(drop=True)
+        boxes = self.boxes[self.boxes["image"].isin(set(table["image"]))].reset_index(drop=True)
+        return replace(self, table=table, boxes=boxes)

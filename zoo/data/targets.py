@@ -2,44 +2,140 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
 from zoo.data.records import Records
-from zoo.errors import DataError
+from zoo.errors import DataError, UsageError, unknown
 from zoo.tasks import Task, TaskKind
+
+Uncertain = Literal["ignore", "zero", "one", "half"]
+OTHER = "another finding than those of the setting findings"
+HALF_A_CLASS = (
+    "classes exclude each other, so a multiclass label cannot be one half: use --uncertain ignore, zero or one."
+)
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The task with its labels, the label array `(N, outputs)`, and for each film why the task cannot use it ("" if it can)."""
+    """The task with its labels, the label array `(N, outputs)`, and for each film why the task cannot use it ("" if it can).
+
+    `training` are the labels as training films have them: those of `labels`, with the unknown ones answered by the policy
+    on uncertain labels. `training_only` `(N,)` marks films that only such an answer makes usable.
+    """
 
     task: Task
     labels: np.ndarray
     reasons: np.ndarray
+    training: np.ndarray = field(default=None)  # type: ignore[arg-type]  # None stands for "the same as labels"
+    training_only: np.ndarray = field(default=None)  # type: ignore[arg-type]  # None stands for "none"
+
+    def __post_init__(self) -> None:
+        if self.training is None:
+            object.__setattr__(self, "training", self.labels)
+        if self.training_only is None:
+            object.__setattr__(self, "training_only", np.zeros(len(self.labels), bool))
 
     @property
     def usable(self) -> np.ndarray:
         return self.reasons == ""
 
 
-def make_targets(records: Records, kind: TaskKind) -> Targets:
+def make_targets(
+    records: Records, kind: TaskKind, *, findings: Sequence[str] | None = None, uncertain: Uncertain = "ignore"
+) -> Targets:
     """Project the findings of `records` onto a task.
 
     binary: abnormal is any finding present, normal is every finding known to be absent. multilabel: the findings as they
     are. multiclass: the films with exactly one finding, and those with none where the dataset has a normal class.
 
+    Args:
+        records: the films.
+        kind: the task.
+        findings: those to keep, in this order; all if None. binary: abnormal is any of them, and films with only other
+            findings are set aside. multilabel: they are the outputs; every film stays. multiclass: they are the classes,
+            the normal one among them if it is named; films with another finding are set aside.
+        uncertain: what an unknown label counts as in training (Irvin et al. 2019, CheXpert, section 3.3: U-Ignore, U-Zeros,
+            U-Ones): nothing, absent, present, or one half, which multiclass cannot have.
+
     Raises:
         DataError: the records cannot serve the task; says what is missing.
+        UsageError: `findings` names what the records do not have, or what the task cannot use.
     """
-    findings = records.table[list(records.labels)].to_numpy(dtype=np.float32)
-    return {"binary": _binary, "multilabel": _multilabel, "multiclass": _multiclass}[kind](records, findings)
+    if kind == "multiclass" and uncertain == "half":
+        raise UsageError(HALF_A_CLASS)
+    chosen = None if findings is None else _chosen(records, kind, findings)
+    known = records.table[list(records.labels)].to_numpy(dtype=np.float32)
+    project = {"binary": _binary, "multilabel": _multilabel, "multiclass": _multiclass}[kind]
+    targets = project(records, known, chosen)
+    if uncertain == "ignore":
+        return targets
+    answered = project(records, np.where(np.isnan(known), np.float32(uncertain != "zero"), known), chosen)
+    return _with_training(targets, answered, half=uncertain == "half")
 
 
-def _binary(records: Records, findings: np.ndarray) -> Targets:
-    present = (findings == 1).any(axis=1)
+def _with_training(targets: Targets, answered: Targets, half: bool) -> Targets:
+    """`targets` with what a guess for every unknown label makes of it; a half lies where the guess "present" changes a label."""
+    labels, reasons = targets.labels, answered.reasons.copy()
+    training = _columns(answered, targets.task)
+    if targets.task.exclusive:
+        reasons[(reasons == "") & (training.sum(axis=1) == 0)] = "a class that no film has for certain"
+    if half:
+        training = np.where(np.isnan(labels) & (training == 1), np.float32(0.5), labels)
+        reasons = np.where(np.isnan(training).all(axis=1) & (reasons == ""), targets.reasons, reasons)
+    only = ~targets.usable & (reasons == "")
+    reasons = np.where(targets.usable, "", reasons).astype(object)
+    training = np.where(targets.usable[:, None] | only[:, None], training, labels).astype(np.float32)
+    return replace(targets, reasons=reasons, training=training, training_only=only)
+
+
+def _columns(answered: Targets, task: Task) -> np.ndarray:
+    """The answered labels in the task's columns: guesses may bring classes that have no certain film."""
+    place = {name: k for k, name in enumerate(answered.task.labels)}
+    columns = [
+        answered.labels[:, place[name]] if name in place else np.zeros(len(answered.labels)) for name in task.labels
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _chosen(records: Records, kind: TaskKind, findings: Sequence[str]) -> tuple[str, ...]:
+    """The names of `findings` as the records spell them, in the order given."""
+    normal = () if records.normal is None else (records.normal,)
+    valid = {_plain(name): name for name in (*normal, *records.labels)}
+    names = []
+    for given in findings:
+        if _plain(given) not in valid:
+            raise unknown("finding", given, valid.values(), "The setting findings takes names separated by commas.")
+        names.append(valid[_plain(given)])
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UsageError(f"the setting findings names '{twice[0]}' twice.")
+    if kind == "multilabel" and records.normal in names:
+        raise UsageError(
+            f"the multilabel task has no output for '{records.normal}': a normal film has none of the findings. Leave it out of "
+            "the setting findings."
+        )
+    if not set(names) & set(records.labels) or (kind == "multiclass" and len(names) < 2):
+        needs = "two classes" if kind == "multiclass" else "one finding"
+        raise UsageError(
+            f"the {kind} task needs at least {needs}; the setting findings names {', '.join(names) or 'none'}."
+        )
+    return tuple(names)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", " ").replace("-", " ").strip()
+
+
+def _binary(records: Records, findings: np.ndarray, chosen: tuple[str, ...] | None) -> Targets:
+    named = tuple(name for name in records.labels if chosen is None or name in chosen)
+    listed = np.isin(np.array(records.labels, dtype=object), np.array(named, dtype=object))
+    present = (findings[:, listed] == 1).any(axis=1)
     absent = (findings == 0).all(axis=1)
+    other = ~present & (findings[:, ~listed] == 1).any(axis=1)
     labels = np.where(present, 1.0, np.where(absent, 0.0, np.nan)).astype(np.float32)[:, None]
     if not absent.any():
         raise DataError(
@@ -50,38 +146,50 @@ def _binary(records: Records, findings: np.ndarray) -> Targets:
     if not present.any():
         raise DataError(
             f"the binary task needs abnormal films, and none of the {len(records):,} films has a finding "
-            f"(labels: {', '.join(records.labels)})."
+            f"(labels: {', '.join(named)})."
         )
-    name = records.labels[0] if len(records.labels) == 1 else "Abnormal"
-    return Targets(Task("binary", (name,)), labels, _reasons(np.isnan(labels[:, 0]), "label unknown"))
+    reasons = _reasons(np.isnan(labels[:, 0]), "label unknown")
+    reasons[other] = OTHER
+    return Targets(Task("binary", (named[0] if len(named) == 1 else "Abnormal",)), labels, reasons)
 
 
-def _multilabel(records: Records, findings: np.ndarray) -> Targets:
+def _multilabel(records: Records, findings: np.ndarray, chosen: tuple[str, ...] | None) -> Targets:
+    names = records.labels if chosen is None else chosen
+    findings = findings[:, [records.labels.index(name) for name in names]]
     if not (findings == 1).any():
-        raise DataError(f"no film has any of the labels {', '.join(records.labels)}: there is nothing to learn.")
+        raise DataError(f"no film has any of the labels {', '.join(names)}: there is nothing to learn.")
     unknown = np.isnan(findings).all(axis=1)
-    return Targets(Task("multilabel", records.labels), findings, _reasons(unknown, "every label unknown"))
+    return Targets(Task("multilabel", names), findings, _reasons(unknown, "every label unknown"))
 
 
-def _multiclass(records: Records, findings: np.ndarray) -> Targets:
+def _multiclass(records: Records, findings: np.ndarray, chosen: tuple[str, ...] | None) -> Targets:
     count = (findings == 1).sum(axis=1)
     unknown = np.isnan(findings).any(axis=1)
-    classes, columns = list(records.labels), findings
-    if records.normal is not None:
-        classes = [records.normal, *classes]
-        columns = np.concatenate([(count == 0)[:, None].astype(np.float32), findings], axis=1)
+    normal = () if records.normal is None else (records.normal,)
+    columns = dict(zip(records.labels, findings.T, strict=True))
+    columns |= dict.fromkeys(normal, (count == 0).astype(np.float32))
+    classes = (*normal, *records.labels) if chosen is None else chosen
+    labels = np.stack([columns[name] for name in classes], axis=1)
     reasons = _reasons(unknown, "label unknown")
     reasons[~unknown & (count > 1)] = "more than one finding, the multiclass task takes one"
-    if records.normal is None:
-        reasons[~unknown & (count == 0)] = "no finding, and the dataset has no normal class"
-    filled = columns[reasons == ""].sum(axis=0) > 0
+    reasons[~unknown & (labels.sum(axis=1) == 0) & (count == 1)] = OTHER
+    if records.normal is None or records.normal not in classes:
+        why = (
+            "the dataset has no normal class"
+            if records.normal is None
+            else f"{records.normal} is not among the findings"
+        )
+        reasons[~unknown & (count == 0)] = f"no finding, and {why}"
+    filled = labels[reasons == ""].sum(axis=0) > 0
+    if chosen is not None and filled.sum() > 1:
+        filled[:] = True  # a class that was asked for is never left out in silence
     kept = tuple(c for c, any_film in zip(classes, filled, strict=True) if any_film)
     if len(kept) < 2:
         raise DataError(
             f"the multiclass task needs films of at least two classes; found {', '.join(kept) or 'none'} "
             f"of {', '.join(classes)}."
         )
-    return Targets(Task("multiclass", kept), columns[:, filled].astype(np.float32), reasons)
+    return Targets(Task("multiclass", kept), labels[:, filled].astype(np.float32), reasons)
 
 
 def _reasons(where: np.ndarray, text: str) -> np.ndarray:

@@ -23,7 +23,7 @@ from zoo.engine.recorder import Recorder
 from zoo.engine.state import network_weights, synchronise
 from zoo.engine.steps import Steps
 from zoo.engine.training import masked_loss
-from zoo.evaluation.metrics import mean_auprc, mean_auroc
+from zoo.evaluation.metrics import decided, mean_auprc, mean_auroc
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Policy:
     monitor: str
     patience: int | None
     plateau: PlateauOptions | None
+    threshold: float = 0.5  # probability from which val_f1, val_recall … call a film positive
 
 
 class Epochs:
@@ -130,6 +131,10 @@ class Epochs:
             "val_loss": float(keras.ops.convert_to_numpy(loss)),
             "val_auroc": mean_auroc(films.task, labels, logits),
             "val_auprc": mean_auprc(films.task, labels, logits),
+            **{
+                f"val_{name}": value
+                for name, value in decided(films.task, labels, logits, self.policy.threshold).items()
+            },
         }
 
     def _improved(self, value: float) -> bool:
@@ -148,7 +153,8 @@ class Epochs:
         return better
 
     def _tell(self, row: dict[str, Any], better: bool) -> None:
-        shown = "  ".join(f"{k} {row[k]:.4f}" for k in ("loss", "val_loss", "val_auroc"))
+        names = dict.fromkeys(("loss", "val_loss", "val_auroc", self.policy.monitor))
+        shown = "  ".join(f"{k} {row[k]:.4f}" for k in names)
         mark = "  best" if better else ""
         self.say(f"Epoch {row['epoch']:>2}  {shown}  {row['films_per_second']:,.0f} films/s{mark}")
 

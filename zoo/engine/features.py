@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from zoo.contracts import Info
-from zoo.data.batches import TrainingBatches, inference_batches
+from zoo.data.batches import TrainingBatches, inference_batches, occurrences
 from zoo.engine.feed import step_feed
 from zoo.engine.replicas import Place, gathered
 from zoo.engine.training import Trainer
@@ -140,7 +140,8 @@ class FeatureCache:
     Args:
         head: the trained part, sharing its layers with the network.
         batches: the training films, whose order and labels hold.
-        views: `(V, N, …)` float32, the features of the training films in V augmentations; epoch e takes view e mod V.
+        views: `(V, N, …)` float32, the features of the training films in V augmentations; epoch e takes view e mod V, and
+            a film that is repeated within an epoch the next view each time.
         validation: `(M, …)` float32, the features of the validation films, not augmented.
     """
 
@@ -148,15 +149,16 @@ class FeatureCache:
         self.head, self.batches, self.views, self.validation = head, batches, views, validation
         self._place = np.zeros(int(batches.rows.max()) + 1, np.int64)
         self._place[batches.rows] = np.arange(len(batches.rows))
-        self._epoch, self._order = -1, np.empty(0)
+        self._epoch, self._order, self._view = -1, np.empty(0), np.empty(0)
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Features `(B, …)` and labels `(B, K)` of a step, counted from the first of epoch 0: films as in `batches`."""
         epoch, number = divmod(int(step), self.batches.steps)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self.batches.order(epoch)
+            self._view = (epoch + occurrences(self._order)) % len(self.views)
         rows = self._order[number]
-        return self.views[epoch % len(self.views)][self._place[rows]], self.batches.labels[rows]
+        return self.views[self._view[number], self._place[rows]], self.batches.labels[rows]
 
     def feed(self, start: int, stop: int) -> Any:
         """As `training_feed`, an iterable of `{"feature": (B, …) float32, "label": (B, K) float32}`."""

@@ -36,6 +36,7 @@ from zoo.engine.state import (
 from zoo.engine.steps import Steps
 from zoo.engine.training import Trainer
 from zoo.errors import UsageError
+from zoo.evaluation.thresholds import monitor_threshold
 from zoo.progress import Progress
 from zoo.registry import Registry
 from zoo.run import Run
@@ -132,12 +133,18 @@ class Fitting:
     ) -> None:
         settings = config.settings
         self.network, self.config, self.say, self.signals, self.place = network, config, say, signals, place
-        loss = registry.get("loss", config.loss.name).build(films.task, films.counts("train"), config.loss.options)
+        counts = films.counts("train", films.balance)
+        loss = registry.get("loss", config.loss.name).build(films.task, counts, config.loss.options)
         augment = registry.get("augmenter", config.augment.name).build(settings.image_size, config.augment.options)
         rows = films.rows[films.of("train")]
         # labels by row of the store, so that one index serves both
         self.batches = TrainingBatches(
-            films.store.images, _by_store_row(films), rows, settings.batch_size, settings.seed
+            films.store.images,
+            _by_store_row(films),
+            rows,
+            settings.batch_size,
+            settings.seed,
+            None if films.balance is None else films.balance.factors,
         )
         self.trainer = Trainer(network, films.task, loss, augment, settings.seed)
         place.train_together(self.trainer)
@@ -163,7 +170,7 @@ class Fitting:
             on_cpu=place.on_cpu,
             team=place.team,
         )
-        policy = Policy(settings.monitor, settings.patience, plateau)
+        policy = Policy(settings.monitor, settings.patience, plateau, monitor_threshold(settings.threshold))
         self.epochs = Epochs(recorder, self.steps, films, self.batches, self.phases, policy, say, observers)
 
     def carry_out(self) -> None:

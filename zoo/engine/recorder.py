@@ -15,8 +15,9 @@ from zoo.errors import UnwritableRun
 from zoo.files import replacing
 from zoo.run import Run
 
+SCORES = ("val_loss", "val_auroc", "val_auprc", "val_f1", "val_accuracy", "val_recall", "val_precision")
 BEST, LAST = "best.weights.h5", "last.weights.h5"
-COLUMNS = ("epoch", "phase", "loss", "lr", "val_loss", "val_auroc", "val_auprc", "seconds", "films_per_second")
+COLUMNS = ("epoch", "phase", "loss", "lr", *SCORES, "seconds", "films_per_second")
 
 
 class Recorder:
@@ -98,7 +99,7 @@ class Recorder:
         if not self.writes:
             return
         with replacing(self.run.path / "metrics.csv") as partial, partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, COLUMNS)  # an epoch from before a column was there leaves it empty
             writer.writeheader()
             writer.writerows(self.state.rows)
 

@@ -66,7 +66,7 @@ def floors(
 
     Args:
         training: the films the model was trained on: age, sex, view and follow_up as far as known, and per label of the
-            task the column label:NAME, 1, 0 or missing.
+            task the column label:NAME, 1, 0 or missing; one half, an uncertain label, counts as missing.
         test: the model's predictions, whose table has the same metadata.
         replicates: resamples of the patients; 0 leaves the intervals undefined.
         level: of the intervals, in (0, 1).
@@ -150,7 +150,8 @@ def _training_labels(training: pd.DataFrame, task: Task) -> np.ndarray:
         raise DataError(f"the table of training films lacks the columns {', '.join(missing)}.")
     if training.empty:
         raise DataError("the table of training films has no rows.")
-    return training[columns].to_numpy(dtype=np.float64)
+    labels = training[columns].to_numpy(dtype=np.float64)
+    return np.where(labels == 0.5, np.nan, labels)
 
 
 def _prevalence_predictions(training: pd.DataFrame, films: Predictions) -> Predictions:

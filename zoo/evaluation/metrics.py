@@ -162,6 +162,20 @@ def rates(table: Confusion) -> dict[str, np.ndarray]:
         }
 
 
+def decided(task: Task, labels: np.ndarray, logits: np.ndarray, threshold: float) -> dict[str, float]:
+    """Macro F1, accuracy, recall and precision of the decisions at one threshold, from arrays `(N, K)`.
+
+    The means are over the labels where a metric is defined, as in `averages`; a multiclass task decides for the most probable
+    class, and its accuracy is the share of films that are right. NaN where a metric is defined for no label or a logit is NaN.
+    """
+    names = {"f1": "f1", "accuracy": "accuracy", "recall": "sensitivity", "precision": "precision"}
+    if np.isnan(logits).any():
+        return dict.fromkeys(names, float("nan"))
+    table = confusion(labels, decisions(task, logits, dict.fromkeys(task.labels, threshold)))
+    found = averages(task, rates(table), rates(table.total()), table.tp + table.fn)["macro"]
+    return {name: float(found[own]) for name, own in names.items()}
+
+
 def film_rates(labels: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """`FILM_METRICS` of every film over its labels, `(N, 3)`, from labels `(N, K)` and decisions bool `(N, K)`.
 

@@ -69,6 +69,11 @@ def check_rule(kind: TaskKind, rule: ThresholdRule) -> None:
         )
 
 
+def monitor_threshold(rule: ThresholdRule) -> float:
+    """The threshold of what is monitored in training: that of a fixed rule; .5 where it will be chosen on validation in the end."""
+    return float(rule.value) if rule.rule == "fixed" else DEFAULT
+
+
 def choose_thresholds(predictions: Predictions, rule: ThresholdRule) -> dict[str, float]:
     """Choose one threshold per label, a probability: a film is positive at or above it.
 

@@ -36,6 +36,7 @@ class _Subject:
         import numpy as np
 
         self.augmenter, self.name = augmenter, augmenter.info.name
+        self.effect = augmenter.effect(augmenter.Options())
         generator = np.random.default_rng(0)
         self.images = generator.integers(0, 256, (8, SIZE, SIZE, 1)).astype("float32")
         self.labels = generator.integers(0, 2, (8, 3)).astype("float32")
@@ -72,7 +73,7 @@ class _Subject:
         for one, other, what in zip(self.run(7), self.run(7), ("images", "labels"), strict=True):
             same = np.array_equal(one, other, equal_nan=True)
             assert same, f"{self.name}: the same seed gives other {what}; every draw must pass the `seed` it is given"
-        if getattr(self.augmenter.info, "random", True):
+        if getattr(self.effect, "random", True):
             return
         again = self.run(8)
         same = all(np.array_equal(one, other, equal_nan=True) for one, other in zip(self.run(7), again, strict=True))
@@ -85,7 +86,7 @@ class _Subject:
         """What `info.per_film` promises: no film changes with its neighbours, and no label at all."""
         import numpy as np
 
-        if not getattr(self.augmenter.info, "per_film", False):
+        if not getattr(self.effect, "per_film", False):
             return
         before = self.run(7)[0]
         self.images[-1] = 255 - self.images[-1]
