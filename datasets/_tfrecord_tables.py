@@ -40,7 +40,9 @@ def read_metadata(root: Path) -> dict[str, Any] | None:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         return None
     if found.get("version") != VERSION:
-        raise DataError(f"{file} is of version {found.get('version')}; this zoo reads version {VERSION}: export it again")
+        raise DataError(
+            f"{file} is of version {found.get('version')}; this zoo reads version {VERSION}: export it again"
+        )
     kinds = {"labels": list, "columns": dict, "shards": dict, "notes": list, "set_aside": list, "image_size": int}
     wrong = [name for name, kind in kinds.items() if not isinstance(found.get(name), kind)]
     if wrong:
@@ -98,7 +100,9 @@ def foreign(root: Path, contents: Contents, options: TFRecordOptions) -> Records
     if options.patient in found:
         columns["patient"] = _filled(_texts(examples, options.patient), names)
     else:
-        notes.append(f"there is no feature '{options.patient}': each film counts as a patient of its own (option patient)")
+        notes.append(
+            f"there is no feature '{options.patient}': each film counts as a patient of its own (option patient)"
+        )
     split = options.split or "split"
     if split in found:
         columns["split"] = _csv_labels.read_split(pd.Series(_texts(examples, split), name=split), root)
@@ -140,7 +144,9 @@ def _label_columns(
         return pd.DataFrame({"class": [_class_name(root, _number(each), names) for each in held]})
     if sizes != {len(names)}:
         listed = ", ".join(map(str, sorted(sizes)))
-        raise DataError(f"{root}: the feature '{wanted[0]}' has {listed} values per film, the option names {len(names)}")
+        raise DataError(
+            f"{root}: the feature '{wanted[0]}' has {listed} values per film, the option names {len(names)}"
+        )
     return pd.DataFrame([[_cell(value) for value in each] for each in held], columns=names)
 
 

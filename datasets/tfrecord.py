@@ -27,12 +27,19 @@ class TFRecordOptions:
     height: str = option("image/height", "of raw pixels: a feature, or the number itself")
     width: str = option("image/width", "of raw pixels: a feature, or the number itself")
     labels: str = option(
-        "labels", "features of 0, 1 and NaN, separated by commas; or one of all labels, of class numbers, or of class names"
+        "labels",
+        "features of 0, 1 and NaN, separated by commas; or one of all labels, of class numbers, or of class names",
     )
-    names: str = option("", "names of the labels or classes in their order, separated by commas, where one feature has all")
+    names: str = option(
+        "", "names of the labels or classes in their order, separated by commas, where one feature has all"
+    )
     separator: str = option("|", "what stands between several findings in a feature of class names")
-    normal: str = option("", "class that means no finding; empty: the one named normal, no finding, negative or healthy")
-    filename: str = option("image/filename", "feature of the film's name; without it films are named by file and number")
+    normal: str = option(
+        "", "class that means no finding; empty: the one named normal, no finding, negative or healthy"
+    )
+    filename: str = option(
+        "image/filename", "feature of the film's name; without it films are named by file and number"
+    )
     patient: str = option("patient", "feature of the patient; without it each film is a patient")
     split: str = option("", "feature of train, val and test; empty: published_split of zoo data export, else split")
     view: str = option("view", "feature of the view; used if there is one")

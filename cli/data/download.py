@@ -14,7 +14,9 @@ from zoo.cli.data.shared import AS_JSON, say
 
 @click.command()
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset shall lie [default: NAME].")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset shall lie [default: NAME]."
+)
 @click.option(
     "--archive",
     "archives",
@@ -40,9 +42,7 @@ def download(name: str, out: Path | None, archives: tuple[Path, ...], as_json: b
 
     dataset, wanted = find_download(name, registry())
     out = out or Path(wanted.name)
-    done = (
-        unpack_archives(dataset, wanted, archives, out, say) if archives else fetch(dataset, wanted, out, say)
-    )
+    done = unpack_archives(dataset, wanted, archives, out, say) if archives else fetch(dataset, wanted, out, say)
     if as_json:
         click.echo(json.dumps({**asdict(done), "folder": str(done.folder)}, indent=2))
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import gzip
 import hashlib
 import io
 import os
@@ -18,14 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from zoo.data.lock import LOCK, locked
 from zoo.errors import DataError, ZooError
 from zoo.files import replacing
 from zoo.progress import Progress
 
 MANIFEST = "manifest.csv"
+WORK = ".unpacking"
 _COLUMNS = ("path", "bytes", "sha256", "source")
 _BLOCK = 1 << 20
-_STAGED = "done.csv"
+_STAGED = ".done.csv"
+_LARGEST_READ = 16 << 20
 
 Say = Callable[[str], None]
 # the place of a member in the published layout, relative to its root; None for what is not part of it
@@ -70,28 +74,24 @@ class _Member:
     open: Callable[[], IO[bytes]]
 
 
-def read_manifest(root: Path) -> dict[str, Entry]:
+def read_manifest(root: Path, name: str = MANIFEST) -> dict[str, Entry]:
     """The files recorded under `root` by path; nothing where there is no manifest."""
-    return _read_entries(root / MANIFEST)
+    return _read_entries(root / name)
 
 
-def write_manifest(root: Path, entries: dict[str, Entry]) -> None:
+def write_manifest(root: Path, entries: dict[str, Entry], name: str = MANIFEST) -> None:
     """Record files, atomically."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(_COLUMNS)
     rows.writerows((e.path, e.bytes, e.sha256, e.source) for _, e in sorted(entries.items()))
-    with replacing(root / MANIFEST) as partial:
+    with replacing(root / name) as partial:
         partial.write_text(text.getvalue(), encoding="utf-8")
 
 
-def damaged(root: Path, entries: dict[str, Entry], *, content: bool = False) -> list[str]:
-    """The recorded files that are gone or of another size, or with `content` of another checksum."""
-    return [
-        path
-        for path, entry in entries.items()
-        if _size(root / path) != entry.bytes or (content and sha256(root / path) != entry.sha256)
-    ]
+def damaged(root: Path, entries: dict[str, Entry]) -> list[str]:
+    """The recorded files that are gone or of another size."""
+    return [path for path, entry in entries.items() if _size(root / path) != entry.bytes]
 
 
 def sha256(file: Path) -> str:
@@ -104,7 +104,7 @@ def sha256(file: Path) -> str:
 
 
 def unpack(archive: Path, root: Path, place: Place, limits: Limits, say: Say) -> Unpacked:
-    """Unpack a .tar, .tar.gz or .zip into its places under `root` and record the files in the manifest.
+    """Unpack a .tar.gz or .zip into its places under `root` and record the files in the manifest.
 
     The files appear in their places when the whole archive was read and found good; until then they lie in a folder of their
     own, from which an interrupted unpacking goes on.
@@ -113,25 +113,36 @@ def unpack(archive: Path, root: Path, place: Place, limits: Limits, say: Say) ->
         DataError: the archive is damaged, or not to be trusted; names the member. Nothing of it is left.
         ZooError: the disk is full, or cannot be written.
     """
-    stage = root / f".unpacking-{archive.name}"
-    root.mkdir(parents=True, exist_ok=True)
-    manifest = read_manifest(root)
     need_room(root, archive.stat().st_size, archive.name)
-    try:
-        found = _stage(archive, stage, manifest, place, limits)
-    except DataError:
-        shutil.rmtree(stage, ignore_errors=True)
-        with contextlib.suppress(OSError):  # made for this archive, and empty
-            root.rmdir()
-        raise
-    except OSError as error:
-        why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise ZooError(
-            f"cannot unpack {archive} into {root}: {why}. What was unpacked so far is kept in {stage}; the same command goes on."
-        ) from error
-    _publish(stage, root, manifest, found.entries)
+    made = not root.exists()
+    work = root / WORK
+    with locked(work, lambda: say(f"Another process unpacks into {root}; waiting for it")):
+        stage = work / archive.name
+        try:
+            found = _stage(archive, stage, root, place, limits)
+            _publish(stage, root, found.entries)
+        except DataError:
+            shutil.rmtree(stage, ignore_errors=True)
+            clear(root, made)
+            raise
+        except OSError as error:
+            why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+            raise ZooError(
+                f"cannot unpack {archive} into {root}: {why}. What was unpacked is kept in {stage}; the same command goes on."
+            ) from error
+        clear(root, made=False)
     say(f"{archive.name}: {found.added:,} files unpacked" + (f", {found.known:,} were there" if found.known else ""))
     return found
+
+
+def clear(root: Path, made: bool) -> None:
+    """Remove the folder of unfinished work if nothing unfinished is in it, and a root that was made in vain."""
+    work = root / WORK
+    if work.is_dir() and {each.name for each in work.iterdir()} <= {LOCK}:
+        shutil.rmtree(work, ignore_errors=True)
+        if made:
+            with contextlib.suppress(OSError):  # something is in it
+                root.rmdir()
 
 
 def need_room(folder: Path, size: int, what: str) -> None:
@@ -158,10 +169,10 @@ def safe_name(name: str, archive: str) -> str:
     return path.as_posix()
 
 
-def _stage(archive: Path, stage: Path, manifest: dict[str, Entry], place: Place, limits: Limits) -> Unpacked:
+def _stage(archive: Path, stage: Path, root: Path, place: Place, limits: Limits) -> Unpacked:
     """Read the whole archive and lay the files that are new into `stage`."""
     stage.mkdir(exist_ok=True)
-    before = _read_entries(stage / _STAGED)
+    manifest, before = read_manifest(root), _read_entries(stage / _STAGED)
     found = Unpacked()
     guard = _Guard(archive, limits)
     with (
@@ -170,8 +181,6 @@ def _stage(archive: Path, stage: Path, manifest: dict[str, Entry], place: Place,
         _refusing_damage(archive),
     ):
         rows = csv.writer(journal, lineterminator="\n")
-        if not before:
-            rows.writerow(_COLUMNS)
         for member in _members(archive):
             guard.count(member)
             target = place(safe_name(member.name, archive.name))
@@ -180,24 +189,43 @@ def _stage(archive: Path, stage: Path, manifest: dict[str, Entry], place: Place,
                 found.left_out += 1
                 continue
             target = safe_name(target, archive.name)
-            known, done = manifest.get(target) or found.entries.get(target), before.get(target)
-            kept = done is not None and _size(stage / target) == done.bytes
-            file = stage / target if known is None and not kept else None
-            with member.open() as stream:
-                entry = Entry(target, *_copy(stream, member, file), archive.name)
+            known = found.entries.get(target) or known_file(root, target, manifest)
+            entry = _take(member, stage, archive.name, target, before.get(target), known)
             if known is not None:
                 if (known.bytes, known.sha256) != (entry.bytes, entry.sha256):
-                    raise DataError(f"{archive.name}: {member.name} differs from the {target} that {known.source} has")
+                    where = f"the one of {known.source}" if known.source else f"{root / target}, which was there before"
+                    raise DataError(
+                        f"{archive.name}: {member.name} has other content than {where}. Nothing of it was kept."
+                    )
                 found.known += 1
+                found.entries.setdefault(target, entry)
                 continue
-            if kept and done is not None and (done.sha256 != entry.sha256 or sha256(stage / target) != entry.sha256):
-                with member.open() as stream:
-                    _copy(stream, member, stage / target)
             rows.writerow((entry.path, entry.bytes, entry.sha256, entry.source))
             journal.flush()
             found.entries[target] = entry
             found.added += 1
     return found
+
+
+def known_file(root: Path, target: str, manifest: dict[str, Entry]) -> Entry | None:
+    """The file of that place if it is there and whole, recorded or not."""
+    size, recorded = _size(root / target), manifest.get(target)
+    if size < 0:
+        return None
+    if recorded is not None:
+        return recorded if recorded.bytes == size else None
+    return Entry(target, size, sha256(root / target), "")
+
+
+def _take(member: _Member, stage: Path, source: str, target: str, before: Entry | None, known: Entry | None) -> Entry:
+    """Read a member, into the stage where it is not known and does not lie there already."""
+    kept = known is None and before is not None and _size(stage / target) == before.bytes
+    with member.open() as stream:
+        entry = Entry(target, *_copy(stream, member, None if known or kept else stage / target), source)
+    if kept and sha256(stage / target) != entry.sha256:  # not on disk yet when the power went
+        with member.open() as stream:
+            _copy(stream, member, stage / target)
+    return entry
 
 
 class _Guard:
@@ -216,8 +244,8 @@ class _Guard:
             raise DataError(f"{self.name} has more than {limits.members:,} members; it is not to be trusted")
         if member.bytes > limits.member_bytes or self.bytes > min(limits.total_bytes, most):
             raise DataError(
-                f"{self.name} expands to {self.bytes / 1e9:,.1f} GB or more from {self.packed / 1e6:,.1f} MB, at {member.name!r}: a "
-                "decompression bomb; it is not to be trusted"
+                f"{self.name} expands to {self.bytes / 1e9:,.1f} GB or more from {self.packed / 1e6:,.1f} MB, at "
+                f"{member.name!r}: a decompression bomb; it is not to be trusted"
             )
 
 
@@ -227,7 +255,9 @@ def _refusing_damage(archive: Path) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise DataError(f"{archive} is damaged or incomplete ({error}): fetch it again. Nothing of it was kept.") from None
+        raise DataError(
+            f"{archive} is damaged or incomplete ({error}): fetch it again. Nothing of it was kept."
+        ) from None
     except OSError as error:
         if error.errno is not None:
             raise
@@ -247,12 +277,10 @@ def _members(archive: Path) -> Iterator[_Member]:
                     raise DataError(f"{archive.name}: the member {info.filename!r} is a link or device, not a file")
                 yield _Member(info.filename, info.file_size, lambda pack=pack, info=info: pack.open(info))  # type: ignore[misc]
         return
-    if not tarfile.is_tarfile(archive):
-        raise DataError(f"{archive} is no .tar.gz, .tar or .zip archive, or is damaged at its beginning: fetch it again.")
-    with tarfile.open(archive) as tape:
+    with gzip.open(archive) as packed, tarfile.open(fileobj=_Metered(packed, archive.name), mode="r:") as tape:
         for each in tape:
+            safe_name(each.name, archive.name)
             if each.isdir():
-                safe_name(each.name, archive.name)
                 continue
             if not each.isreg():
                 raise DataError(f"{archive.name}: the member {each.name!r} is a link or device, not a file")
@@ -261,7 +289,26 @@ def _members(archive: Path) -> Iterator[_Member]:
             except tarfile.FilterError as error:
                 raise DataError(f"{archive.name}: {error}; the archive is not to be trusted") from None
             yield _Member(each.name, each.size, lambda tape=tape, each=each: _extracted(tape, each))  # type: ignore[misc]
-            tape.members = []  # else it remembers them all
+        while packed.read(_BLOCK):  # to the end, where its checksum stands
+            pass
+
+
+class _Metered(io.BufferedIOBase):
+    """A stream of which no single read may be large: a header of gigabytes would be held in memory."""
+
+    def __init__(self, stream: IO[bytes], name: str) -> None:
+        self._stream, self._name = stream, name
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _LARGEST_READ:
+            raise DataError(f"{self._name} has a header of {size:,} bytes; it is not to be trusted")
+        return self._stream.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
 
 
 def _extracted(tape: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
@@ -278,26 +325,30 @@ def _copy(stream: IO[bytes], member: _Member, file: Path | None) -> tuple[int, s
         target = None
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            target = opened.enter_context(open(opened.enter_context(replacing(file)), "wb"))
+            target = opened.enter_context(open(file, "wb"))
         while block := stream.read(_BLOCK):
             count += len(block)
             if count > member.bytes:
-                raise DataError(f"the member {member.name!r} is longer than it claims; the archive is not to be trusted")
+                raise DataError(
+                    f"the member {member.name!r} is longer than it claims; the archive is not to be trusted"
+                )
             digest.update(block)
             if target is not None:
                 target.write(block)
-        if count < member.bytes:
-            raise EOFError(f"{member.name} is cut off")
+    if count < member.bytes:
+        raise EOFError(f"{member.name} is cut off")
     return count, digest.hexdigest()
 
 
-def _publish(stage: Path, root: Path, manifest: dict[str, Entry], entries: dict[str, Entry]) -> None:
+def _publish(stage: Path, root: Path, entries: dict[str, Entry]) -> None:
     """Move staged files to their places and record them."""
+    if hasattr(os, "sync"):
+        os.sync()
     for path in entries:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        if (stage / path).exists():  # else moved by the run that was interrupted here
+        if _size(stage / path) >= 0:  # else there before
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
             os.replace(stage / path, root / path)
-    write_manifest(root, manifest | entries)
+    write_manifest(root, read_manifest(root) | entries)
     shutil.rmtree(stage, ignore_errors=True)
 
 

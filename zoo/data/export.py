@@ -186,9 +186,7 @@ def _write_shard(file: Path, films: _Films, places: np.ndarray, progress: Progre
 class _Films:
     """The films to be written, each as one record."""
 
-    def __init__(
-        self, records: Records, store: Store, rows: np.ndarray, split: np.ndarray, encoding: Encoding
-    ) -> None:
+    def __init__(self, records: Records, store: Store, rows: np.ndarray, split: np.ndarray, encoding: Encoding) -> None:
         self.records, self.store, self.rows, self.split, self.encoding = records, store, rows, split, encoding
         self.labels = records.table[list(records.labels)].to_numpy(dtype=np.float32)
         others = [c for c in records.table.columns if c not in (*_RESERVED, *records.labels)]

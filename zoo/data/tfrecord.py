@@ -78,7 +78,9 @@ def read_at(file: Path, offset: int) -> Record:
 
 def _read(stream: IO[bytes], offset: int, size: int) -> Record:
     head = stream.read(_HEAD.size)
-    if offset == 0 and (head.startswith(_GZIP) or (head.startswith(_ZLIB) and len(head) > 1 and head[1] in b"\x01\x5e\x9c\xda")):
+    if offset == 0 and (
+        head.startswith(_GZIP) or (head.startswith(_ZLIB) and len(head) > 1 and head[1] in b"\x01\x5e\x9c\xda")
+    ):
         return Record(offset, b"", "the file is compressed as a whole: decompress it first", lost=True)
     if len(head) < _HEAD.size:
         return Record(offset, b"", "truncated", lost=True)
