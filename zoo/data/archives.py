@@ -120,7 +120,10 @@ def unpack(archive: Path, root: Path, place: Place, limits: Limits, say: Say) ->
         stage = work / archive.name
         try:
             found = _stage(archive, stage, root, place, limits)
-            _publish(stage, root, found.entries)
+            if found.entries:
+                _publish(stage, root, found.entries)
+            else:
+                shutil.rmtree(stage)
         except DataError:
             shutil.rmtree(stage, ignore_errors=True)
             clear(root, made)
@@ -130,7 +133,7 @@ def unpack(archive: Path, root: Path, place: Place, limits: Limits, say: Say) ->
             raise ZooError(
                 f"cannot unpack {archive} into {root}: {why}. What was unpacked is kept in {stage}; the same command goes on."
             ) from error
-        clear(root, made=False)
+        clear(root, made and not found.entries)
     say(f"{archive.name}: {found.added:,} files unpacked" + (f", {found.known:,} were there" if found.known else ""))
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import sys
@@ -144,12 +145,26 @@ def _by_kagglehub(wanted: Download, cache: Path) -> Path:
         import kagglehub
     except ImportError:
         raise ZooError("kagglehub is not installed (pip install 'cxr-zoo[download]')") from None
-    with _environment("KAGGLEHUB_CACHE", str(cache)), contextlib.redirect_stdout(sys.stderr):
+    with _environment("KAGGLEHUB_CACHE", str(cache)), _speaking_on_stderr("kagglehub"):
         try:
             return Path(kagglehub.dataset_download(wanted.kaggle))
         except Exception as error:  # of requests, of kagglehub, of the archive: it says nothing about what it raises
             text = " ".join(str(error).split())
             raise ZooError(f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__) from error
+
+
+@contextlib.contextmanager
+def _speaking_on_stderr(library: str) -> Iterator[None]:
+    """Keep what a library logs and prints out of standard output, which may be read by a machine."""
+    handlers = [each for each in logging.getLogger(library).handlers if isinstance(each, logging.StreamHandler)]
+    before = [handler.setStream(sys.stderr) for handler in handlers]
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        for handler, stream in zip(handlers, before, strict=True):
+            if stream is not None:
+                handler.setStream(stream)
 
 
 @contextlib.contextmanager
