@@ -57,6 +57,7 @@ def record(entry: Entry) -> dict[str, Any]:
             "layout": info.layout,
             "image_size": info.image_size,
             "default_weights": info.default_weights,
+            "downloads": [each.name for each in info.downloads],
         }
     if entry.kind == "recipe":
         return plain | {"config": _plain(entry.strategy.config)}

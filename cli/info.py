@@ -26,6 +26,7 @@ FACTS = {  # key of the record -> what it is called on the screen
     "default_weights": "weights",
     "needs_root": "root",
     "layout": "layout",
+    "downloads": "zoo data download",
     "licence": "licence",
     "paper": "paper",
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.contracts import Dataset, DatasetInfo
+from zoo.contracts import Dataset, DatasetInfo, Download
 from zoo.errors import DataError, closest
 from zoo.hookspecs import hookimpl
 
@@ -34,7 +34,8 @@ FINDINGS = (
 )
 NORMAL = "No Finding"
 FRAME = 1024.0  # pixels: the side of the published images, which the boxes are given in
-TABLES = tuple(f"Data_Entry_2017{v}.csv{gz}" for v in ("_v2020", "") for gz in ("", ".gz"))  # corrected one first
+SAMPLE = "sample_labels.csv"  # of the random sample on Kaggle
+TABLES = (*(f"Data_Entry_2017{v}.csv{gz}" for v in ("_v2020", "") for gz in ("", ".gz")), SAMPLE)  # corrected one first
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 BOXES = "BBox_List_2017.csv"
 LAYOUT = """\
@@ -42,7 +43,27 @@ LAYOUT = """\
   ROOT/train_val_list.txt
   ROOT/test_list.txt
   ROOT/BBox_List_2017.csv          optional
-  ROOT/images/00000001_000.png …   or ROOT/images_001/images/ … ROOT/images_012/images/"""
+  ROOT/images/00000001_000.png …   or ROOT/images_001/images/ … ROOT/images_012/images/
+  Kaggle's sample: ROOT/sample_labels.csv and ROOT/images/ or ROOT/sample/images/
+  zoo data download nih (or nih-sample) fetches it"""
+PAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
+DOWNLOADS = (
+    Download(
+        name="nih",
+        kaggle="nih-chest-xrays/data",
+        bytes=45 * 10**9,
+        page=PAGE,
+        files="images_001.tar.gz … images_012.tar.gz of the folder images, Data_Entry_2017_v2020.csv, train_val_list.txt, "
+        "test_list.txt and BBox_List_2017.csv",
+    ),
+    Download(
+        name="nih-sample",
+        kaggle="nih-chest-xrays/sample",
+        bytes=45 * 10**8,
+        page="https://www.kaggle.com/datasets/nih-chest-xrays/sample",
+        files="the archive of 5,606 films (button Download)",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +90,7 @@ def read_tables(root: Path) -> Tables:
     """
     from zoo.datasets import _tables
 
-    found = [root / name for name in TABLES if (root / name).is_file()]
+    found = [folder / name for folder in (root, root / "sample") for name in TABLES if (folder / name).is_file()]
     if not found:
         raise DataError(f"{root} has no Data_Entry_2017.csv. The dataset 'nih' expects:\n{LAYOUT}")
     file = found[0]
@@ -192,9 +213,9 @@ def _boxes(root: Path, images: pd.Series) -> tuple[pd.DataFrame, list[str]]:
 
 
 def find_images(root: Path) -> dict[str, str]:
-    """Every PNG in `images`, `images_001` … and their `images` folders: file name to path relative to `root`."""
+    """Every PNG in `images`, `images_001` …, `sample` and their `images` folders: file name to path relative to `root`."""
     found: dict[str, str] = {}
-    folders = sorted(p for p in root.glob("images*") if p.is_dir())
+    folders = [*sorted(p for p in root.glob("images*") if p.is_dir()), root / "sample"]
     for folder in [each for top in folders for each in (top, top / "images") if each.is_dir()]:
         prefix = folder.relative_to(root).as_posix()
         with os.scandir(folder) as entries:
@@ -213,7 +234,14 @@ class Nih(Dataset):
         licence="no restriction on use; cite the paper and the source, https://nihcc.app.box.com/v/ChestXray-NIHCC",
         paper="Wang et al. 2017, ChestX-ray8, arXiv:1705.02315",
         layout=LAYOUT,
+        downloads=DOWNLOADS,
     )
+
+    def place(self, member: str) -> str | None:
+        name = member.rpartition("/")[2]
+        if name in (*TABLES, *LISTS.values(), BOXES):
+            return name
+        return f"images/{name}" if name.lower().endswith(".png") and not name.startswith("._") else None
 
     def read(self, root: Path | None, options: Any) -> Records:
         import pandas as pd

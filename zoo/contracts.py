@@ -55,16 +55,33 @@ class ModelInfo(Info):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Download:
+    """Where a published dataset is fetched: `name` is what `zoo data download` takes.
+
+    `kaggle` is its handle there (owner/dataset), `bytes` the size of its archive, about. `page` is where it is published
+    otherwise, `files` what to fetch there by hand.
+    """
+
+    name: str
+    kaggle: str
+    bytes: int
+    page: str
+    files: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetInfo(Info):
     """A dataset's record: whether it reads a `root` on disk and the layout it expects there.
 
-    `default_weights` is what `--weights` means for this dataset when the user says nothing; empty leaves it to the model.
+    `downloads` are what can be fetched of it. `default_weights` is what `--weights` means for this dataset when the user says
+    nothing; empty leaves it to the model.
     """
 
     needs_root: bool = True
     layout: str = ""
     image_size: int | None = None  # the size the films are made for, where it differs from the model's own
     default_weights: str = ""
+    downloads: tuple[Download, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +199,10 @@ class Dataset(Strategy):
         Raises:
             DataError: the layout is not there or lacks what it needs; the message names file and column.
         """
+
+    def place(self, member: str) -> str | None:
+        """Where a file of the published archives belongs, as a path below the root; None where `read` has no use for it."""
+        return member
 
 
 class Tracker(Strategy):

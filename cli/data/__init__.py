@@ -12,6 +12,13 @@ COMMANDS = {
         "zoo.cli.data.prepare:prepare", "Read a dataset, prepare its films for training, and audit its split."
     ),
     "verify": Builtin("zoo.cli.data.verify:verify", "Compare all prepared pixels with their checksums."),
+    "export": Builtin(
+        "zoo.cli.data.export:export",
+        "Write a dataset's prepared films, with all findings and what is known of the patients, as TFRecord files.",
+    ),
+    "download": Builtin(
+        "zoo.cli.data.download:download", "Download NAME by kagglehub, or unpack its archives that are here already."
+    ),
 }
 
 

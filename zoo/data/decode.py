@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import os
 import stat
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -58,20 +60,29 @@ def decode(file: Path, *, force: bool = False) -> tuple[np.ndarray, str]:
     """
     from zoo.data.dicom import decode_dicom, is_dicom  # which imports this module
 
-    try:
+    with _reasons():
         size = check_file(file)
         with open(file, "rb") as stream:
             head = stream.read(_LOOK)
-            if head.startswith(_SIGNATURE):
-                found = _decode_fast(head, stream, size)
-                if found is not None:
-                    return found
-                _check_png(stream)
-            elif is_dicom(head):
+            if is_dicom(head) and not head.startswith(_SIGNATURE):
                 return decode_dicom(file, force=force)
             stream.seek(0)
-            with without_warnings(), Image.open(stream, formats=FORMATS) as image:
-                return _pixels(image)
+            return _decode_image(stream, size)
+
+
+def decode_bytes(data: bytes) -> tuple[np.ndarray, str]:
+    """Decode one film held in memory; as `decode`, but without DICOM."""
+    with _reasons():
+        if not data:
+            raise BadImage("zero bytes")
+        return _decode_image(io.BytesIO(data), len(data))
+
+
+@contextlib.contextmanager
+def _reasons() -> Iterator[None]:
+    """Turn whatever a decoder stumbles over into a BadImage that says why."""
+    try:
+        yield
     except (BadImage, ZooError):
         raise
     except UnidentifiedImageError:
@@ -80,6 +91,18 @@ def decode(file: Path, *, force: bool = False) -> tuple[np.ndarray, str]:
         raise BadImage(f"decompression bomb: over {MAX_PIXELS // 10**6} megapixels") from None
     except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
         raise BadImage(reason_of(error)) from None
+
+
+def _decode_image(stream: BinaryIO, size: int) -> tuple[np.ndarray, str]:
+    head = stream.read(_LOOK)
+    if head.startswith(_SIGNATURE):
+        found = _decode_fast(head, stream, size)
+        if found is not None:
+            return found
+        _check_png(stream)
+    stream.seek(0)
+    with without_warnings(), Image.open(stream, formats=FORMATS) as image:
+        return _pixels(image)
 
 
 def check_file(file: Path) -> int:

@@ -1,0 +1,52 @@
+"""`zoo data download`: a published dataset fetched, or archives fetched by hand unpacked, into the layout its reader expects."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from zoo.cli import catalogue
+from zoo.cli.data.shared import AS_JSON, say
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset shall lie [default: NAME]."
+)
+@click.option(
+    "--archive",
+    "archives",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Unpack this .tar.gz or .zip that is here already, or copy this table; may be given often. Nothing is downloaded.",
+)
+@AS_JSON
+def download(name: str, out: Path | None, archives: tuple[Path, ...], as_json: bool) -> None:
+    """Download NAME by kagglehub, or unpack its archives that are here already.
+
+    Stop it at any moment; the same command goes on from there. Files are checked by checksum and recorded in
+    DIR/manifest.csv; nothing is ever written outside DIR.
+
+    \b
+    zoo data download nih-sample
+    zoo data download nih --out DIR --archive images_001.tar.gz --archive Data_Entry_2017.csv
+    """
+    catalogue.warn()
+    from zoo.data.download import fetch, find_download, unpack_archives
+    from zoo.registry import registry
+
+    dataset, wanted = find_download(name, registry())
+    out = out or Path(wanted.name)
+    done = unpack_archives(dataset, wanted, archives, out, say) if archives else fetch(dataset, wanted, out, say)
+    if as_json:
+        click.echo(json.dumps({**asdict(done), "folder": str(done.folder)}, indent=2))
+        return
+    click.echo(f"In {done.folder}: {done.files:,} files, {done.bytes / 1e6:,.1f} MB ({done.added:,} of them new)")
+    if done.left_out:
+        click.echo(f"Left out: {done.left_out:,} files that the dataset '{dataset.info.name}' does not read")
+    click.echo(f"Next: zoo data prepare --data {dataset.info.name} --root {done.folder}")

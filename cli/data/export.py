@@ -1,0 +1,81 @@
+"""`zoo data export`: a prepared dataset as files that other pipelines read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo.cli import catalogue
+from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options, say
+from zoo.errors import UsageError
+
+
+@click.command()
+@DATA
+@ROOT
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="New folder to write.")
+@click.option(
+    "--format", "kind", type=click.Choice(["tfrecord"]), default="tfrecord", show_default=True, help="Kind of files."
+)
+@click.option("--model", metavar="NAME", help="Take this network's image size, where the dataset has none of its own.")
+@click.option("--image-size", type=int, metavar="PX", help="Height and width [default: the dataset's or the model's].")
+@click.option(
+    "--encoding",
+    type=click.Choice(["png", "raw"]),
+    default="png",
+    show_default=True,
+    help="Of the pixels, both without loss; raw is larger and needs no decoding.",
+)
+@click.option(
+    "--shard-mb", type=click.IntRange(1), default=128, show_default=True, metavar="MB", help="Size of a file, about."
+)
+@click.option("--limit", type=int, metavar="N", help="Use about N films, whole patients, as zoo train does.")
+@click.option("--seed", type=int, metavar="N", help="Of the split and of --limit [default: 0].")
+@SETS
+@OUTSIDE
+@AS_JSON
+def export(
+    root: Path | None,
+    out: Path,
+    kind: str,
+    encoding: Any,
+    shard_mb: int,
+    sets: tuple[str, ...],
+    allow_outside: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Write a dataset's prepared films, with all findings and what is known of the patients, as TFRecord files.
+
+    DIR holds train-…, val-… and test-….tfrecord and metadata.json. zoo train --data tfrecord --root DIR gives the results of
+    training on the dataset itself at that image size, for every task and seed.
+
+    \b
+    zoo data export --data nih --root DIR --image-size 224 --out films
+    zoo train --data tfrecord --root films --image-size 224
+    """
+    catalogue.warn()
+    from zoo.config import parse_set, resolve
+    from zoo.data.export import export_films
+    from zoo.registry import registry
+
+    if flags["data"] is None:
+        raise UsageError("name a dataset with --data. See 'zoo list datasets'.")
+    layers = [{k: v for k, v in flags.items() if v is not None}]
+    if root is not None:
+        layers.append({"data": {"root": str(root)}})
+    layers += dataset_options(sets, allow_outside, parse_set)
+    config = resolve(layers, registry())
+    found = export_films(config, registry(), out, encoding=encoding, shard_bytes=shard_mb * 10**6, say=say)
+    if as_json:
+        click.echo(json.dumps({**asdict(found), "folder": str(found.folder)}, indent=2))
+        return
+    films = ", ".join(f"{count:,} {name}" for name, count in found.split.items())
+    click.echo(f"Exported: {films} films in {len(found.shards):,} files, {found.bytes / 1e6:,.1f} MB, in {out}")
+    if found.set_aside:
+        click.echo(f"Set aside: {found.set_aside:,} films, named with the reason in metadata.json")
+    click.echo(f"Train on it: zoo train --data tfrecord --root {out} --image-size {config.settings.image_size}")

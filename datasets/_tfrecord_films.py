@@ -1,0 +1,168 @@
+"""Films in TFRecord files: where each begins, what its record says, and its pixels when they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zoo.data.decode import MAX_PIXELS, decode_bytes, reason_of
+from zoo.data.images import FileSource
+from zoo.data.records import BadImage, ImageSource
+from zoo.data.tfrecord import Feature, decode_example, read_at, read_records
+from zoo.errors import DataError
+from zoo.progress import Progress
+
+PATTERNS = ("*.tfrecord", "*.tfrecords", "*.tfrec", "*.tfrecord-?????-of-?????", "*.tfrecords-?????-of-?????")
+_NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>\d{5})-of-(?P<count>\d{5})(?P<after>.*)")
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One film's record: `path` is its file and where in it the record begins, `number` its place in the file."""
+
+    path: str
+    number: int
+    features: dict[str, Feature]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Every record of the files, the images left out, and the rows (name, reason) of the damaged ones."""
+
+    examples: list[Example]
+    damaged: list[tuple[str, str]]
+
+
+def find_files(root: Path, pattern: str) -> list[Path]:
+    """The TFRecord files below `root` by name; `pattern` as in a shell, empty for the usual endings.
+
+    Raises:
+        DataError: there are none, or one of a numbered set is missing.
+    """
+    found = sorted({p for each in ([pattern] if pattern else PATTERNS) for p in root.glob(each) if p.is_file()})
+    if not found:
+        looked = pattern or ", ".join(PATTERNS)
+        raise DataError(f"{root} has no TFRecord files: looked for {looked}. Name them with --set data.files=PATTERN")
+    names = {p.relative_to(root).as_posix() for p in found}
+    for name in sorted(names):
+        match = _NUMBERED.fullmatch(name)
+        if match is None:
+            continue
+        every = (f"{match['before']}{n:05}-of-{match['count']}{match['after']}" for n in range(int(match["count"])))
+        missing = [each for each in every if each not in names]
+        if missing:
+            more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+            raise DataError(f"{root} has {name}, but not {missing[0]}{more}: copy all the files of the set")
+    return found
+
+
+def read_contents(root: Path, files: Sequence[Path], image: str) -> Contents:
+    """Read every record, check it against its checksums and take its features apart; pixels are not decoded.
+
+    Raises:
+        DataError: a file cannot be read, or no record is left.
+    """
+    examples: list[Example] = []
+    damaged: list[tuple[str, str]] = []
+    with Progress("Reading records", sum(f.stat().st_size for f in files) // 10**6, unit="MB") as progress:
+        done = 0
+        for file in files:
+            name = file.relative_to(root).as_posix()
+            try:
+                for number, record in enumerate(read_records(file)):
+                    done += len(record.content)
+                    progress.advance(done // 10**6 - progress.done)
+                    reason, features = record.fault, dict[str, Feature]()
+                    if not reason:
+                        try:
+                            features = decode_example(record.content)
+                        except ValueError as error:
+                            reason = str(error)
+                    if not reason and len(features.get(image, ())) != 1:
+                        reason = f"has no image in the feature '{image}'"
+                    if reason:
+                        behind = "; nothing behind it in the file can be read" if record.lost else ""
+                        damaged.append((f"{name}, record {number}", reason + behind))
+                        continue
+                    features[image] = []
+                    examples.append(Example(f"{name}:{record.offset}", number, features))
+            except OSError as error:
+                raise DataError(f"{file} cannot be read: {error.strerror or error}") from None
+    if not examples:
+        first = f"; the first, {damaged[0][0]}: {damaged[0][1]}" if damaged else ""
+        raise DataError(f"no usable record in {len(files):,} files of {root}{first}")
+    return Contents(examples, damaged)
+
+
+@dataclass(frozen=True)
+class TFRecordSource(ImageSource):
+    """Films that are records of files under `root`; a film's path is "FILE:OFFSET".
+
+    The feature `image` holds an encoded image, or rows of uint8 with one or three channels, whose size `height` and `width`
+    name: features, or numbers.
+    """
+
+    root: str
+    image: str
+    height: str = "image/height"
+    width: str = "image/width"
+
+    def read(self, path: str) -> tuple[np.ndarray, str]:
+        name, _, offset = path.rpartition(":")
+        if not name or not (offset.isascii() and offset.isdecimal()):
+            raise BadImage(f"'{path}' is not of the form FILE:OFFSET")
+        try:
+            record = read_at(Path(self.root, name), int(offset))
+            if record.fault:
+                raise BadImage(record.fault)
+            features = decode_example(record.content)
+        except FileNotFoundError:
+            raise BadImage("missing file") from None
+        except (OSError, ValueError, OverflowError) as error:
+            raise BadImage(reason_of(error)) from None
+        held = features.get(self.image)
+        if not isinstance(held, list) or len(held) != 1:
+            raise BadImage(f"has no image in the feature '{self.image}'")
+        data = held[0]
+        if data.startswith(_SIGNATURES) and _text(features.get("image/format")) != "raw":
+            return decode_bytes(data)
+        return self._raw(data, features)
+
+    def fingerprint(self, paths: Sequence[str]) -> str:
+        files = FileSource(self.root).fingerprint(sorted({path.rpartition(":")[0] for path in paths}))
+        marks = hashlib.blake2b(digest_size=16)
+        for word in (files, self.image, self.height, self.width, *paths):
+            marks.update(word.encode("utf-8", "surrogateescape") + b"\0")
+        return marks.hexdigest()
+
+    def _raw(self, data: bytes, features: dict[str, Feature]) -> tuple[np.ndarray, str]:
+        height, width = self._side(self.height, features), self._side(self.width, features)
+        if not height or not width:
+            raise BadImage("not an image, and no height and width for raw pixels")
+        if height * width > MAX_PIXELS:
+            raise BadImage(f"{width}×{height} pixels, over {MAX_PIXELS // 10**6} megapixels")
+        if len(data) == height * width:
+            return np.frombuffer(data, np.uint8).reshape(height, width).copy(), ""
+        if len(data) == 3 * height * width:
+            from PIL import Image
+
+            colour = Image.frombytes("RGB", (width, height), data)
+            return np.array(colour.convert("L"), dtype=np.uint8), "RGB, converted to gray"
+        raise BadImage(f"{len(data):,} bytes are not {height}×{width} pixels of 8 bits")
+
+    @staticmethod
+    def _side(named: str, features: dict[str, Feature]) -> int:
+        if named.isascii() and named.isdecimal():
+            return int(named)
+        held = features.get(named)
+        return int(held[0]) if isinstance(held, np.ndarray) and len(held) == 1 and held[0] > 0 else 0
+
+
+def _text(feature: Feature | None) -> str:
+    return feature[0].decode(errors="replace") if isinstance(feature, list) and feature else ""

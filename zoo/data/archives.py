@@ -1,0 +1,376 @@
+"""Archives from elsewhere unpacked without trusting them: no paths out, no links, no bombs, nothing half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import gzip
+import hashlib
+import io
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from zoo.data.lock import LOCK, locked
+from zoo.errors import DataError, ZooError
+from zoo.files import replacing
+from zoo.progress import Progress
+
+MANIFEST = "manifest.csv"
+WORK = ".unpacking"
+_COLUMNS = ("path", "bytes", "sha256", "source")
+_BLOCK = 1 << 20
+_STAGED = ".done.csv"
+_LARGEST_READ = 16 << 20
+
+Say = Callable[[str], None]
+# the place of a member in the published layout, relative to its root; None for what is not part of it
+Place = Callable[[str], "str | None"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What no honest archive exceeds: members, bytes of one and of all, and how far they may expand."""
+
+    members: int = 500_000
+    member_bytes: int = 4 << 30
+    total_bytes: int = 400 << 30
+    expansion: float = 100.0  # unpacked bytes by packed ones, once they are more than `expansion_from`
+    expansion_from: int = 64 << 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the layout: its path below the root, its size and checksum, and the archive it came from."""
+
+    path: str
+    bytes: int
+    sha256: str
+    source: str
+
+
+@dataclass
+class Unpacked:
+    """Files that one archive added, those that were there already, and those that are no part of the layout."""
+
+    added: int = 0
+    known: int = 0
+    left_out: int = 0
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    bytes: int
+    open: Callable[[], IO[bytes]]
+
+
+def read_manifest(root: Path, name: str = MANIFEST) -> dict[str, Entry]:
+    """The files recorded under `root` by path; nothing where there is no manifest."""
+    return _read_entries(root / name)
+
+
+def write_manifest(root: Path, entries: dict[str, Entry], name: str = MANIFEST) -> None:
+    """Record files, atomically."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(_COLUMNS)
+    rows.writerows((e.path, e.bytes, e.sha256, e.source) for _, e in sorted(entries.items()))
+    with replacing(root / name) as partial:
+        partial.write_text(text.getvalue(), encoding="utf-8")
+
+
+def damaged(root: Path, entries: dict[str, Entry]) -> list[str]:
+    """The recorded files that are gone or of another size."""
+    return [path for path, entry in entries.items() if _size(root / path) != entry.bytes]
+
+
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def unpack(archive: Path, root: Path, place: Place, limits: Limits, say: Say) -> Unpacked:
+    """Unpack a .tar.gz or .zip into its places under `root` and record the files in the manifest.
+
+    The files appear in their places when the whole archive was read and found good; until then they lie in a folder of their
+    own, from which an interrupted unpacking goes on.
+
+    Raises:
+        DataError: the archive is damaged, or not to be trusted; names the member. Nothing of it is left.
+        ZooError: the disk is full, or cannot be written.
+    """
+    need_room(root, archive.stat().st_size, archive.name)
+    made = not root.exists()
+    work = root / WORK
+    with locked(work, lambda: say(f"Another process unpacks into {root}; waiting for it")):
+        stage = work / archive.name
+        try:
+            found = _stage(archive, stage, root, place, limits)
+            if found.entries:
+                _publish(stage, root, found.entries)
+            else:
+                shutil.rmtree(stage)
+        except DataError:
+            shutil.rmtree(stage, ignore_errors=True)
+            clear(root, made)
+            raise
+        except OSError as error:
+            why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+            raise ZooError(
+                f"cannot unpack {archive} into {root}: {why}. What was unpacked is kept in {stage}; the same command goes on."
+            ) from error
+        clear(root, made and not found.entries)
+    say(f"{archive.name}: {found.added:,} files unpacked" + (f", {found.known:,} were there" if found.known else ""))
+    return found
+
+
+def clear(root: Path, made: bool) -> None:
+    """Remove the folder of unfinished work if nothing unfinished is in it, and a root that was made in vain."""
+    work = root / WORK
+    if work.is_dir() and {each.name for each in work.iterdir()} <= {LOCK}:
+        shutil.rmtree(work, ignore_errors=True)
+        if made:
+            with contextlib.suppress(OSError):  # something is in it
+                root.rmdir()
+
+
+def need_room(folder: Path, size: int, what: str) -> None:
+    """Refuse to begin what does not fit on the disk; `size` in bytes."""
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        raise ZooError(
+            f"{what} takes at least {size / 1e9:,.1f} GB, but {folder} has only {free / 1e9:,.1f} GB free. Free some space, or "
+            "name a folder on another disk with --out."
+        )
+
+
+def safe_name(name: str, archive: str) -> str:
+    """A member's name, if it stays below the folder it is unpacked into.
+
+    Raises:
+        DataError: it is absolute, climbs out by .., or cannot be a file's name.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    drive = len(name) > 1 and name[1] == ":"
+    if path.is_absolute() or ".." in path.parts or drive or "\0" in name or not path.parts:
+        raise DataError(f"{archive}: the member {name!r} leads out of its folder; the archive is not to be trusted")
+    return path.as_posix()
+
+
+def _stage(archive: Path, stage: Path, root: Path, place: Place, limits: Limits) -> Unpacked:
+    """Read the whole archive and lay the files that are new into `stage`."""
+    stage.mkdir(exist_ok=True)
+    manifest, before = read_manifest(root), _read_entries(stage / _STAGED)
+    found = Unpacked()
+    guard = _Guard(archive, limits)
+    with (
+        (stage / _STAGED).open("a", encoding="utf-8", newline="") as journal,
+        Progress(archive.name, None, unit="files") as progress,
+        _refusing_damage(archive),
+    ):
+        rows = csv.writer(journal, lineterminator="\n")
+        for member in _members(archive):
+            guard.count(member)
+            target = place(safe_name(member.name, archive.name))
+            progress.advance(1)
+            if target is None:
+                found.left_out += 1
+                continue
+            target = safe_name(target, archive.name)
+            known = found.entries.get(target) or known_file(root, target, manifest)
+            entry = _take(member, stage, archive.name, target, before.get(target), known)
+            if known is not None:
+                if (known.bytes, known.sha256) != (entry.bytes, entry.sha256):
+                    where = f"the one of {known.source}" if known.source else f"{root / target}, which was there before"
+                    raise DataError(
+                        f"{archive.name}: {member.name} has other content than {where}. Nothing of it was kept."
+                    )
+                found.known += 1
+                found.entries.setdefault(target, entry)
+                continue
+            rows.writerow((entry.path, entry.bytes, entry.sha256, entry.source))
+            journal.flush()
+            found.entries[target] = entry
+            found.added += 1
+    return found
+
+
+def known_file(root: Path, target: str, manifest: dict[str, Entry]) -> Entry | None:
+    """The file of that place if it is there and whole, recorded or not."""
+    size, recorded = _size(root / target), manifest.get(target)
+    if size < 0:
+        return None
+    if recorded is not None:
+        return recorded if recorded.bytes == size else None
+    return Entry(target, size, sha256(root / target), "")
+
+
+def _take(member: _Member, stage: Path, source: str, target: str, before: Entry | None, known: Entry | None) -> Entry:
+    """Read a member, into the stage where it is not known and does not lie there already."""
+    kept = known is None and before is not None and _size(stage / target) == before.bytes
+    with member.open() as stream:
+        entry = Entry(target, *_copy(stream, member, None if known or kept else stage / target), source)
+    if kept and sha256(stage / target) != entry.sha256:  # not on disk yet when the power went
+        with member.open() as stream:
+            _copy(stream, member, stage / target)
+    return entry
+
+
+class _Guard:
+    """Keeps count of what an archive asks for."""
+
+    def __init__(self, archive: Path, limits: Limits) -> None:
+        self.name, self.packed, self.limits = archive.name, archive.stat().st_size, limits
+        self.members = self.bytes = 0
+
+    def count(self, member: _Member) -> None:
+        limits = self.limits
+        self.members += 1
+        self.bytes += member.bytes
+        most = max(limits.expansion_from, limits.expansion * self.packed)
+        if self.members > limits.members:
+            raise DataError(f"{self.name} has more than {limits.members:,} members; it is not to be trusted")
+        if member.bytes > limits.member_bytes or self.bytes > min(limits.total_bytes, most):
+            raise DataError(
+                f"{self.name} expands to {self.bytes / 1e9:,.1f} GB or more from {self.packed / 1e6:,.1f} MB, at "
+                f"{member.name!r}: a decompression bomb; it is not to be trusted"
+            )
+
+
+@contextlib.contextmanager
+def _refusing_damage(archive: Path) -> Iterator[None]:
+    """Turn what the readers raise for a damaged archive into one error."""
+    try:
+        yield
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise DataError(
+            f"{archive} is damaged or incomplete ({error}): fetch it again. Nothing of it was kept."
+        ) from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise DataError(f"{archive} is damaged ({error}): fetch it again. Nothing of it was kept.") from None
+
+
+def _members(archive: Path) -> Iterator[_Member]:
+    """The regular files of an archive; folders are passed over, anything else is refused."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as pack:
+            for info in pack.infolist():
+                kind = stat.S_IFMT(info.external_attr >> 16)
+                if info.is_dir():
+                    safe_name(info.filename, archive.name)
+                    continue
+                if kind not in (0, stat.S_IFREG):
+                    raise DataError(f"{archive.name}: the member {info.filename!r} is a link or device, not a file")
+                yield _Member(info.filename, info.file_size, lambda pack=pack, info=info: pack.open(info))  # type: ignore[misc]
+        return
+    with gzip.open(archive) as packed, tarfile.open(fileobj=_Metered(packed, archive.name), mode="r:") as tape:
+        for each in tape:
+            safe_name(each.name, archive.name)
+            if each.isdir():
+                continue
+            if not each.isreg():
+                raise DataError(f"{archive.name}: the member {each.name!r} is a link or device, not a file")
+            try:
+                tarfile.data_filter(each, os.curdir)
+            except tarfile.FilterError as error:
+                raise DataError(f"{archive.name}: {error}; the archive is not to be trusted") from None
+            yield _Member(each.name, each.size, lambda tape=tape, each=each: _extracted(tape, each))  # type: ignore[misc]
+        while packed.read(_BLOCK):  # to the end, where its checksum stands
+            pass
+
+
+class _Metered(io.BufferedIOBase):
+    """A stream of which no single read may be large: a header of gigabytes would be held in memory."""
+
+    def __init__(self, stream: IO[bytes], name: str) -> None:
+        self._stream, self._name = stream, name
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _LARGEST_READ:
+            raise DataError(f"{self._name} has a header of {size:,} bytes; it is not to be trusted")
+        return self._stream.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+
+def _extracted(tape: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    stream = tape.extractfile(member)
+    if stream is None:
+        raise tarfile.ReadError(f"{member.name} has no content")
+    return stream
+
+
+def _copy(stream: IO[bytes], member: _Member, file: Path | None) -> tuple[int, str]:
+    """Read a member, into a file where one is given; returns its size and checksum."""
+    digest, count = hashlib.sha256(), 0
+    with contextlib.ExitStack() as opened:
+        target = None
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            target = opened.enter_context(open(file, "wb"))
+        while block := stream.read(_BLOCK):
+            count += len(block)
+            if count > member.bytes:
+                raise DataError(
+                    f"the member {member.name!r} is longer than it claims; the archive is not to be trusted"
+                )
+            digest.update(block)
+            if target is not None:
+                target.write(block)
+    if count < member.bytes:
+        raise EOFError(f"{member.name} is cut off")
+    return count, digest.hexdigest()
+
+
+def _publish(stage: Path, root: Path, entries: dict[str, Entry]) -> None:
+    """Move staged files to their places and record them."""
+    if hasattr(os, "sync"):
+        os.sync()
+    for path in entries:
+        if _size(stage / path) >= 0:  # else there before
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(stage / path, root / path)
+    write_manifest(root, read_manifest(root) | entries)
+    shutil.rmtree(stage, ignore_errors=True)
+
+
+def _size(file: Path) -> int:
+    """Bytes of a regular file, -1 where there is none."""
+    try:
+        found = file.lstat()
+    except OSError:
+        return -1
+    return found.st_size if stat.S_ISREG(found.st_mode) else -1
+
+
+def _read_entries(file: Path) -> dict[str, Entry]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    found = {}
+    for row in csv.reader(io.StringIO(text)):
+        if len(row) == len(_COLUMNS) and row[1].isdecimal():  # a last line that was cut off is none
+            found[row[0]] = Entry(row[0], int(row[1]), row[2], row[3])
+    return found

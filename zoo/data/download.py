@@ -1,0 +1,241 @@
+"""A published dataset fetched by kagglehub, or unpacked from archives fetched by hand, into the layout its reader expects."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.contracts import Dataset, Download
+from zoo.data.archives import (
+    MANIFEST,
+    Entry,
+    Limits,
+    Say,
+    Unpacked,
+    damaged,
+    known_file,
+    need_room,
+    read_manifest,
+    safe_name,
+    sha256,
+    unpack,
+    write_manifest,
+)
+from zoo.data.lock import LOCK, locked
+from zoo.errors import DataError, UsageError, ZooError, unknown
+from zoo.files import replacing
+from zoo.progress import Progress
+from zoo.registry import Registry
+
+ARCHIVES = "archives.csv"  # those whose files are all in place
+_ENDINGS = (".tar.gz", ".tgz", ".zip")
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """What lies in the folder now: files and bytes of the manifest, those added just now, those that were left out."""
+
+    folder: Path
+    files: int
+    bytes: int
+    added: int
+    left_out: int
+
+
+def find_download(name: str, registry: Registry) -> tuple[Dataset, Download]:
+    """The dataset that can be fetched under this name.
+
+    Raises:
+        UsageError: there is none; lists the names.
+    """
+    found = {d.name: (e.strategy, d) for e in registry.entries("dataset") for d in e.strategy.info.downloads}
+    if name not in found:
+        raise unknown("download", name, found, "See 'zoo data download --help'.")
+    dataset, wanted = found[name]
+    return dataset, wanted
+
+
+def unpack_archives(dataset: Dataset, wanted: Download, archives: Sequence[Path], root: Path, say: Say) -> Downloaded:
+    """Unpack archives, and copy single files, that were fetched by hand. What was unpacked before is passed over.
+
+    Raises:
+        UsageError: one of the archives is not there.
+        DataError: an archive is damaged or not to be trusted, or the dataset has no use for it.
+    """
+    for archive in archives:
+        if not archive.is_file():
+            raise UsageError(f"--archive {archive} does not exist. {by_hand(dataset, wanted, root)}")
+    total = Unpacked()
+    for archive in archives:
+        done = read_manifest(root, ARCHIVES).get(archive.name)
+        mark = Entry(archive.name, archive.stat().st_size, sha256(archive), "")
+        if done == mark and not damaged(root, _of(root, archive.name)):
+            say(f"{archive.name}: unpacked before, every file is in place")
+            continue
+        is_archive = archive.name.lower().endswith(_ENDINGS)
+        found = (
+            unpack(archive, root, dataset.place, Limits(), say) if is_archive else _copy(dataset, mark, archive, root)
+        )
+        if not found.entries:
+            raise DataError(
+                f"{archive} holds nothing that the dataset '{dataset.info.name}' reads. It expects:\n{dataset.info.layout}"
+            )
+        write_manifest(root, {**read_manifest(root, ARCHIVES), archive.name: mark}, ARCHIVES)
+        total.added += found.added
+        total.left_out += found.left_out
+    return _result(root, total)
+
+
+def fetch(dataset: Dataset, wanted: Download, root: Path, say: Say) -> Downloaded:
+    """Download by kagglehub and lay the files into their places; takes up a download that was interrupted.
+
+    Raises:
+        ZooError: it cannot be downloaded; says why, and how to place the files by hand.
+    """
+    source = f"kaggle:{wanted.kaggle}"
+    if source in read_manifest(root, ARCHIVES) and not damaged(root, _of(root, source)):
+        say(f"{wanted.name} was downloaded before, every file is in place")
+        return _result(root, Unpacked())
+    need_room(root, 2 * wanted.bytes, f"{wanted.name} (the archive and its files)")
+    partial = root.absolute().with_name(f".download-{root.absolute().name}")
+    with locked(partial, lambda: say(f"Another process downloads to {root}; waiting for it")):
+        try:
+            say(f"Downloading {wanted.kaggle} from Kaggle, about {wanted.bytes / 1e9:,.1f} GB, to {root}")
+            folder = _by_kagglehub(wanted, partial)
+        except ZooError as error:
+            kept = _bytes(partial)
+            if not kept:
+                shutil.rmtree(partial, ignore_errors=True)
+            so_far = (
+                f"The {kept / 1e6:,.1f} MB fetched so far are kept, the same command goes on from there. "
+                if kept
+                else ""
+            )
+            raise ZooError(
+                f"{wanted.name} cannot be downloaded: {error}. {so_far}{by_hand(dataset, wanted, root)}"
+            ) from error
+        found = _gather(dataset, folder, root, source)
+        if not found.entries:
+            raise DataError(
+                f"what Kaggle has as {wanted.kaggle} holds nothing that the dataset '{dataset.info.name}' reads."
+            )
+        size = sum(entry.bytes for entry in found.entries.values())
+        write_manifest(root, {**read_manifest(root, ARCHIVES), source: Entry(source, size, "", "")}, ARCHIVES)
+        shutil.rmtree(partial, ignore_errors=True)
+    return _result(root, found)
+
+
+def by_hand(dataset: Dataset, wanted: Download, root: Path) -> str:
+    """How to do without the download."""
+    return (
+        f"By hand: fetch {wanted.files} from {wanted.page}, or the archive of "
+        f"https://www.kaggle.com/datasets/{wanted.kaggle}. Then: zoo data download {wanted.name} --out {root} "
+        f"--archive FILE --archive FILE … Or place the files so:\n{dataset.info.layout}"
+    )
+
+
+def _by_kagglehub(wanted: Download, cache: Path) -> Path:
+    try:
+        import kagglehub
+    except ImportError:
+        raise ZooError("kagglehub is not installed (pip install 'cxr-zoo[download]')") from None
+    with _environment("KAGGLEHUB_CACHE", str(cache)), _speaking_on_stderr("kagglehub"):
+        try:
+            return Path(kagglehub.dataset_download(wanted.kaggle))
+        except Exception as error:  # of requests, of kagglehub, of the archive: it says nothing about what it raises
+            text = " ".join(str(error).split())
+            raise ZooError(f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__) from error
+
+
+@contextlib.contextmanager
+def _speaking_on_stderr(library: str) -> Iterator[None]:
+    """Keep what a library logs and prints out of standard output, which may be read by a machine."""
+    handlers = [each for each in logging.getLogger(library).handlers if isinstance(each, logging.StreamHandler)]
+    before = [handler.setStream(sys.stderr) for handler in handlers]
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        for handler, stream in zip(handlers, before, strict=True):
+            if stream is not None:
+                handler.setStream(stream)
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _gather(dataset: Dataset, folder: Path, root: Path, source: str) -> Unpacked:
+    """Move unpacked files into their places, and record them before."""
+    found, manifest = Unpacked(), read_manifest(root)
+    moves: list[tuple[Path, Path]] = []
+    with Progress("Placing", None, unit="files") as progress:
+        for file in sorted(each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()):
+            progress.advance(1)
+            target = dataset.place(file.relative_to(folder).as_posix())
+            if target is None:
+                found.left_out += 1
+                continue
+            target = safe_name(target, source)
+            entry = Entry(target, file.stat().st_size, sha256(file), source)
+            known = found.entries.get(target) or known_file(root, target, manifest)
+            if known is not None and known.sha256 != entry.sha256:
+                raise DataError(f"{root / target} has other content than the one of {source}: move it elsewhere first.")
+            found.added += known is None
+            found.entries[target] = entry
+            moves.append((file, root / target))
+    if moves:
+        root.mkdir(parents=True, exist_ok=True)
+        write_manifest(root, manifest | found.entries)
+    for file, place in moves:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, place)
+    found.entries |= _of(root, source)  # with those that an interrupted run placed
+    return found
+
+
+def _copy(dataset: Dataset, mark: Entry, file: Path, root: Path) -> Unpacked:
+    """Copy one file of the layout, such as a table, into its place."""
+    target = dataset.place(file.name)
+    if target is None:
+        return Unpacked()
+    place = root / safe_name(target, file.name)
+    if place.exists() and not place.samefile(file) and sha256(place) != mark.sha256:
+        raise DataError(f"{place} has other content than {file}: move it elsewhere first.")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not place.exists():
+        with replacing(place) as partial:
+            shutil.copyfile(file, partial)
+    entry = Entry(target, mark.bytes, mark.sha256, file.name)
+    write_manifest(root, read_manifest(root) | {target: entry})
+    return Unpacked(added=1, entries={target: entry})
+
+
+def _of(root: Path, source: str) -> dict[str, Entry]:
+    """What the manifest says is from one source."""
+    return {path: entry for path, entry in read_manifest(root, MANIFEST).items() if entry.source == source}
+
+
+def _result(root: Path, found: Unpacked) -> Downloaded:
+    entries = read_manifest(root)
+    return Downloaded(root, len(entries), sum(e.bytes for e in entries.values()), found.added, found.left_out)
+
+
+def _bytes(folder: Path) -> int:
+    """Bytes of what was fetched so far."""
+    return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file() and each.name != LOCK)

@@ -1,0 +1,280 @@
+"""A prepared dataset as sharded TFRecord files that any pipeline can read, and from which zoo trains with the same results."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from zoo.config import RunConfig
+from zoo.data.lock import LOCK, locked
+from zoo.data.pipeline import Say, read_records
+from zoo.data.records import SPLITS, Records
+from zoo.data.split import assign, check_leaks, join_groups
+from zoo.data.store import Store, prepare
+from zoo.data.tfrecord import Value, encode_example, frame
+from zoo.data.workers import usable_cores
+from zoo.errors import UsageError, ZooError
+from zoo.progress import Progress
+from zoo.registry import Registry
+
+METADATA = "metadata.json"
+FORMAT, VERSION = "zoo-films", 1
+SHARD_BYTES = 128 * 10**6
+_SAMPLE = 64  # films that say how large the others will be
+_BATCH = 256  # films encoded at a time
+_RESERVED = ("image", "path", "split")
+
+Encoding = Literal["png", "raw"]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the folder, films per file, bytes in all, and the films of each split."""
+
+    folder: Path
+    shards: dict[str, int]
+    bytes: int
+    split: dict[str, int]
+    set_aside: int
+
+
+def export_films(
+    config: RunConfig,
+    registry: Registry,
+    out: Path,
+    *,
+    encoding: Encoding = "png",
+    shard_bytes: int = SHARD_BYTES,
+    say: Say = lambda line: None,
+) -> Exported:
+    """Write the films of the configured dataset, with all their findings, into the new folder `out`.
+
+    The folder appears under its name when it is complete. The split written down is the published one; what that leaves open
+    is drawn by patient with the configured seed, stratified over all findings, as for the multilabel task.
+
+    Args:
+        config: says which dataset, size, limit and seed.
+        registry: of the strategies.
+        out: must not exist, or be an empty folder.
+        encoding: "png", without loss, or "raw": rows of uint8.
+        shard_bytes: films of one file, about; the files of each split are of equal numbers of films.
+        say: receives a line for each thing a user should read.
+
+    Raises:
+        UsageError: `out` exists.
+        ZooError: the disk has no room for it, or it cannot be written.
+    """
+    _refuse_existing(out)
+    records = read_records(config, registry)
+    for note in records.notes:
+        say(note)
+    store = prepare(records, int(config.settings.image_size or 0), name=config.data.name, say=say)
+    rows = np.flatnonzero((store.films["reason"] == "").to_numpy())
+    split = _split(records, store, rows, config, say)
+    films = _Films(records, store, rows, split, encoding)
+    size = films.expected_bytes()
+    plan = _plan(split, size / max(len(rows), 1), shard_bytes)
+    try:
+        with _new_folder(out) as partial:
+            _need_room(partial, size, len(rows))
+            say(f"Writing {len(rows):,} films to {len(plan)} files in {out} (about {size / 1e6:,.0f} MB)")
+            with Progress("Exporting", len(rows)) as progress:
+                written = sum(_write_shard(partial / name, films, places, progress) for name, places in plan.items())
+            shards = {name: len(places) for name, places in plan.items()}
+            metadata = films.metadata(config, shards)
+            (partial / METADATA).write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ZooError(f"cannot write {out}: {error.strerror or error}. Nothing was left there.") from error
+    counts = {name: int((split == name).sum()) for name in SPLITS}
+    return Exported(out, shards, written, counts, len(metadata["set_aside"]))
+
+
+def _refuse_existing(out: Path) -> None:
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        raise UsageError(f"--out {out} exists already: name a new folder, or remove that one first.")
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its name on success, and is removed on failure."""
+    partial = out.with_name(f".partial-{out.name}")
+    with locked(partial, lambda: None, block=False) as held:
+        if not held:
+            raise ZooError(f"another process is writing {out}: wait for it, or name another folder.")
+        try:
+            for left in partial.iterdir():  # by a process that was killed
+                if left.name != LOCK:
+                    left.unlink()
+            yield partial
+            _refuse_existing(out)
+            if out.exists():
+                out.rmdir()
+            partial.rename(out)
+            (out / LOCK).unlink(missing_ok=True)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _need_room(folder: Path, size: int, films: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise ZooError(
+            f"{films:,} films take about {size / 1e6:,.0f} MB, but {folder.parent} has only {free / 1e6:,.0f} MB free. Free some "
+            "space, name another folder, or a smaller --image-size."
+        )
+
+
+def _split(records: Records, store: Store, rows: np.ndarray, config: RunConfig, say: Say) -> np.ndarray:
+    """The split of each film, from the published lists where there are any."""
+    settings = config.settings
+    table = records.table.iloc[rows].reset_index(drop=True)
+    digests = store.films["digest"].to_numpy()[rows]
+    published = table["split"].to_numpy() if "split" in table else None
+    if published is not None and not np.isin(published, ("train", "train_val")).any():
+        split = published.astype(object)  # nothing to draw from
+    else:
+        split = assign(
+            published,
+            join_groups(table["patient"].to_numpy(), digests),
+            table[list(records.labels)].to_numpy(dtype=np.float32),
+            seed=settings.seed,
+            val_fraction=settings.val_fraction,
+            test_fraction=settings.test_fraction,
+        )
+    copies = int(check_leaks(split, table, digests).sum())
+    if copies:
+        say(f"Warning: {copies:,} films stand pixel for pixel in a later split too; they are written nevertheless")
+    return split
+
+
+def _plan(split: np.ndarray, film_bytes: float, shard_bytes: int) -> dict[str, np.ndarray]:
+    """Which films go into which file: every split into files of its own, the films in their order."""
+    plan = {}
+    for name in SPLITS:
+        places = np.flatnonzero(split == name)
+        count = max(1, min(len(places), math.ceil(len(places) * film_bytes / shard_bytes)))
+        for number, part in enumerate(np.array_split(places, count) if len(places) else ()):
+            plan[f"{name}-{number:05}-of-{count:05}.tfrecord"] = part
+    return plan
+
+
+def _write_shard(file: Path, films: _Films, places: np.ndarray, progress: Progress) -> int:
+    with file.open("wb") as stream, ThreadPoolExecutor(usable_cores()) as pool:
+        for start in range(0, len(places), _BATCH):
+            part = places[start : start + _BATCH]
+            for record in pool.map(films.record, part):
+                stream.write(record)
+            progress.advance(len(part))
+        stream.flush()
+        os.fsync(stream.fileno())
+        return stream.tell()
+
+
+class _Films:
+    """The films to be written, each as one record."""
+
+    def __init__(self, records: Records, store: Store, rows: np.ndarray, split: np.ndarray, encoding: Encoding) -> None:
+        self.records, self.store, self.rows, self.split, self.encoding = records, store, rows, split, encoding
+        self.labels = records.table[list(records.labels)].to_numpy(dtype=np.float32)
+        others = [c for c in records.table.columns if c not in (*_RESERVED, *records.labels)]
+        self.columns = {c: "number" if pd.api.types.is_numeric_dtype(records.table[c]) else "text" for c in others}
+        self.cells = {c: records.table[c].to_numpy() for c in others}
+        self.images = records.table["image"].to_numpy()
+        self.published = records.table["split"].to_numpy() if "split" in records.table else None
+        self.boxes = _square_boxes(records, rows)
+
+    def expected_bytes(self) -> int:
+        """About how many bytes all the records take, from a sample of them."""
+        if not len(self.rows):
+            return 0
+        some = np.unique(np.linspace(0, len(self.rows) - 1, _SAMPLE).astype(int))
+        return int(1.05 * sum(len(self.record(place)) for place in some) / len(some) * len(self.rows))
+
+    def record(self, place: int) -> bytes:
+        """The record of the film at this place among those that are written."""
+        row = int(self.rows[place])
+        pixels = np.ascontiguousarray(self.store.images[row])
+        published = "" if self.published is None else self.published[row]
+        features: dict[str, Value] = {
+            "image/encoded": _png(pixels) if self.encoding == "png" else pixels.tobytes(),
+            "image/format": self.encoding,
+            "image/filename": self.images[row],
+            "image/height": pixels.shape[0],
+            "image/width": pixels.shape[1],
+            "image/channels": 1,
+            "labels": self.labels[row],
+            "split": str(self.split[place]),
+            "published_split": str(published),
+            "row": row,
+        }
+        for name, kind in self.columns.items():
+            cell = self.cells[name][row]
+            features[name] = float(cell) if kind == "number" else "" if pd.isna(cell) else str(cell)
+        return frame(encode_example(features | self.boxes.get(self.images[row], {})))
+
+    def metadata(self, config: RunConfig, shards: dict[str, int]) -> dict[str, Any]:
+        """What metadata.json holds."""
+        import zoo
+
+        records, settings = self.records, config.settings
+        unread = self.store.films[self.store.films["reason"] != ""]
+        aside = pd.concat([records.set_aside[["image", "reason"]], unread[["image", "reason"]]])
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "written_by": f"zoo {zoo.__version__}",
+            "dataset": config.data.name,
+            "films": len(self.rows),
+            "image_size": self.store.size,
+            "encoding": self.encoding,
+            "labels": list(records.labels),
+            "normal": records.normal,
+            "columns": self.columns,
+            "official_split": records.official_split,
+            "patients_known": records.patients_known,
+            "published_split": self.published is not None,
+            "split_seed": settings.seed,
+            "limit": settings.limit,
+            "shards": shards,
+            "notes": list(records.notes),
+            "set_aside": aside.to_dict("records"),
+        }
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG", compress_level=3)
+    return stream.getvalue()
+
+
+def _square_boxes(records: Records, rows: np.ndarray) -> dict[str, dict[str, Value]]:
+    """Features of the films that have boxes, in fractions of the padded square that is written."""
+    from zoo.explain.films import film_shape, in_square
+
+    table = records.table.iloc[rows]
+    paths = dict(zip(table["image"], table["path"], strict=True))
+    found: dict[str, dict[str, Value]] = {}
+    for image, boxes in records.boxes[records.boxes["image"].isin(table["image"])].groupby("image", sort=False):
+        shape = film_shape(records.source, paths[image])
+        corners = np.array([in_square(each, *shape) for each in boxes[["x", "y", "width", "height"]].to_numpy(float)])
+        found[str(image)] = {
+            "image/object/bbox/xmin": corners[:, 0],
+            "image/object/bbox/ymin": corners[:, 1],
+            "image/object/bbox/xmax": corners[:, 0] + corners[:, 2],
+            "image/object/bbox/ymax": corners[:, 1] + corners[:, 3],
+            "image/object/class/text": boxes["label"].tolist(),
+        }
+    return found
