@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from families import representatives
 from keras import ops
 
 from zoo.contracts import Augmenter, Dataset, DatasetInfo, Info, Loss, Model, ModelInfo, NoOptions
@@ -19,24 +24,59 @@ from zoo.registry import Entry, registry
 from zoo.testing import check_augmenter, check_dataset, check_loss, check_model
 
 CHECKS = {"model": check_model, "loss": check_loss, "augmenter": check_augmenter, "dataset": check_dataset}
-# more than ten seconds each on two CPU cores
-HEAVY = ("densenet121", "densenet169", "densenet201", "inceptionresnetv2")
+LIGHT = 1_000_000  # parameters: networks up to here are checked in the few seconds that every run has
 
 
 def entries() -> list[Any]:
-    found = [entry for kind in CHECKS for entry in registry().entries(kind)]
-    return [
-        pytest.param(entry, id=f"{entry.kind}-{entry.name}", marks=[pytest.mark.slow] if entry.name in HEAVY else [])
-        for entry in found
-    ]
+    """Every entry with its check: of each family of models the lightest is checked in full, its sisters briefly."""
+    whole, found = {entry.name for entry in representatives()}, []
+    for entry in (entry for kind in CHECKS for entry in registry().entries(kind)):
+        check, model = CHECKS[entry.kind], entry.kind == "model"
+        if model and entry.name not in whole:
+            check = functools.partial(check_model, brief=True)
+        slow = [pytest.mark.slow] if model and entry.strategy.info.parameters > LIGHT else []
+        found.append(pytest.param(entry, check, id=f"{entry.kind}-{entry.name}", marks=slow))
+    return found
 
 
 @pytest.mark.conformance
-@pytest.mark.parametrize("entry", entries())
-def test_every_registered_strategy_conforms(entry: Entry) -> None:
+@pytest.mark.parametrize(("entry", "check"), entries())
+def test_every_registered_strategy_conforms(entry: Entry, check: Callable[[Any], None]) -> None:
     if entry.kind == "dataset" and entry.strategy.info.needs_root:
         pytest.skip(f"{entry.name} reads files that are not here")
-    CHECKS[entry.kind](entry.strategy)
+    check(entry.strategy)
+    keras.backend.clear_session()  # fifty networks would else stay in memory
+
+
+ON_JAX = """
+import sys, time
+import keras
+from zoo.registry import registry
+from zoo.testing import check_model
+assert keras.backend.backend() == "jax"
+for name in sys.argv[1:]:
+    start = time.perf_counter()
+    check_model(registry().get("model", name), brief=True)
+    print(name, round(time.perf_counter() - start), flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.conformance
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="this run is on JAX itself")
+def test_the_lightest_model_of_each_family_conforms_on_jax() -> None:
+    pytest.importorskip("jax")
+    names = [entry.name for entry in representatives()]
+    done = subprocess.run(
+        [sys.executable, "-c", ON_JAX, *names],
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == names
 
 
 def test_all_plugins_loaded() -> None:
@@ -78,9 +118,29 @@ def half(logits: Any) -> Any:
     ids=["parameters", "outputs", "precision", "finite", "gradient"],
 )
 def test_broken_models_are_caught(model: Model, message: str) -> None:
-    check_model(FlatModel())
-    with pytest.raises(AssertionError, match=message):
-        check_model(model)
+    for brief in (False, True):
+        check_model(FlatModel(), brief=brief)
+        with pytest.raises(AssertionError, match=message):
+            check_model(model, brief=brief)
+
+
+class Forgetful(keras.layers.Layer):
+    """Loses its configuration: a saved network loads with another factor."""
+
+    def __init__(self, factor: float = 1.0, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.factor = factor
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.factor
+
+
+def test_a_network_that_does_not_survive_saving_is_caught_by_the_whole_check() -> None:
+    model = FlatModel(lambda n: network(n, Forgetful(3.0)))
+    with keras.saving.custom_object_scope({"Forgetful": Forgetful}):
+        check_model(model, brief=True)
+        with pytest.raises(AssertionError, match="saved and loaded network gives other logits"):
+            check_model(model)
 
 
 class FunctionLoss(Loss):

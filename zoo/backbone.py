@@ -37,7 +37,9 @@ class BackboneOptions:
     """Options of every backbone model."""
 
     pooling: Literal["avg", "max", "lse", "attention"] = option("avg", "how feature maps become one vector")
-    sharpness: Annotated[float, Gt(0)] = option(10.0, "r of lse pooling: small is near the mean, large near the maximum")
+    sharpness: Annotated[float, Gt(0)] = option(
+        10.0, "r of lse pooling: small is near the mean, large near the maximum"
+    )
     dropout: Annotated[float, Ge(0), Lt(1)] = option(0.0, "share of pooled features dropped in training")
 
 

@@ -22,9 +22,9 @@ def convnext(size: str, parameters: int, summary: str) -> Model:
 @hookimpl
 def zoo_models() -> list[Model]:
     return [
-        convnext("Tiny", 0, "about the size of ResNet50"),
-        convnext("Small", 0, "twice as deep in its third stage"),
-        convnext("Base", 0, "a third wider than Small"),
-        convnext("Large", 0, "twice as wide as Small, for a GPU"),
-        convnext("XLarge", 0, "the widest, for a large GPU"),
+        convnext("Tiny", 27_820_897, "about the size of ResNet50"),
+        convnext("Small", 49_455_457, "twice as deep in its third stage"),
+        convnext("Base", 87_567_489, "a third wider than Small"),
+        convnext("Large", 196_231_873, "twice as wide as Small, for a GPU"),
+        convnext("XLarge", 348_150_017, "the widest, for a large GPU"),
     ]

@@ -8,7 +8,7 @@ from zoo.hookspecs import hookimpl
 
 # published size of the images and all weights with one output, B0 first
 SIZES = (224, 240, 260, 300, 380, 456, 528, 600)
-PARAMETERS = (0, 0, 0, 0, 0, 0, 0, 0)
+PARAMETERS = (4_050_845, 6_576_513, 7_769_971, 10_785_065, 17_675_609, 28_515_569, 40_962_441, 64_100_241)
 
 
 def efficientnet(step: int) -> Model:
@@ -21,7 +21,8 @@ def efficientnet(step: int) -> Model:
     """
     info = ModelInfo(
         name=f"efficientnetb{step}",
-        summary=f"EfficientNet-B{step}: " + (f"scaled up from B0, step {step} of 7" if step else "the base of the family"),
+        summary=f"EfficientNet-B{step}: "
+        + (f"scaled up from B0, step {step} of 7" if step else "the base of the family"),
         licence="Apache-2.0",
         paper="Tan and Le 2019, EfficientNet: rethinking model scaling, arXiv:1905.11946",
         parameters=PARAMETERS[step],

@@ -26,11 +26,11 @@ def efficientnetv2(size: str, image_size: int, parameters: int, summary: str) ->
 @hookimpl
 def zoo_models() -> list[Model]:
     return [
-        efficientnetv2("B0", 224, 0, "trains faster than B0 of the first"),
-        efficientnetv2("B1", 240, 0, "a step above B0"),
-        efficientnetv2("B2", 260, 0, "two steps above B0"),
-        efficientnetv2("B3", 300, 0, "three steps above B0"),
-        efficientnetv2("S", 384, 0, "the small one of the paper"),
-        efficientnetv2("M", 480, 0, "the medium one, for a GPU"),
-        efficientnetv2("L", 480, 0, "the large one, for a GPU"),
+        efficientnetv2("B0", 224, 5_920_593, "trains faster than B0 of the first"),
+        efficientnetv2("B1", 240, 6_932_405, "a step above B0"),
+        efficientnetv2("B2", 260, 8_770_783, "two steps above B0"),
+        efficientnetv2("B3", 300, 12_932_159, "three steps above B0"),
+        efficientnetv2("S", 384, 20_332_641, "the small one of the paper"),
+        efficientnetv2("M", 480, 53_151_669, "the medium one, for a GPU"),
+        efficientnetv2("L", 480, 117_748_129, "the large one, for a GPU"),
     ]

@@ -14,7 +14,7 @@ def zoo_models() -> list[Model]:
         summary="InceptionV3: filters of several sizes side by side",
         licence="Apache-2.0",
         paper="Szegedy et al. 2016, Rethinking the Inception architecture, arXiv:1512.00567",
-        parameters=0,
+        parameters=21_804_833,
         image_size=299,
         min_image_size=75,
         pretrained=("imagenet",),

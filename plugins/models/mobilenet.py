@@ -14,7 +14,7 @@ def zoo_models() -> list[Model]:
         summary="MobileNet, the first: separable convolutions, fast on a CPU",
         licence="Apache-2.0",
         paper="Howard et al. 2017, MobileNets, arXiv:1704.04861",
-        parameters=0,
+        parameters=3_229_889,
         pretrained=("imagenet",),
     )
     return [ApplicationModel("MobileNet", info, SYMMETRIC)]

@@ -23,6 +23,6 @@ def nasnet(size: str, image_size: int, parameters: int, summary: str) -> Model:
 @hookimpl
 def zoo_models() -> list[Model]:
     return [
-        nasnet("Mobile", 224, 0, "few weights, many small layers"),
-        nasnet("Large", 331, 0, "large and slow, for a GPU"),
+        nasnet("Mobile", 224, 4_270_773, "few weights, many small layers"),
+        nasnet("Large", 331, 84_920_851, "large and slow, for a GPU"),
     ]

@@ -22,7 +22,7 @@ def resnetv2(depth: int, parameters: int, summary: str) -> Model:
 @hookimpl
 def zoo_models() -> list[Model]:
     return [
-        resnetv2(50, 0, "normalisation before each convolution"),
-        resnetv2(101, 0, "deeper than ResNet50V2"),
-        resnetv2(152, 0, "the deepest of the three"),
+        resnetv2(50, 23_566_849, "normalisation before each convolution"),
+        resnetv2(101, 42_628_609, "deeper than ResNet50V2"),
+        resnetv2(152, 58_333_697, "the deepest of the three"),
     ]
