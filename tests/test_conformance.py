@@ -134,6 +134,9 @@ class Forgetful(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         return inputs * self.factor
 
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name}
+
 
 def test_a_network_that_does_not_survive_saving_is_caught_by_the_whole_check() -> None:
     model = FlatModel(lambda n: network(n, Forgetful(3.0)))

@@ -93,11 +93,15 @@ def test_names_are_those_of_keras_in_lower_case() -> None:
     assert classes - {m.application for m in MODELS.values()} == {"MobileNetV3Small", "MobileNetV3Large"}
 
 
-def test_no_network_scales_pixels_twice() -> None:
-    network = MODELS["efficientnetv2b0"].build(BINARY, 32, None, MODELS["efficientnetv2b0"].Options())
-    inside = {type(layer) for layer in network.get_layer("backbone").layers}
-    # squeeze-excite has no scaling layer either: every one of these would be a second scaling
-    assert not inside & {keras.layers.Rescaling, keras.layers.Normalization}
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if not model.before])
+def test_nothing_inside_scales_pixels_a_second_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for cls in (keras.layers.Conv2D, keras.layers.ZeroPadding2D, keras.Sequential):
+        monkeypatch.setattr(cls, "__call__", stop)
+    size = MODELS[name].info.min_image_size
+    with pytest.raises(Reached) as caught:
+        MODELS[name].backbone(size, None, MODELS[name].Options())
+    monkeypatch.undo()
+    assert type(caught.value.args[0]._keras_history.operation) is keras.layers.InputLayer
 
 
 @pytest.mark.slow

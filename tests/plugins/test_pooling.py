@@ -100,6 +100,7 @@ for name in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 def test_saved_networks_load_with_keras_alone(run_python: Callable[..., Any], tmp_path: Path) -> None:
     np.save(tmp_path / "films.npy", films())
     networks = {name: build(pooling=name) for name in ("lse", "attention")}
