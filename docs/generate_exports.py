@@ -1,9 +1,10 @@
-"""Try every export of every registered model, and write the table of docs/export.md: `python docs/generate_exports.py [MODEL...]`.
+"""Try every export of a model of each family, and write the table of docs/export.md: `python docs/generate_exports.py [MODEL...]`.
 
 A network with random weights and 3 labels, at the smallest size the model allows but at least 64 pixels, is written in every
 format and compared with zoo on drawn films of several sizes. Its batch statistics are taken from these films, and its head is
 scaled so that their logits have a standard deviation of 2: a random network would give all films one answer. Without models
-named, all are measured; the measurements are kept in benchmarks/results/export_models.csv, where those of others stay.
+named, the lightest of each plugin is measured, whose layers are those of its sisters; the measurements are kept in
+benchmarks/results/export_models.csv, where those of others stay.
 """
 
 from __future__ import annotations
@@ -119,10 +120,19 @@ def page(text: str, rows: list[dict[str, str]]) -> str:
     return f"{before}{BEGIN}\n\n{table(rows)}\n\n{END}{rest.partition(END)[2]}"
 
 
+def lightest() -> list[str]:
+    """The built-in model with the fewest parameters of each plugin."""
+    from zoo.registry import registry
+
+    built_in = [each for each in registry().entries("model") if each.origin.distribution == "cxr-zoo"]
+    ordered = sorted(built_in, key=lambda each: each.strategy.info.parameters)
+    return list({each.origin.plugin: each.name for each in reversed(ordered)}.values())
+
+
 def main(names: list[str]) -> None:
     from zoo.registry import registry
 
-    for name in names or registry().names("model"):
+    for name in names or lightest():
         rows = [*(row for row in kept() if row["model"] != name), *measure(name)]
         order = registry().names("model")
         rows.sort(key=lambda row: order.index(row["model"]) if row["model"] in order else len(order))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from families import representatives
 from keras import ops
 from layouts import LAYOUTS
 
@@ -19,6 +24,7 @@ from zoo.data.records import ImageSource, Records
 from zoo.registry import Entry, registry
 from zoo.testing import check_augmenter, check_dataset, check_loss, check_model, check_recipe, check_tracker
 from zoo.testing.models import model_results
+from zoo.testing.run import results_on
 
 CHECKS = {
     "model": check_model,
@@ -28,26 +34,70 @@ CHECKS = {
     "recipe": check_recipe,
     "tracker": check_tracker,
 }
-# more than ten seconds each on two CPU cores
-HEAVY = ("densenet121", "densenet169", "densenet201", "inceptionresnetv2")
+LIGHT = 1_000_000  # parameters: networks up to here are checked in the few seconds that every run has
 
 
 def entries() -> list[Any]:
-    found = [entry for kind in CHECKS for entry in registry().entries(kind)]
-    return [
-        pytest.param(entry, id=f"{entry.kind}-{entry.name}", marks=[pytest.mark.slow] if entry.name in HEAVY else [])
-        for entry in found
-    ]
+    """Every entry with its check: of each family of models the lightest is checked in full, its sisters briefly."""
+    whole, found = {entry.name for entry in representatives()}, []
+    for entry in (entry for kind in CHECKS for entry in registry().entries(kind)):
+        check, model = CHECKS[entry.kind], entry.kind == "model"
+        if model and entry.name not in whole:
+            check = functools.partial(check_model, brief=True)
+        slow = [pytest.mark.slow] if model and entry.strategy.info.parameters > LIGHT else []
+        found.append(pytest.param(entry, check, id=f"{entry.kind}-{entry.name}", marks=slow))
+    return found
 
 
 @pytest.mark.conformance
-@pytest.mark.parametrize("entry", entries())
-def test_every_registered_strategy_conforms(entry: Entry, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("entry", "check"), entries())
+def test_every_registered_strategy_conforms(entry: Entry, check: Callable[..., None], tmp_path: Path) -> None:
     if entry.kind == "dataset" and entry.strategy.info.needs_root:
         LAYOUTS[entry.name](tmp_path)
-        check_dataset(entry.strategy, tmp_path)
+        check(entry.strategy, tmp_path)
     else:
-        CHECKS[entry.kind](entry.strategy)
+        check(entry.strategy)
+    keras.backend.clear_session()  # fifty networks would else stay in memory
+
+
+ON_JAX = """
+import sys, time
+import keras
+from zoo.registry import registry
+from zoo.testing import check_model
+assert keras.backend.backend() == "jax"
+for name in sys.argv[1:]:
+    start = time.perf_counter()
+    check_model(registry().get("model", name), brief=True)
+    print(name, round(time.perf_counter() - start), flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.conformance
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="this run is on JAX itself")
+def test_the_lightest_model_of_each_family_conforms_on_jax() -> None:
+    pytest.importorskip("jax")
+    names = [entry.name for entry in representatives()]
+    done = subprocess.run(
+        [sys.executable, "-c", ON_JAX, *names],
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == names
+
+
+@pytest.mark.slow
+@pytest.mark.conformance
+def test_every_loss_and_augmenter_conforms_on_jax() -> None:
+    pytest.importorskip("jax")
+    found = [entry for kind in ("loss", "augmenter") for entry in registry().entries(kind)]
+    failed = [result.reason for _, _, result in results_on("jax", found, None, ()) if result.outcome == "failed"]
+    assert not failed
 
 
 def test_all_plugins_loaded() -> None:
@@ -109,6 +159,36 @@ BROKEN_MODELS = {
 def test_broken_models_are_caught(model: Model, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         check_model(model)
+
+
+@pytest.mark.parametrize("name", ["parameters", "outputs", "precision", "finite", "gradient"])
+def test_the_brief_check_catches_what_costs_little(name: str) -> None:
+    check_model(FlatModel(), brief=True)
+    model, message = BROKEN_MODELS[name]
+    with pytest.raises(AssertionError, match=message):
+        check_model(model, brief=True)
+
+
+class Forgetful(keras.layers.Layer):
+    """Loses its configuration: a saved network loads with another factor."""
+
+    def __init__(self, factor: float = 1.0, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.factor = factor
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+def test_a_network_that_does_not_survive_saving_is_caught_by_the_whole_check() -> None:
+    model = FlatModel(lambda n, s: network(n, s, Forgetful(3.0)))
+    with keras.saving.custom_object_scope({"Forgetful": Forgetful}):
+        check_model(model, brief=True)
+        with pytest.raises(AssertionError, match="saved and loaded network gives other logits"):
+            check_model(model)
 
 
 def test_a_sound_model_passes_and_its_results_say_so() -> None:

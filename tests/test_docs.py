@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from zoo import hookspecs
-from zoo.registry import KINDS
+from zoo import hookspecs, manager
+from zoo.registry import KINDS, Registry
+from zoo.testing import check_model
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "zoo-tinycnn"
+SHORT = "resnet_plugin.py"  # a plugin of one module, shown whole
 
 
 def blocks(page: Path) -> dict[str, list[str]]:
@@ -35,12 +38,32 @@ def test_the_code_of_the_plugin_page_is_the_code_of_the_example(name: str) -> No
 
 
 def test_the_plugin_page_shows_no_file_that_the_example_lacks() -> None:
-    shown = set(blocks(ROOT / "docs" / "plugins.md"))
+    shown = set(blocks(ROOT / "docs" / "plugins.md")) - {SHORT}
     assert shown == {
         str(p.relative_to(EXAMPLE))
         for p in EXAMPLE.rglob("*")
         if p.suffix in {".py", ".toml"} and "build" not in p.parts
     }
+
+
+def short_plugin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """The registry of the module shown, loaded as an installed plugin is."""
+    (code,) = blocks(ROOT / "docs" / "plugins.md")[SHORT]
+    assert len(code.splitlines()) <= 15, "the page promises a plugin in 15 lines"
+    (folder / SHORT).write_text(code)
+    monkeypatch.syspath_prepend(str(folder))
+    return Registry(manager.load([EntryPoint("short", Path(SHORT).stem, "zoo")]))
+
+
+def test_the_plugin_in_15_lines_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = short_plugin(tmp_path, monkeypatch)
+    assert made.failures == ()
+    assert [(entry.kind, entry.name) for entry in made.entries()] == [("model", "our-resnet")]
+
+
+@pytest.mark.slow
+def test_the_plugin_in_15_lines_passes_the_public_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_model(short_plugin(tmp_path, monkeypatch).get("model", "our-resnet"))
 
 
 def test_every_hook_is_documented() -> None:

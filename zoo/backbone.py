@@ -1,4 +1,5 @@
-"""BackboneModel: the template for networks that are a feature extractor with a pooled linear head."""
+"""BackboneModel: the template for networks that are a feature extractor with a pooled linear head; ApplicationModel: one
+that takes its feature extractor from keras.applications."""
 
 from __future__ import annotations
 
@@ -6,21 +7,39 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Lt
 
+from zoo import pooling
 from zoo.contracts import Model, option
 
 if TYPE_CHECKING:
     import keras
 
+    from zoo.contracts import ModelInfo
     from zoo.tasks import Task
+
+
+# (scale, offset) from one channel or three
+Scaling = tuple[float | tuple[float, ...], float | tuple[float, ...]]
+
+# What published weights were trained on, from [0, 255]; the names of Keras' `preprocess_input` in brackets.
+SYMMETRIC: Scaling = (1 / 127.5, -1.0)  # [-1, 1] ("tf")
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue on [0, 1]
+NORMALISED: Scaling = (  # mean 0 and deviation 1 in each channel ("torch")
+    tuple(1 / (255 * deviation) for deviation in _DEVIATION),
+    tuple(-mean / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)),
+)
+CENTRED: Scaling = (1.0, (-103.939, -116.779, -123.68))  # less the mean of each channel, blue first ("caffe")
 
 
 @dataclass(frozen=True)
 class BackboneOptions:
     """Options of every backbone model."""
 
-    pooling: Literal["avg", "max"] = option("avg", "how feature maps become one vector")
+    pooling: Literal["avg", "max", "lse", "attention"] = option("avg", "how feature maps become one vector")
+    sharpness: Annotated[float, Gt(0)] = option(
+        10.0, "r of lse pooling: small is near the mean, large near the maximum"
+    )
     dropout: Annotated[float, Ge(0), Lt(1)] = option(0.0, "share of pooled features dropped in training")
 
 
@@ -34,7 +53,7 @@ class BackboneModel(Model):
     """
 
     Options = BackboneOptions
-    scaling: tuple[float | tuple[float, ...], float | tuple[float, ...]] = (1.0, 0.0)
+    scaling: Scaling = (1.0, 0.0)
     channels: int = 3
 
     @abstractmethod
@@ -48,8 +67,7 @@ class BackboneModel(Model):
         backbone = self.backbone(image_size, weights, options)
         backbone.name = "backbone"
         x = backbone(self.preprocess(inputs))
-        pool = keras.layers.GlobalAveragePooling2D if options.pooling == "avg" else keras.layers.GlobalMaxPooling2D
-        x = pool(name="pool", dtype="float32")(x)
+        x = _pool(x, options)
         if options.dropout:
             x = keras.layers.Dropout(options.dropout, name="dropout")(x)
         logits = keras.layers.Dense(task.outputs, dtype="float32", name="logits")(x)
@@ -71,3 +89,42 @@ class BackboneModel(Model):
         for layer in layers:
             pixels = layer(pixels)
         return pixels
+
+
+def _pool(maps: Any, options: BackboneOptions) -> Any:
+    if options.pooling == "lse":
+        return pooling.log_sum_exp(maps, options.sharpness)
+    pool = {"avg": pooling.average, "max": pooling.maximum, "attention": pooling.attention}[options.pooling]
+    return pool(maps)
+
+
+class ApplicationModel(BackboneModel):
+    """A network of `keras.applications` by its name there, without its own pixel scaling where it has one.
+
+    Args:
+        application: the function's name, such as "ResNet50".
+        info: the record; name "imagenet" in `pretrained` where Keras publishes weights without the top.
+        scaling: what the published weights were trained on, one of the constants above or a pair of its own. It comes
+            before the backbone whatever the weights, so that networks of random and of published ones compute alike.
+        before: the layer with which the backbone begins, where the network's own scaling cannot be switched off.
+    """
+
+    def __init__(self, application: str, info: ModelInfo, scaling: Scaling, before: str = "") -> None:
+        self.application, self.info, self.scaling, self.before = application, info, scaling, before
+
+    def backbone(self, image_size: int, weights: str | None, options: Any) -> keras.Model:
+        import inspect
+        import warnings
+
+        import keras
+
+        build = getattr(keras.applications, self.application)
+        own = {"include_preprocessing": False} if "include_preprocessing" in inspect.signature(build).parameters else {}
+        with warnings.catch_warnings():
+            # the backbone is convolutional: weights published for 224 pixels serve every size
+            warnings.filterwarnings("ignore", message="`input_shape` is undefined or non-square")
+            shape = (image_size, image_size, self.channels)
+            network = build(include_top=False, weights=weights, input_shape=shape, **own)
+        if self.before:
+            network = keras.Model(network.get_layer(self.before).input, network.output, name=network.name)
+        return network

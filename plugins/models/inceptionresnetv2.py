@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from zoo.backbone import BackboneModel
+from zoo.backbone import SYMMETRIC, ApplicationModel
 from zoo.contracts import Model, ModelInfo
 from zoo.hookspecs import hookimpl
 
-if TYPE_CHECKING:
-    import keras
 
-
-class InceptionResNetV2(BackboneModel):
-    """`keras.applications` InceptionResNetV2 on pixels scaled to [-1, 1]."""
-
-    scaling = (1 / 127.5, -1.0)
+@hookimpl
+def zoo_models() -> list[Model]:
     info = ModelInfo(
         name="inceptionresnetv2",
         summary="InceptionResNetV2: large and slow, for a GPU",
@@ -26,14 +19,4 @@ class InceptionResNetV2(BackboneModel):
         min_image_size=75,
         pretrained=("imagenet",),
     )
-
-    def backbone(self, image_size: int, weights: str | None, options: Any) -> keras.Model:
-        import keras
-
-        shape = (image_size, image_size, self.channels)
-        return keras.applications.InceptionResNetV2(include_top=False, weights=weights, input_shape=shape)
-
-
-@hookimpl
-def zoo_models() -> list[Model]:
-    return [InceptionResNetV2()]
+    return [ApplicationModel("InceptionResNetV2", info, SYMMETRIC)]

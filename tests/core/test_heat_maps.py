@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from families import one_per_family
 from PIL import Image
 from scipy import stats
 
@@ -39,7 +40,7 @@ from zoo.tasks import Task
 Run = Callable[..., Any]
 TASK = Task("multilabel", ("Mass", "Nodule", "Effusion"))
 FAST = {"mobilenetv3", "efficientnet-lite0", "tiny-cnn"}
-MODELS = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in registry().names("model")]
+MODELS = one_per_family(FAST)
 
 
 def build(name: str, size: int | None = None) -> keras.Model:

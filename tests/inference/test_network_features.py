@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from families import one_per_family
 from keras import layers
 
 from zoo.errors import ZooError
@@ -22,13 +23,8 @@ def films(size: int, count: int = 3) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 1), dtype=np.uint8)
 
 
-def models() -> list[Any]:
-    names = registry().names("model")
-    return [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in names]
-
-
-@pytest.mark.parametrize("name", models())
-def test_every_registered_model_gives_its_logits_and_what_its_head_reads(name: str) -> None:
+@pytest.mark.parametrize("name", one_per_family(FAST))
+def test_a_model_of_every_family_gives_its_logits_and_what_its_head_reads(name: str) -> None:
     model = registry().get("model", name)
     options = model.Options(dropout=0.5) if hasattr(model.Options(), "dropout") else model.Options()
     size = max(32, model.info.min_image_size)

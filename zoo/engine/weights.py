@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import re
+import shutil
 import tempfile
 import zipfile
 from collections import Counter
@@ -219,12 +220,33 @@ def _load_published(network: keras.Model, path: Path) -> WeightsReport:
     """Let Keras read its older layout, in order of layers; it refuses what does not fit."""
     backbone = next((layer for layer in network.layers if layer.name == BACKBONE), network)
     try:
-        backbone.load_weights(path)
+        with tempfile.TemporaryDirectory() as folder:
+            backbone.load_weights(_without_scaling(path, backbone, Path(folder)))
     except (OSError, KeyError) as error:
         raise ZooError(f"the weights file {path} cannot be read, it may be damaged: {_reason(error)}") from error
     except ValueError as error:
         raise UsageError(f"{path} does not fit the backbone of {network.name}: {_reason(error)}") from error
     return WeightsReport(str(path), tuple(layer.name for layer in backbone.layers if layer.weights))
+
+
+def _without_scaling(path: Path, backbone: Any, folder: Path) -> Path:
+    """The file, or a copy that does not list a pixel normalisation which the backbone, scaled from outside, lacks."""
+    import h5py
+    import keras
+
+    if any(isinstance(layer, keras.layers.Normalization) for layer in backbone.layers):
+        return path
+    with h5py.File(path, "r") as file:
+        where = "/" if "layer_names" in file.attrs or "model_weights" not in file else "model_weights"
+        names = [n.decode() if isinstance(n, bytes) else str(n) for n in file[where].attrs.get("layer_names", ())]
+    kept = [name for name in names if _split_counter(name)[0] != "normalization"]
+    if kept == names:
+        return path
+    copy = folder / path.name
+    shutil.copyfile(path, copy)
+    with h5py.File(copy, "r+") as file:
+        file[where].attrs["layer_names"] = [name.encode() for name in kept]
+    return copy
 
 
 def _units(file: h5py.File) -> list[_Unit]:
