@@ -135,8 +135,10 @@ def _train(
 ) -> Outcome | None:
     from zoo.config import resolve
     from zoo.engine.train import train as train_run
+    from zoo.ensemble.strategy import refuse_to_train
     from zoo.registry import registry
 
+    refuse_to_train(layers)
     config = resolve(layers, registry())
     if (
         config.data.name == "phantom"
@@ -153,6 +155,7 @@ def _train(
 
 def _resume(reference: str, runs_dir: Path, cluster: Cluster | None, **options: Any) -> Outcome | None:
     from zoo.engine.resume import resume
+    from zoo.ensemble.strategy import with_ensembles
     from zoo.registry import registry
     from zoo.run import Run
 
@@ -166,7 +169,7 @@ def _resume(reference: str, runs_dir: Path, cluster: Cluster | None, **options: 
                 raise
             run = None  # the first host alone needs it
         return resume_together(run, registry(), _say, cluster, **options)
-    return resume(Run.find(reference, runs_dir), registry(), _say, **options)
+    return resume(Run.find(reference, runs_dir), with_ensembles(registry()), _say, **options)
 
 
 def _refuse_configuration(ctx: click.Context) -> None:

@@ -25,6 +25,9 @@ MONITORS = {"val_auroc": "max", "val_auprc": "max", "val_loss": "min"}
 REGISTERED = {"data": "dataset", "model": "model", "loss": "loss", "augment": "augmenter"}
 ENGINE = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 SECTIONS = (*REGISTERED, *ENGINE)
+# what decides which films a run has and on which side each stands
+OF_THE_FILMS = ("task", "data", "limit", "seed", "val_fraction", "test_fraction", "drop_leaks")
+ANY_SIZE = 224  # for a configuration of which no network is built
 DEFAULTS: dict[str, Any] = {
     "task": "binary",
     "data": {"name": "phantom"},
@@ -63,7 +66,7 @@ class Settings:
         "augmented views of each film that a frozen backbone computes once and the head sees in turn; 0: anew in each epoch",
     )
     freeze_norm: bool = option(False, "keep the batch normalisation of loaded weights as it is, in all phases")
-    epochs: Annotated[int, Ge(1)] = option(10, "epochs")
+    epochs: Annotated[int, Ge(0)] = option(10, "epochs; 0: with freeze, train the head alone")
     batch_size: Annotated[int, Ge(1)] = option(32, "films per step")
     seed: Annotated[int, Ge(0), Lt(2**31)] = option(0, "of every random choice")
     limit: Annotated[int, Ge(1)] | None = option(None, "use about this many films, whole patients")
@@ -218,6 +221,16 @@ def resolve(layers: Iterable[Mapping[str, Any]], registry: Registry) -> RunConfi
     return _fill_in(config, registry)
 
 
+def resolve_films(values: Mapping[str, Any], registry: Registry) -> RunConfig:
+    """The part of a run's configuration that says which films it has; its network and training may need what is gone.
+
+    Raises:
+        UsageError: the dataset is not installed, or an option of it is not valid.
+    """
+    kept = {name: values[name] for name in OF_THE_FILMS if name in values}
+    return resolve([kept | {"image_size": ANY_SIZE}], registry)
+
+
 def _with_recipes(layers: Iterable[Mapping[str, Any]], registry: Registry) -> Iterator[Mapping[str, Any]]:
     """Every layer, below it the recipe it names: a recipe on the command line lies on top of a configuration file."""
     for layer in layers:
@@ -272,7 +285,12 @@ def _fill_in(config: RunConfig, registry: Registry) -> RunConfig:
     check_weights(model, weights)
     if weights not in ("none", *model.pretrained):
         weights = str(Path(weights).expanduser().absolute())
-    if weights == "none" and (settings.freeze or settings.freeze_norm):
+    if not settings.epochs and not model.trained and not (settings.freeze and settings.freeze_epochs):
+        raise UsageError(
+            "settings.epochs: received 0, which leaves nothing to train. Use 1 or more; 0 goes with --freeze, to train the head "
+            "alone."
+        )
+    if weights == "none" and not model.trained and (settings.freeze or settings.freeze_norm):
         raise UsageError(
             "freezing keeps what was loaded, and nothing is: give --weights imagenet, a file or a run, or leave out --freeze "
             "and --freeze-norm."

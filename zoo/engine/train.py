@@ -58,6 +58,7 @@ class Job:
     """One process's work on a run: all of it, or with `changes` what earlier processes left.
 
     `checkpoint_every` counts steps; None leaves it at the ends of the epochs. `team` is this host among several that train.
+    `check` sees the films before anything is built, and raises where they will not do.
     """
 
     run: Run
@@ -67,6 +68,7 @@ class Job:
     checkpoint_every: int | None = None
     changes: Changes | None = None
     team: Team | None = None
+    check: Callable[[Films], None] | None = None
 
 
 def train(
@@ -78,6 +80,7 @@ def train(
     *,
     checkpoint_every: int | None = None,
     team: Team | None = None,
+    check: Callable[[Films], None] | None = None,
 ) -> Outcome:
     """Train `config` into a new run.
 
@@ -90,6 +93,7 @@ def train(
         checkpoint_every: steps between checkpoints, beside the one after every epoch. It changes no result, so it stands
             in run.json and not in the configuration.
         team: where several hosts train, this one, which must be the first of them (`zoo.engine.hosts`).
+        check: sees the films before anything is built, and raises where they will not do.
 
     Raises:
         ZooError: bad configuration or data, an unwritable place, or a training that diverged. What fails before the first
@@ -116,7 +120,7 @@ def train(
             )
             # from here on a killed run can be resumed
             write_text(run.path / "config.yaml", config.to_yaml())
-            return carry_out(Job(run, config, registry, say, checkpoint_every, team=team))
+            return carry_out(Job(run, config, registry, say, checkpoint_every, team=team, check=check))
     except Exception as error:
         if not _worth_keeping(run, error):
             shutil.rmtree(run.path, ignore_errors=True)
@@ -136,6 +140,8 @@ def carry_out(job: Job) -> Outcome:
         if job.team:
             job.team.announce(job)
         films = load_films(job.config, job.registry, job.say)
+        if job.check:
+            job.check(films)
         begun = (run.path / "data.json").exists()
         if job.changes and begun:
             job.changes.accept(changed_films(run, films))
@@ -253,8 +259,10 @@ def _build(job: Job, films: Films) -> Any:
 def _fit(
     job: Job, network: Any, films: Films, signals: Signals, folder: Any, checkpoint: Checkpoint | None, place: Place
 ) -> None:
-    from zoo.engine.fit import Saving, fit
+    from zoo.engine.fit import Saving, fit, phases_of
 
+    if not phases_of(job.config):
+        return
     fit(
         network,
         job.config,
