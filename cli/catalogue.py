@@ -27,6 +27,9 @@ class Builtin:
 
 BUILTINS: dict[str, Builtin] = {
     "train": Builtin("zoo.cli.train:train", "Train a network and evaluate it on validation and test films."),
+    "ensemble": Builtin(
+        "zoo.cli.ensemble:ensemble", "Join finished runs into one: averaged probabilities, or features with a new head."
+    ),
     "evaluate": Builtin("zoo.cli.evaluate:evaluate", "Show the results of RUN (a name or a path) with 95% intervals."),
     "compare": Builtin(
         "zoo.cli.compare:compare", "Rank runs on the same films and say which of them the data can tell apart."

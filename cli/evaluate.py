@@ -9,28 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli import catalogue
-from zoo.cli.options import LABELS, PREVALENCE, RUNS_DIR
+from zoo.cli.options import LABELS, PREVALENCE, RUNS_DIR, chosen_rule, threshold_options
 
 if TYPE_CHECKING:
     from zoo.evaluation import ThresholdRule
     from zoo.evaluation.study import Study
     from zoo.run import Run
 
-RULES = ("threshold", "sensitivity", "specificity", "youden", "f1")
-
 
 @click.command()
 @click.argument("run_reference", metavar="RUN")
 @click.option("--split", type=click.Choice(["val", "test"]), help="Which of the run's own films [default: test].")
-@click.option("--threshold", type=float, metavar="P", help="Call positive at this probability or above.")
-@click.option(
-    "--sensitivity", type=float, metavar="T", help="Choose thresholds that reach this sensitivity on validation."
-)
-@click.option(
-    "--specificity", type=float, metavar="T", help="Choose thresholds that reach this specificity on validation."
-)
-@click.option("--youden", is_flag=True, help="Choose thresholds by sensitivity + specificity on validation.")
-@click.option("--f1", is_flag=True, help="Choose thresholds by F1 on validation.")
+@threshold_options
 @PREVALENCE
 @click.option(
     "--calibration",
@@ -77,7 +67,7 @@ def evaluate(
     from zoo.cli.results import print_study
     from zoo.run import Run
 
-    rule = _rule(rules)
+    rule = chosen_rule(rules)
     run = Run.find(run_reference, runs_dir)
     options = {
         "rule": rule,
@@ -99,22 +89,6 @@ def evaluate(
     print_study(
         result, folder, detailed=rule is not None or prevalence is not None, calibration=calibration is not None
     )
-
-
-def _rule(rules: dict[str, Any]) -> ThresholdRule | None:
-    """The one rule that was asked for, if any."""
-    from zoo.errors import UsageError
-    from zoo.evaluation import ThresholdRule
-
-    given = {name: rules[name] for name in RULES if rules[name] not in (None, False)}
-    if len(given) > 1:
-        raise UsageError(
-            f"choose one of {', '.join(f'--{name}' for name in given)}: each is a rule for the thresholds."
-        )
-    for name, value in given.items():
-        rule: Any = "fixed" if name == "threshold" else name
-        return ThresholdRule(rule) if value is True else ThresholdRule(rule, value)
-    return None
 
 
 def _own(run: Run, split: str, root: Path | None, sets: tuple[str, ...], options: dict[str, Any]) -> Study:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from zoo.evaluation import ThresholdRule
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 RUNS_DIR = click.option(
     "--runs-dir",
@@ -35,3 +42,45 @@ WHERE = click.option(
 FINDINGS = click.option(
     "--findings", metavar="NAMES", help="Keep these findings, separated by commas, as labels or classes [default: all]."
 )
+THRESHOLDS = {
+    "threshold": click.option(
+        "--threshold", type=float, metavar="P", help="Call positive at this probability or above."
+    ),
+    "sensitivity": click.option(
+        "--sensitivity", type=float, metavar="T", help="Choose thresholds that reach this sensitivity on validation."
+    ),
+    "specificity": click.option(
+        "--specificity", type=float, metavar="T", help="Choose thresholds that reach this specificity on validation."
+    ),
+    "youden": click.option(
+        "--youden", is_flag=True, help="Choose thresholds by sensitivity + specificity on validation."
+    ),
+    "f1": click.option("--f1", is_flag=True, help="Choose thresholds by F1 on validation."),
+}
+
+
+def threshold_options(command: Command) -> Command:
+    """Give a command the rules for thresholds; what they are given is for `chosen_rule`."""
+    for each in reversed(THRESHOLDS.values()):
+        command = each(command)
+    return command
+
+
+def chosen_rule(values: dict[str, Any]) -> ThresholdRule | None:
+    """The one rule that was asked for, if any.
+
+    Raises:
+        UsageError: there are several.
+    """
+    from zoo.errors import UsageError
+    from zoo.evaluation import ThresholdRule
+
+    given = {name: values[name] for name in THRESHOLDS if values[name] not in (None, False)}
+    if len(given) > 1:
+        raise UsageError(
+            f"choose one of {', '.join(f'--{name}' for name in given)}: each is a rule for the thresholds."
+        )
+    for name, value in given.items():
+        rule: Any = "fixed" if name == "threshold" else name
+        return ThresholdRule(rule) if value is True else ThresholdRule(rule, value)
+    return None

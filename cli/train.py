@@ -142,9 +142,11 @@ def _train(
 ) -> Outcome | None:
     from zoo.config import resolve
     from zoo.engine.train import train as train_run
+    from zoo.ensemble.strategy import refuse_to_train
     from zoo.registry import registry
     from zoo.tracking import observers
 
+    refuse_to_train(layers)
     config = resolve(layers, registry())
     if (
         config.data.name == "phantom"
@@ -164,6 +166,7 @@ def _resume(
     reference: str, runs_dir: Path, cluster: Cluster | None, track: tuple[str, ...], **options: Any
 ) -> Outcome | None:
     from zoo.engine.resume import resume
+    from zoo.ensemble.strategy import with_ensembles
     from zoo.registry import registry
     from zoo.run import Run
     from zoo.tracking import RECORDED, observers
@@ -180,7 +183,7 @@ def _resume(
 
         return resume_together(run, registry(), _say, cluster, **options)
     assert run is not None
-    return resume(run, registry(), _say, **options)
+    return resume(run, with_ensembles(registry()), _say, **options)
 
 
 def _refuse_configuration(ctx: click.Context) -> None:

@@ -35,6 +35,10 @@ MONITORS = {
 REGISTERED = {"data": "dataset", "model": "model", "loss": "loss", "augment": "augmenter"}
 ENGINE = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 SECTIONS = (*REGISTERED, *ENGINE)
+# what decides which films a run has and on which side each stands
+OF_THE_FILMS = ("task", "data", "where", "findings", "uncertain", "limit", "seed")
+OF_THE_FILMS += ("val_fraction", "test_fraction", "drop_leaks")
+ANY_SIZE = 224  # for a configuration of which no network is built
 DEFAULTS: dict[str, Any] = {
     "task": "binary",
     "data": {"name": "phantom"},
@@ -254,6 +258,16 @@ def resolve(layers: Iterable[Mapping[str, Any]], registry: Registry) -> RunConfi
     return _fill_in(config, registry)
 
 
+def resolve_films(values: Mapping[str, Any], registry: Registry) -> RunConfig:
+    """The part of a run's configuration that says which films it has; its network and training may need what is gone.
+
+    Raises:
+        UsageError: the dataset is not installed, or an option of it is not valid.
+    """
+    kept = {name: values[name] for name in OF_THE_FILMS if name in values}
+    return resolve([kept | {"image_size": ANY_SIZE}], registry)
+
+
 def _with_recipes(layers: Iterable[Mapping[str, Any]], registry: Registry) -> Iterator[Mapping[str, Any]]:
     """Every layer, below it the recipe it names: a recipe on the command line lies on top of a configuration file."""
     for layer in layers:
@@ -308,13 +322,16 @@ def _fill_in(config: RunConfig, registry: Registry) -> RunConfig:
     check_weights(model, weights)
     if weights not in ("none", *model.pretrained):
         weights = str(Path(weights).expanduser().absolute())
-    if weights == "none" and (settings.freeze or settings.freeze_norm):
+    if not settings.epochs and not model.trained and not (settings.freeze and settings.freeze_epochs):
+        raise UsageError(
+            "settings.epochs: received 0, which leaves nothing to train. Use 1 or more; 0 goes with --freeze-epochs N, to train "
+            "the head alone."
+        )
+    if weights == "none" and not model.trained and (settings.freeze or settings.freeze_norm):
         raise UsageError(
             "freezing keeps what was loaded, and nothing is: give --weights imagenet, a file or a run, or leave out --freeze "
             "and --freeze-norm."
         )
-    if settings.epochs == 0 and not (settings.freeze and settings.freeze_epochs):
-        raise UsageError("--epochs 0 trains the head alone and needs --freeze-epochs N of 1 or more.")
     check_device(settings.device)
     if settings.devices is not None:
         check_devices(settings.devices)

@@ -46,12 +46,16 @@ class Info:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo(Info):
-    """A model's record: `parameters` counts all weights with one output at `image_size` pixels and default options."""
+    """A model's record: `parameters` counts all weights with one output at `image_size` pixels and default options.
+
+    `trained` says that `build` gives a network that has learned already: a run of it may train nothing, or its head alone.
+    """
 
     parameters: int
     image_size: int = 224
     min_image_size: int = 32
     pretrained: tuple[str, ...] = ()  # published weights that `weights=` accepts by name, such as "imagenet"
+    trained: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

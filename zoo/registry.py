@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -115,6 +116,13 @@ class Registry:
                 hint += " Not everything could be loaded: " + "; ".join(str(f) for f in self._failures)
             raise unknown("name", name, {n for entries in self._entries.values() for n in entries}, hint)
         return found
+
+    def including(self, entry: Entry) -> Registry:
+        """A copy that knows one more strategy, for those that are made of what a user has and not by a plugin."""
+        other = copy.copy(self)
+        other._entries = {kind: dict(entries) for kind, entries in self._entries.items()}
+        other._entries[entry.kind][entry.name] = entry
+        return other
 
     def _collect(self, plugins: Plugins, hook: str) -> Iterator[tuple[Any, Origin]]:
         """Call a hook plugin by plugin, so that one that raises takes down only itself."""

@@ -89,7 +89,7 @@ def test_set_reads_values_as_people_write_them() -> None:
         ({"task": "binaer"}, "unknown task 'binaer'. Did you mean 'binary'?"),
         ({"optimizer": "adm"}, "unknown optimizer 'adm'"),
         ({"epochs": -1}, "settings.epochs: received -1"),
-        ({"epochs": 0}, "--epochs 0 trains the head alone and needs --freeze-epochs N"),
+        ({"epochs": 0}, "settings.epochs: received 0, which leaves nothing to train"),
         ({"epoch": 3}, "unknown setting 'epoch'. Did you mean 'epochs'?"),
         ({"threshold": "best"}, "threshold"),
         ({"data": "nih"}, "the dataset 'nih' needs --root DIR"),

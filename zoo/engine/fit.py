@@ -289,7 +289,10 @@ class Fitting:
 
 
 def phases_of(config: RunConfig) -> list[Phase]:
-    """The phases of a configuration: the head alone where the backbone is frozen first, then the whole network, if at all."""
+    """The phases of a configuration: the head alone where the backbone is frozen first, then the whole network, if at all.
+
+    There is none for a network that has learned already and is taken as it is.
+    """
     settings = config.settings
     frozen = settings.freeze_epochs if settings.freeze else 0
     head = [Phase("head", 0, frozen)] if frozen else []

@@ -59,7 +59,7 @@ class Job:
     """One process's work on a run: all of it, or with `changes` what earlier processes left.
 
     `checkpoint_every` counts steps; None leaves it at the ends of the epochs. `team` is this host among several that train;
-    `observers` are told how it goes.
+    `observers` are told how it goes. `check` sees the films before anything is built, and raises where they will not do.
     """
 
     run: Run
@@ -70,6 +70,7 @@ class Job:
     changes: Changes | None = None
     team: Team | None = None
     observers: Sequence[Observer] = ()
+    check: Callable[[Films], None] | None = None
 
 
 def train(
@@ -82,6 +83,7 @@ def train(
     checkpoint_every: int | None = None,
     team: Team | None = None,
     observers: Sequence[Observer] = (),
+    check: Callable[[Films], None] | None = None,
 ) -> Outcome:
     """Train `config` into a new run.
 
@@ -95,6 +97,7 @@ def train(
             in run.json and not in the configuration.
         team: where several hosts train, this one, which must be the first of them (`zoo.engine.hosts`).
         observers: told of the start, of every epoch and of the end.
+        check: sees the films before anything is built, and raises where they will not do.
 
     Raises:
         Pruned: an observer gave it up; the run is kept with the status "pruned".
@@ -122,7 +125,8 @@ def train(
             )
             # from here on a killed run can be resumed
             write_text(run.path / "config.yaml", config.to_yaml())
-            return carry_out(Job(run, config, registry, say, checkpoint_every, team=team, observers=observers))
+            job = Job(run, config, registry, say, checkpoint_every, team=team, observers=observers, check=check)
+            return carry_out(job)
     except Exception as error:
         if not _worth_keeping(run, error):
             shutil.rmtree(run.path, ignore_errors=True)
@@ -142,6 +146,8 @@ def carry_out(job: Job) -> Outcome:
         if job.team:
             job.team.announce(job)
         films = load_films(job.config, job.registry, job.say)
+        if job.check:
+            job.check(films)
         begun = (run.path / "data.json").exists()
         if job.changes and begun:
             job.changes.accept(changed_films(run, films))
@@ -266,8 +272,10 @@ def _build(job: Job, films: Films) -> Any:
 def _fit(
     job: Job, network: Any, films: Films, signals: Signals, folder: Any, checkpoint: Checkpoint | None, place: Place
 ) -> None:
-    from zoo.engine.fit import Saving, fit
+    from zoo.engine.fit import Saving, fit, phases_of
 
+    if not phases_of(job.config):
+        return
     fit(
         network,
         job.config,

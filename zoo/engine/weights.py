@@ -104,7 +104,8 @@ def build_network(
         )
     check_weights(info, weights)
     if weights is None or weights == "none":
-        return model.build(task, image_size, None, options), WeightsReport("random weights")
+        source = "weights of trained networks" if info.trained else "random weights"
+        return model.build(task, image_size, None, options), WeightsReport(source)
     if weights in info.pretrained:
         try:
             network = model.build(task, image_size, weights, options)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.config import resolve
+from zoo.config import resolve_films
 from zoo.data.pipeline import read_records
 from zoo.data.records import ImageSource, Records
 from zoo.data.store import prepare
@@ -55,7 +55,7 @@ def own_films(run: Run, split: str, registry: Registry, say: Callable[[str], Non
     Raises:
         ZooError: the dataset is not where it was, or holds none of these films any more.
     """
-    records = read_records(_data_config(run, registry), registry)
+    records = read_records(resolve_films(run.config(), registry), registry)
     for note in records.notes:
         say(note)
     name = run.config()["data"]["name"]
@@ -117,12 +117,6 @@ def split_pairs(
             f"no {split} film of the dataset {run.config()['data']['name']} has a {what} of {labels}.{without}"
         )
     return found.images, pairs
-
-
-def _data_config(run: Run, registry: Registry) -> Any:
-    """The run's configuration; what it says of weights does not matter here, and their file may be gone."""
-    values = {k: v for k, v in run.config().items() if k != "recipe"}
-    return resolve([values | {"weights": "none", "freeze": False, "freeze_norm": False}], registry)
 
 
 def _truth(run: Run, records: Records) -> np.ndarray:

@@ -76,11 +76,11 @@ def own_films(run: Run, splits: Sequence[str], count: int | None, registry: Regi
 
 def _source(run: Run, registry: Registry) -> tuple[ImageSource, dict[str, str]] | None:
     """What reads the run's films, and the path of each by its name."""
-    from zoo.config import resolve
+    from zoo.config import resolve_films
     from zoo.data.pipeline import with_writable_names
 
     try:
-        config = resolve([run.config()], registry)
+        config = resolve_films(run.config(), registry)
         root = None if config.root is None else Path(config.root)
         records = registry.get("dataset", config.data.name).read(root, config.data.options)
     except (ZooError, OSError):  # moved, or of a plugin that is not installed here

@@ -1,0 +1,123 @@
+"""One network out of several: the film goes through each of them, and what they say is combined into logits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo.errors import UsageError
+from zoo.export.network import for_inference
+from zoo.tasks import Task
+
+BACKBONE = "backbone"
+PREFIX = "member_"
+
+
+def averaged(networks: Sequence[Any], weights: Sequence[float], task: Task) -> keras.Model:
+    """A network whose probabilities are the weighted mean of those of `networks`; its logits are those of `combine`.
+
+    Where all networks end in a Dense layer, these layers become one that reads the features of all and has zeros where one
+    network's features meet another's logits. The features of the whole then stand in front of it, as in any network.
+
+    Args:
+        networks: from pixels `(N, S, S, 1)` to logits `(N, K)`, one S and K.
+        weights: of each, above 0, together 1.
+        task: says which activation.
+    """
+    heads = [_head(network) for network in networks]
+    image = keras.Input(networks[0].input_shape[1:], name="image")
+    if all(head is not None for head in heads):
+        backbone = _backbone([_trunk(n, head) for n, head in zip(networks, heads, strict=True)])
+        dense = keras.layers.Dense(len(networks) * task.outputs, dtype="float32", name="heads")
+        logits = dense(backbone(image))
+        dense.set_weights(_side_by_side([head.get_weights() for head in heads]))
+    else:
+        logits = _backbone(list(networks))(image)
+    each = keras.layers.Reshape((len(networks), task.outputs), dtype="float32", name="members")(logits)
+    return keras.Model(image, _mean(each, weights, task), name="ensemble")
+
+
+def concatenated(networks: Sequence[Any], task: Task) -> keras.Model:
+    """The networks without their heads as one backbone, their features side by side, and a new head behind it.
+
+    Raises:
+        UsageError: a network does not end in a Dense layer, so that there is no telling its head from the rest.
+    """
+    trunks = []
+    for network in networks:
+        head = _head(network)
+        if head is None:
+            raise UsageError(
+                f"the network {network.name} does not end in a Dense layer, so that its features cannot be told from its head: "
+                "use --by mean or --by weighted."
+            )
+        trunks.append(_trunk(network, head))
+    image = keras.Input(networks[0].input_shape[1:], name="image")
+    features = _backbone(trunks)(image)
+    logits = keras.layers.Dense(task.outputs, dtype="float32", name="logits")(features)
+    return keras.Model(image, logits, name="ensemble")
+
+
+def members(network: Any) -> list[Any]:
+    """The networks that an ensemble's network is made of; none in any other network."""
+    backbone = next((each for each in network.layers if each.name == BACKBONE), None)
+    inside = getattr(backbone, "layers", ())
+    return [each for each in inside if each.name.startswith(PREFIX) and isinstance(each, keras.Model)]
+
+
+def _head(network: Any) -> Any | None:
+    """The linear Dense layer that gives a network's logits; None where something else does."""
+    if not isinstance(network, keras.src.models.Functional):
+        return None
+    layer = network.outputs[0]._keras_history.operation
+    linear = isinstance(layer, keras.layers.Dense) and layer.activation is keras.activations.linear and layer.use_bias
+    read = layer.input if linear and len(layer._inbound_nodes) == 1 else None
+    return layer if read is not None and len(read.shape) == 2 else None
+
+
+def _trunk(network: Any, head: Any) -> keras.Model:
+    """The network up to what its head reads, without what only its own training needed, such as dropout."""
+    features = keras.Model(network.inputs[0], head.input, name=network.name)
+    return for_inference(features)
+
+
+def _backbone(parts: Sequence[Any]) -> keras.Model:
+    """One film to what all parts give for it, side by side, in float32."""
+    image = keras.Input(parts[0].input_shape[1:])
+    for number, part in enumerate(parts, 1):
+        part.name = f"{PREFIX}{number}"
+    given = [part(image) for part in parts]
+    join: Any = keras.layers.Concatenate if len(given) > 1 else keras.layers.Identity
+    joined = join(dtype="float32", name="features")(given if len(given) > 1 else given[0])
+    return keras.Model(image, joined, name=BACKBONE)
+
+
+def _side_by_side(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """Kernels `(D_i, K)` and biases `(K,)` as one kernel `(ΣD_i, M·K)`, zero outside the blocks, and one bias."""
+    from scipy.linalg import block_diag
+
+    kernels, biases = zip(*weights, strict=True)
+    return [block_diag(*kernels).astype(np.float32), np.concatenate(biases)]
+
+
+def _mean(logits: Any, weights: Sequence[float], task: Task) -> Any:
+    """`combine` of logits `(N, M, K)` in operations that every export format knows; `(N, K)` float32."""
+    log_weights = np.array([[[math.log(weight)] for weight in weights]], np.float32)
+    if task.exclusive:
+        return _log_sum(ops.add(ops.log_softmax(logits, axis=-1), log_weights))
+    # log σ(z) = min(z, 0) − log(1 + e^−|z|), and log σ(−z) = log σ(z) − z
+    positive = ops.subtract(ops.minimum(logits, 0.0), ops.log(ops.add(ops.exp(ops.negative(ops.abs(logits))), 1.0)))
+    negative = ops.subtract(positive, logits)
+    return ops.subtract(_log_sum(ops.add(positive, log_weights)), _log_sum(ops.add(negative, log_weights)))
+
+
+def _log_sum(values: Any) -> Any:
+    """log Σ exp over the networks' axis."""
+    top = ops.max(values, axis=1, keepdims=True)
+    total = ops.sum(ops.exp(ops.subtract(values, top)), axis=1)
+    return ops.add(ops.log(total), ops.squeeze(top, axis=1))

@@ -1,0 +1,78 @@
+"""An ensemble as a model like any other, made of finished runs; it is known to those that make or resume one, not to plugins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from zoo.contracts import Model, ModelInfo, option
+from zoo.errors import UsageError
+from zoo.registry import Entry, Registry
+from zoo.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import keras
+
+    from zoo.tasks import Task
+
+NAME = "ensemble"
+WAYS = {
+    "mean": "the mean of the runs' probabilities",
+    "weighted": "a weighted mean of the runs' probabilities",
+    "features": "a new head, trained on the features of the frozen runs side by side",
+}
+
+
+@dataclass(frozen=True)
+class EnsembleOptions:
+    """Options of an ensemble."""
+
+    members: tuple[str, ...] = option((), "the runs it is made of")
+    by: Literal["mean", "weighted", "features"] = option("mean", "how they are joined")
+    weights: tuple[float, ...] = option((), "of the runs' probabilities, together 1")
+    fitted: bool = option(False, "whether the weights were fitted to the validation films")
+
+
+class Ensemble(Model):
+    """The networks of several runs as one."""
+
+    Options = EnsembleOptions
+    info = ModelInfo(
+        name=NAME, summary="finished runs joined into one network", parameters=0, min_image_size=1, trained=True
+    )
+
+    def build(self, task: Task, image_size: int, weights: str | None, options: Any) -> keras.Model:
+        from zoo.engine.evaluate import load_network
+        from zoo.ensemble import network
+
+        shares = options.weights or (1.0,) * len(options.members)
+        # a run of weight 0 would be computed for nothing
+        used = [(Path(path), share) for path, share in zip(options.members, shares, strict=True) if share > 0]
+        missing = [path for path, _ in used if not (path / "model.keras").is_file()]
+        if missing:
+            raise UsageError(f"the run {missing[0]}, of which the ensemble is made, has no model.keras any more.")
+        networks = [load_network(Run(path)) for path, _ in used]
+        if options.by == "features":
+            return network.concatenated(networks, task)
+        return network.averaged(networks, [share / sum(s for _, s in used) for _, share in used], task)
+
+
+def with_ensembles(registry: Registry) -> Registry:
+    """The registry with the model of ensembles in it."""
+    own = next(entry.origin for entry in registry.entries("augmenter") if entry.name == "none")
+    return registry.including(Entry("model", Ensemble(), own))
+
+
+def refuse_to_train(layers: Iterable[Mapping[str, Any]]) -> None:
+    """Raise UsageError where a configuration is that of an ensemble, of which the members must be checked first."""
+    for layer in layers:
+        model = layer.get("model")
+        if isinstance(model, dict) and model.get("name") == NAME and "members" in model:
+            runs = " ".join(str(each) for each in model["members"])
+            raise UsageError(
+                f"this is the configuration of an ensemble, which zoo train does not make. Make it again with: zoo ensemble "
+                f"{runs} --by {model.get('by', 'mean')}"
+            )
