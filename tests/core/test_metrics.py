@@ -16,6 +16,7 @@ from zoo.evaluation.metrics import (
     FILM_METRICS,
     averages,
     confusion,
+    decided,
     decisions,
     film_rates,
     mean_over_films,
@@ -199,3 +200,35 @@ def test_samples_stand_beside_the_other_averages_where_asked_for() -> None:
     assert [float(found["samples"][name]) for name in FILM_METRICS] == [0.1, 0.2, 0.3]
     assert np.isnan(found["samples"]["specificity"])
     assert "samples" not in averages(MULTILABEL, rates(table), rates(table.total()), table.tp + table.fn)
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5])
+@pytest.mark.parametrize("task", [Task("binary", ("Abnormal",)), MULTILABEL, MULTICLASS], ids=lambda task: task.kind)
+def test_what_is_monitored_by_decisions_equals_scikit_learn(task: Task, threshold: float) -> None:
+    rng = np.random.default_rng(4)
+    logits = rng.normal(size=(60, task.outputs))
+    if task.exclusive:
+        truth = rng.integers(0, 3, 60)
+        labels, called = np.eye(3)[truth], np.eye(3)[logits.argmax(axis=1)]
+        accuracy = sk.accuracy_score(truth, logits.argmax(axis=1))
+    else:
+        labels = rng.integers(0, 2, (60, task.outputs)).astype(float)
+        called = (expit(logits) >= threshold).astype(float)
+        accuracy = np.mean([sk.accuracy_score(labels[:, k], called[:, k]) for k in range(task.outputs)])
+    found = decided(task, labels, logits, threshold)
+    assert found["accuracy"] == pytest.approx(accuracy)
+    each = {"f1": sk.f1_score, "recall": sk.recall_score, "precision": sk.precision_score}
+    for name, score in each.items():
+        of_labels = [score(labels[:, k], called[:, k]) for k in range(task.outputs)]
+        assert found[name] == pytest.approx(np.mean(of_labels)), name
+
+
+def test_what_is_monitored_leaves_out_unknown_labels_and_undefined_ones() -> None:
+    labels = np.array([[1, 0, np.nan], [0, 0, 1], [1, np.nan, 1]], dtype=float)
+    logits = np.array([[2.0, -1, 9], [3, -2, -1], [-1, 9, 4]])
+    found = decided(MULTILABEL, labels, logits, 0.5)
+    # Mass: one hit, one false alarm, one miss; Edema has no positive; Hernia: one hit, one miss
+    assert found == pytest.approx(
+        {"f1": (0.5 + 2 / 3) / 2, "accuracy": (1 / 3 + 1 + 0.5) / 3, "recall": 0.5, "precision": 0.75}
+    )
+    assert all(math.isnan(value) for value in decided(MULTILABEL, labels, logits * np.nan, 0.5).values())

@@ -67,7 +67,7 @@ def repeat_factors(task: Task, labels: np.ndarray, threshold: float | None = Non
     shares = present.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     t = float(shares.mean()) if threshold is None else threshold
     # a label on no film repeats nothing
-    repeats = np.maximum(1.0, np.sqrt(t / np.where(shares > 0, shares, t)))
+    repeats = np.maximum(1.0, np.sqrt(np.divide(t, shares, out=np.zeros_like(shares), where=shares > 0)))
     factors = np.where(present, repeats, 1.0).max(axis=1)
     after = (present * factors[:, None]).sum(axis=0) / np.maximum((known * factors[:, None]).sum(axis=0), 1)
     return Balance(factors, t, names, shares, after, repeats)

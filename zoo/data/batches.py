@@ -61,9 +61,10 @@ def _repeated(rows: np.ndarray, factors: np.ndarray, random: np.random.Generator
     film it falls on. So the length varies by at most one, and is never below the sum of the factors, rounded down.
     """
     drawn = random.permutation(len(rows))
-    ends = np.cumsum(factors[drawn])
-    points = random.random() + np.arange(int(np.ceil(ends[-1])))
-    return rows[drawn[np.searchsorted(ends, points[points < ends[-1]], side="right")]]
+    start, total = random.random(), factors.sum()
+    count = max(int(np.ceil(total - start)), int(np.floor(total)))
+    found = np.searchsorted(np.cumsum(factors[drawn]), start + np.arange(count), side="right")
+    return rows[drawn[np.minimum(found, len(rows) - 1)]]  # the last sum may round down
 
 
 def occurrences(rows: np.ndarray) -> np.ndarray:
