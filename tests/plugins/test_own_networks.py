@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+from zoo.engine.weights import load_matching
 from zoo.errors import UsageError
 from zoo.explain.layers import find_layer, spatial_layers
 from zoo.explain.maps import Mapper
@@ -156,6 +157,17 @@ def test_heat_maps_of_a_vit_lie_on_its_patches(class_token: bool) -> None:
     features, gradients, _ = mapper.probe.gradients(films, np.array([0, 1]))
     assert features.shape == gradients.shape == (2, 4, 4, 192)
     assert np.abs(gradients).max() > 0
+
+
+@pytest.mark.slow
+def test_weights_of_a_vit_load_at_another_image_size(tmp_path: Path) -> None:
+    trained, network = build("vit-tiny", 64), build("vit-tiny", 96)
+    trained.save(tmp_path / "trained.keras")
+    report = load_matching(network, tmp_path / "trained.keras")
+    assert report.unmatched_target == ()
+    backbones = [each.get_layer("backbone").get_weights() for each in (trained, network)]
+    for theirs, ours in zip(*backbones, strict=True):
+        np.testing.assert_array_equal(theirs, ours)
 
 
 KERAS_ALONE = """
