@@ -183,6 +183,10 @@ def zoo_models() -> list[Model]:
         VisionTransformer("vit-tiny", 192, 3, 5_524_225, "ViT-Ti/16: the smallest Vision Transformer"),
         VisionTransformer("vit-small", 384, 6, 21_665_281, "ViT-S/16: the middle Vision Transformer"),
         VisionTransformer(
-            "vit-base", 768, 12, 85_797_889, "ViT-B/16: of the size of the best published on ChestX-ray14"
+            "vit-base",
+            768,
+            12,
+            85_797_889,
+            "ViT-B/16: the usual Vision Transformer, better pretrained than from scratch",
         ),
     ]

@@ -12,6 +12,8 @@ from zoo.errors import UsageError, closest
 SHOWN = 12  # names in an error; a DenseNet has some four hundred layers
 # what moves features away from where they were in the film
 SHIFTING = ("ZeroPadding2D", "Cropping2D")
+# inside of these four axes are heads and tokens, not height and width
+ATTENTION = ("MultiHeadAttention", "GroupedQueryAttention")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ def spatial_layers(network: Any) -> list[SpatialLayer]:
     """The layers of a network with outputs of more than one row and column, in the order in which they compute.
 
     Layers inside nested models are among them, and plain operations such as a product. What comes before the first layer
-    with weights is preprocessing, and left out, as are layers that pad or crop: their outputs do not lie over the film.
+    with weights is preprocessing, and left out, as are layers that pad or crop, whose outputs do not lie over the film, and the
+    inside of attention layers.
     """
     from zoo.explain.gradients import trace
 
@@ -41,6 +44,12 @@ def spatial_layers(network: Any) -> list[SpatialLayer]:
     again: list[SpatialLayer] = []
     calls: dict[int, int] = {}
     seen: set[int] = set()
+    attending = {
+        id(part)
+        for layer in network._flatten_layers()
+        if type(layer).__name__ in ATTENTION
+        for part in layer._flatten_layers()
+    }
     computing = False
     traced = trace(network)
     for layer, output in traced:
@@ -48,7 +57,7 @@ def spatial_layers(network: Any) -> list[SpatialLayer]:
         calls[id(layer)] = call + 1
         computing = computing or bool(getattr(layer, "weights", ()))
         shape = tuple(getattr(output, "shape", ()))
-        if not computing or len(shape) != 4 or type(layer).__name__ in SHIFTING:
+        if not computing or len(shape) != 4 or type(layer).__name__ in SHIFTING or id(layer) in attending:
             continue
         if not all(isinstance(size, int) for size in shape[1:]) or shape[1] < 2 or shape[2] < 2:
             continue
