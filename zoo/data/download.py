@@ -103,7 +103,8 @@ def fetch(dataset: Dataset, wanted: Download, root: Path, say: Say) -> Downloade
         say(f"{wanted.name} was downloaded before, every file is in place")
         return _result(root, Unpacked())
     need_room(root, 2 * wanted.bytes, f"{wanted.name} (the archive and its files)")
-    partial = root.absolute().with_name(f".download-{root.absolute().name}")
+    whole = Path(os.path.abspath(root))
+    partial = whole.with_name(f".download-{whole.name}")
     with locked(partial, lambda: say(f"Another process downloads to {root}; waiting for it")):
         try:
             say(f"Downloading {wanted.kaggle} from Kaggle, about {wanted.bytes / 1e9:,.1f} GB, to {root}")
