@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from zoo.progress import Progress
 
 PATTERNS = ("*.tfrecord", "*.tfrecords", "*.tfrec", "*.tfrecord-?????-of-?????", "*.tfrecords-?????-of-?????")
 _NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>\d{5})-of-(?P<count>\d{5})(?P<after>.*)")
+_POOL = 20_000  # different values that are looked out for
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP")
 
 
@@ -62,14 +64,18 @@ def find_files(root: Path, pattern: str) -> list[Path]:
     return found
 
 
-def read_contents(root: Path, files: Sequence[Path], image: str) -> Contents:
+def read_contents(root: Path, files: Sequence[Path], image: str, only: frozenset[str] | None = None) -> Contents:
     """Read every record, check it against its checksums and take its features apart; pixels are not decoded.
+
+    With `only` the other features are passed over.
 
     Raises:
         DataError: a file cannot be read, or no record is left.
     """
     examples: list[Example] = []
     damaged: list[tuple[str, str]] = []
+    wanted = None if only is None else only | {image}
+    pool: dict[object, Feature] = {}
     with Progress("Reading records", sum(f.stat().st_size for f in files) // 10**6, unit="MB") as progress:
         done = 0
         for file in files:
@@ -81,7 +87,7 @@ def read_contents(root: Path, files: Sequence[Path], image: str) -> Contents:
                     reason, features = record.fault, dict[str, Feature]()
                     if not reason:
                         try:
-                            features = decode_example(record.content)
+                            features = decode_example(record.content, wanted)
                         except ValueError as error:
                             reason = str(error)
                     if not reason and len(features.get(image, ())) != 1:
@@ -91,6 +97,7 @@ def read_contents(root: Path, files: Sequence[Path], image: str) -> Contents:
                         damaged.append((f"{name}, record {number}", reason + behind))
                         continue
                     features[image] = []
+                    features = {sys.intern(key): _shared(value, pool) for key, value in features.items()}
                     examples.append(Example(f"{name}:{record.offset}", number, features))
             except OSError as error:
                 raise DataError(f"{file} cannot be read: {error.strerror or error}") from None
@@ -98,6 +105,14 @@ def read_contents(root: Path, files: Sequence[Path], image: str) -> Contents:
         first = f"; the first, {damaged[0][0]}: {damaged[0][1]}" if damaged else ""
         raise DataError(f"no usable record in {len(files):,} files of {root}{first}")
     return Contents(examples, damaged)
+
+
+def _shared(feature: Feature, pool: dict[object, Feature]) -> Feature:
+    """The same object for the same values: a hundred thousand films have few views, ages and sets of findings."""
+    if len(pool) >= _POOL:
+        return feature
+    key = tuple(feature) if isinstance(feature, list) else (feature.dtype.char, feature.tobytes())
+    return pool.setdefault(key, feature)
 
 
 @dataclass(frozen=True)

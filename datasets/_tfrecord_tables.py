@@ -50,6 +50,13 @@ def read_metadata(root: Path) -> dict[str, Any] | None:
     return found
 
 
+def features_of(metadata: dict[str, Any], options: TFRecordOptions) -> frozenset[str]:
+    """The features of an export that records are made of."""
+    boxes = (f"image/object/bbox/{c}" for c in _CORNERS)
+    fixed = ("image/filename", "labels", "row", "published_split", "image/object/class/text")
+    return frozenset((*fixed, *boxes, *metadata["columns"], *filter(None, [options.split])))
+
+
 def own(root: Path, contents: Contents, options: TFRecordOptions, metadata: dict[str, Any]) -> Records:
     """The records as they were exported, in their order."""
     labels = tuple(metadata["labels"])

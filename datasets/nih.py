@@ -94,7 +94,8 @@ def read_tables(root: Path) -> Tables:
     if not found:
         raise DataError(f"{root} has no Data_Entry_2017.csv. The dataset 'nih' expects:\n{LAYOUT}")
     file = found[0]
-    notes = [f"{file.name} is read, {found[1].name} beside it is not"] if len(found) > 1 else []
+    others = [each.name for each in found if each.name != file.name]  # Kaggle's sample has its table twice
+    notes = [f"{file.name} is read, {others[0]} beside it is not"] if others else []
     raw = _tables.read_text_table(file)
     table, more = _entries(raw, file)
     notes += more

@@ -63,11 +63,11 @@ class TFRecord(Dataset):
         root = _tables.need_root(root, "tfrecord", LAYOUT)
         metadata = _tfrecord_tables.read_metadata(root)
         files = _tfrecord_films.find_files(root, options.files)
-        if metadata is not None:
-            _need_shards(root, files, metadata)
-        contents = _tfrecord_films.read_contents(root, files, options.image)
         if metadata is None:
-            return _tfrecord_tables.foreign(root, contents, options)
+            return _tfrecord_tables.foreign(root, _tfrecord_films.read_contents(root, files, options.image), options)
+        _need_shards(root, files, metadata)
+        only = _tfrecord_tables.features_of(metadata, options)
+        contents = _tfrecord_films.read_contents(root, files, options.image, only)
         return _tfrecord_tables.own(root, contents, options, metadata)
 
 

@@ -226,7 +226,7 @@ def test_other_content_under_a_name_that_is_there_is_refused(tmp_path: Path) -> 
 def test_a_full_disk_is_said_before_and_during(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tar(tmp_path / "a.tar.gz", FILES)
     monkeypatch.setattr("zoo.data.archives.shutil.disk_usage", lambda path: type("U", (), {"free": 10}))
-    with pytest.raises(ZooError, match="takes at least 0.0 GB, but .* has only"):
+    with pytest.raises(ZooError, match=r"takes at least 0\.0 GB, but .* has only"):
         take(archive, tmp_path / "root")
     assert not (tmp_path / "root").exists()
     monkeypatch.undo()
@@ -235,5 +235,5 @@ def test_a_full_disk_is_said_before_and_during(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(archives, "_copy", full)
-    with pytest.raises(ZooError, match="the disk is full. What was unpacked is kept"):
+    with pytest.raises(ZooError, match=r"the disk is full\. What was unpacked is kept"):
         take(archive, tmp_path / "root")

@@ -115,6 +115,36 @@ def test_images_in_the_twelve_published_folders(tmp_path: Path) -> None:
     assert len(read(root)) == 3
 
 
+def test_the_sample_of_kaggle_is_read_as_it_lies_there(tmp_path: Path) -> None:
+    header = HEADER.replace("[Width,Height]", "Width,OriginalImageHeight").replace("[x,y]", "_x,Spacing_y")
+    text = "\n".join([header, *ROWS]).replace(",57,", ",057Y,").replace(",411,", ",041Y,") + "\n"
+    for folder in (tmp_path, tmp_path / "sample"):
+        for row in ROWS:
+            write_film(folder / "sample" / "images" / row.split(",")[0])
+        (folder / "sample_labels.csv").write_text(text)
+    records = read(tmp_path)
+    assert records.table["path"].tolist() == [f"sample/images/{row.split(',')[0]}" for row in ROWS]
+    assert records.table["age"].tolist() == [57, 58, 41]
+    assert not records.official_split
+    assert not any("beside it" in note for note in records.notes)
+    (tmp_path / "sample_labels.csv").unlink()  # as where only the inner folder was copied
+    assert len(read(tmp_path)) == 3
+
+
+def test_members_of_the_published_archives_have_their_places() -> None:
+    places = {
+        "images/00000001_000.png": "images/00000001_000.png",  # of images_001.tar.gz
+        "images_012/images/00030805_000.png": "images/00030805_000.png",  # of Kaggle's archive
+        "sample/images/00000013_005.png": "images/00000013_005.png",
+        "sample/sample_labels.csv": "sample_labels.csv",
+        "Data_Entry_2017_v2020.csv": "Data_Entry_2017_v2020.csv",
+        "test_list.txt": "test_list.txt",
+        "__MACOSX/images/._00000001_000.png": None,
+        "README_CHESTXRAY.pdf": None,
+    }
+    assert {name: Nih().place(name) for name in places} == places
+
+
 def test_films_without_file_and_files_without_row_are_told(tmp_path: Path) -> None:
     root = build(tmp_path)
     (root / "images" / "00000002_000.png").unlink()

@@ -207,8 +207,7 @@ def test_an_existing_folder_is_refused_and_a_failure_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, out = write_nih(tmp_path / "nih"), tmp_path / "new" / "out"
-    out.mkdir(parents=True)
-    export(source, out)  # an empty one is taken
+    export(source, out)
     with pytest.raises(UsageError, match="exists already"):
         export(source, out)
     monkeypatch.setattr("zoo.data.export.shutil.disk_usage", lambda path: type("U", (), {"free": 1000}))

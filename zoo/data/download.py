@@ -103,7 +103,8 @@ def fetch(dataset: Dataset, wanted: Download, root: Path, say: Say) -> Downloade
         say(f"{wanted.name} was downloaded before, every file is in place")
         return _result(root, Unpacked())
     need_room(root, 2 * wanted.bytes, f"{wanted.name} (the archive and its files)")
-    partial = root.absolute().with_name(f".download-{root.absolute().name}")
+    whole = Path(os.path.abspath(root))
+    partial = whole.with_name(f".download-{whole.name}")
     with locked(partial, lambda: say(f"Another process downloads to {root}; waiting for it")):
         try:
             say(f"Downloading {wanted.kaggle} from Kaggle, about {wanted.bytes / 1e9:,.1f} GB, to {root}")
@@ -133,9 +134,10 @@ def fetch(dataset: Dataset, wanted: Download, root: Path, say: Say) -> Downloade
 
 def by_hand(dataset: Dataset, wanted: Download, root: Path) -> str:
     """How to do without the download."""
+    kaggle = f"https://www.kaggle.com/datasets/{wanted.kaggle}"
+    other = "" if wanted.page == kaggle else f", or the archive of {kaggle}"
     return (
-        f"By hand: fetch {wanted.files} from {wanted.page}, or the archive of "
-        f"https://www.kaggle.com/datasets/{wanted.kaggle}. Then: zoo data download {wanted.name} --out {root} "
+        f"By hand: fetch {wanted.files} from {wanted.page}{other}. Then: zoo data download {wanted.name} --out {root} "
         f"--archive FILE --archive FILE … Or place the files so:\n{dataset.info.layout}"
     )
 
@@ -149,8 +151,18 @@ def _by_kagglehub(wanted: Download, cache: Path) -> Path:
         try:
             return Path(kagglehub.dataset_download(wanted.kaggle))
         except Exception as error:  # of requests, of kagglehub, of the archive: it says nothing about what it raises
-            text = " ".join(str(error).split())
-            raise ZooError(f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__) from error
+            raise ZooError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """Why kagglehub failed, in a few words."""
+    kinds = {each.__name__ for each in type(error).__mro__}  # of requests, which only kagglehub imports
+    if kinds & {"ConnectionError", "Timeout"}:
+        return f"Kaggle cannot be reached ({type(error).__name__})"
+    if "ChunkedEncodingError" in kinds:
+        return "the connection broke off"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}".rstrip(" .:")
 
 
 @contextlib.contextmanager

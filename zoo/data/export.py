@@ -68,7 +68,7 @@ def export_films(
     Args:
         config: says which dataset, size, limit and seed.
         registry: of the strategies.
-        out: must not exist, or be an empty folder.
+        out: must not exist.
         encoding: "png", without loss, or "raw": rows of uint8.
         shard_bytes: films of one file, about; the files of each split are of equal numbers of films.
         say: receives a line for each thing a user should read.
@@ -103,13 +103,14 @@ def export_films(
 
 
 def _refuse_existing(out: Path) -> None:
-    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+    if os.path.lexists(out):
         raise UsageError(f"--out {out} exists already: name a new folder, or remove that one first.")
 
 
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its name on success, and is removed on failure."""
+    out = Path(os.path.abspath(out))
     partial = out.with_name(f".partial-{out.name}")
     with locked(partial, lambda: None, block=False) as held:
         if not held:
@@ -120,8 +121,6 @@ def _new_folder(out: Path) -> Iterator[Path]:
                     left.unlink()
             yield partial
             _refuse_existing(out)
-            if out.exists():
-                out.rmdir()
             partial.rename(out)
             (out / LOCK).unlink(missing_ok=True)
         finally:

@@ -8,7 +8,7 @@ a Protocol Buffers message, Example: a map from names to lists of bytes, of floa
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -119,8 +119,8 @@ def _encode_feature(value: Value) -> bytes:
     return _field(_FLOATS, _field(1, numbers.astype("<f4").tobytes()))
 
 
-def decode_example(content: bytes) -> dict[str, Feature]:
-    """The features of a tf.train.Example: lists of bytes, float32 or int64 arrays.
+def decode_example(content: bytes, only: Container[str] | None = None) -> dict[str, Feature]:
+    """The features of a tf.train.Example, or `only` some of them: lists of bytes, float32 or int64 arrays.
 
     Raises:
         ValueError: it is no such message.
@@ -130,6 +130,8 @@ def decode_example(content: bytes) -> dict[str, Feature]:
         for features in _all(memoryview(content), 1):
             for entry in _all(features, 1):
                 name = b"".join(bytes(each) for each in _all(entry, 1)[-1:]).decode()
+                if only is not None and name not in only:
+                    continue
                 feature = _all(entry, 2)
                 found[name] = _decode_feature(feature[-1]) if feature else []
     except (IndexError, UnicodeDecodeError, struct.error, ValueError) as error:
