@@ -27,6 +27,9 @@ class Builtin:
 
 BUILTINS: dict[str, Builtin] = {
     "train": Builtin("zoo.cli.train:train", "Train a network and evaluate it on validation and test films."),
+    "sweep": Builtin(
+        "zoo.cli.sweep:sweep", "Train every combination of some settings, or search among them, and show one table."
+    ),
     "evaluate": Builtin("zoo.cli.evaluate:evaluate", "Show the results of RUN (a name or a path) with 95% intervals."),
     "compare": Builtin(
         "zoo.cli.compare:compare", "Rank runs on the same films and say which of them the data can tell apart."

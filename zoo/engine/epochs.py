@@ -17,6 +17,7 @@ from zoo.engine.averaging import averaged
 from zoo.engine.batch_norm import BatchStatistics
 from zoo.engine.features import FeatureCache
 from zoo.engine.inference import predict_logits
+from zoo.engine.observers import Observer
 from zoo.engine.optimizers import PlateauOptions
 from zoo.engine.recorder import Recorder
 from zoo.engine.state import network_weights, synchronise
@@ -60,7 +61,9 @@ class Epochs:
         phases: Sequence[Phase],
         policy: Policy,
         say: Callable[[str], None],
+        observers: Sequence[Observer] = (),
     ) -> None:
+        self.observers = observers
         self.recorder, self.steps, self.films, self.batches = recorder, steps, films, batches
         self.trainer, self.state = recorder.trainer, recorder.state
         self.phases, self.policy, self.say = phases, policy, say
@@ -79,6 +82,7 @@ class Epochs:
             DivergedTraining: the loss or a weight is not finite.
             ZooError: a file cannot be written.
             Interrupted: the user asked to stop; the state is saved.
+            Pruned: an observer gave the training up; the state is saved.
         """
         seconds = self.steps.seconds
         self.steps.read()
@@ -106,6 +110,8 @@ class Epochs:
         self._advance(phase, stop)
         self.recorder.save(within_phase=self.state.phase < len(self.phases) and self.phases[self.state.phase] is phase)
         self.recorder.publish(better=better)
+        for each in self.observers:
+            each.on_epoch(row)
         self.trainer.stop_training = stop
         self.steps.hear()
         self.steps.end_if_asked()

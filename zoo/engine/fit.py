@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from zoo.engine.epochs import Epochs, Phase, Policy
 from zoo.engine.features import FeatureCache, cached_features
 from zoo.engine.feed import training_feed
 from zoo.engine.fused_norm import fused_batch_norm
+from zoo.engine.observers import Observer
 from zoo.engine.optimizers import PlateauOptions, build_optimizer
 from zoo.engine.recorder import Recorder
 from zoo.engine.replicas import Place
@@ -89,6 +90,8 @@ def fit(
     place: Place = options["place"]
     with place.adapted(network), fused_batch_norm(network, deterministic=config.settings.deterministic) as fused:
         fitting = Fitting(network, config, registry, films, run, say, **options)
+        for each in fitting.epochs.observers:
+            each.on_start(run, config, tuple(fitting.state.rows))
         fitting.carry_out()
     if not place.first:
         return
@@ -109,6 +112,7 @@ class Fitting:
         saving: when to save, and what to start from.
         signals: says when the user asks to stop.
         place: the devices that train.
+        observers: told of every epoch.
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class Fitting:
         saving: Saving,
         signals: Signals,
         place: Place,
+        observers: Sequence[Observer] = (),
     ) -> None:
         settings = config.settings
         self.network, self.config, self.say, self.signals, self.place = network, config, say, signals, place
@@ -157,7 +162,7 @@ class Fitting:
             team=place.team,
         )
         policy = Policy(settings.monitor, settings.patience, plateau)
-        self.epochs = Epochs(recorder, self.steps, films, self.batches, self.phases, policy, say)
+        self.epochs = Epochs(recorder, self.steps, films, self.batches, self.phases, policy, say, observers)
 
     def carry_out(self) -> None:
         """Run what is left of the phases, then put the best epoch's weights into the network."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from zoo.config import RunConfig, read_file, resolve
 from zoo.engine.changes import Changes, changed_software, software
 from zoo.engine.devices import split_cpu
 from zoo.engine.lock import locked
+from zoo.engine.observers import Observer
 from zoo.engine.train import Job, Outcome, Say, carry_out
 from zoo.errors import UsageError
 from zoo.registry import Registry
@@ -28,6 +30,7 @@ def resume(
     allow_changed: bool = False,
     devices: str | int | None = None,
     team: Team | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Outcome:
     """Finish a run with its own configuration. On a CPU the result is, bit for bit, that of a run never interrupted.
 
@@ -41,8 +44,10 @@ def resume(
         allow_changed: go on although films, software, devices or initial weights have changed since the run began.
         devices: other devices than those of the configuration, as its setting `devices`.
         team: where several hosts train, this one, which must be the first of them (`zoo.engine.hosts`).
+        observers: told of the start, of every epoch and of the end.
 
     Raises:
+        Pruned: an observer gave it up; the run is kept with the status "pruned".
         UsageError: the run is finished, or something changed and that is not allowed.
         ZooError: another process trains the run, or anything that `zoo.engine.train.train` raises; the run is kept.
         Interrupted: as for `train`.
@@ -63,7 +68,7 @@ def resume(
         every = checkpoint_every or info.get("checkpoint_every")
         resumed = [*info.get("resumed", []), time.strftime("%Y-%m-%dT%H:%M:%S%z")]
         run.update_info(versions=versions, checkpoint_every=every, resumed=resumed)
-        return carry_out(Job(run, config, registry, say, every, changes, team))
+        return carry_out(Job(run, config, registry, say, every, changes, team, observers))
 
 
 def configuration(run: Run, registry: Registry, devices: str | int | None = None) -> RunConfig:

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from zoo.data.records import SPLITS
 from zoo.engine import devices
 from zoo.engine.changes import Changes, changed_films, changed_weights, films_table, software, weights_digest
 from zoo.engine.lock import locked
+from zoo.engine.observers import Observer, Pruned
 from zoo.engine.replicas import Place, placed
 from zoo.engine.signals import Interrupted, Signals
 from zoo.errors import UnwritableRun, UsageError, ZooError
@@ -57,7 +58,8 @@ class Outcome:
 class Job:
     """One process's work on a run: all of it, or with `changes` what earlier processes left.
 
-    `checkpoint_every` counts steps; None leaves it at the ends of the epochs. `team` is this host among several that train.
+    `checkpoint_every` counts steps; None leaves it at the ends of the epochs. `team` is this host among several that train;
+    `observers` are told how it goes.
     """
 
     run: Run
@@ -67,6 +69,7 @@ class Job:
     checkpoint_every: int | None = None
     changes: Changes | None = None
     team: Team | None = None
+    observers: Sequence[Observer] = ()
 
 
 def train(
@@ -78,6 +81,7 @@ def train(
     *,
     checkpoint_every: int | None = None,
     team: Team | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Outcome:
     """Train `config` into a new run.
 
@@ -90,8 +94,10 @@ def train(
         checkpoint_every: steps between checkpoints, beside the one after every epoch. It changes no result, so it stands
             in run.json and not in the configuration.
         team: where several hosts train, this one, which must be the first of them (`zoo.engine.hosts`).
+        observers: told of the start, of every epoch and of the end.
 
     Raises:
+        Pruned: an observer gave it up; the run is kept with the status "pruned".
         ZooError: bad configuration or data, an unwritable place, or a training that diverged. What fails before the first
             checkpoint leaves no run behind; later failures leave the run with its checkpoints and the status "failed".
         Interrupted: Ctrl-C or SIGTERM. The run is kept, its status is "interrupted", and `zoo.engine.resume` goes on.
@@ -116,7 +122,7 @@ def train(
             )
             # from here on a killed run can be resumed
             write_text(run.path / "config.yaml", config.to_yaml())
-            return carry_out(Job(run, config, registry, say, checkpoint_every, team=team))
+            return carry_out(Job(run, config, registry, say, checkpoint_every, team=team, observers=observers))
     except Exception as error:
         if not _worth_keeping(run, error):
             shutil.rmtree(run.path, ignore_errors=True)
@@ -199,23 +205,30 @@ def _recorded(job: Job) -> Iterator[None]:
     run, started = job.run, time.monotonic()
     spent = float(run.info().get("seconds") or 0)
 
-    def record(**values: Any) -> None:
-        run.update_info(seconds=round(spent + time.monotonic() - started, 1), **values)
+    def record(status: str) -> None:
+        try:
+            run.update_info(seconds=round(spent + time.monotonic() - started, 1), status=status)
+        finally:
+            for each in job.observers:
+                each.on_end(status)
 
     try:
         yield
-        record(status="complete")
+        record("complete")
     except KeyboardInterrupt:
         with suppress(OSError):
-            record(status="interrupted")
+            record("interrupted")
         job.say(f"Stopped. Go on with: zoo train --resume {run.reference}")
+        raise
+    except Pruned:
+        record("pruned")
         raise
     except UsageError:
         raise  # nothing was done
     except Exception as error:
         if _worth_keeping(run, error):
             with suppress(OSError):
-                record(status="failed")
+                record("failed")
             job.say(f"Not finished. What was saved so far is kept; to go on: zoo train --resume {run.reference}")
         raise
 
@@ -265,6 +278,7 @@ def _fit(
         saving=Saving(folder, job.checkpoint_every, checkpoint),
         signals=signals,
         place=place,
+        observers=job.observers,
     )
 
 
