@@ -27,6 +27,9 @@ class Builtin:
 
 BUILTINS: dict[str, Builtin] = {
     "train": Builtin("zoo.cli.train:train", "Train a network and evaluate it on validation and test films."),
+    "sweep": Builtin(
+        "zoo.cli.sweep:sweep", "Train every combination of some settings, or search among them, and show one table."
+    ),
     "ensemble": Builtin(
         "zoo.cli.ensemble:ensemble", "Join finished runs into one: averaged probabilities, or features with a new head."
     ),

@@ -1,0 +1,120 @@
+"""The table at the end of a sweep, and what must be said beside it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from zoo.evaluation.evaluate import Interval, short
+from zoo.report.tables import TITLES, plain_table
+from zoo.search.runner import duration
+from zoo.search.space import shown
+from zoo.search.trials import Results, Trial
+
+SHOWN_FAILURES = 10
+
+
+def title(metric: str) -> str:
+    """A metric as a heading: AUROC, sensitivity, balanced accuracy."""
+    return TITLES.get(metric, metric.replace("_", " "))
+
+
+def sweep_table(results: Results, console: Console) -> Table:
+    """One row per trial: its values, best epoch, validation and test with 95% intervals, threshold, speed and time. The
+    intervals stand below their values where the console is too narrow for one line.
+    """
+    wide = _table(results, stacked=False)
+    needed = Measurement.get(console, console.options.update(width=1000), wide).maximum
+    return wide if needed <= console.width else _table(results, stacked=True)
+
+
+def _table(results: Results, *, stacked: bool) -> Table:
+    table = plain_table(f"{title(results.metric)} with 95% intervals", padding=(0, 1, 0, 0))
+    table.add_column("", justify="right", no_wrap=True)
+    for heading in [" ".join(results.keys)] if stacked else results.keys:
+        table.add_column(heading, overflow="fold")
+    for heading in ("epoch", "validation", "test", "at", "films/s", "time"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    best = results.best
+    for trial in results.trials:
+        values = [Text(shown(trial.values[key]) if key in trial.values else "") for key in results.keys]
+        mark = "* " if trial is best else ""
+        table.add_row(
+            f"{mark}{trial.number}",
+            *([Text(" ").join(values)] if stacked else values),
+            *_numbers(trial, results.metric, stacked),
+            style="bold" if trial is best else None,
+        )
+    return table
+
+
+def _numbers(trial: Trial, metric: str, stacked: bool) -> list[str]:
+    result = trial.result
+    thresholds = list((result.get("thresholds") or {}).values())
+    at = short(thresholds[0]) if len(thresholds) == 1 else "–"
+    speed, seconds = result.get("films_per_second"), result.get("seconds")
+    return [
+        str(result.get("best_epoch") or "–"),
+        _interval(result, "val", metric, stacked),
+        _interval(result, "test", metric, stacked) if trial.status == "complete" else trial.status,
+        at,
+        "–" if speed is None else f"{speed:,.0f}",
+        "–" if seconds is None else duration(float(seconds)),
+    ]
+
+
+def _interval(result: dict[str, Any], split: str, metric: str, stacked: bool) -> str:
+    found = (result.get(split) or {}).get(metric)
+    if not found or found["value"] is None:
+        return "–"
+    if found["low"] is None:
+        return short(found["value"])
+    low, high = float(found["low"]), float(found["high"])
+    if stacked:
+        return f"{short(found['value'])}\n[{short(low)}, {short(high)}]"
+    return str(Interval(float(found["value"]), low, high))
+
+
+def sentences(results: Results) -> list[str]:
+    """Which trial is the best and what its numbers are worth; what failed or was pruned, and why."""
+    said: list[str] = []
+    best, complete = results.best, results.complete
+    if best is not None:
+        value, test = (best.value(split, results.metric) for split in ("val", "test"))
+        among = f"the highest of {len(complete)}" if len(complete) > 1 else "the only one"
+        if results.equals:
+            among += f" (the first of {len(results.equals) + 1} that are equal)"
+        said.append(
+            f"* best on validation: {best.run}, {title(results.metric)} {short(value)}, {among}."
+            + (
+                f" A highest of several is too high by selection; its test value {short(test)} is the honest number, as no "
+                "trial was chosen by test films."
+                if len(complete) > 1 and not math.isnan(test)
+                else ""
+            )
+        )
+    elif complete and not results.comparable:
+        said.append(
+            "No best trial: they were not validated on the same films with the same labels (the seed, the data or the task "
+            "varies)."
+        )
+    pruned = [trial for trial in results.trials if trial.status == "pruned"]
+    if pruned:
+        said.append(
+            f"{_count(len(pruned), 'trial was', 'trials were')} pruned: behind the others on validation, so stopped early. "
+            f"To finish one: zoo train --resume {pruned[0].run}"
+        )
+    failed = [trial for trial in results.trials if trial.status == "failed"]
+    said += [f"Trial {trial.number} failed: {trial.reason}" for trial in failed[:SHOWN_FAILURES]]
+    if len(failed) > SHOWN_FAILURES:
+        said.append(f"{len(failed) - SHOWN_FAILURES} more trials failed; results.csv has the reasons.")
+    return said
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"

@@ -1,0 +1,149 @@
+"""The folder of a sweep, RUNS/NAME: what was asked for and how far it is (sweep.json), and the table (results.csv)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import UsageError, ZooError, closest
+from zoo.files import write_text
+from zoo.locks import flock
+from zoo.search.trials import Results, Trial
+
+FILE, TABLE = "sweep.json", "results.csv"
+
+
+@dataclass
+class Definition:
+    """What a sweep was asked for.
+
+    `below` and `above` are the layers of the configuration, a file's and what was typed on top of it; `over` what varies,
+    as typed. `trials` is the number of a search, None for a grid; `storage` the address of a search's database without its
+    password, None for the file in the sweep's own folder.
+    """
+
+    name: str
+    over: list[str]
+    below: list[dict[str, Any]] = field(default_factory=list)
+    above: list[dict[str, Any]] = field(default_factory=list)
+    metric: str = "auroc"
+    trials: int | None = None
+    prune: bool = True
+    storage: str | None = None
+    checkpoint_every: int | None = None
+
+    @property
+    def kind(self) -> str:
+        return "grid" if self.trials is None else "search"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A sweep's folder among the runs. It is no run itself: its trials are, as NAME-01, NAME-02 and so on beside it."""
+
+    runs_dir: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return self.runs_dir / self.name
+
+    @property
+    def reference(self) -> str:
+        """What follows `zoo sweep --resume` to mean this sweep."""
+        return self.name if self.runs_dir == Path("runs") else f"{self.name} --runs-dir {self.runs_dir}"
+
+    def check_name(self) -> None:
+        """Raise UsageError where the name cannot be a sweep's."""
+        if not re.fullmatch(r"[\w.+=@-]+", self.name) or self.name.strip(".") == "":
+            raise UsageError(
+                f"a sweep's name is letters, digits and any of . _ + = @ -, not '{self.name}'; --runs-dir says where it lies."
+            )
+        if (self.path / "config.yaml").exists():
+            raise UsageError(f"'{self.name}' is a run in {self.runs_dir}: choose another name for the sweep.")
+
+    def run_name(self, number: int) -> str:
+        return f"{self.name}-{number:02d}"
+
+    def check_free(self, names: list[str]) -> None:
+        """Raise UsageError where a run of one of the names is there that is not this sweep's."""
+        there = [name for name in names if (self.runs_dir / name).exists()]
+        if there:
+            raise UsageError(
+                f"the run '{there[0]}' exists already in {self.runs_dir}, and a trial of the sweep '{self.name}' would have "
+                "that name. Choose another name for the sweep."
+            )
+
+    def read(self) -> tuple[Definition, list[Trial]] | None:
+        """What sweep.json says; None where there is none yet.
+
+        Raises:
+            ZooError: it is damaged.
+        """
+        file = self.path / FILE
+        try:
+            document = json.loads(file.read_text(encoding="utf-8"))
+            definition = Definition(**document["definition"])
+            return definition, [Trial(**each) for each in document["trials"]]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ZooError(f"{file} cannot be read ({error}): it is not the file of a sweep.") from error
+
+    def require(self) -> tuple[Definition, list[Trial]]:
+        """As `read`, of a sweep that must be there.
+
+        Raises:
+            UsageError: it is not; names the closest.
+        """
+        found = self.read()
+        if found is None:
+            names = [file.parent.name for file in sorted(self.runs_dir.glob(f"*/{FILE}"))]
+            near = closest(self.name, names)
+            hint = f" Did you mean '{near}'?" if near else ""
+            raise UsageError(
+                f"there is no sweep '{self.name}' in {self.runs_dir}.{hint} It holds {len(names)} sweep(s)."
+            )
+        return found
+
+    def write(self, definition: Definition, trials: list[Trial]) -> None:
+        document = {
+            "definition": dataclasses.asdict(definition),
+            "trials": [dataclasses.asdict(trial) for trial in trials],
+        }
+        write_text(self.path / FILE, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def write_results(self, results: Results) -> None:
+        write_text(self.path / TABLE, results.to_csv())
+
+    @contextmanager
+    def locked(self, *, shared: bool) -> Iterator[None]:
+        """Hold the sweep: one process at a time, or one of each machine where `shared`.
+
+        Raises:
+            ZooError: another process holds it, or the folder cannot be written.
+        """
+        name = f".sweep-{platform.node()}.lock" if shared else ".sweep.lock"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise ZooError(f"cannot write the folder of the sweep {self.path}: {error.strerror}.") from error
+        try:
+            if not flock(descriptor, wait=False):
+                holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+                raise ZooError(f"the sweep {self.path} is being run by {holder}. Wait for it, or end it first.")
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
+            yield
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,100 @@
+"""Running the trials of a sweep one after the other: what happens before, between and after them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from zoo.engine.signals import Interrupted
+from zoo.errors import ZooError
+from zoo.run import Run
+from zoo.search.folder import Definition, Folder
+from zoo.search.process import Execute, Job, Stop, Watch
+from zoo.search.space import described
+from zoo.search.trials import Trial, measured
+
+Say = Callable[[str], None]
+
+
+class Runner:
+    """Carries out trials and says how far the sweep is.
+
+    Args:
+        folder, definition: of the sweep.
+        execute: trains one trial, as `zoo.search.process.Processes` does.
+        stop: says when the user asks to stop.
+        say: receives lines for the user.
+    """
+
+    def __init__(self, folder: Folder, definition: Definition, execute: Execute, stop: Stop, say: Say) -> None:
+        self.folder, self.definition, self.say, self.stop = folder, definition, say, stop
+        self._execute = execute
+        self._seconds: list[float] = []  # that the trials of this process took
+
+    def carry_out(self, trial: Trial, position: str, left: int, watch: Watch = lambda row: True) -> None:
+        """Train a trial, or what is left of it, and set its status and result. `left` counts it and those after it.
+
+        Raises:
+            Interrupted: the user asked to stop; the trial's run is saved.
+        """
+        self.say(f"Trial {position}{self._time_left(left)}: {described(trial.values)} → {trial.run}")
+        started = time.monotonic()
+        ended = self._execute(self._job(trial), watch)
+        self._seconds.append(time.monotonic() - started)
+        trial.status, trial.reason = ended.status, ended.reason
+        if ended.status == "failed":
+            self.say(f"Trial {trial.number} failed: {ended.reason}")
+        if ended.status == "interrupted":
+            raise Interrupted(self.stop.received or 2)
+        self.settle(trial)
+
+    def settle(self, trial: Trial) -> bool:
+        """Read what a trial came to from its run, however it was finished; whether there is nothing left to do for it."""
+        run = Run(self.folder.runs_dir / trial.run)
+        if not (run.path / "run.json").is_file() or not (run.path / "config.yaml").is_file():
+            return trial.done
+        try:
+            status = str(run.info().get("status"))
+            if status == "complete":  # also a failed one that somebody went on with
+                trial.status, trial.reason = status, ""
+            elif status == "pruned" and trial.status != "failed":
+                trial.status, trial.reason = status, trial.reason or status
+            if trial.done:
+                trial.result = measured(run, self.definition.metric)
+        except ZooError as error:
+            trial.status, trial.reason = "failed", str(error)
+        return trial.done
+
+    def check(self) -> None:
+        """Raise Interrupted where the user asked to stop between two trials."""
+        if self.stop.received is not None:
+            raise Interrupted(self.stop.received)
+
+    def _job(self, trial: Trial) -> Job:
+        return {
+            "config": trial.config,
+            "runs_dir": str(self.folder.runs_dir),
+            "run": trial.run,
+            "checkpoint_every": self.definition.checkpoint_every,
+            "prune": self.definition.kind == "search" and self.definition.prune,
+            "log": str(self.folder.path / f"{trial.run}.log"),
+        }
+
+    def _time_left(self, left: int) -> str:
+        if not self._seconds:
+            return ""
+        return f" · {duration(left * sum(self._seconds) / len(self._seconds))} left"
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: 40 s, 14 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def without_root(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved configuration without the place of the data, which differs between machines."""
+    data = {key: value for key, value in dict(config["data"]).items() if key != "root"}
+    return {**config, "data": data}
