@@ -72,7 +72,8 @@ def own(root: Path, contents: Contents, options: TFRecordOptions, metadata: dict
         if kind == "number":
             columns[name] = [_number(e.features.get(name)) for e in examples]
         else:
-            columns[name] = pd.Series(_texts(examples, name), dtype=object).replace("", np.nan)
+            texts = pd.Series(_texts(examples, name), dtype=object)
+            columns[name] = texts.where(texts != "", np.nan)
     split = options.split or ("published_split" if metadata.get("published_split") else "")
     if split:
         columns["split"] = _csv_labels.read_split(pd.Series(_texts(examples, split), name=split), root)
@@ -198,8 +199,9 @@ def _boxes(examples: Sequence[Example]) -> pd.DataFrame:
         if not isinstance(names, list) or not all(isinstance(c, np.ndarray) and len(c) == len(names) for c in corners):
             continue
         image = _text(example.features.get("image/filename"))
-        for name, x, y, right, bottom in zip(names, *corners, strict=True):  # type: ignore[arg-type]
-            rows.append((image, name.decode(), float(x), float(y), float(right - x), float(bottom - y)))
+        for name, corner in zip(names, np.stack([np.asarray(c) for c in corners], axis=-1), strict=True):
+            x, y, right, bottom = (float(each) for each in corner)
+            rows.append((image, name.decode(), x, y, right - x, bottom - y))
     return pd.DataFrame(rows, columns=["image", "label", "x", "y", "width", "height"])
 
 

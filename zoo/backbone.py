@@ -40,7 +40,10 @@ class BackboneOptions:
     sharpness: Annotated[float, Gt(0)] = option(
         10.0, "r of lse pooling: small is near the mean, large near the maximum"
     )
-    dropout: Annotated[float, Ge(0), Lt(1)] = option(0.0, "share of pooled features dropped in training")
+    hidden: Annotated[int, Ge(0)] = option(
+        0, "units of a dense layer (ReLU) between the pooled features and the logits; 0: none"
+    )
+    dropout: Annotated[float, Ge(0), Lt(1)] = option(0.0, "share of the features before the logits dropped in training")
 
 
 class BackboneModel(Model):
@@ -68,6 +71,8 @@ class BackboneModel(Model):
         backbone.name = "backbone"
         x = backbone(self.preprocess(inputs))
         x = _pool(x, options)
+        if options.hidden:
+            x = keras.layers.Dense(options.hidden, activation="relu", dtype="float32", name="hidden")(x)
         if options.dropout:
             x = keras.layers.Dropout(options.dropout, name="dropout")(x)
         logits = keras.layers.Dense(task.outputs, dtype="float32", name="logits")(x)

@@ -36,8 +36,10 @@ REGISTERED = {"data": "dataset", "model": "model", "loss": "loss", "augment": "a
 ENGINE = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 SECTIONS = (*REGISTERED, *ENGINE)
 # what decides which films a run has and on which side each stands
-OF_THE_FILMS = ("task", "data", "where", "findings", "uncertain", "limit", "seed")
-OF_THE_FILMS += ("val_fraction", "test_fraction", "drop_leaks")
+OF_THE_FILMS = [
+    *("task", "data", "where", "findings", "uncertain"),
+    *("limit", "seed", "val_fraction", "test_fraction", "drop_leaks"),
+]
 ANY_SIZE = 224  # for a configuration of which no network is built
 DEFAULTS: dict[str, Any] = {
     "task": "binary",

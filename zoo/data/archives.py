@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from zoo.data.lock import LOCK, locked
 from zoo.errors import DataError, ZooError
@@ -70,7 +70,7 @@ class Unpacked:
 @dataclass(frozen=True)
 class _Member:
     name: str
-    bytes: int
+    size: int
     open: Callable[[], IO[bytes]]
 
 
@@ -241,11 +241,11 @@ class _Guard:
     def count(self, member: _Member) -> None:
         limits = self.limits
         self.members += 1
-        self.bytes += member.bytes
+        self.bytes += member.size
         most = max(limits.expansion_from, limits.expansion * self.packed)
         if self.members > limits.members:
             raise DataError(f"{self.name} has more than {limits.members:,} members; it is not to be trusted")
-        if member.bytes > limits.member_bytes or self.bytes > min(limits.total_bytes, most):
+        if member.size > limits.member_bytes or self.bytes > min(limits.total_bytes, most):
             raise DataError(
                 f"{self.name} expands to {self.bytes / 1e9:,.1f} GB or more from {self.packed / 1e6:,.1f} MB, at "
                 f"{member.name!r}: a decompression bomb; it is not to be trusted"
@@ -280,7 +280,7 @@ def _members(archive: Path) -> Iterator[_Member]:
                     raise DataError(f"{archive.name}: the member {info.filename!r} is a link or device, not a file")
                 yield _Member(info.filename, info.file_size, lambda pack=pack, info=info: pack.open(info))  # type: ignore[misc]
         return
-    with gzip.open(archive) as packed, tarfile.open(fileobj=_Metered(packed, archive.name), mode="r:") as tape:
+    with gzip.open(archive) as packed, tarfile.open(fileobj=_metered(packed, archive.name), mode="r:") as tape:
         for each in tape:
             safe_name(each.name, archive.name)
             if each.isdir():
@@ -294,6 +294,10 @@ def _members(archive: Path) -> Iterator[_Member]:
             yield _Member(each.name, each.size, lambda tape=tape, each=each: _extracted(tape, each))  # type: ignore[misc]
         while packed.read(_BLOCK):  # to the end, where its checksum stands
             pass
+
+
+def _metered(stream: Any, name: str) -> Any:
+    return _Metered(stream, name)
 
 
 class _Metered(io.BufferedIOBase):
@@ -331,14 +335,14 @@ def _copy(stream: IO[bytes], member: _Member, file: Path | None) -> tuple[int, s
             target = opened.enter_context(open(file, "wb"))
         while block := stream.read(_BLOCK):
             count += len(block)
-            if count > member.bytes:
+            if count > member.size:
                 raise DataError(
                     f"the member {member.name!r} is longer than it claims; the archive is not to be trusted"
                 )
             digest.update(block)
             if target is not None:
                 target.write(block)
-    if count < member.bytes:
+    if count < member.size:
         raise EOFError(f"{member.name} is cut off")
     return count, digest.hexdigest()
 

@@ -108,7 +108,7 @@ def encode_example(features: Mapping[str, Value]) -> bytes:
 
 def _encode_feature(value: Value) -> bytes:
     if isinstance(value, (bytes, str, int, float, np.generic)):
-        value = [value]  # type: ignore[assignment, list-item]
+        value = [value]  # type: ignore[assignment]
     if len(value) and isinstance(value[0], (bytes, str)):  # type: ignore[arg-type, index]
         parts = (each.encode() if isinstance(each, str) else each for each in value)  # type: ignore[union-attr]
         return _field(_BYTES, b"".join(_field(1, bytes(part)) for part in parts))  # type: ignore[arg-type]

@@ -147,4 +147,7 @@ def _numbered(layers: list[_Layer], pattern: str, name: str) -> list[Hashable]:
     if not known:
         raise ZooError(f"the pattern {pattern!r} of the model's `blocks` is in the path of no weight of {name}.")
     # what has no number between two blocks goes with the lower one
-    return list(itertools.accumulate(numbers[: known[-1] + 1], lambda before, own: before if own is None else own))
+    groups: list[Hashable] = []
+    for number in numbers[: known[-1] + 1]:
+        groups.append(number if number is not None or not groups else groups[-1])
+    return groups

@@ -135,7 +135,7 @@ def _weights(runs: Sequence[Run], options: Options, validation: Sequence[Predict
     shown = ", ".join(f"{run.name} {weight:.3f}" for run, weight in zip(runs, found, strict=True))
     say(
         f"Weights fitted to {len(labels):,} validation films: {shown} (log-loss there "
-        f"{log_loss(task, labels, combine(task, logits, found)):.4f}, with equal weights {equal:.4f})"
+        f"{log_loss(task, labels, combine(task, logits, list(found))):.4f}, with equal weights {equal:.4f})"
     )
     say("Note: what is measured on validation is now too good, its intervals included: look at the test films.")
     for run, weight in zip(runs, found, strict=True):

@@ -31,11 +31,12 @@ def averaged(networks: Sequence[Any], weights: Sequence[float], task: Task) -> k
     """
     heads = [_head(network) for network in networks]
     image = keras.Input(networks[0].input_shape[1:], name="image")
-    if all(head is not None for head in heads):
-        backbone = _backbone([_trunk(n, head) for n, head in zip(networks, heads, strict=True)])
+    found = [head for head in heads if head is not None]
+    if len(found) == len(heads):
+        backbone = _backbone([_trunk(n, head) for n, head in zip(networks, found, strict=True)])
         dense = keras.layers.Dense(len(networks) * task.outputs, dtype="float32", name="heads")
         logits = dense(backbone(image))
-        dense.set_weights(_side_by_side([head.get_weights() for head in heads]))
+        dense.set_weights(_side_by_side([head.get_weights() for head in found]))
     else:
         logits = _backbone(list(networks))(image)
     each = keras.layers.Reshape((len(networks), task.outputs), dtype="float32", name="members")(logits)
