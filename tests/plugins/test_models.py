@@ -74,8 +74,9 @@ def test_pixels_are_scaled_in_float32_under_half_precision() -> None:
 
 @pytest.mark.parametrize("name", ["mobilenetv3", "tiny-cnn", "efficientnet-lite0"])
 def test_layers_that_the_engine_looks_for_are_there(name: str) -> None:
-    network = build(name, 32, Task("multilabel", ("a", "b")), dropout=0.5, pooling="max")
-    assert {"backbone", "pool", "dropout", "logits"} <= {layer.name for layer in network.layers}
+    network = build(name, 32, Task("multilabel", ("a", "b")), dropout=0.5, pooling="max", hidden=6)
+    assert [layer.name for layer in network.layers][-5:] == ["backbone", "pool", "hidden", "dropout", "logits"]
+    assert network.get_layer("hidden").output.shape == (None, 6)
     assert len(network.get_layer("backbone").output.shape) == 4
 
 
