@@ -39,7 +39,9 @@ class MixUp(Augmenter):
 
         def mixup(images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
             share = beta(ops.shape(images)[0], options.alpha, seed)
-            return _blend(images, share[:, None, None, None]), _blend(labels, share[:, None])
+            # two whites blend into one that rounding may leave a little above white
+            images = ops.clip(_blend(images, share[:, None, None, None]), 0.0, 255.0)
+            return images, _blend(labels, share[:, None])
 
         return mixup
 

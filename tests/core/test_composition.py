@@ -137,7 +137,7 @@ def test_the_state_of_a_layer_among_the_parts_is_the_model_s() -> None:
     assert not augment.supports_jit
     assert whole.info == AugmenterInfo(
         name="mixup+state-ful",
-        summary=f"{registry().get('augmenter', 'mixup').info.summary}; counts its calls",
+        summary=f"{registry().get('augmenter', 'mixup').info.summary}; then counts its calls",
         licence="Apache-2.0",
         paper=registry().get("augmenter", "mixup").info.paper,
     )

@@ -155,6 +155,13 @@ def test_mixup_blends_films_and_labels_by_the_same_share() -> None:
     assert len(np.unique(mixed.max(axis=1))) > count // 2  # a share per film, not per batch
 
 
+def test_mixup_of_white_films_is_white() -> None:
+    white = np.full((256, 4, 4, 1), 255.0, "float32")
+    got = augment("mixup", white, alpha=1.0)[0]
+    assert got.max() <= 255
+    np.testing.assert_allclose(got, white, rtol=1e-6)
+
+
 def test_mixup_keeps_unknown_labels_unknown_in_both_films() -> None:
     labels = np.ones((6, 2), "float32")
     labels[2, 0] = np.nan
