@@ -131,7 +131,7 @@ def test_a_network_without_a_head_of_its_own_can_be_averaged_but_not_cut() -> No
     other = keras.Model(image, keras.layers.GlobalAveragePooling2D()(maps), name="maps")
     networks = [other, build(BINARY, 4)]
     before = np.stack([network.predict(FILMS, verbose=0) for network in networks])
-    with pytest.raises(UsageError, match="maps does not end in a Dense layer.*--by mean"):
+    with pytest.raises(UsageError, match=r"maps does not end in a Dense layer.*--by mean"):
         concatenated(networks, BINARY)
     found = averaged(networks, [0.5, 0.5], BINARY).predict(FILMS, verbose=0)
     np.testing.assert_allclose(found, combine(BINARY, before, [0.5, 0.5]), atol=1e-5)
