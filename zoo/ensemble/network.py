@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +39,7 @@ def averaged(networks: Sequence[Any], weights: Sequence[float], task: Task) -> k
         dense.set_weights(_side_by_side([head.get_weights() for head in found]))
     else:
         logits = _backbone(list(networks))(image)
-    each = keras.layers.Reshape((len(networks), task.outputs), dtype="float32", name="members")(logits)
+    each = ops.split(logits, len(networks), axis=1) if len(networks) > 1 else [logits]
     return keras.Model(image, _mean(each, weights, task), name="ensemble")
 
 
@@ -106,19 +106,21 @@ def _side_by_side(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
     return [block_diag(*kernels).astype(np.float32), np.concatenate(biases)]
 
 
-def _mean(logits: Any, weights: Sequence[float], task: Task) -> Any:
-    """`combine` of logits `(N, M, K)` in operations that every export format knows; `(N, K)` float32."""
-    log_weights = np.array([[[math.log(weight)] for weight in weights]], np.float32)
+def _mean(logits: Sequence[Any], weights: Sequence[float], task: Task) -> Any:
+    """`combine` of logits `(N, K)` of each network in operations that every export format knows; `(N, K)` float32."""
     if task.exclusive:
-        return _log_sum(ops.add(ops.log_softmax(logits, axis=-1), log_weights))
+        return _log_sum([ops.log_softmax(each, axis=-1) for each in logits], weights)
     # log σ(z) = min(z, 0) − log(1 + e^−|z|), and log σ(−z) = log σ(z) − z
-    positive = ops.subtract(ops.minimum(logits, 0.0), ops.log(ops.add(ops.exp(ops.negative(ops.abs(logits))), 1.0)))
-    negative = ops.subtract(positive, logits)
-    return ops.subtract(_log_sum(ops.add(positive, log_weights)), _log_sum(ops.add(negative, log_weights)))
+    positive = [
+        ops.subtract(ops.minimum(each, 0.0), ops.log(ops.add(ops.exp(ops.negative(ops.abs(each))), 1.0)))
+        for each in logits
+    ]
+    negative = [ops.subtract(log, each) for log, each in zip(positive, logits, strict=True)]
+    return ops.subtract(_log_sum(positive, weights), _log_sum(negative, weights))
 
 
-def _log_sum(values: Any) -> Any:
-    """log Σ exp over the networks' axis."""
-    top = ops.max(values, axis=1, keepdims=True)
-    total = ops.sum(ops.exp(ops.subtract(values, top)), axis=1)
-    return ops.add(ops.log(total), ops.squeeze(top, axis=1))
+def _log_sum(values: Sequence[Any], weights: Sequence[float]) -> Any:
+    """log Σ w·exp(value), member by member: one number times one tensor leaves nothing to broadcast."""
+    top = functools.reduce(ops.maximum, values)
+    parts = [ops.multiply(ops.exp(ops.subtract(v, top)), float(w)) for v, w in zip(values, weights, strict=True)]
+    return ops.add(ops.log(functools.reduce(ops.add, parts)), top)

@@ -91,6 +91,17 @@ def find_layer(network: Any, name: str | None = None) -> SpatialLayer:
     raise UsageError(f"unknown layer '{name}'.{hint} Valid, the last first: {', '.join(names[:SHOWN])}{more}.")
 
 
+def find_layers(network: Any, name: str | None = None) -> list[SpatialLayer]:
+    """As `find_layer`; of an ensemble, unless one is named, the last of each of its networks.
+
+    Raises:
+        UsageError: as `find_layer`.
+    """
+    from zoo.ensemble.network import members
+
+    return [find_layer(each) for each in (members(network) if name is None else ())] or [find_layer(network, name)]
+
+
 @contextmanager
 def replaced(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
     """Let one layer compute with `call`: an attribute of the instance, so that neither class nor saved file change."""

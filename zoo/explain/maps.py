@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,6 @@ import numpy as np
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.explain.gradients import Probe
     from zoo.explain.layers import SpatialLayer
 
 METHODS = {
@@ -126,7 +126,8 @@ class Mapper:
         Args:
             network: from `(N, S, S, 1)` pixels in [0, 255] to logits `(N, K)`.
             method: one of `METHODS`.
-            layer: whose features Grad-CAM reads; the last spatial one if None. Not for occlusion.
+            layer: whose features Grad-CAM reads; the last spatial one if None, and of an ensemble the last of each of its
+                networks, whose maps are added. Not for occlusion.
             patch: side of the occluding patch in pixels; an eighth of the film's if None (Zeiler and Fergus 2014,
                 arXiv:1311.2901, cover with a grey square; the size is ours).
             stride: step between patches in pixels; half the patch if None.
@@ -136,10 +137,10 @@ class Mapper:
             UsageError: an unknown layer, or a patch or stride that does not fit the film.
         """
         from zoo.explain.gradients import Probe
-        from zoo.explain.layers import find_layer
+        from zoo.explain.layers import find_layers
 
         self.method, self.size = method, int(network.input_shape[1])
-        self.layer: SpatialLayer | None = None
+        self.layers: list[SpatialLayer] = []
         self.patch = patch or max(1, round(self.size / PATCH))
         self.stride = stride or max(1, self.patch // 2)
         if method == "occlusion":
@@ -152,20 +153,21 @@ class Mapper:
         else:
             if patch is not None or stride is not None:
                 raise UsageError("--patch and --stride are for --method occlusion.")
-            self.layer = find_layer(network, layer)
-        self.probe: Probe = Probe(network, self.layer, batch)
+            self.layers = find_layers(network, layer)
+        self.probes = [Probe(network, each, batch) for each in self.layers or [None]]
+        self.probe = self.probes[0]
 
     @property
     def grid(self) -> tuple[int, int]:
-        """How many cells the map has before it is brought to the film's size."""
-        if self.layer is not None:
-            return self.layer.height, self.layer.width
+        """How many cells the map has before it is brought to the film's size; of several the most."""
+        if self.layers:
+            return max(((each.height, each.width) for each in self.layers), key=math.prod)
         return len(self.starts), len(self.starts)
 
     @property
     def where(self) -> str:
         """The layer's name, or the patches in words."""
-        return self.layer.name if self.layer is not None else f"patch {self.patch}, stride {self.stride} pixels"
+        return ", ".join(each.name for each in self.layers) or f"patch {self.patch}, stride {self.stride} pixels"
 
     def make(self, images: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Iterator[Maps]:
         """Maps of film-and-label pairs, in parts as they are ready.
@@ -178,11 +180,22 @@ class Mapper:
         if self.method == "occlusion":
             yield from self._occlusion(images, rows, columns)
             return
-        formula = gradcam if self.method == "gradcam" else gradcam_plus_plus
         for start in range(0, len(rows), self.probe.batch):
             index = np.arange(start, min(start + self.probe.batch, len(rows)))
-            features, gradients, logits = self.probe.gradients(np.asarray(images[rows[index]]), columns[index])
-            yield Maps(index, normalise(upsample(formula(features, gradients), self.size)), logits)
+            parts = [probe.gradients(np.asarray(images[rows[index]]), columns[index]) for probe in self.probes]
+            heat = sum(self._evidence(features, gradients) for features, gradients, _ in parts)
+            yield Maps(index, normalise(np.asarray(heat)), parts[0][2])
+
+    def _evidence(self, features: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+        """A map `(N, S, S)` that can be added to those of other layers.
+
+        Grad-CAM takes the mean of a gradient over the cells: times their number it is the same evidence for a pixel,
+        however many cells a layer has. Grad-CAM++ takes a sum.
+        """
+        if self.method == "gradcam++":
+            return upsample(gradcam_plus_plus(features, gradients), self.size)
+        cells = features.shape[1] * features.shape[2] if len(self.layers) > 1 else 1
+        return upsample(gradcam(features, gradients), self.size) * np.float32(cells)
 
     def _occlusion(self, images: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Iterator[Maps]:
         """One film at a time, for all of its labels: covering it is the work."""

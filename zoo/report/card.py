@@ -158,14 +158,31 @@ def _outputs(material: Material) -> str:
 
 def _weights(settings: dict[str, Any]) -> str:
     weights = settings.get("weights")
+    joined = _members(settings)
+    if joined:
+        return f"The networks of {len(joined)} finished runs were joined: {', '.join(joined)}."
     if weights in (None, "none"):
         return "The network started from random weights."
     return f"The network started from the weights {Path(str(weights)).name}."
 
 
+def _members(settings: dict[str, Any]) -> list[str]:
+    """The names of the runs that an ensemble was made of; none for any other run."""
+    return [Path(str(each)).name for each in (settings.get("model") or {}).get("members", ())]
+
+
+def _joining(model: dict[str, Any]) -> str:
+    """What an ensemble does with its runs, where nothing was trained for it."""
+    weights = ", ".join(short(float(weight)) for weight in model.get("weights", ()))
+    how = "fitted to the validation films, whose figures are too good for that" if model.get("fitted") else "given"
+    return f"Nothing was trained: the probabilities of the runs are averaged with the weights {weights} ({how})."
+
+
 def _training(material: Material) -> str:
     """Loss, augmentation, optimiser, schedule, length and which epoch was kept."""
     settings, info = material.settings, material.info
+    if _members(settings) and not settings.get("epochs") and not settings.get("freeze"):
+        return _joining(settings["model"])
 
     def said(name: str) -> str:
         part = dict(settings.get(name) or {})
