@@ -148,6 +148,19 @@ def test_an_unknown_label_stays_unknown(tmp_path: Path) -> None:
     assert set(read(tmp_path / "out", split="split").table["split"]) == {"train", "val", "test"}
 
 
+def test_a_column_named_as_a_feature_is_refused(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for i in range(6):
+        Image.fromarray(RNG.integers(0, 256, (16, 16), dtype=np.uint8)).save(films / f"{i}.png")
+    (films / "t.csv").write_text("\n".join(["image,Mass,row", *(f"{i}.png,{i % 2},{i}" for i in range(6))]) + "\n")
+    options = {"name": "csv", "root": str(films), "labels": "Mass", "keep": "row"}
+    config = resolve([{"image_size": 16, "model": "tiny-cnn", "data": options}], registry())
+    with pytest.raises(UsageError, match="the column 'row' has the name of a feature"):
+        export_films(config, registry(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def damage(file: Path, change: Callable[[bytearray], Any]) -> None:
     data = bytearray(file.read_bytes())
     found = change(data)
