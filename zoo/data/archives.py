@@ -190,10 +190,10 @@ def _stage(archive: Path, stage: Path, root: Path, place: Place, limits: Limits)
             guard.count(member)
             target = place(safe_name(member.name, archive.name))
             progress.advance(1)
-            if target is None or PurePosixPath(target).parts[0] in _OURS:
+            target = None if target is None else safe_name(target, archive.name)
+            if target is None or target.partition("/")[0] in _OURS:
                 found.left_out += 1
                 continue
-            target = safe_name(target, archive.name)
             known = found.entries.get(target) or known_file(root, target, manifest)
             entry = _take(member, stage, archive.name, target, before.get(target), known)
             if known is not None:
