@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from zoo.data.decode import MAX_PIXELS, decode_bytes, reason_of
 from zoo.data.images import FileSource
@@ -21,7 +22,7 @@ from zoo.progress import Progress
 PATTERNS = ("*.tfrecord", "*.tfrecords", "*.tfrec", "*.tfrecord-?????-of-?????", "*.tfrecords-?????-of-?????")
 _NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>\d{5})-of-(?P<count>\d{5})(?P<after>.*)")
 _POOL = 20_000  # different values that are looked out for
-_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP")
+_ENCODED = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # PNG and JPEG: no film of raw pixels begins so
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,16 @@ class TFRecordSource(ImageSource):
         if not isinstance(held, list) or len(held) != 1:
             raise BadImage(f"has no image in the feature '{self.image}'")
         data = held[0]
-        if data.startswith(_SIGNATURES) and _text(features.get("image/format")) != "raw":
+        height, width = self._side(self.height, features), self._side(self.width, features)
+        raw = len(data) in (height * width, 3 * height * width) and not data.startswith(_ENCODED)
+        if raw or _text(features.get("image/format")) == "raw":
+            return _raw(data, height, width)
+        try:
             return decode_bytes(data)
-        return self._raw(data, features)
+        except BadImage as error:
+            if str(error) != "not an image" or not (height and width):
+                raise
+            raise BadImage(f"not an image, and {len(data):,} bytes are not {height}×{width} pixels of 8 bits") from None
 
     def fingerprint(self, paths: Sequence[str]) -> str:
         files = FileSource(self.root).fingerprint(sorted({path.rpartition(":")[0] for path in paths}))
@@ -156,27 +164,25 @@ class TFRecordSource(ImageSource):
             marks.update(word.encode("utf-8", "surrogateescape") + b"\0")
         return marks.hexdigest()
 
-    def _raw(self, data: bytes, features: dict[str, Feature]) -> tuple[np.ndarray, str]:
-        height, width = self._side(self.height, features), self._side(self.width, features)
-        if not height or not width:
-            raise BadImage("not an image, and no height and width for raw pixels")
-        if height * width > MAX_PIXELS:
-            raise BadImage(f"{width}×{height} pixels, over {MAX_PIXELS // 10**6} megapixels")
-        if len(data) == height * width:
-            return np.frombuffer(data, np.uint8).reshape(height, width).copy(), ""
-        if len(data) == 3 * height * width:
-            from PIL import Image
-
-            colour = Image.frombytes("RGB", (width, height), data)
-            return np.array(colour.convert("L"), dtype=np.uint8), "RGB, converted to gray"
-        raise BadImage(f"{len(data):,} bytes are not {height}×{width} pixels of 8 bits")
-
     @staticmethod
     def _side(named: str, features: dict[str, Feature]) -> int:
         if named.isascii() and named.isdecimal():
             return int(named)
         held = features.get(named)
         return int(held[0]) if isinstance(held, np.ndarray) and len(held) == 1 and held[0] > 0 else 0
+
+
+def _raw(data: bytes, height: int, width: int) -> tuple[np.ndarray, str]:
+    if not height or not width:
+        raise BadImage("raw pixels without a height and width")
+    if height * width > MAX_PIXELS:
+        raise BadImage(f"{width}×{height} pixels, over {MAX_PIXELS // 10**6} megapixels")
+    if len(data) == height * width:
+        return np.frombuffer(data, np.uint8).reshape(height, width).copy(), ""
+    if len(data) == 3 * height * width:
+        colour = Image.frombytes("RGB", (width, height), data)
+        return np.array(colour.convert("L"), dtype=np.uint8), "RGB, converted to gray"
+    raise BadImage(f"{len(data):,} bytes are not {height}×{width} pixels of 8 bits")
 
 
 def _text(feature: Feature | None) -> str:

@@ -18,6 +18,8 @@ import pytest
 from commandline import refused, zoo
 from PIL import Image
 
+from zoo.data.archives import need_room
+
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
 
 
@@ -184,6 +186,14 @@ def test_without_network_or_without_the_extra_the_way_by_hand_is_told(
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     refused(zoo("data", "download", "nih"), 1, "pip install 'cxr-zoo[download]'", "By hand: fetch images_001.tar.gz")
     assert [p.name for p in Path().iterdir() if p.name != "home"] == []
+
+
+def test_a_disk_without_room_is_told_before_anything_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.data.download.need_room", need_room)
+    monkeypatch.setattr("zoo.data.archives.shutil.disk_usage", lambda path: type("Usage", (), {"free": 40 * 10**9}))
+    result = zoo("data", "download", "nih")
+    refused(result, 1, "takes at least 90.0 GB, but nih has only 40.0 GB free")
+    assert not list(Path().iterdir())
 
 
 def test_an_unknown_name_lists_the_valid_ones() -> None:

@@ -151,6 +151,14 @@ def test_a_header_of_gigabytes_is_not_read_into_memory(tmp_path: Path) -> None:
         take(tmp_path / "a.tar.gz", tmp_path / "root")
 
 
+def test_no_member_takes_the_place_of_the_records(tmp_path: Path) -> None:
+    names = ("manifest.csv", "archives.csv", ".done.csv", ".unpacking/lock", "lock")
+    archive = zipped(tmp_path / "a.zip", {**FILES, **dict.fromkeys(names, b"forged")})
+    found = unpack(archive, tmp_path / "root", lambda member: member, Limits(), lambda line: None)
+    assert (found.added, found.left_out) == (7, 5)
+    assert content(tmp_path / "root") == FILES
+
+
 def flip(data: bytes) -> bytes:
     middle = len(data) // 2
     return data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]

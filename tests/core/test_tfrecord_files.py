@@ -28,7 +28,7 @@ def same(one: Any, other: Any) -> bool:
     return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=True)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.text(max_size=12), VALUES, max_size=6))
 def test_examples_come_back_as_they_were(features: dict[str, Any]) -> None:
     found = decode_example(encode_example(features))
@@ -37,7 +37,7 @@ def test_examples_come_back_as_they_were(features: dict[str, Any]) -> None:
         assert len(value) == len(found[name]) == 0 or same(value, found[name])
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.binary(max_size=200), max_size=8))
 def test_records_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, contents: list[bytes]) -> None:
     file = tmp_path_factory.mktemp("shard") / "a.tfrecord"
@@ -48,6 +48,7 @@ def test_records_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory
     assert [read_at(file, record.offset) for record in records] == records
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_of_bytes_that_are_no_example_nothing_else_is_raised(content: bytes) -> None:
     with contextlib.suppress(ValueError):

@@ -148,6 +148,19 @@ def test_an_unknown_label_stays_unknown(tmp_path: Path) -> None:
     assert set(read(tmp_path / "out", split="split").table["split"]) == {"train", "val", "test"}
 
 
+def test_a_column_named_as_a_feature_is_refused(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for i in range(6):
+        Image.fromarray(RNG.integers(0, 256, (16, 16), dtype=np.uint8)).save(films / f"{i}.png")
+    (films / "t.csv").write_text("\n".join(["image,Mass,row", *(f"{i}.png,{i % 2},{i}" for i in range(6))]) + "\n")
+    options = {"name": "csv", "root": str(films), "labels": "Mass", "keep": "row"}
+    config = resolve([{"image_size": 16, "model": "tiny-cnn", "data": options}], registry())
+    with pytest.raises(UsageError, match="the column 'row' has the name of a feature"):
+        export_films(config, registry(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def damage(file: Path, change: Callable[[bytearray], Any]) -> None:
     data = bytearray(file.read_bytes())
     found = change(data)
@@ -238,6 +251,7 @@ def foreign(root: Path, each: Callable[[int], dict[str, Any]], count: int = 8, n
 
 def test_class_numbers_with_names_and_raw_colour(tmp_path: Path) -> None:
     films = RNG.integers(0, 256, (8, 6, 5, 3), dtype=np.uint8)
+    films[1, 0, 0] = (ord("B"), ord("M"), 0)  # as a BMP begins
     root = foreign(tmp_path / "a", lambda i: {"image_raw": films[i].tobytes(), "label": i % 2, "id": f"p{i // 2}"})
     options = {"image": "image_raw", "labels": "label", "names": "normal,pneumonia", "height": "6", "width": "5"}
     records = read(root, patient="id", **options)
@@ -249,7 +263,7 @@ def test_class_numbers_with_names_and_raw_colour(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels, np.array(Image.fromarray(films[1]).convert("L")))
     assert note == "RGB, converted to gray"
     with pytest.raises(BadImage, match="90 bytes are not 7×5 pixels"):
-        read(root, **{**options, "height": "7"}).source.read(records.table["path"][1])
+        read(root, **{**options, "height": "7"}).source.read(records.table["path"][0])
     foreign(root, lambda i: {"image_raw": b"", "label": i % 3})
     with pytest.raises(DataError, match="there is a class 2, and the option names has 2"):
         read(root, **options)

@@ -28,7 +28,9 @@ MANIFEST = "manifest.csv"
 WORK = ".unpacking"
 _COLUMNS = ("path", "bytes", "sha256", "source")
 _BLOCK = 1 << 20
+ARCHIVES = "archives.csv"  # the archives whose files are all in place
 _STAGED = ".done.csv"
+_OURS = (MANIFEST, ARCHIVES, WORK, _STAGED, LOCK)  # names that no member may take
 _LARGEST_READ = 16 << 20
 
 Say = Callable[[str], None]
@@ -188,10 +190,10 @@ def _stage(archive: Path, stage: Path, root: Path, place: Place, limits: Limits)
             guard.count(member)
             target = place(safe_name(member.name, archive.name))
             progress.advance(1)
-            if target is None:
+            target = None if target is None else safe_name(target, archive.name)
+            if target is None or target.partition("/")[0] in _OURS:
                 found.left_out += 1
                 continue
-            target = safe_name(target, archive.name)
             known = found.entries.get(target) or known_file(root, target, manifest)
             entry = _take(member, stage, archive.name, target, before.get(target), known)
             if known is not None:

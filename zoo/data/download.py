@@ -13,6 +13,7 @@ from pathlib import Path
 
 from zoo.contracts import Dataset, Download
 from zoo.data.archives import (
+    ARCHIVES,
     MANIFEST,
     Entry,
     Limits,
@@ -33,7 +34,6 @@ from zoo.files import replacing
 from zoo.progress import Progress
 from zoo.registry import Registry
 
-ARCHIVES = "archives.csv"  # those whose files are all in place
 _ENDINGS = (".tar.gz", ".tgz", ".zip")
 
 

@@ -36,6 +36,7 @@ SHARD_BYTES = 128 * 10**6
 _SAMPLE = 64  # films that say how large the others will be
 _BATCH = 256  # films encoded at a time
 _RESERVED = ("image", "path", "split")
+_FIXED = ("labels", "published_split", "row")
 
 Encoding = Literal["png", "raw"]
 
@@ -190,7 +191,17 @@ class _Films:
         self.labels = records.table[list(records.labels)].to_numpy(dtype=np.float32)
         others = [c for c in records.table.columns if c not in (*_RESERVED, *records.labels)]
         self.columns = {c: "number" if pd.api.types.is_numeric_dtype(records.table[c]) else "text" for c in others}
-        self.cells = {c: records.table[c].to_numpy() for c in others}
+        taken = next((c for c in others if c in _FIXED or c.startswith("image/")), None)
+        if taken is not None:
+            raise UsageError(
+                f"the column '{taken}' has the name of a feature that every record has: rename or leave it out."
+            )
+        self.cells = {
+            name: records.table[name].to_numpy(float, na_value=np.nan)
+            if kind == "number"
+            else records.table[name].to_numpy()
+            for name, kind in self.columns.items()
+        }
         self.images = records.table["image"].to_numpy()
         self.published = records.table["split"].to_numpy() if "split" in records.table else None
         self.boxes = _square_boxes(records, rows)
