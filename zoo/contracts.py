@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from zoo.data.listing import Listing
     from zoo.data.records import Records
     from zoo.tasks import Task
 
@@ -171,6 +172,16 @@ class Dataset(Strategy):
         Raises:
             DataError: the layout is not there or lacks what it needs; the message names file and column.
         """
+
+    def survey(self, root: Path | None, options: Any) -> Listing:
+        """Read all that the layout's tables say, for `zoo data explore` and `zoo data audit`.
+
+        A reader that overrides this names films without a file too, and notes faults that `read` refuses; this one reads
+        the records, and notes what they set aside.
+        """
+        from zoo.data.listing import listing_of
+
+        return listing_of(self.read(root, options))
 
 
 @dataclass(frozen=True)
