@@ -97,9 +97,7 @@ def _from_classes(
     return Labels(table, none, (cells == "").map({True: NO_LABEL, False: ""}))
 
 
-def _from_columns(
-    cells: pd.DataFrame, normal: str, file: Path, noted: tuple[pd.Series, Faults] | None
-) -> Labels:
+def _from_columns(cells: pd.DataFrame, normal: str, file: Path, noted: tuple[pd.Series, Faults] | None) -> Labels:
     """One 0/1 column per label. A column that means normal is no label: where it is 1 the unknown labels are 0."""
     need_distinct(map(str, cells.columns), f"{file}, label columns")
     table = {str(name): _numbers(cells[name], file) for name in cells.columns}

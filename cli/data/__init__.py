@@ -11,7 +11,9 @@ COMMANDS = {
     "prepare": Builtin(
         "zoo.cli.data.prepare:prepare", "Read a dataset, prepare its films for training, and audit its split."
     ),
-    "explore": Builtin("zoo.cli.data.explore:explore", "Look at a dataset: labels, people, pixels and what is missing."),
+    "explore": Builtin(
+        "zoo.cli.data.explore:explore", "Look at a dataset: labels, people, pixels and what is missing."
+    ),
     "audit": Builtin("zoo.cli.data.audit:audit", "Find leaks, duplicates and contradictions; write a table without."),
     "verify": Builtin("zoo.cli.data.verify:verify", "Compare all prepared pixels with their checksums."),
 }

@@ -32,7 +32,9 @@ FILE = click.Path(path_type=Path)
 )
 @click.option("--films/--no-films", "look", default=True, help="Read the films, or the tables only.")
 @click.option("--near/--no-near", default=True, help="Look for near-duplicates.")
-@click.option("--threshold", type=click.IntRange(0, 128), metavar="BITS", help="Of 256 that hashes of near-duplicates differ in.")
+@click.option(
+    "--threshold", type=click.IntRange(0, 128), metavar="BITS", help="Of 256 that hashes of near-duplicates differ in."
+)
 @click.option("--correlation", type=click.FloatRange(0, 1), metavar="R", help="Least correlation of their pixels.")
 @click.option("--fix", type=FILE, metavar="FILE.csv", help="Write a table without what leaks; nothing is deleted.")
 @click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write every finding as CSV.")
@@ -107,7 +109,9 @@ def _read(
     listing = limited(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
     chosen = [(str(data), str(data), listing)]
     for name, dataset, folder in parsed:
-        chosen.append((_distinct(name, [each[0] for each in chosen]), dataset, survey(dataset, folder, (), allow_outside)))
+        chosen.append(
+            (_distinct(name, [each[0] for each in chosen]), dataset, survey(dataset, folder, (), allow_outside))
+        )
     found = []
     for name, dataset, each in chosen:
         for note in each.records.notes:

@@ -147,9 +147,7 @@ def contradictory(films: pd.DataFrame) -> Iterator[Finding]:
 def unreadable(films: pd.DataFrame) -> Iterator[Finding]:
     """Films that are there and cannot be read, with the reason."""
     for _, film in films[films["reason"] != ""].iterrows():
-        yield Finding(
-            UNREADABLE, film["dataset"], film["image"], film["patient"], film["split"], detail=film["reason"]
-        )
+        yield Finding(UNREADABLE, film["dataset"], film["image"], film["patient"], film["split"], detail=film["reason"])
 
 
 def faults_of(name: str, faults: pd.DataFrame, films: pd.DataFrame) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ THRESHOLD = 40  # bits of 256 that near-duplicates may differ in
 CORRELATION = 0.9  # of the pixels without their coarse shading
 SIZE = 64  # pixels of the films that are compared
 _BLOCK = 2048  # films compared with so many others at a time: what fits into a processor's cache
-_BLUR = 8  # pixels: what is coarser is shading that all chest films share
+_BLUR = 4  # pixels: what is coarser is shading that all chest films share
 _EMPTY = 1e-6
 
 Advance = Callable[[int], None]
