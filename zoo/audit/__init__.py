@@ -1,1 +1,1 @@
-"""Whether a dataset is fit to be split: patients and films on two sides, near-duplicates, contradictions; and a table without them."""
+"""Whether a dataset is fit to be split: patients films on two sides, near-duplicates, contradictions; a table without them."""

@@ -16,10 +16,10 @@ from zoo.audit.near import CORRELATION, THRESHOLD, Pairs, confirmed
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found. `films` are those of all datasets one below the other, the audited one first; `findings` has a row per finding.
+    """What was found. `films` are those of all datasets one below the other, the audited one first; `findings` a row per finding.
 
-    `pairs` are the confirmed near-duplicates, identical films among them, as rows of `films`; `proposed` counts the pairs that the hashes
-    proposed (None: not looked for).
+    `pairs` are the confirmed near-duplicates, identical films among them, as rows of `films`; `proposed` counts the pairs that
+    the hashes proposed (None: not looked for).
     """
 
     films: pd.DataFrame
@@ -96,21 +96,25 @@ def audit(
         pairs, proposed = confirmed(hashes, _Pixels(datasets), rows, threshold, correlation)
     known = tuple(each.name for each in datasets if each.patients_known)
     drawn = frozenset(each.name for each in datasets if not {"val", "test"} <= set(each.table["split"]))
+    first = datasets[0]
     found = _find(films, pairs, known, drawn)
-    for each in datasets:
-        found += checks.faults_of(each.name, each.listing.faults, each.table)
+    found += checks.faults_of(first.name, first.listing.faults, first.table)
     return Audit(films, checks.findings_table(found), pairs, proposed, threshold, correlation, known, drawn)
 
 
 def _find(films: pd.DataFrame, pairs: Pairs, known: Sequence[str], drawn: frozenset[str]) -> list[checks.Finding]:
     of_patients = films[films["dataset"].isin(known)]
-    return [
+    name = films["dataset"].iloc[0]
+    found = [
         *checks.shared_patients(of_patients),
         *checks.identical(films),
         *checks.near_duplicates(films, pairs, set(drawn)),
         *checks.contradictory(of_patients),
         *checks.unreadable(films),
     ]
+    return [
+        each for each in found if name in (each.dataset, each.other_dataset)
+    ]  # not what is wrong in the others alone
 
 
 def again(found: Audit, kept: np.ndarray) -> pd.DataFrame:

@@ -23,7 +23,6 @@ WEIGHTS = {
     NEAR_OTHER: RISK,
 }
 RANK = {"": 0, "train": 0, "train_val": 0, "val": 1, "test": 2}  # the later side keeps its films
-NAMED = 3  # films of a patient that a finding names
 
 
 @dataclass(frozen=True)
@@ -90,15 +89,23 @@ def _pair(kind: str, film: pd.Series, other: pd.Series, **more: object) -> Findi
 
 
 def identical(films: pd.DataFrame) -> Iterator[Finding]:
-    """Films that are equal pixel for pixel: each copy with the one on the latest side, and whether their labels agree."""
+    """Films that are equal pixel for pixel: each copy with the one on the latest side, and whether their labels agree.
+
+    Those of the first dataset are compared with the other datasets too.
+    """
+    first = films["dataset"].iloc[0]
     seen = films[(films["digest"] != "") & films["digest"].duplicated(keep=False)]
-    for _, own in seen.groupby("digest", sort=False):
-        own = own.iloc[np.argsort(own["split"].map(RANK).to_numpy(), kind="stable")]
-        last = own.iloc[-1]
-        for _, film in own.iloc[:-1].iterrows():
-            yield _pair(_kind_of(film, last, IDENTICAL, SHARED_FILM, COPY), film, last)
-            if film["truth"] != last["truth"] and film["dataset"] == last["dataset"]:
-                yield _pair(LABELS_DIFFER, film, last, detail=f"{film['truth']} / {last['truth']}")
+    for _, group in seen.groupby("digest", sort=False):
+        group = group.iloc[np.argsort(group["split"].map(RANK).to_numpy(), kind="stable")]
+        last = {name: own.iloc[-1] for name, own in group.groupby("dataset", sort=False)}
+        for index, film in group.iterrows():
+            mine = last[film["dataset"]]
+            if index != mine.name:
+                yield _pair(IDENTICAL if _two_sides(film, mine) else COPY, film, mine)
+                if film["truth"] != mine["truth"]:
+                    yield _pair(LABELS_DIFFER, film, mine, detail=f"{film['truth']} / {mine['truth']}")
+            if film["dataset"] == first:
+                yield from (_pair(SHARED_FILM, film, other) for name, other in last.items() if name != first)
 
 
 def near_duplicates(films: pd.DataFrame, pairs: Pairs, drawn: set[str]) -> Iterator[Finding]:
@@ -109,24 +116,26 @@ def near_duplicates(films: pd.DataFrame, pairs: Pairs, drawn: set[str]) -> Itera
             continue
         if RANK[film["split"]] > RANK[other["split"]]:
             film, other = other, film
-        kind = _kind_of(film, other, NEAR, SHARED_NEAR, NEAR_COPY)
-        if kind == NEAR_COPY and film["patient"] != other["patient"] and film["dataset"] in drawn:
-            kind = NEAR_OTHER if RANK[film["split"]] == 0 else kind
+        kind = NEAR_COPY
+        if film["dataset"] != other["dataset"]:
+            kind = SHARED_NEAR
+        elif _two_sides(film, other):
+            kind = NEAR
+        elif film["patient"] != other["patient"] and film["dataset"] in drawn and RANK[film["split"]] == 0:
+            kind = NEAR_OTHER
         yield _pair(kind, film, other, distance=float(bits), correlation=round(float(correlation), 4))
 
 
-def _kind_of(film: pd.Series, other: pd.Series, across: str, shared: str, within: str) -> str:
-    if film["dataset"] != other["dataset"]:
-        return shared
-    sides = film["split"] != "" and other["split"] != "" and film["split"] != other["split"]
-    return across if sides else within
+def _two_sides(film: pd.Series, other: pd.Series) -> bool:
+    return "" not in (film["split"], other["split"]) and film["split"] != other["split"]
 
 
 def contradictory(films: pd.DataFrame) -> Iterator[Finding]:
     """Patients with two sexes, and patients who grow younger from one visit to a later one. For known patients."""
-    for (name, patient), own in films.groupby(["dataset", "patient"], sort=False) if "sex" in films else ():
-        counts = own["sex"].value_counts()
-        if len(counts) > 1:
+    if "sex" in films:
+        several = films[films.groupby(["dataset", "patient"])["sex"].transform("nunique") > 1]
+        for (name, patient), own in several.groupby(["dataset", "patient"], sort=False):
+            counts = own["sex"].value_counts()
             detail = ", ".join(f"{count} {sex}" for sex, count in counts.items())
             odd = own[own["sex"] == counts.index[-1]].iloc[0]
             yield Finding(TWO_SEXES, str(name), odd["image"], str(patient), odd["split"], detail=detail)

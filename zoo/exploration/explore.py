@@ -28,8 +28,8 @@ class Exploration:
     """What was found. `table` has a row per film: that of the records, with split (train, val, test or ""), digest and reason.
 
     `labels`: per finding and for films without one, the films in all and in each split. `together`: films that have both of two
-    findings. `people`: age, sex, view and follow-up in each split. `tests`: see `associations`, on `tested` films. `missing`: empty cells
-    per column. `problems`: films that are missing, unreadable or faulty, with the reason. `copies`: films that are
+    findings. `people`: age, sex, view and follow-up in each split. `tests`: see `associations`, on `tested` films. `missing`:
+    empty cells per column. `problems`: films that are missing, unreadable or faulty, with the reason. `copies`: films that are
     equal pixel for pixel. `examples`: rows of `table` by finding; `thumbnails` their pixels.
     """
 
@@ -212,7 +212,7 @@ def people(table: pd.DataFrame) -> pd.DataFrame:
             continue
         row: dict[str, Any] = {"split": split or "all", "films": len(own), "patients": own["patient"].nunique()}
         if "age" in own:
-            row |= dict(zip(("age_q25", "age_median", "age_q75"), own["age"].quantile([0.25, 0.5, 0.75]), strict=True))
+            row |= dict(zip(("age_median", "age_q25", "age_q75"), own["age"].quantile([0.5, 0.25, 0.75]), strict=True))
         if "sex" in own:
             row["female"] = float((own["sex"].dropna() == "F").mean())
         if "view" in own:

@@ -115,15 +115,15 @@ def _together(found: Exploration) -> Section | None:
         label = "A square of findings against findings; the table below has the counts."
         drawing = matrix_figure(shares, names, "also have (%)")
         caption = "Of the films with the finding on the left, how many in a hundred have the one below too."
-        blocks.append(Panels(caption, (Figure(drawing, label),)))
+        blocks.append(Panels(caption, (Figure(drawing, label),), large=True))
     blocks.append(Table("Films with both findings; on the diagonal, with the one.", ("", *names), rows, folded=True))
     return section("together", "Findings together", blocks)
 
 
 _HEADS = {
     "age_median": ("median age", "{:.0f}"),
-    "age_q25": ("25%", "{:.0f}"),
-    "age_q75": ("75%", "{:.0f}"),
+    "age_q25": ("age 25%", "{:.0f}"),
+    "age_q75": ("age 75%", "{:.0f}"),
     "female": ("women", "{:.1%}"),
     "follow_up_median": ("median follow-up", "{:.0f}"),
 }
@@ -199,7 +199,7 @@ def _pixels(found: Exploration) -> Section | None:
         lines = {"raw": measured.raw[chosen].mean(axis=0), "prepared": measured.prepared[chosen].mean(axis=0)}
         title = "all films" if name == "all" else name
         label = f"Distribution of gray values of {title}, raw and prepared; the table below has its quartiles."
-        drawing = distribution_figure(lines, title, "gray value", "share of pixels")
+        drawing = distribution_figure(lines, title, "gray value", "% of pixels")
         figures.append(Figure(drawing, label, words.films(int(chosen.sum()))))
     rows = tuple(
         (
@@ -211,8 +211,9 @@ def _pixels(found: Exploration) -> Section | None:
         for row in measured.table(labels).to_dict("records")
     )
     caption = (
-        f"Gray values of a sample of {words.films(len(measured.rows))} (seed {measured.seed}), each film counting the same. Raw: the "
-        f"original files at their own size, in 8 bits. Prepared: padded with black to a square, {found.size}×{found.size} pixels."
+        f"Gray values of a sample of {words.films(len(measured.rows))} (seed {measured.seed}), each film counting the same. Raw: "
+        f"the original files at their own size, in 8 bits. Prepared: padded with black to a square of "
+        f"{found.size}×{found.size} pixels."
     )
     columns = ("films", "", "sample", "mean", "sd", "25%", "median", "75%")
     return section(

@@ -18,8 +18,8 @@ GRAYS = 256
 class Intensities:
     """Shares of the 256 gray values film by film: `raw` and `prepared` `(n, 256)`, each row summing to 1, of the films `rows`.
 
-    Raw are the original files at their own size (other depths than 8 bits scaled to it, colours made gray), prepared the square films of the
-    store, with its black margins.
+    Raw are the original files at their own size (other depths than 8 bits scaled to it, colours made gray), prepared the
+    square films of the store, with its black margins.
     """
 
     rows: np.ndarray

@@ -170,10 +170,10 @@ def forest_figure(
 
 
 def distribution_figure(lines: Mapping[str, np.ndarray], title: str, xlabel: str, ylabel: str) -> str:
-    """Shares over the values 0, 1, 2 …, one line each, at most four."""
+    """Shares over the values 0, 1, 2 …, in percent, one line each, at most four."""
     with _drawing(margins=_SQUARE) as (figure, axes):
         for (name, shares), colour in zip(lines.items(), (ORANGE, BLUE, GREEN, RED), strict=False):
-            axes.plot(np.arange(len(shares)), shares, color=colour, linewidth=1.3, label=name)
+            axes.plot(np.arange(len(shares)), 100 * shares, color=colour, linewidth=1.3, label=name)
         axes.set_title(_fit(title, _NAME), loc="left")
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
