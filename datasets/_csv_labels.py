@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from zoo.data.listing import NORMAL_AND_FINDING, Faults
 from zoo.datasets._tables import NORMAL_NAMES, find_normal, line_of, need_column, need_distinct
 from zoo.errors import DataError, closest
 
@@ -36,9 +37,19 @@ class Labels:
 
 
 def read_labels(
-    raw: pd.DataFrame, columns: str, separator: str, normal: str, file: Path, *, blank: float = np.nan
+    raw: pd.DataFrame,
+    columns: str,
+    separator: str,
+    normal: str,
+    file: Path,
+    noted: tuple[pd.Series, Faults] | None = None,
+    *,
+    blank: float = np.nan,
 ) -> Labels:
     """Read the label columns named in `columns`.
+
+    `noted`, the names of the images and where faults are collected, takes a film that is normal and has a finding as one with
+    the finding, and notes it; without it that is an error.
 
     One column without any 0, 1, true, false, yes or no in it holds classes; otherwise every column is one label, and `blank`
     is what an empty cell of a finding means: NaN for unknown, or 0. -1 is always unknown; a row without any other value is
@@ -55,14 +66,16 @@ def read_labels(
     if twice:
         raise DataError(f"the option labels names the column '{twice[0]}' of {file} twice")
     if len(names) == 1 and not raw[names[0]].str.lower().isin([v for v in VALUES if v]).any():
-        labels = _from_classes(raw[names[0]], separator, normal, file)
+        labels = _from_classes(raw[names[0]], separator, normal, file, noted)
     else:
-        labels = _from_columns(raw[names], normal, file, blank)
+        labels = _from_columns(raw[names], normal, file, blank, noted)
     _need_both_values(labels, file)
     return labels
 
 
-def _from_classes(cells: pd.Series, separator: str, normal: str, file: Path) -> Labels:
+def _from_classes(
+    cells: pd.Series, separator: str, normal: str, file: Path, noted: tuple[pd.Series, Faults] | None
+) -> Labels:
     """One text column: each cell one class, or several with the separator between them."""
     codes, combinations = pd.factorize(cells)
     sets = [
@@ -75,6 +88,9 @@ def _from_classes(cells: pd.Series, separator: str, normal: str, file: Path) -> 
     none = find_normal(classes, normal, f"{file}, column '{cells.name}',")
     for number, names in enumerate(sets):
         if none in names and len(names) > 1:
+            if noted is not None:
+                noted[1].add(NORMAL_AND_FINDING, noted[0][codes == number], str(combinations[number]))
+                continue
             line = int((codes == number).argmax()) + 2
             raise DataError(f"{file}, line {line}: '{combinations[number]}' says '{none}' and a finding")
     findings = [c for c in classes if c != none]
@@ -85,7 +101,9 @@ def _from_classes(cells: pd.Series, separator: str, normal: str, file: Path) -> 
     return Labels(table, none, (cells == "").map({True: NO_LABEL, False: ""}))
 
 
-def _from_columns(cells: pd.DataFrame, normal: str, file: Path, blank: float) -> Labels:
+def _from_columns(
+    cells: pd.DataFrame, normal: str, file: Path, blank: float, noted: tuple[pd.Series, Faults] | None
+) -> Labels:
     """One 0/1 column per label. A column that means normal is no label: where it is 1 the unknown labels are 0."""
     need_distinct(map(str, cells.columns), f"{file}, label columns")
     table = {str(name): _numbers(cells[name], file) for name in cells.columns}
@@ -100,7 +118,10 @@ def _from_columns(cells: pd.DataFrame, normal: str, file: Path, blank: float) ->
     empty = cells[list(table)] == ""
     findings = findings.mask(empty & findings.isna(), blank)
     contrary = (marked == 1) & (findings == 1).any(axis=1)
-    if contrary.any():
+    if contrary.any() and noted is not None:
+        noted[1].add(NORMAL_AND_FINDING, noted[0][contrary], f"the column '{none}' and a finding are both 1")
+        marked = marked.mask(contrary, 0.0)
+    elif contrary.any():
         which = findings.columns[(findings[contrary].iloc[0] == 1).to_numpy()][0]
         raise DataError(f"{file}, line {line_of(contrary)}: '{none}' and '{which}' are both 1")
     findings = findings.mask(findings.isna() & (marked == 1).to_numpy()[:, None], 0.0)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from zoo.data.listing import LISTED_TWICE, Faults
 from zoo.data.records import METADATA
 from zoo.errors import DataError, closest
 
@@ -92,6 +93,18 @@ def need_unique_images(images: pd.Series, file: Path) -> None:
         raise DataError(
             f"{file}, line {line_of(twice)}: the image '{name}' has a row already{count}; one row per image"
         )
+
+
+def unique_images(raw: pd.DataFrame, column: str, file: Path, faults: Faults | None) -> pd.DataFrame:
+    """The rows of a table with one row per image: where faults are collected the first of each, else an error for two."""
+    images = raw[column]
+    if faults is None:
+        need_unique_images(images, file)
+        return raw
+    need_filled(images, file)
+    twice = images.duplicated()
+    faults.add(LISTED_TWICE, images[twice], f"{file.name} has a row of it before")
+    return raw[~twice].reset_index(drop=True)
 
 
 def need_filled(cells: pd.Series, file: Path) -> None:

@@ -14,6 +14,7 @@ from zoo.hookspecs import hookimpl
 if TYPE_CHECKING:
     import pandas as pd
 
+    from zoo.data.listing import Faults, Listing
     from zoo.data.records import Records
 
 LAYOUT = """\
@@ -91,6 +92,23 @@ class Csv(Dataset):
     Options = CsvOptions
 
     def read(self, root: Path | None, options: Any) -> Records:
+        return self._read(root, options, None)
+
+    def survey(self, root: Path | None, options: Any) -> Listing:
+        from dataclasses import replace
+
+        from zoo.data.listing import NO_FILE, NO_USE, Faults, Listing
+
+        faults = Faults()
+        records = self._read(root, options, faults)
+        here = [os.path.lexists(os.path.join(str(root), image)) for image in records.table["path"]]
+        table = records.table.assign(path=records.table["path"].where(here, ""))
+        faults.add(NO_FILE, table.loc[table["path"] == "", "image"], "the table has a row of it")
+        for image, reason in zip(records.set_aside["image"], records.set_aside["reason"], strict=True):
+            faults.add(NO_USE, [image], reason)
+        return Listing(replace(records, table=table), faults.table())
+
+    def _read(self, root: Path | None, options: Any, faults: Faults | None) -> Records:
         import pandas as pd
 
         from zoo.data.images import FileSource
@@ -100,11 +118,15 @@ class Csv(Dataset):
         root = _tables.need_root(root, "csv", LAYOUT)
         file = find_table(root, options.table)
         raw = _tables.read_text_table(file)
+        raw = _tables.unique_images(raw, _tables.need_column(raw, options.image, file, "image"), file, faults)
         images = raw[_tables.need_column(raw, options.image, file, "image")]
-        _tables.need_unique_images(images, file)
-        _need_films(root, images, file)
+        if faults is None:
+            _need_films(root, images, file)
+        contrary = None if faults is None else (images, faults)
         blank = 0.0 if options.blank == "absent" else float("nan")
-        labels = _csv_labels.read_labels(raw, options.labels, options.separator, options.normal, file, blank=blank)
+        labels = _csv_labels.read_labels(
+            raw, options.labels, options.separator, options.normal, file, contrary, blank=blank
+        )
         patients = _chosen(raw, options, "patient", file)
         columns: dict[str, Any] = {"image": images, "path": images, "patient": images}
         notes = list(labels.notes)

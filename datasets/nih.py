@@ -14,6 +14,7 @@ from zoo.hookspecs import hookimpl
 if TYPE_CHECKING:
     import pandas as pd
 
+    from zoo.data.listing import Faults, Listing
     from zoo.data.records import Records
 
 FINDINGS = (
@@ -82,12 +83,16 @@ class Tables:
     file: Path
 
 
-def read_tables(root: Path) -> Tables:
+def read_tables(root: Path, faults: Faults | None = None) -> Tables:
     """Read labels, metadata, official split and boxes under `root`; needs no images.
+
+    Where `faults` are collected, films in both lists, in no list, listed twice or called normal beside a finding are noted
+    there and stay in the table; else they are an error, or set aside.
 
     Raises:
         DataError: the label table is not there, lacks a column, or names a finding that is none of the fourteen.
     """
+    from zoo.data.listing import NOT_IN_LISTS
     from zoo.datasets import _tables
 
     found = [folder / name for folder in (root, root / "sample") for name in TABLES if (folder / name).is_file()]
@@ -97,14 +102,17 @@ def read_tables(root: Path) -> Tables:
     others = [each.name for each in found if each.name != file.name]  # Kaggle's sample has its table twice
     notes = [f"{file.name} is read, {others[0]} beside it is not"] if others else []
     raw = _tables.read_text_table(file)
-    table, more = _entries(raw, file)
+    table, more = _entries(raw, file, faults)
     notes += more
-    split, more = _official_split(root, table["image"])
+    split, more = _official_split(root, table["image"], faults)
     notes += more
     set_aside = _tables.aside([], "")
     if split is not None:
         listed = split.notna()
         reason = f"in neither {LISTS['train_val']} nor {LISTS['test']}"
+        if faults is not None:
+            faults.add(NOT_IN_LISTS, table.loc[~listed, "image"], reason)
+            listed[:] = True
         if not listed.all():
             set_aside = _tables.aside(table.loc[~listed, "image"].tolist(), reason)
             notes.append(f"{len(set_aside):,} films are {reason}: set aside")
@@ -115,18 +123,18 @@ def read_tables(root: Path) -> Tables:
     return Tables(table, boxes, set_aside, (*notes, *more), split is not None, file)
 
 
-def _entries(raw: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, list[str]]:
+def _entries(raw: pd.DataFrame, file: Path, faults: Faults | None) -> tuple[pd.DataFrame, list[str]]:
     """Image, patient, labels and metadata from the columns of either published header."""
     import pandas as pd
 
     from zoo.datasets import _tables
 
+    raw = _tables.unique_images(raw, _tables.need_column(raw, "Image Index", file), file, faults)
     images = raw[_tables.need_column(raw, "Image Index", file)]
     findings = raw[_tables.need_column(raw, "Finding Labels", file)]
     patients = raw[_tables.need_column(raw, "Patient ID", file)]
-    _tables.need_unique_images(images, file)
     _tables.need_filled(patients, file)
-    columns = {"image": images, "patient": patients, **_labels(findings, file)}
+    columns = {"image": images, "patient": patients, **_labels(findings, file, images, faults)}
     notes: list[str] = []
     view, age, follow_up = (_tables.find_column(raw, n) for n in ("View Position", "Patient Age", "Follow-up #"))
     sex = _tables.find_column(raw, "Patient Gender") or _tables.find_column(raw, "Patient Sex")
@@ -143,9 +151,11 @@ def _entries(raw: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, list[str]]:
     return pd.DataFrame(columns), notes
 
 
-def _labels(findings: pd.Series, file: Path) -> dict[str, Any]:
+def _labels(findings: pd.Series, file: Path, images: pd.Series, faults: Faults | None) -> dict[str, Any]:
     """One 0/1 float column per finding. Few combinations recur, so each is taken apart once."""
     import pandas as pd
+
+    from zoo.data.listing import NORMAL_AND_FINDING
 
     codes, combinations = pd.factorize(findings)
     names = [{n.strip() for n in str(c).split("|")} for c in combinations]
@@ -160,13 +170,18 @@ def _labels(findings: pd.Series, file: Path) -> dict[str, Any]:
             listed = ", ".join(f"'{s}'" for s in strange)
             raise DataError(f"{where}: unknown finding {listed}.{hint} Valid: {', '.join((*FINDINGS, NORMAL))}.")
         if NORMAL in each and len(each) > 1:
+            if faults is not None:
+                faults.add(NORMAL_AND_FINDING, images[codes == number], str(combinations[number]))
+                continue
             raise DataError(f"{where}: '{combinations[number]}' says '{NORMAL}' and a finding")
     present = pd.DataFrame([[float(f in each) for f in FINDINGS] for each in names], columns=list(FINDINGS))
     return {f: present[f].to_numpy()[codes] for f in FINDINGS}
 
 
-def _official_split(root: Path, images: pd.Series) -> tuple[pd.Series | None, list[str]]:
+def _official_split(root: Path, images: pd.Series, faults: Faults | None) -> tuple[pd.Series | None, list[str]]:
     """The side of each image in the official lists (NaN in neither); None where a list is not there."""
+    from zoo.data.listing import BOTH_LISTS, NOT_IN_TABLE
+
     missing = [name for name in LISTS.values() if not (root / name).is_file()]
     if missing:
         return None, [f"{root} has no {' and no '.join(missing)}: there is no official split"]
@@ -174,12 +189,19 @@ def _official_split(root: Path, images: pd.Series) -> tuple[pd.Series | None, li
     for side, name in LISTS.items():
         text = (root / name).read_text(encoding="utf-8", errors="replace")
         names = [line.strip() for line in text.splitlines() if line.strip()]
-        both = next((n for n in names if sides.get(n, side) != side), None)
-        if both is not None:
-            raise DataError(f"the image '{both}' is in both lists, {' and '.join(LISTS.values())}, of {root}")
+        both = [n for n in names if sides.get(n, side) != side]
+        if faults is not None:
+            faults.add(BOTH_LISTS, both, " and ".join(LISTS.values()))
+        elif both:
+            raise DataError(f"the image '{both[0]}' is in both lists, {' and '.join(LISTS.values())}, of {root}")
         sides.update(dict.fromkeys(names, side))
     split = images.map(sides)
     absent = len(sides) - int(split.notna().sum())
+    if faults is not None and absent:
+        known = set(images)
+        for image, side in sides.items():
+            if image not in known:
+                faults.add(NOT_IN_TABLE, [image], LISTS[side])
     notes = [f"the official lists name {absent:,} images that the table does not have"] if absent else []
     notes += [f"none of the films is in {name}" for side, name in LISTS.items() if not (split == side).any()]
     return split, notes
@@ -280,6 +302,31 @@ class Nih(Dataset):
             notes=tuple(notes),
             official_split=tables.official_split,
         )
+
+    def survey(self, root: Path | None, options: Any) -> Listing:
+        from zoo.data.images import FileSource
+        from zoo.data.listing import NO_FILE, NO_ROW, Faults, Listing
+        from zoo.data.records import Records
+        from zoo.datasets import _tables
+
+        root = _tables.need_root(root, "nih", LAYOUT)
+        faults = Faults()
+        tables = read_tables(root, faults)
+        files = find_images(root)
+        table = tables.table.assign(path=tables.table["image"].map(files).fillna(""))
+        missing = table.loc[table["path"] == "", "image"]
+        faults.add(NO_FILE, missing, f"{tables.file.name} has a row of it")
+        faults.add(NO_ROW, sorted(set(files) - set(table["image"])), f"{tables.file.name} has no row of it")
+        records = Records(
+            table=table,
+            labels=FINDINGS,
+            source=FileSource(str(root)),
+            normal=NORMAL,
+            boxes=tables.boxes,
+            notes=tables.notes,
+            official_split=tables.official_split,
+        )
+        return Listing(records, faults.table())
 
 
 @hookimpl

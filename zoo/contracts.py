@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from zoo.data.listing import Listing
     from zoo.data.records import Records
     from zoo.engine.observers import Observer
     from zoo.tasks import Task
@@ -207,6 +208,16 @@ class Dataset(Strategy):
     def place(self, member: str) -> str | None:
         """Where a file of the published archives belongs, as a path below the root; None where `read` has no use for it."""
         return member
+
+    def survey(self, root: Path | None, options: Any) -> Listing:
+        """Read all that the layout's tables say, for `zoo data explore` and `zoo data audit`.
+
+        A reader that overrides this names films without a file too, and notes faults that `read` refuses; this one reads
+        the records, and notes what they set aside.
+        """
+        from zoo.data.listing import listing_of
+
+        return listing_of(self.read(root, options))
 
 
 class Tracker(Strategy):

@@ -1,4 +1,4 @@
-"""`zoo data`: films prepared ahead of training, and what is prepared checked against its checksums."""
+"""`zoo data`: films looked at, checked, prepared ahead of training, and compared with their checksums."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ COMMANDS = {
     "prepare": Builtin(
         "zoo.cli.data.prepare:prepare", "Read a dataset, prepare its films for training, and audit its split."
     ),
+    "explore": Builtin(
+        "zoo.cli.data.explore:explore", "Look at a dataset: labels, people, pixels and what is missing."
+    ),
+    "audit": Builtin("zoo.cli.data.audit:audit", "Find leaks, duplicates and contradictions; write a table without."),
     "verify": Builtin("zoo.cli.data.verify:verify", "Compare all prepared pixels with their checksums."),
     "export": Builtin(
         "zoo.cli.data.export:export",
@@ -24,4 +28,4 @@ COMMANDS = {
 
 @click.command(cls=LazyGroup, builtins=COMMANDS)
 def data() -> None:
-    """Prepare a dataset's films ahead of training, or check what is prepared."""
+    """Look at a dataset, audit it, prepare its films ahead of training, or check what is prepared."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.data.listing import Listing
 
 DATA = click.option("--data", metavar="NAME", help="Dataset.  zoo list datasets")
 ROOT = click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset lies.")
@@ -27,6 +30,23 @@ def dataset_options(sets: tuple[str, ...], allow_outside: bool, parse_set: Any) 
     if other:
         raise UsageError(f"zoo data takes --set data.OPTION=VALUE only, not {', '.join(other)}.")
     return [*layers, {"data": {"allow_outside": True}}] if allow_outside else layers
+
+
+def survey(data: str | None, root: Path | None, sets: tuple[str, ...], allow_outside: bool) -> Listing:
+    """What the tables of a dataset say, for commands that look at it without training on it."""
+    from zoo.config import merge, parse_set
+    from zoo.engine.evaluate import parse_data
+    from zoo.registry import registry
+
+    if data is None:
+        raise UsageError("name a dataset with --data. See 'zoo list datasets'.")
+    options = merge(dataset_options(sets, allow_outside, parse_set))
+    if root is not None and not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise UsageError(f"--root {root} {what}. {registry().get('dataset', data).info.layout}".strip())
+    choice = parse_data(data, root, options, registry())
+    listing: Listing = registry().get("dataset", data).survey(root, choice.options)
+    return listing
 
 
 def prepare_command(name: str, root: Path | None) -> str:

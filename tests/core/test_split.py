@@ -41,6 +41,24 @@ def test_each_split_holds_its_share_of_films_and_of_every_label() -> None:
             assert held == pytest.approx(share, abs=0.02)
 
 
+@settings(max_examples=25, deadline=None)
+@given(patients=st.integers(400, 900), seed=st.integers(0, 10**6), val=st.sampled_from([0.1, 0.2]))
+def test_patients_with_many_films_are_shared_out_like_those_with_one(patients: int, seed: int, val: float) -> None:
+    """As in hospitals: most have one film, some have dozens, and the sick have more."""
+    rng = np.random.default_rng(seed)
+    sick = rng.random((patients, 2)) < (0.4, 0.1)
+    sizes = np.minimum(rng.geometric(np.where(sick.any(axis=1), 0.2, 0.6)), 40)
+    groups = np.repeat(np.arange(patients), sizes)
+    labels = (sick[groups] & (rng.random((len(groups), 2)) < 0.8)).astype(np.float32)
+    split = grouped_split(groups, labels, {"val": val, "test": 0.2}, seed)
+    films = pd.DataFrame({"split": split, "patient": groups}).groupby("split")["patient"].agg(["size", "nunique"])
+    mean = films["size"] / films["nunique"]
+    assert mean.to_numpy() == pytest.approx(len(groups) / patients, rel=0.15)
+    for name, share in (("val", val), ("test", 0.2)):
+        assert (split == name).mean() == pytest.approx(share, abs=0.02)
+        assert labels[split == name, 0].sum() == pytest.approx(share * labels[:, 0].sum(), rel=0.1, abs=3)
+
+
 def test_a_rare_label_reaches_every_split_where_a_plain_draw_would_miss_one() -> None:
     groups, labels = np.arange(300), np.zeros((300, 2), np.float32)
     labels[:10, 1] = 1

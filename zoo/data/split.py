@@ -57,10 +57,13 @@ def assign(
 
 
 def grouped_split(groups: np.ndarray, labels: np.ndarray, fractions: Mapping[str, float], seed: int) -> np.ndarray:
-    """Draw splits by group so that each holds its share of the films and of every label's positives.
+    """Draw splits by group so that each holds its share of the films, of the patients and of every label's positives.
 
     Greedy, after iterative stratification (Sechidis et al., ECML 2011) with patients in place of films: patients with the
-    rarest label first, each to the split that lacks most of that label. What `fractions` leaves over is "train".
+    rarest label first, the large before the small. Each goes where it makes the chi-square distance between what the
+    splits hold and what they should hold smallest, over labels, films and patients together. Patients count, because
+    a split could have its share of films by many patients with one film each, and be no sample of all. What `fractions`
+    leaves over is "train".
     """
     names = [*fractions, "train"]
     shares = np.array([*fractions.values(), 1 - sum(fractions.values())])
@@ -70,18 +73,20 @@ def grouped_split(groups: np.ndarray, labels: np.ndarray, fractions: Mapping[str
     columns = np.concatenate([labels == 1, labels[:, :1] == 0, np.ones((len(labels), 1), bool)], axis=1).astype(float)
     counts = np.zeros((group.max() + 1, columns.shape[1]))
     np.add.at(counts, group, columns)
+    counts = np.append(counts, np.ones((len(counts), 1)), axis=1)  # the patients themselves
     totals = counts.sum(axis=0)
-    rarity = np.argsort(np.where(totals > 0, totals, np.inf), kind="stable")
+    rarity = np.argsort(np.where(totals > 0, totals, np.inf)[:-1], kind="stable")
     rank = np.argmax(counts[:, rarity] > 0, axis=1)  # position of each group's rarest label
     order = np.random.default_rng(seed).permutation(len(counts))
     # within a label the large groups first: a late large one could overshoot its split
-    order = order[np.lexsort((-counts[order, -1], rank[order]))]
+    order = order[np.lexsort((-counts[order, -2], rank[order]))]
+    due = shares[:, None] * np.maximum(totals, 1)
     need = shares[:, None] * totals
     chosen = np.empty(len(counts), dtype=int)
     for index in order:
-        label = rarity[rank[index]]
-        relative = np.stack([need[:, label] / max(totals[label], 1), need[:, -1] / totals[-1]])
-        best = int(np.lexsort((relative[1], np.round(relative[0], 12)))[-1])
+        # half of what the distance falls by: for a label c (need - c/2) / due; a split takes what at least half fits into it
+        gain = ((need - counts[index] / 2) / due) @ counts[index]
+        best = len(names) - 1 - int(np.argmax(np.round(gain[::-1], 12)))  # of equals the last: training
         chosen[index] = best
         need[best] -= counts[index]
     return np.array(names, dtype=object)[chosen[group]]

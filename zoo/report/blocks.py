@@ -54,10 +54,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Panels:
-    """Figures side by side under one caption."""
+    """Figures side by side under one caption; `large` for those with small letters in them."""
 
     caption: str
     figures: tuple[Figure, ...]
+    large: bool = False
     kind: str = "panels"
 
 

@@ -169,6 +169,41 @@ def forest_figure(
         return svg(figure)
 
 
+def distribution_figure(lines: Mapping[str, np.ndarray], title: str, xlabel: str, ylabel: str) -> str:
+    """Shares over the values 0, 1, 2 …, in percent, one line each, at most four."""
+    with _drawing(margins=_SQUARE) as (figure, axes):
+        for (name, shares), colour in zip(lines.items(), (ORANGE, BLUE, GREEN, RED), strict=False):
+            axes.plot(np.arange(len(shares)), 100 * shares, color=colour, linewidth=1.3, label=name)
+        axes.set_title(_fit(title, _NAME), loc="left")
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        axes.set_ylim(bottom=0)
+        axes.yaxis.get_major_locator().set_params(nbins=4)
+        axes.legend(fontsize=8, handlelength=1.6)
+        return svg(figure)
+
+
+def matrix_figure(values: np.ndarray, names: Sequence[str], title: str) -> str:
+    """A square of shares 0 to 1, `values[i, j]` in row i and column j, the darker the more."""
+    from matplotlib.patches import Rectangle
+
+    with _drawing((1.6 + 0.3 * len(names), 1.4 + 0.3 * len(names))) as (figure, axes):
+        for (row, column), value in np.ndenumerate(values):
+            if value > 0:
+                box = Rectangle((column - 0.5, row - 0.5), 1, 1, color=BLUE, alpha=round(float(value), 2), linewidth=0)
+                axes.add_patch(box)
+            if value >= 0.005:
+                axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=7)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        short = [_fit(name, 20) for name in names]
+        axes.set_xticks(range(len(names)), short, rotation=90)
+        axes.set_yticks(range(len(names)), short)
+        axes.tick_params(length=0)
+        axes.set_title(title, loc="left")
+        return svg(figure)
+
+
 def _curve(axes: Axes, curve: Curve, steps: bool = False) -> None:
     known = ~np.isnan(curve.low)
     if known.any():

@@ -7,9 +7,12 @@ import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.run import Run
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SIZE = 224  # pixels of the longer side
 QUALITY = 80  # of the JPEG
@@ -42,6 +45,13 @@ def file_uri(path: Path, size: int) -> str | None:
             return _uri(opened.convert("RGB" if opened.mode not in ("L", "1", "I;16") else "L"), size)
     except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
         return None
+
+
+def pixels_uri(pixels: np.ndarray, size: int = SIZE) -> str:
+    """A film uint8 `(H, W)` as a small data URI."""
+    from PIL import Image
+
+    return _uri(Image.fromarray(pixels), size)
 
 
 def _data(run: Run) -> dict[str, Any]:

@@ -69,11 +69,17 @@ def page(material: Material, parts: list[Section]) -> str:
         f"Intervals are {100 * study.evaluation.level:.0f}% percentile intervals of a bootstrap over patients "
         f"({study.evaluation.replicates:,} resamples, seed {study.evaluation.seed}; 500 for the bands of curves)."
     )
+    split = study.split if study.split != "val" else "validation"
+    return render_sections(f"{study.run}: {split} report", parts, remarks)
+
+
+def render_sections(title: str, parts: list[Section], remarks: list[str]) -> str:
+    """A page of sections under a title, with remarks at its foot."""
     return (
         environment()
         .get_template("report.html.j2")
         .render(
-            title=f"{study.run}: {study.split if study.split != 'val' else 'validation'} report",
+            title=title,
             style=(resources.files("zoo.report") / "templates" / "style.css").read_text(encoding="utf-8"),
             research_only=RESEARCH_ONLY,
             sections=parts,

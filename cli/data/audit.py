@@ -1,0 +1,175 @@
+"""`zoo data audit`: leaks, duplicates and contradictions of a dataset, and a table without them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli import catalogue
+from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, say, survey
+from zoo.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from zoo.audit.audit import Audit
+    from zoo.audit.films import AuditFilms
+    from zoo.audit.fix import Fixed
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@DATA
+@ROOT
+@click.option(
+    "--with",
+    "others",
+    multiple=True,
+    metavar="[NAME:]DATASET=ROOT",
+    help="Another dataset that should share no patient and no film with it, such as csv=/data/ours; may be repeated.",
+)
+@click.option("--films/--no-films", "look", default=True, help="Read the films, or the tables only.")
+@click.option("--near/--no-near", default=True, help="Look for near-duplicates.")
+@click.option(
+    "--threshold", type=click.IntRange(0, 128), metavar="BITS", help="Of 256 that hashes of near-duplicates differ in."
+)
+@click.option("--correlation", type=click.FloatRange(0, 1), metavar="R", help="Least correlation of their pixels.")
+@click.option("--fix", type=FILE, metavar="FILE.csv", help="Write a table without what leaks; nothing is deleted.")
+@click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write every finding as CSV.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N films, whole patients.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Of --limit [default: 0].")
+@SETS
+@OUTSIDE
+@AS_JSON
+def audit(
+    data: str | None,
+    root: Path | None,
+    others: tuple[str, ...],
+    sets: tuple[str, ...],
+    allow_outside: bool,
+    as_json: bool,
+    fix: Path | None,
+    csv_file: Path | None,
+    **flags: Any,
+) -> None:
+    """Look for leaks, duplicates and contradictions in a dataset. Exit code 1 when there are leaks.
+
+    A leak makes test results too good: a patient, an identical film or a near-duplicate on two sides of the published split,
+    or in two datasets. Near-duplicates are proposed by a perceptual hash and confirmed by their pixels. Listed too: patients with
+    two sexes or who grow younger, labels that contradict each other, films without a row, rows without a film, and files
+    that cannot be read.
+
+    --fix writes a table that zoo train --data csv reads: of each leak the earlier film is left out and the test film kept. The
+    films left out stand with the reason in FILE-removed.csv. The table is then audited again.
+
+    \b
+    zoo data audit --data nih --root DIR
+    zoo data audit --data nih --root DIR --with csv=/data/ours --fix clean.csv
+    """
+    catalogue.warn()
+    from zoo.audit.audit import audit as run_audit
+    from zoo.audit.fix import refuse_overwriting, write_fixed
+    from zoo.audit.near import CORRELATION, THRESHOLD
+
+    if fix is not None:
+        refuse_overwriting(fix)
+        if not flags["look"]:
+            raise UsageError("--fix needs to know which films can be read: leave out --no-films.")
+    datasets = _read(data, root, others, sets, allow_outside, flags)
+    threshold = THRESHOLD if flags["threshold"] is None else flags["threshold"]
+    correlation = CORRELATION if flags["correlation"] is None else flags["correlation"]
+    found = run_audit(datasets, near=flags["near"], threshold=threshold, correlation=correlation)
+    if csv_file is not None:
+        from zoo.files import replacing
+
+        with replacing(csv_file) as new:
+            found.findings.to_csv(new, index=False)
+    fixed = write_fixed(found, datasets[0], fix) if fix is not None else None
+    _report(found, datasets, fixed, as_json)
+    if csv_file is not None:
+        say(f"Every finding: {csv_file}")
+    if found.leaks:
+        raise click.exceptions.Exit(1)
+
+
+def _read(
+    data: str | None,
+    root: Path | None,
+    others: tuple[str, ...],
+    sets: tuple[str, ...],
+    allow_outside: bool,
+    flags: dict[str, Any],
+) -> list[AuditFilms]:
+    """The dataset and those beside it; where a dataset has no films, a line says so."""
+    from zoo.audit.films import limited, read_films
+
+    parsed = [_parse(word) for word in others]  # before anything is read
+    listing = limited(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
+    chosen = [(str(data), str(data), listing)]
+    for name, dataset, folder in parsed:
+        chosen.append(
+            (_distinct(name, [each[0] for each in chosen]), dataset, survey(dataset, folder, (), allow_outside))
+        )
+    found = []
+    for name, dataset, each in chosen:
+        for note in each.records.notes:
+            say(f"{name}: {note}")
+        if flags["look"] and not each.present.any():
+            say(f"{name}: none of the {len(each.records):,} films is there; only the tables are audited")
+        found.append(read_films(name, each, dataset, say, look=flags["look"], near=flags["near"]))
+    return found
+
+
+def _parse(word: str) -> tuple[str, str, Path]:
+    """NAME:DATASET=ROOT, DATASET=ROOT or DATASET:ROOT as (name, dataset, root)."""
+    from zoo.registry import registry
+
+    names = registry().names("dataset")
+    left, equals, folder = word.partition("=")
+    if not equals:
+        left, _, folder = word.partition(":")
+    name, _, dataset = left.rpartition(":")
+    if not left or not folder:
+        raise UsageError(f"--with {word}: name a dataset and where it lies, such as --with csv=/data/ours.")
+    if dataset not in names:
+        raise unknown("dataset", dataset, names, "See 'zoo list datasets'.")
+    return name or dataset, dataset, Path(folder)
+
+
+def _distinct(name: str, taken: list[str]) -> str:
+    number, found = 2, name
+    while found in taken:
+        found, number = f"{name} ({number})", number + 1
+    return found
+
+
+def _report(found: Audit, datasets: list[AuditFilms], fixed: Fixed | None, as_json: bool) -> None:
+    if as_json:
+        summary = found.summary()
+        if fixed is not None:
+            summary["fixed"] = {
+                "table": str(fixed.table),
+                "removed_table": str(fixed.removed_table),
+                "kept": fixed.kept,
+                "removed": len(fixed.removed),
+                "left": len(fixed.left),
+                "train": fixed.command,
+            }
+        click.echo(json.dumps(summary, indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+
+    from zoo.audit.words import findings_table, fixed_lines, sides_table, verdict
+
+    console = Console(highlight=False, markup=False)
+    console.print(sides_table(found))
+    console.print()
+    if len(found.findings):
+        console.print(findings_table(found))
+        console.print()
+    for line in verdict(found):
+        console.print(line)
+    for line in fixed_lines(fixed) if fixed is not None else ():
+        console.print(line, soft_wrap=True)

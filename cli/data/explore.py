@@ -1,0 +1,113 @@
+"""`zoo data explore`: a first look at a dataset, as tables on the terminal, CSV files and a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli import catalogue
+from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, say, survey
+from zoo.errors import unknown
+
+if TYPE_CHECKING:
+    from zoo.exploration.explore import Exploration
+
+SIZE = 224  # pixels, where the dataset has no size of its own
+
+
+@click.command()
+@DATA
+@ROOT
+@click.option("--task", default="binary", metavar="TASK", help="That a split is drawn for [default: binary].")
+@click.option(
+    "--image-size",
+    type=click.IntRange(8, 2048),
+    metavar="PX",
+    help="Of the prepared films [default: 224, or the dataset's].",
+)
+@click.option("--films/--no-films", "look", default=True, help="Read the films, or the tables only.")
+@click.option("--pictures/--no-pictures", default=True, help="Example films in the page.")
+@click.option(
+    "--sample", type=click.IntRange(min=1), metavar="N", help="Films whose gray values are read [default: 1000]."
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N films, whole patients.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Of all that is drawn [default: 0].")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where files go [default: exploration/NAME]."
+)
+@SETS
+@OUTSIDE
+@AS_JSON
+def explore(
+    data: str | None,
+    root: Path | None,
+    sets: tuple[str, ...],
+    allow_outside: bool,
+    out: Path | None,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Look at a dataset before anything is trained on it.
+
+    Findings and which come together, their prevalence in each split, age, sex, view and follow-up against findings with tests (on
+    one film of each patient), gray values raw and prepared, example films, and what is missing, unreadable or there twice. Written
+    as exploration.html, which needs no network, and as CSV files. Films that are not there are counted; a table without any
+    can be looked at too.
+
+    \b
+    zoo data explore --data nih --root DIR
+    zoo data explore --data nih --root DIR --no-films --json
+    """
+    catalogue.warn()
+    from zoo.audit.films import limited
+    from zoo.exploration.explore import explore as run_exploration
+    from zoo.exploration.output import write_tables
+    from zoo.exploration.page import write_page
+    from zoo.exploration.pixels import SAMPLE
+    from zoo.registry import registry
+    from zoo.tasks import TASKS
+
+    if flags["task"] not in TASKS:
+        raise unknown("task", flags["task"], TASKS)
+    listing = limited(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
+    name = str(data)
+    for note in listing.records.notes:
+        say(note)
+    found = run_exploration(
+        name,
+        listing,
+        task=flags["task"],
+        size=flags["image_size"] or registry().get("dataset", name).info.image_size or SIZE,
+        seed=flags["seed"],
+        say=say,
+        look=flags["look"],
+        sample=flags["sample"] or SAMPLE,
+    )
+    folder = out or Path("exploration") / name
+    files = write_tables(found, folder)
+    page = write_page(found, folder, pictures=flags["pictures"])
+    if as_json:
+        click.echo(json.dumps({**found.summary(), "page": str(page)}, indent=2, allow_nan=False))
+        return
+    _print(found)
+    click.echo(f"Page: {page}")
+    click.echo(f"Tables: {len(files)} CSV files in {folder}")
+
+
+def _print(found: Exploration) -> None:
+    from rich.console import Console
+
+    from zoo.exploration.output import labels_table, lines, tests_table
+
+    console = Console(highlight=False, markup=False)
+    console.print(labels_table(found))
+    console.print()
+    tests = tests_table(found)
+    if tests is not None:
+        console.print(tests)
+        console.print()
+    for line in lines(found):
+        console.print(line)
