@@ -154,7 +154,8 @@ class Mapper:
             if patch is not None or stride is not None:
                 raise UsageError("--patch and --stride are for --method occlusion.")
             self.layers = find_layers(network, layer)
-        self.probes = [Probe(network, each, batch) for each in self.layers or [None]]
+        layers: list[SpatialLayer | None] = [*self.layers] or [None]
+        self.probes = [Probe(network, each, batch) for each in layers]
         self.probe = self.probes[0]
 
     @property
