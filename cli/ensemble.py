@@ -30,7 +30,10 @@ BY = click.Choice(["mean", "weighted", "features"])
 )
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Epochs of the new head [default: 20].")
 @click.option(
-    "--lr", type=click.FloatRange(min=0, min_open=True), metavar="RATE", help="Learning rate of the new head."
+    "--lr",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATE",
+    help="Learning rate of the new head [default: 2e-3].",
 )
 @threshold_options
 @click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N.")

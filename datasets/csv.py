@@ -97,12 +97,14 @@ class Csv(Dataset):
     def survey(self, root: Path | None, options: Any) -> Listing:
         from dataclasses import replace
 
+        import numpy as np
+
         from zoo.data.listing import NO_FILE, NO_USE, Faults, Listing
 
         faults = Faults()
         records = self._read(root, options, faults)
         here = [os.path.lexists(os.path.join(str(root), image)) for image in records.table["path"]]
-        table = records.table.assign(path=records.table["path"].where(here, ""))
+        table = records.table.assign(path=records.table["path"].where(np.array(here), ""))
         faults.add(NO_FILE, table.loc[table["path"] == "", "image"], "the table has a row of it")
         for image, reason in zip(records.set_aside["image"], records.set_aside["reason"], strict=True):
             faults.add(NO_USE, [image], reason)

@@ -200,7 +200,7 @@ def test_a_leak_under_another_name_is_found_by_its_pixels(pair: tuple[Run, Run])
     [
         (lambda f: f.iloc[1:], r"different films \(1 only in run, such as 'film-0\.png'\)"),
         (lambda f: f.assign(**{"label:Mass": 1 - f["label:Mass"]}), "another label Mass"),
-        (lambda f: f.assign(digest=f["digest"].str.replace("0", "f")), "another pixels"),
+        (lambda f: f.assign(digest=f["digest"].str.replace("0", "f")), "films have other pixels"),
     ],
 )
 def test_other_films_are_refused(pair: tuple[Run, Run], change: Any, message: str) -> None:

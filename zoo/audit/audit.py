@@ -89,7 +89,8 @@ def audit(
         correlation: least correlation of their details.
     """
     films = pd.concat([each.table for each in datasets], ignore_index=True)
-    pairs, proposed = Pairs(*(np.empty(0, int) for _ in range(3)), np.empty(0)), None
+    pairs = Pairs(np.empty(0, int), np.empty(0, int), np.empty(0, int), np.empty(0))
+    proposed: int | None = None
     if near and any(each.pixels is not None for each in datasets):
         hashes = np.concatenate([each.hashes for each in datasets])
         rows = np.flatnonzero((films["digest"] != "").to_numpy())

@@ -85,7 +85,7 @@ def _pair(kind: str, film: pd.Series, other: pd.Series, **more: object) -> Findi
         "split": film["split"],
         **{f"other_{c}": other[c] for c in ("dataset", "image", "patient", "split")},
     }
-    return Finding(kind=kind, **{**values, **more})  # type: ignore[arg-type]  # texts, and what the caller gives
+    return Finding(kind=kind, **{**values, **more})
 
 
 def identical(films: pd.DataFrame) -> Iterator[Finding]:

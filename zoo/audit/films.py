@@ -30,7 +30,7 @@ class AuditFilms:
     name: str
     listing: Listing
     table: pd.DataFrame
-    pixels: np.ndarray | None
+    pixels: np.ndarray | _Spread | None
     hashes: np.ndarray
 
     @property
@@ -60,7 +60,8 @@ def read_films(
             table[column] = records.table[column]
     table["truth"] = truths(records.table[list(records.labels)], records.normal)
     table["digest"], table["reason"] = "", ""
-    pixels, hashes = None, np.zeros((len(table), HASH_WORDS), np.uint64)
+    pixels: np.ndarray | _Spread | None = None
+    hashes = np.zeros((len(table), HASH_WORDS), np.uint64)
     there = np.flatnonzero(listing.present)
     if look and len(there):
         present = replace(records, table=records.table.iloc[there].reset_index(drop=True))

@@ -126,7 +126,7 @@ def write_fixed(found: Audit, films: AuditFilms, target: Path) -> Fixed:
     table = records.table.iloc[rows].reset_index(drop=True)
     source = records.source
     if isinstance(source, FileSource):
-        root, images = Path(source.root), table["path"]
+        root, images = Path(source.root), table["path"].tolist()
     else:
         root = target.absolute().parent
         images = _write_films(source, table["path"], films_path(target))

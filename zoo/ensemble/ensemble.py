@@ -26,6 +26,7 @@ from zoo.run import Run
 Say = Callable[[str], None]
 FITTED = "fitted"
 EPOCHS = 20
+RATE = 2e-3  # of the new head, as of any head on loaded weights
 AGREEMENT = 1e-3  # of a probability: more, and a member's network is not the one that made its predictions
 
 
@@ -95,8 +96,8 @@ def configuration(runs: Sequence[Run], options: Options, weights: Sequence[float
     values |= {"augment": "none", "monitor": first["monitor"], "device": options.device, "epochs": 0}
     values |= {"freeze": features, "freeze_epochs": (options.epochs or EPOCHS) if features else 0}
     values["threshold"] = as_dict(options.rule) if options.rule is not None else first["threshold"]
-    if options.lr is not None:
-        values["optimizer"] = {"name": "adam", "lr": options.lr / 10}  # a head alone trains at ten times the rate
+    # a head alone trains at ten times the rate
+    values["optimizer"] = {"name": "adam", "lr": (options.lr or RATE) / 10}
     return resolve([values], registry)
 
 

@@ -94,9 +94,9 @@ def _check_split(first: Run, a: pd.DataFrame, other: Run, b: pd.DataFrame) -> No
         x, y = a[column], b[column]
         differ = ((x != y) & ~(x.isna() & y.isna())).to_numpy()
         if differ.any():
-            what = "pixels" if column == "digest" else f"label {column.removeprefix('label:')}"
+            what = "other pixels" if column == "digest" else f"another label {column.removeprefix('label:')}"
             raise DataError(
-                f"{differ.sum():,} films have another {what} in {other.name} than in {first.name}, such as "
+                f"{differ.sum():,} films have {what} in {other.name} than in {first.name}, such as "
                 f"'{a.index[int(differ.argmax())]}': the dataset changed between the two. Train the older one again."
             )
 

@@ -73,7 +73,7 @@ def _categories(positive: np.ndarray, values: np.ndarray) -> dict[str, object] |
     test = chi2_contingency(counts.to_numpy(), correction=False)
     effect = float(np.sqrt(test.statistic / (counts.to_numpy().sum() * (min(counts.shape) - 1))))
     with_it, without = counts[True] / counts[True].sum(), counts[False] / counts[False].sum()
-    most = (with_it - without).abs().idxmax()
+    most = str((with_it - without).abs().idxmax())
     return {
         "test": "chi-square",
         "positive": int(counts[True].sum()),

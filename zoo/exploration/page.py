@@ -235,7 +235,7 @@ def _films(found: Exploration) -> Section | None:
 
 
 def _lines(found: Exploration, row: int) -> tuple[str, ...]:
-    film = found.table.loc[row]
+    film = found.table.iloc[row].to_dict()
     parts = [str(film[c]) for c in ("sex", "view") if c in film and isinstance(film[c], str)]
     if "age" in film and not math.isnan(film["age"]):
         parts.insert(0, f"{film['age']:.0f} years")
@@ -253,8 +253,8 @@ def _missing(found: Exploration) -> Section | None:
         blocks.append(Text("; ".join(f"{words.films(int(n))}: {kind}" for kind, n in counts.items()), "bad"))
         shown = found.problems.head(_ROWS)
         more = f" (the first {_ROWS} of {len(found.problems):,})" if len(found.problems) > _ROWS else ""
-        lines = tuple((str(r["image"]), str(r["kind"]), str(r["detail"])) for r in shown.to_dict("records"))
-        blocks.append(Table(f"Films that are missing or faulty{more}.", ("film", "what", "why"), lines, folded=True))
+        faults = tuple((str(r["image"]), str(r["kind"]), str(r["detail"])) for r in shown.to_dict("records"))
+        blocks.append(Table(f"Films that are missing or faulty{more}.", ("film", "what", "why"), faults, folded=True))
     elif found.size is not None:
         blocks.append(Text("Every film is there and can be read.", "good"))
     if len(found.copies):
