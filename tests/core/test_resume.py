@@ -376,3 +376,16 @@ def test_the_order_of_the_films_starts_anywhere() -> None:
     assert len(fed(0)) == 15
     for first in (1, 5, 9):
         assert fed(first) == fed(0)[first:]
+
+
+@pytest.mark.slow
+def test_a_balanced_run_is_resumed_exactly() -> None:
+    changes: dict[str, Any] = {"balance": "repeat-factor", "balance_threshold": 0.9, "monitor": "val_f1"}
+    start("whole", **changes)
+    with pytest.MonkeyPatch.context() as patch:
+        die_at(patch, steps.Steps, "after", 9)
+        with pytest.raises(Killed):
+            start("parts", every=EVERY, **changes)
+    go_on("parts")
+    assert result("parts") == result("whole")
+    assert json.loads(Path("runs/whole/data.json").read_text())["balance"]["films_per_epoch"] > 40

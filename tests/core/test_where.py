@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from test_targets import NoPixels
 
-from tests.core.test_targets import NoPixels
 from zoo.data.records import Records
 from zoo.data.where import filter_records, parse_filter
 from zoo.errors import UsageError

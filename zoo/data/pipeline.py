@@ -164,26 +164,17 @@ def _usable(records: Records, targets: Targets, store: Store) -> Films:
 
 
 def _split(films: Films, records: Records, targets: Targets, config: RunConfig, say: Say) -> Films:
-    settings = config.settings
-    digests = films.store.films["digest"].to_numpy()[films.rows]
-    groups = join_groups(films.table["patient"].to_numpy(), digests)
+    certain = ~targets.training_only[films.rows]
     published = films.table["split"].to_numpy() if "split" in films.table else None
-    _check_published(films, records)
-    if published is None or not (published == "test").any():
+    _check_published(films, records, certain)
+    if published is None or not (published[certain] == "test").any():
         films = replace(films, official_split=False)  # whatever the lists say: the test films are drawn
-    split = assign(
-        published,
-        groups,
-        films.labels,
-        seed=settings.seed,
-        val_fraction=settings.val_fraction,
-        test_fraction=settings.test_fraction,
-    )
-    films.table["split"] = split
-    copies = check_leaks(split, films.table, digests)
-    if copies.any():
-        films = _without_copies(films, copies, settings.drop_leaks)
+    films.table["split"] = _drawn(films, certain, published, config)
     films = _with_training_labels(films, targets)
+    digests = films.store.films["digest"].to_numpy()[films.rows]
+    copies = check_leaks(films.table["split"].to_numpy(), films.table, digests)
+    if copies.any():
+        films = _without_copies(films, copies, config.settings.drop_leaks)
     sizes = {name: len(films.of(name)) for name in SPLITS}
     patients = {name: films.table.loc[films.table["split"] == name, "patient"].nunique() for name in SPLITS}
     for name, size in sizes.items():
@@ -192,18 +183,45 @@ def _split(films: Films, records: Records, targets: Targets, config: RunConfig, 
                 f"the {name} split is empty ({len(films.table):,} usable films in all): too few films or patients to "
                 "split. Use more films (a larger --limit), or other val_fraction and test_fraction."
             )
-    kind = "the published lists" if films.official_split else f"drawn by {_unit(records)}, seed {settings.seed}"
+    kind = "the published lists" if films.official_split else f"drawn by {_unit(records)}, seed {config.settings.seed}"
     shares = ", ".join(f"{sizes[n]:,} {n}" for n in SPLITS)
     of = f" of {sum(patients.values()):,} patients" if records.patients_known else ""
     say(f"Split: {shares} films{of} ({kind})")
     return films
 
 
-def _check_published(films: Films, records: Records) -> None:
+def _drawn(films: Films, certain: np.ndarray, published: np.ndarray | None, config: RunConfig) -> np.ndarray:
+    """The split of every film. Those whose label a policy answers have no say in it, so that all policies share one: they go
+    where the lists or the other films of their patient are, and to training where there are none.
+    """
+    settings = config.settings
+    digests = films.store.films["digest"].to_numpy()[films.rows]
+    patients = films.table["patient"].to_numpy()
+    split = np.full(len(patients), "train", dtype=object)
+    split[certain] = assign(
+        None if published is None else published[certain],
+        join_groups(patients[certain], digests[certain]),
+        films.labels[certain],
+        seed=settings.seed,
+        val_fraction=settings.val_fraction,
+        test_fraction=settings.test_fraction,
+    )
+    if certain.all():
+        return split
+    groups = join_groups(patients, digests)
+    pairs = list(zip(groups[certain], split[certain], strict=True))
+    sides = {group: side for name in SPLITS for group, side in pairs if side == name}  # the latest, where there are two
+    for i in np.flatnonzero(~certain):
+        listed = None if published is None else published[i]
+        split[i] = listed if listed in ("val", "test") else sides.get(groups[i], "train")
+    return split
+
+
+def _check_published(films: Films, records: Records, certain: np.ndarray) -> None:
     """A published split of which no film can be used must not be replaced by a drawn one in silence."""
     for name in ("val", "test"):
         listed = int((records.table["split"] == name).sum()) if "split" in records.table else 0
-        if listed and not (films.table["split"] == name).any():
+        if listed and not (films.table["split"][certain] == name).any():
             reasons = films.set_aside["reason"].value_counts()
             raise DataError(
                 f"none of the {listed:,} published {name} films can be used; most often: {reasons.index[0]}."

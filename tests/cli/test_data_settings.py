@@ -1,0 +1,142 @@
+"""The settings of a run's data on the command line: filters, findings, uncertain labels, balance, monitors."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from commandline import zoo
+from PIL import Image
+
+from zoo.config import read_file, resolve
+from zoo.data.pipeline import Films, load_films
+from zoo.registry import registry
+
+FILMS = 60
+
+
+@pytest.fixture(autouse=True)
+def _films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of 60 films, two per patient, with views, ages, uncertain and empty labels."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    Path("root/films").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(FILMS):
+        Image.fromarray(rng.integers(0, 256, (20, 20), dtype=np.uint8)).save(f"root/films/{i}.png")
+        mass, nodule = (1, "-1", 0, "")[i % 4], int(i % 3 == 0)
+        view, age, patient = "PA" if i % 5 else "AP", 10 + i, f"p{i // 2}"
+        rows.append([f"films/{i}.png", patient, view, age, mass, nodule, "good" if i % 7 else "bad"])
+    names = ["image", "patient", "view", "age", "Mass", "Nodule", "quality"]
+    pd.DataFrame(rows, columns=names).to_csv("root/table.csv", index=False)
+
+
+LAYER = {
+    "data": {"name": "csv", "root": "root", "labels": "Mass,Nodule", "keep": "quality"},
+    "model": "tiny-cnn",
+    "task": "multilabel",
+    "image_size": 16,
+    "batch_size": 4,
+    "monitor": "val_loss",
+}
+
+
+def films(**changes: object) -> tuple[Films, list[str]]:
+    lines: list[str] = []
+    return load_films(resolve([LAYER, changes], registry()), registry(), lines.append), lines
+
+
+def labels_of(found: Films, split: str) -> np.ndarray:
+    return found.labels[found.of(split)]
+
+
+def test_a_filter_is_counted_and_told() -> None:
+    found, lines = films(where="view == 'PA' and quality == 'good'")
+    assert found.filtered_out == FILMS - len(found.table) > 0
+    assert set(found.table["view"]) == {"PA"}
+    assert any(f"{len(found.table)} of {FILMS} films kept" in line for line in lines)
+
+
+def test_all_policies_share_one_split_and_answer_in_training_alone() -> None:
+    several = {policy: films(uncertain=policy, findings="Mass")[0] for policy in ("ignore", "zero", "one", "half")}
+    for split in ("val", "test"):
+        names = {policy: found.table["image"][found.of(split)].tolist() for policy, found in several.items()}
+        assert len({tuple(each) for each in names.values()}) == 1
+        assert not any(np.isin(labels_of(found, split), [0.5]).any() for found in several.values())
+    sure = labels_of(several["ignore"], "train")
+    for policy, value in (("zero", 0.0), ("one", 1.0), ("half", 0.5)):
+        found = labels_of(several[policy], "train")
+        assert (found == value).sum() == (sure == value).sum() + len(found) - len(sure)
+        assert len(found) > len(sure)
+        assert "the setting uncertain" in several[policy].set_aside["reason"].iloc[-1]
+
+
+def test_an_empty_cell_can_mean_absent() -> None:
+    assert np.isnan(films()[0].labels[:, 0]).sum() == FILMS / 2
+    absent = films(data={"blank": "absent"})[0]
+    assert np.isnan(absent.labels[:, 0]).sum() == FILMS / 4
+
+
+def test_a_balance_is_told_label_by_label_and_reaches_the_counts_of_the_loss() -> None:
+    found, lines = films(balance="repeat-factor", balance_threshold=0.9)
+    assert found.balance is not None
+    assert any(line.lstrip().startswith("Nodule") and "→" in line for line in lines)
+    plain, balanced = found.counts("train"), found.counts("train", found.balance)
+    has = labels_of(found, "train") == 1
+    np.testing.assert_allclose(balanced.positive, (has * found.balance.factors[:, None]).sum(axis=0))
+    assert (balanced.positive > plain.positive).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "part"),
+    [
+        (["--where", "veiw == 'PA'"], 2, "Did you mean 'view'"),
+        (["--where", "view = 'PA'"], 2, "cannot be read"),
+        (["--where", "age > 200"], 2, "age is 10 to 69"),
+        (["--findings", "Mas"], 2, "Did you mean 'Mass'"),
+        (["--uncertain", "half", "--task", "multiclass"], 2, "cannot be one half"),
+        (["--uncertain", "maybe"], 2, "'ignore', 'zero', 'one', 'half'"),
+        (["--monitor", "val_f2"], 2, "val_f1"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_leaves_nothing(words: list[str], code: int, part: str) -> None:
+    Path("config.yaml").write_text(json.dumps(LAYER))
+    result = zoo("train", "--config", "config.yaml", *words)
+    assert result.exit_code == code
+    assert part in " ".join(result.stderr.split())
+    assert not Path("runs").exists() or not list(Path("runs").iterdir())
+
+
+def test_preparing_takes_the_filter_and_counts_what_it_left_out() -> None:
+    given = ["--data", "csv", "--root", "root", "--set", "data.labels=Mass,Nodule", "--task", "multilabel"]
+    result = zoo(
+        "data", "prepare", *given, "--image-size", "16", "--where", "age >= 20", "--findings", "Nodule", "--json"
+    )
+    found = json.loads(result.stdout)
+    assert (found["filtered_out"], found["films"], found["labels"]) == (10, 50, ["Nodule"])
+
+
+@pytest.mark.slow
+def test_a_run_keeps_its_settings_and_is_repeated_from_its_file() -> None:
+    Path("config.yaml").write_text(json.dumps(LAYER))
+    words = ["--where", "age >= 15 and known(view)", "--findings", "Nodule,Mass", "--uncertain", "half"]
+    words += ["--balance", "repeat-factor", "--monitor", "val_f1", "--schedule", "plateau", "--epochs", "2"]
+    assert zoo("train", "--config", "config.yaml", *words, "--run", "one").exit_code == 0
+    assert zoo("train", "--config", "runs/one/config.yaml", "--run", "two").exit_code == 0
+    one, two = (Path("runs", name) for name in ("one", "two"))
+    assert (one / "config.yaml").read_text() == (two / "config.yaml").read_text()
+    assert (one / "predictions/test.csv").read_bytes() == (two / "predictions/test.csv").read_bytes()
+    kept = read_file(one / "config.yaml")
+    assert (kept["findings"], kept["where"]) == (["Nodule", "Mass"], "age >= 15 and known(view)")
+    data = json.loads((one / "data.json").read_text())
+    assert (data["filtered_out"], data["where"]) == (5, kept["where"])
+    assert set(data["balance"]["after"]) == {"Nodule", "Mass"}
+    rows = list(csv.DictReader((one / "metrics.csv").open()))
+    best = max(range(2), key=lambda k: float(rows[k]["val_f1"] or 0))
+    assert json.loads((one / "run.json").read_text())["best_epoch"] == best + 1
+    assert "0.5" in set(pd.read_csv(one / "films.csv", dtype=str)["label:Mass"])
