@@ -313,7 +313,7 @@ class Nih(Dataset):
         faults = Faults()
         tables = read_tables(root, faults)
         files = find_images(root)
-        table = tables.table.assign(path=tables.table["image"].map(files).fillna(""))
+        table = tables.table.assign(path=[files.get(image, "") for image in tables.table["image"]])
         missing = table.loc[table["path"] == "", "image"]
         faults.add(NO_FILE, missing, f"{tables.file.name} has a row of it")
         faults.add(NO_ROW, sorted(set(files) - set(table["image"])), f"{tables.file.name} has no row of it")

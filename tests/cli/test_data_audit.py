@@ -60,7 +60,7 @@ def test_planted_faults_are_found_and_leaks_set_the_exit_code() -> None:
         "identical film on two sides": 1,
         "near-duplicate on two sides": 1,
         "identical film": 1,
-        "identical films, other labels": 1,
+        "identical films, other labels": 2,
         "two sexes": 1,
         "unreadable": 1,
         "row twice": 1,

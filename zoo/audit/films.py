@@ -54,7 +54,7 @@ def read_films(
     records = listing.records
     table = pd.DataFrame({"dataset": name, **{c: records.table[c] for c in ("image", "path", "patient")}})
     split = records.table["split"] if "split" in records.table else pd.Series("", index=table.index)
-    table["split"] = split.fillna("").astype(str)
+    table["split"] = split.astype(object).where(split.notna(), "")
     for column in ("age", "sex", "view", "follow_up"):
         if column in records.table:
             table[column] = records.table[column]
@@ -96,7 +96,7 @@ def limited(listing: Listing, limit: int | None, seed: int) -> Listing:
         return listing
     table = listing.records.table
     if "split" in table:
-        table = table.assign(split=table["split"].fillna(""))
+        table = table.assign(split=table["split"].astype(object).where(table["split"].notna(), ""))
     kept = listing.records.table.iloc[limit_films(table, limit, seed)].reset_index(drop=True)
     faults = listing.faults[listing.faults["image"].isin(set(kept["image"]))].reset_index(drop=True)
     return Listing(replace(listing.records, table=kept), faults)
