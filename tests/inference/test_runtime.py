@@ -344,6 +344,31 @@ def test_what_cannot_be_expressed_is_named_and_leaves_nothing(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("convert", "suffix"), [(to_litert, ".tflite"), (to_onnx, ".onnx")])
+def test_a_convolution_by_channel_is_converted_whatever_layer_it_is(
+    convert: Callable[..., Path], suffix: str, tmp_path: Path
+) -> None:
+    """ConvNeXt writes it as a Conv2D of as many groups as channels, which Keras compiles by XLA on a CPU."""
+    inputs = keras.Input((8, 8, 1), name="image")
+    wide = keras.layers.Conv2D(6, 3)(inputs)
+    maps = keras.layers.Conv2D(6, 3, strides=2, padding="same", groups=6)(wide)
+    network, films = keras.Model(inputs, maps, name="grouped"), some_films(1, 8)[..., None].astype("float32")
+    expected = np.asarray(network(films))
+    file = convert(network, tmp_path / f"grouped{suffix}", shape=(1, 8, 8, 1))
+    if suffix == ".onnx":
+        session = pytest.importorskip("onnxruntime").InferenceSession(str(file))
+        (found,) = session.run(None, {session.get_inputs()[0].name: films})
+    else:
+        interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(str(file))
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], films)
+        interpreter.invoke()
+        found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+    np.testing.assert_array_equal(np.asarray(network(films)), expected)  # the network itself is as before
+
+
 def test_shape_type_and_precision_of_a_litert_file(run: Run, tmp_path: Path) -> None:
     interpreter = pytest.importorskip("ai_edge_litert.interpreter")
     network, films = keras.saving.load_model(run.model_file, compile=False), some_films(12)[..., None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import sys
@@ -101,13 +102,42 @@ def _batches(samples: np.ndarray, size: int, dtype: str) -> Callable[[], Iterato
     return batches
 
 
+@contextmanager
+def _plain_depthwise(network: Any) -> Iterator[None]:
+    """Let convolutions with one group for each channel (ConvNeXt) compute as the depthwise ones they are.
+
+    Keras compiles grouped convolutions by XLA where there is no GPU, and a call of XLA has no counterpart in ONNX.
+    """
+    import keras
+
+    layers = [
+        layer
+        for layer in network._flatten_layers()
+        if type(layer) is keras.layers.Conv2D and 1 < layer.groups == layer.filters and layer.kernel.shape[-2] == 1
+    ]
+    for layer in layers:
+        layer.convolution_op = functools.partial(_depthwise, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.convolution_op
+
+
+def _depthwise(layer: Any, inputs: Any, kernel: Any) -> Any:
+    from keras import ops
+
+    by_channel = ops.transpose(kernel, (0, 1, 3, 2))
+    return ops.depthwise_conv(inputs, by_channel, layer.strides, layer.padding, layer.data_format, layer.dilation_rate)
+
+
 def _export(network: Any, file: Path, form: str, name: str, shape: Shape | None, dtype: str, **options: Any) -> Path:
     import keras
 
     own = network.inputs[0]
     signature = [keras.InputSpec(shape=shape or tuple(own.shape), dtype=dtype, name=own.name)]
     try:
-        with replacing(file) as partial, quiet():
+        with replacing(file) as partial, quiet(), _plain_depthwise(network):
             network.export(partial, format=form, input_signature=signature, verbose=False, **options)
             if form == "onnx":
                 _check_onnx(partial)
