@@ -60,18 +60,19 @@ def tests_table(found: Exploration) -> Table | None:
 
     from zoo.report.tables import plain_table
 
-    clear = found.tests[found.tests["p_holm"] < LEVEL].head(_TESTS)
+    clear = found.tests[found.tests["p_holm"] < LEVEL]
     if clear.empty:
         return None
-    unit = "one film per patient" if found.patients_known else "all films: the patients are not known"
-    title = f"Associations ({len(clear)} of {len(found.tests)} tests; {found.tested:,} films, {unit})"
+    unit = "one per patient" if found.patients_known else "patients unknown"
+    shown = f"the {_TESTS} clearest of {len(clear)}" if len(clear) > _TESTS else f"{len(clear)}"
+    title = f"Associations: {shown} in {len(found.tests)} tests, {found.tested:,} films, {unit}"
     table = plain_table(title, padding=(0, 1, 0, 0))
     table.add_column("finding", overflow="fold")
     table.add_column("against", no_wrap=True)
     table.add_column("effect", justify="right", no_wrap=True)
     table.add_column("p (Holm)", justify="right", no_wrap=True)
     table.add_column("what differs", overflow="fold", min_width=24)
-    for row in clear.to_dict("records"):
+    for row in clear.head(_TESTS).to_dict("records"):
         effect = f"{row['value']:+.2f}" if row["effect"] == "rank-biserial" else f"{row['value']:.2f}"
         detail = f"{row['detail']}{' (few films)' if row['few'] else ''}"
         table.add_row(Text(str(row["finding"])), row["variable"], effect, p_text(row["p_holm"]), Text(detail))
