@@ -31,7 +31,8 @@ BUILTINS: dict[str, Builtin] = {
         "zoo.cli.sweep:sweep", "Train every combination of some settings, or search among them, and show one table."
     ),
     "ensemble": Builtin(
-        "zoo.cli.ensemble:ensemble", "Join finished runs into one: averaged probabilities, or features with a new head."
+        "zoo.cli.ensemble:ensemble",
+        "Join finished runs (names or paths) into a new run: one network that takes a film and asks all of them.",
     ),
     "evaluate": Builtin("zoo.cli.evaluate:evaluate", "Show the results of RUN (a name or a path) with 95% intervals."),
     "compare": Builtin(
@@ -59,7 +60,10 @@ BUILTINS: dict[str, Builtin] = {
         "Open a page, and a REST interface, where a film is dropped and RUN answers; several runs side by side.",
     ),
     "data": Builtin("zoo.cli.data:data", "Prepare a dataset's films ahead of training, or check what is prepared."),
-    "plugin": Builtin("zoo.cli.plugin:plugin", "Start a plugin of your own, or carry out the public checks on one."),
+    "plugin": Builtin(
+        "zoo.cli.plugin:plugin",
+        "Start a plugin, or check one: what the built-in strategies have to pass, anyone's have to.",
+    ),
     "list": Builtin("zoo.cli.list:list_", "List what can be chosen and which plugin it comes from."),
     "info": Builtin("zoo.cli.info:info", "Show everything known about a model, loss, augmenter, dataset or recipe."),
 }

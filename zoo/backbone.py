@@ -40,10 +40,8 @@ class BackboneOptions:
     sharpness: Annotated[float, Gt(0)] = option(
         10.0, "r of lse pooling: small is near the mean, large near the maximum"
     )
-    hidden: Annotated[int, Ge(0)] = option(
-        0, "units of a dense layer (ReLU) between the pooled features and the logits; 0: none"
-    )
-    dropout: Annotated[float, Ge(0), Lt(1)] = option(0.0, "share of the features before the logits dropped in training")
+    hidden: Annotated[int, Ge(0)] = option(0, "units of a dense layer before the logits; 0: none")
+    dropout: Annotated[float, Ge(0), Lt(1)] = option(0.0, "share of features dropped in training")
 
 
 class BackboneModel(Model):

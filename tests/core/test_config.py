@@ -82,7 +82,7 @@ def test_set_reads_values_as_people_write_them() -> None:
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ({"model": "mobilnet"}, "unknown model 'mobilnet'. Did you mean 'mobilenetv3'?"),
+        ({"model": "mobilnet"}, "unknown model 'mobilnet'. Did you mean 'mobilenet'?"),
         ({"model": {"name": "mobilenetv3", "alfa": 1}}, "Did you mean 'alpha'?"),
         ({"model": {"name": "mobilenetv3", "alpha": "wide"}}, "model.alpha: received 'wide'"),
         ({"loss": "cce"}, "does not serve the binary task; it serves multiclass"),

@@ -79,7 +79,6 @@ def check_info(strategy: Strategy | Recipe) -> None:
     info = strategy.info
     assert info.name, f"{type(strategy).__name__}: info.name is empty"
     assert info.name == "".join(info.name.lower().split()), f"{info.name!r}: names are lower case without spaces"
-    assert "+" not in info.name, f"{info.name!r}: a + joins names of augmenters and cannot stand in one"
     assert len(info.summary.splitlines()) == 1, f"{info.name}: info.summary must be one line"
     assert info.tasks, f"{info.name}: info.tasks is empty"
     unknown = set(info.tasks) - set(ALL_TASKS)
