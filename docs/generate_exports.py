@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,12 @@ def _spread(network: Any, films: np.ndarray) -> None:
     head.set_weights([kernel * factor, (bias - logits.mean(axis=0)) * factor])
 
 
-def table(rows: list[dict[str, str]]) -> str:
-    """The table in Markdown: models down, ways across."""
+def table(rows: list[dict[str, str]], names: Iterable[str]) -> str:
+    """The table in Markdown: models down, ways across; "not tried" stands where there is no measurement yet."""
     heads = [f"{form} {quantize}".strip() for form, quantize in WAYS]
     lines = [f"| model | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
     reasons = []
-    for name in dict.fromkeys(row["model"] for row in rows):
+    for name in names:
         found = {(row["format"], row["quantize"]): row for row in rows if row["model"] == name}
         cells = []
         for form, quantize in WAYS:
@@ -117,7 +118,15 @@ def kept() -> list[dict[str, str]]:
 def page(text: str, rows: list[dict[str, str]]) -> str:
     """The page with the table put between its marks."""
     before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{table(rows)}\n\n{END}{rest.partition(END)[2]}"
+    return f"{before}{BEGIN}\n\n{table(rows, shown(rows))}\n\n{END}{rest.partition(END)[2]}"
+
+
+def shown(rows: list[dict[str, str]]) -> list[str]:
+    """The models of the table: the lightest of each family, and those that were measured beside them."""
+    from zoo.registry import registry
+
+    wanted = {*lightest(), *(row["model"] for row in rows)}
+    return [name for name in registry().names("model") if name in wanted]
 
 
 def lightest() -> list[str]:

@@ -170,6 +170,14 @@ def test_a_diverging_training_is_named_and_keeps_its_run() -> None:
 def test_yaml_of_a_run_holds_every_setting(finished: Finished) -> None:
     finished()
     values = yaml.safe_load(Path("runs/first/config.yaml").read_text())
-    model = {"name": "tiny-cnn", "pooling": "avg", "sharpness": 10.0, "dropout": 0.0, "width": 8, "depth": 1}
+    model = {
+        "name": "tiny-cnn",
+        "pooling": "avg",
+        "sharpness": 10.0,
+        "hidden": 0,
+        "dropout": 0.0,
+        "width": 8,
+        "depth": 1,
+    }
     assert values["model"] == model
     assert values["epochs"] == 1
