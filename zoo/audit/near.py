@@ -60,7 +60,7 @@ def pairs_within(hashes: np.ndarray, threshold: int, advance: Advance = lambda r
     """All pairs of rows of `(N, W)` uint64 that differ in at most `threshold` bits.
 
     Exact: two rows within the threshold differ in at most threshold // W bits of some word, so words are compared first, in
-    blocks that fit the cache and on all cores; few pairs are left to be counted in full. Of 112,120 films in about a minute.
+    blocks that fit the cache and on all cores; few pairs are left to be counted in full. Minutes for 112,120 films.
 
     Args:
         hashes: one row per film.
