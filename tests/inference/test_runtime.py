@@ -13,7 +13,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from families import one_per_family
 
 from zoo.engine.inference import CHUNK, runtime_logits
 from zoo.engine.weights import build_network
@@ -146,9 +145,14 @@ def test_chunks_come_back_in_order(opened: Any) -> None:
     np.testing.assert_allclose(runtime_logits(opened, images, rows)[::37], expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", one_per_family())
+# every kind of layer there is; what each family's network becomes as a file stands in docs/export.md
+KINDS = ("densenet121", "efficientnetb0", "convnexttiny", "mobilenetv3", "vit-tiny")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", KINDS)
 @pytest.mark.parametrize("name", CONVERTED)
-def test_a_model_of_every_family_is_equal_in_every_runtime(name: str, model: str, tmp_path: Path) -> None:
+def test_a_model_of_every_kind_is_equal_in_every_runtime(name: str, model: str, tmp_path: Path) -> None:
     size = max(64, registry().get("model", model).info.min_image_size)
     run, films = make_run(tmp_path / "run", model, size), some_films(5, size)
     with closing(open_runtime(run, name)) as opened:

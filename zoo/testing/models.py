@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # how far half precision may move the logits, as a share of their spread over films that differ
 HALF_TOLERANCE = 0.1
 # what a brief check leaves out, beside all tasks but one
-LONG = ("odd sizes", "half precision", "saving")
+LONG = ("raw pixels", "odd sizes", "half precision", "saving")
 
 
 def check_model(model: Model, *, brief: bool = False) -> None:
@@ -42,7 +42,7 @@ def check_model(model: Model, *, brief: bool = False) -> None:
 
     Args:
         model: the model.
-        brief: check one task and leave out odd sizes, half precision and saving: for the larger sisters of a network that
+        brief: check one task and leave out uint8 pixels, odd sizes, half precision and saving: for the larger sisters of a network that
             passes the whole check, made of the same layers, of which each would take minutes.
 
     Raises:
