@@ -19,7 +19,7 @@ HINT = "--precision chooses by hand"
 # instructions for bfloat16 as Linux names them, the stronger first: each kind of CPU has measurements of its own
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
 # model options that change no more than the head: the measurement holds for any value
-OF_THE_HEAD = {"pooling", "sharpness", "dropout"}
+OF_THE_HEAD = {"pooling", "sharpness", "hidden", "dropout"}
 
 
 @dataclass(frozen=True)
