@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -153,3 +153,20 @@ def _outside(layers: list[dict[str, Any]], allowed: bool) -> dict[str, Any]:
             f"'zoo info {data.name}'."
         )
     return {"data": {"allow_outside": allowed}}
+
+
+def refuse_beside_resume(ctx: click.Context, allowed: Collection[str], kept: str, otherwise: str) -> None:
+    """What is resumed has its settings: refuse every option typed but those allowed, the names of parameters.
+
+    Raises:
+        UsageError: says what is `kept`, and what to do `otherwise`.
+    """
+    given = [
+        parameter.opts[0]
+        for parameter in ctx.command.params
+        if parameter.name not in allowed
+        and parameter.name is not None
+        and ctx.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(f"--resume goes on with {kept} and takes no {', '.join(given)}. {otherwise}")

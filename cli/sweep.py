@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli import catalogue
-from zoo.cli.configuration import configuration, configured
+from zoo.cli.configuration import configuration, configured, refuse_beside_resume
 from zoo.cli.options import RUNS_DIR
 from zoo.errors import UsageError
 
@@ -97,7 +97,12 @@ def sweep(
     folder = Folder(runs_dir, name or resumed or "")
     folder.check_name()
     if resumed is not None:
-        _refuse_definition(ctx)
+        refuse_beside_resume(
+            ctx,
+            WITH_RESUME,
+            "what the sweep was asked for",
+            "To add values, give the whole command with them.",
+        )
         definition = _kept(folder, storage, options["checkpoint_every"])
     else:
         definition = _defined(folder, overs, storage, options)
@@ -156,22 +161,6 @@ def _kept(folder: Folder, storage: str | None, every: int | None) -> Definition:
             f"the sweep '{folder.name}' keeps its trials in {definition.storage}: give --storage URL, or set ZOO_SWEEP_STORAGE."
         )
     return replace(definition, checkpoint_every=every or definition.checkpoint_every)
-
-
-def _refuse_definition(ctx: click.Context) -> None:
-    """A sweep that is resumed has its settings: refuse every option that would change it."""
-    given = [
-        parameter.opts[0]
-        for parameter in ctx.command.params
-        if parameter.name not in WITH_RESUME
-        and parameter.name is not None
-        and ctx.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise UsageError(
-            f"--resume goes on with what the sweep was asked for and takes no {', '.join(given)}. To add values, give the whole "
-            "command with them."
-        )
 
 
 def _run(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli import catalogue
-from zoo.cli.configuration import configuration, configured
+from zoo.cli.configuration import configuration, configured, refuse_beside_resume
 from zoo.cli.options import RUNS_DIR, TRACK
 from zoo.errors import UsageError
 
@@ -105,7 +105,12 @@ def train(
     saving: dict[str, Any] = {"checkpoint_every": checkpoint_every, "track": track}
     cluster = _cluster(ctx, hosts, host, coordinator, host_timeout)
     if resumed is not None:
-        _refuse_configuration(ctx)
+        refuse_beside_resume(
+            ctx,
+            WITH_RESUME,
+            "the run's own configuration",
+            "To train anew with other settings: zoo train --config RUN/config.yaml and the options.",
+        )
         saving |= {"allow_changed": allow_changed, "devices": flags.get("devices"), "cluster": cluster}
         _report(lambda: _resume(resumed, runs_dir, **saving), as_json)
         return
@@ -184,22 +189,6 @@ def _resume(
         return resume_together(run, registry(), _say, cluster, **options)
     assert run is not None
     return resume(run, with_ensembles(registry()), _say, **options)
-
-
-def _refuse_configuration(ctx: click.Context) -> None:
-    """A resumed run has its configuration: refuse every option that would change it."""
-    given = [
-        parameter.opts[0]
-        for parameter in ctx.command.params
-        if parameter.name not in WITH_RESUME
-        and parameter.name is not None
-        and ctx.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise UsageError(
-            f"--resume goes on with the run's own configuration and takes no {', '.join(given)}. To train anew with other "
-            "settings: zoo train --config RUN/config.yaml and the options."
-        )
 
 
 def _report(work: Callable[[], Outcome | None], as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Ge, Gt, Le, Len
 
 from zoo.backbone import BackboneModel, BackboneOptions
+from zoo.blocks import conv, norm_relu
 from zoo.contracts import Model, ModelInfo, option
 from zoo.hookspecs import hookimpl
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import keras
 
 BLOCKS = (6, 12, 24, 16)
+
+EPSILON = 1e-5  # as in the larger DenseNets
 
 
 @dataclass(frozen=True)
@@ -51,34 +54,18 @@ class SimplifiedDenseNet(BackboneModel):
         import keras
 
         inputs = keras.Input((image_size, image_size, self.channels))
-        x = _conv(inputs, 2 * options.growth, 7, 2, "stem")
-        x = keras.layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(_norm_relu(x, "stem"))
+        x = conv(inputs, 2 * options.growth, 7, 2, "stem")
+        x = keras.layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(norm_relu(x, "stem", EPSILON))
         for block, layers in enumerate(options.blocks, start=1):
             for layer in range(layers):
                 name = f"dense{block}_layer{layer + 1}"
-                new = _conv(_norm_relu(x, name), options.growth, 3, 1, f"{name}_conv")
+                new = conv(norm_relu(x, name, EPSILON), options.growth, 3, 1, f"{name}_conv")
                 x = keras.layers.Concatenate(name=f"{name}_concat")([x, new])
             if block < len(options.blocks):
                 name, kept = f"transition{block}", max(1, int(x.shape[-1] * options.compression))
-                x = _conv(_norm_relu(x, name), kept, 1, 1, f"{name}_conv")
+                x = conv(norm_relu(x, name, EPSILON), kept, 1, 1, f"{name}_conv")
                 x = keras.layers.AveragePooling2D(2, name=f"{name}_pool", padding="same")(x)
-        return keras.Model(inputs, _norm_relu(x, "out"))
-
-
-def _norm_relu(x: Any, name: str) -> Any:
-    import keras
-
-    # a run on a few thousand films has a few hundred steps: momentum .99 would lag behind
-    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
-
-
-def _conv(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
-    import keras
-
-    return keras.layers.Conv2D(
-        filters, kernel, stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=name
-    )(x)
+        return keras.Model(inputs, norm_relu(x, "out", EPSILON))
 
 
 @hookimpl

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Ge
 
 from zoo.backbone import BackboneModel, BackboneOptions
+from zoo.blocks import conv, norm_relu
 from zoo.contracts import Model, ModelInfo, option
 from zoo.hookspecs import hookimpl
 
@@ -48,41 +49,25 @@ class TinyCNN(BackboneModel):
         import keras
 
         inputs = keras.Input((image_size, image_size, self.channels))
-        x = _conv(inputs, options.width, 3, 1, "stem")
+        x = conv(inputs, options.width, 3, 1, "stem")
         for stage in range(STAGES):
             for block in range(options.depth):
                 stride = 2 if stage and block == 0 else 1
                 x = _residual(x, options.width * 2**stage, stride, f"stage{stage + 1}_block{block + 1}")
-        return keras.Model(inputs, _norm_relu(x, "out"))
+        return keras.Model(inputs, norm_relu(x, "out"))
 
 
 def _residual(x: Any, filters: int, stride: int, name: str) -> Any:
     """BN → ReLU → 3×3 → BN → ReLU → 3×3, plus the input, projected from the first activation where shapes differ."""
     import keras
 
-    active = _norm_relu(x, f"{name}_1")
+    active = norm_relu(x, f"{name}_1")
     if stride != 1 or x.shape[-1] != filters:
         # average first, so that the strided 1×1 filter does not skip three quarters of the pixels (He et al. 2019)
         pooled = keras.layers.AveragePooling2D(stride, padding="same")(active) if stride != 1 else active
-        x = _conv(pooled, filters, 1, 1, f"{name}_shortcut")
-    active = _norm_relu(_conv(active, filters, 3, stride, f"{name}_conv1"), f"{name}_2")
-    return keras.layers.Add()([x, _conv(active, filters, 3, 1, f"{name}_conv2")])
-
-
-def _norm_relu(x: Any, name: str) -> Any:
-    import keras
-
-    # a run on a few thousand small films has a few hundred steps: momentum .99 would lag behind
-    x = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
-
-
-def _conv(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
-    import keras
-
-    return keras.layers.Conv2D(
-        filters, kernel, stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=name
-    )(x)
+        x = conv(pooled, filters, 1, 1, f"{name}_shortcut")
+    active = norm_relu(conv(active, filters, 3, stride, f"{name}_conv1"), f"{name}_2")
+    return keras.layers.Add()([x, conv(active, filters, 3, 1, f"{name}_conv2")])
 
 
 @hookimpl

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM)
 NOTICE = b"\nStopping: the step is finished and saved first. Once more to end at once.\n"
@@ -22,29 +23,43 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + number
 
 
-class Signals:
-    """Turns SIGINT and SIGTERM into `Interrupted` while used as a context manager.
+class Caught(ABC):
+    """Hands SIGINT and SIGTERM to `handle` while used as a context manager; `received` is the last one that was noted.
 
-    Inside `deferred` the first one is only noted in `received`, for the loop to act on between two steps; a second one
-    raises at once. Outside the main thread, where Python takes no handlers, nothing is changed.
+    Outside the main thread, where Python takes no handlers, nothing is changed.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._deferring = False
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Signals:
+    @abstractmethod
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """What to do with a signal."""
+
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             # what is ignored stays so: nohup and shells' background jobs mean it
             self._before = {n: signal.getsignal(n) for n in CAUGHT if signal.getsignal(n) is not signal.SIG_IGN}
             for number in self._before:
-                signal.signal(number, self._handle)
+                signal.signal(number, self.handle)
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+class Signals(Caught):
+    """Turns SIGINT and SIGTERM into `Interrupted` while used as a context manager.
+
+    Inside `deferred` the first one is only noted in `received`, for the loop to act on between two steps; a second one
+    raises at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._deferring = False
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -60,7 +75,7 @@ class Signals:
         if self.received is not None:
             raise Interrupted(self.received)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
         if not self._deferring or self.received is not None:
             raise Interrupted(number)
         self.received = number

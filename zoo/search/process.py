@@ -7,14 +7,13 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import IO, Any
 
-from zoo.engine.signals import CAUGHT
+from zoo.engine.signals import Caught
 
 # until the training takes Ctrl-C over there is nothing to save: it ends at once, and without a traceback
 CHILD = """
@@ -42,27 +41,15 @@ class Ended:
 Execute = Callable[[Job, Watch], Ended]
 
 
-class Stop:
+class Stop(Caught):
     """Ctrl-C and SIGTERM while used as a context manager: noted in `received`, and passed on to the trial's process, which saves
     itself. A second one makes it end at once."""
 
     def __init__(self) -> None:
-        self.received: int | None = None
+        super().__init__()
         self.process: subprocess.Popen[str] | None = None
-        self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Stop:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {n: signal.getsignal(n) for n in CAUGHT if signal.getsignal(n) is not signal.SIG_IGN}
-            for number in self._before:
-                signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
         self.received = number
         if self.process is not None:
             with suppress(ProcessLookupError):
