@@ -136,7 +136,8 @@ def test_a_run_keeps_its_settings_and_is_repeated_from_its_file() -> None:
     data = json.loads((one / "data.json").read_text())
     assert (data["filtered_out"], data["where"]) == (5, kept["where"])
     assert set(data["balance"]["after"]) == {"Nodule", "Mass"}
-    rows = list(csv.DictReader((one / "metrics.csv").open()))
+    with (one / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
     best = max(range(2), key=lambda k: float(rows[k]["val_f1"] or 0))
     assert json.loads((one / "run.json").read_text())["best_epoch"] == best + 1
     assert "0.5" in set(pd.read_csv(one / "films.csv", dtype=str)["label:Mass"])

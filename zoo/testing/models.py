@@ -42,8 +42,8 @@ def check_model(model: Model, *, brief: bool = False) -> None:
 
     Args:
         model: the model.
-        brief: check one task and leave out uint8 pixels, odd sizes, half precision and saving: for the larger sisters of a network that
-            passes the whole check, made of the same layers, of which each would take minutes.
+        brief: check one task and leave out uint8 pixels, odd sizes, half precision and saving: for the larger sisters of a
+            network that passes the whole check, made of the same layers, of which each would take minutes.
 
     Raises:
         AssertionError: says what the model does not do.
