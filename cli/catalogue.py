@@ -59,7 +59,10 @@ BUILTINS: dict[str, Builtin] = {
         "zoo.cli.serve:serve",
         "Open a page, and a REST interface, where a film is dropped and RUN answers; several runs side by side.",
     ),
-    "data": Builtin("zoo.cli.data:data", "Prepare a dataset's films ahead of training, or check what is prepared."),
+    "data": Builtin(
+        "zoo.cli.data:data",
+        "Look at a dataset, audit it, download, prepare or export its films, or check what is prepared.",
+    ),
     "plugin": Builtin(
         "zoo.cli.plugin:plugin",
         "Start a plugin, or check one: what the built-in strategies have to pass, anyone's have to.",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 NIH_COLUMNS = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
@@ -47,7 +50,26 @@ def medmnist(root: Path) -> None:
     np.savez(root / "pneumoniamnist.npz", **arrays)
 
 
-LAYOUTS: dict[str, Callable[[Path], None]] = {"nih": nih, "folder": folder, "csv": csv, "medmnist": medmnist}
+def tfrecord(root: Path) -> None:
+    from zoo.config import resolve
+    from zoo.data.export import export_films
+    from zoo.registry import registry
+
+    with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_CACHE", f"{scratch}/cache")
+        config = resolve([{"image_size": 32, "data": {"name": "phantom", "patients": 12}}], registry())
+        export_films(config, registry(), Path(scratch, "films"))
+        for file in Path(scratch, "films").iterdir():
+            shutil.move(file, root)
+
+
+LAYOUTS: dict[str, Callable[[Path], None]] = {
+    "nih": nih,
+    "folder": folder,
+    "csv": csv,
+    "medmnist": medmnist,
+    "tfrecord": tfrecord,
+}
 
 SEVEN = ("Atelectasis", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumothorax", "No Finding")
 OTHERS = (

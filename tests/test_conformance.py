@@ -185,7 +185,7 @@ class Forgetful(keras.layers.Layer):
 
 
 def test_a_network_that_does_not_survive_saving_is_caught_by_the_whole_check() -> None:
-    model = FlatModel(lambda n, s: network(n, s, Forgetful(3.0)))
+    model = FlatModel(lambda n, s: network(n, s, Forgetful(3.0, dtype="float32")))
     with keras.saving.custom_object_scope({"Forgetful": Forgetful}):
         check_model(model, brief=True)
         with pytest.raises(AssertionError, match="saved and loaded network gives other logits"):

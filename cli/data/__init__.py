@@ -1,4 +1,4 @@
-"""`zoo data`: films looked at, checked, prepared ahead of training, and compared with their checksums."""
+"""`zoo data`: datasets looked at, audited, downloaded, prepared, exported and checked."""
 
 from __future__ import annotations
 
@@ -28,4 +28,4 @@ COMMANDS = {
 
 @click.command(cls=LazyGroup, builtins=COMMANDS)
 def data() -> None:
-    """Look at a dataset, audit it, prepare its films ahead of training, or check what is prepared."""
+    """Look at a dataset, audit it, download, prepare or export its films, or check what is prepared."""

@@ -115,8 +115,9 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(words: list[str], code: in
 def test_preparing_takes_the_filter_and_counts_what_it_left_out() -> None:
     given = ["--data", "csv", "--root", "root", "--set", "data.labels=Mass,Nodule", "--task", "multilabel"]
     result = zoo(
-        "data", "prepare", *given, "--image-size", "16", "--where", "age >= 20", "--findings", "Nodule", "--json"
+        "data", "prepare", *given, "--image-size", "32", "--where", "age >= 20", "--findings", "Nodule", "--json"
     )
+    assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert (found["filtered_out"], found["films"], found["labels"]) == (10, 50, ["Nodule"])
 

@@ -263,7 +263,7 @@ def test_a_search_has_exactly_its_trials_within_the_space_and_prunes_what_falls_
 
 def test_pruning_needs_a_metric_that_epochs_have() -> None:
     with pytest.raises(UsageError, match="give --no-prune"):
-        sweep(definition("search", metric="f1"))
+        sweep(definition("search", metric="specificity"))
 
 
 def process(kind: str, limit: int) -> subprocess.CompletedProcess[str]:
