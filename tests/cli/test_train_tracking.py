@@ -28,6 +28,7 @@ def test_both_trackers_hold_the_training_and_mlflow_its_results() -> None:
     assert told == pytest.approx([test["value"], test["low"], test["high"]])
 
 
-def test_trackers_that_are_not_there_are_refused_before_anything_is_trained() -> None:
+def test_trackers_that_are_not_there_are_refused_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     refused(zoo("train", *PHANTOM, "--track", "wandb"), 2, "unknown tracker 'wandb'", "mlflow, tensorboard")
     refused(zoo("train", *PHANTOM, "--track", "mlflow=http://127.0.0.1:9"), 1, "MLflow cannot be reached at")

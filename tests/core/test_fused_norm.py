@@ -66,7 +66,9 @@ def assert_close(one: np.ndarray, other: np.ndarray, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["trainable", "frozen"])
-@pytest.mark.parametrize("name", ["mobilenetv3", "efficientnet-lite0", "tiny-cnn"])
+@pytest.mark.parametrize(
+    "name", ["mobilenetv3", pytest.param("efficientnet-lite0", marks=pytest.mark.slow), "tiny-cnn"]
+)
 def test_a_training_step_is_as_exact_as_the_stock_step(name: str, frozen: bool, films: np.ndarray) -> None:
     """Logits, gradients and new statistics, beside those of the same network in float64."""
     network = prepared(name, frozen)

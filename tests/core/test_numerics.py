@@ -66,7 +66,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
     )
 
 
-@pytest.mark.parametrize("on_cpu", [True, False])
+@pytest.mark.parametrize("on_cpu", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_loss_that_is_no_number_stops_at_its_step_and_names_it(on_cpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not on_cpu:  # the losses of many steps are read together there, and the step is found all the same
         inner = steps.Steps.__init__

@@ -145,6 +145,7 @@ print("different")
 """
 
 
+@pytest.mark.slow
 def test_each_device_draws_for_itself_and_the_same_again(run_python: Callable[..., Any]) -> None:
     done = run_python("-c", DRAWS)
     assert done.stdout.splitlines()[-1:] == ["different"], done.stderr

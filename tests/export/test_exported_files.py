@@ -135,6 +135,7 @@ def test_a_file_that_differs_is_refused_and_not_kept(tmp_path: Path, monkeypatch
     assert write(run, format="keras", out=out, tolerance=1.0).notes == ()
 
 
+@pytest.mark.slow
 def test_a_quantised_file_that_loses_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from zoo.export import export as module
 
@@ -165,6 +166,7 @@ def make_separable(run: Run) -> None:
     table.to_csv(run.path / "films.csv", index=False)
 
 
+@pytest.mark.slow
 def test_without_labels_a_quantised_file_cannot_be_judged(tmp_path: Path) -> None:
     from PIL import Image
 
@@ -179,6 +181,7 @@ def test_without_labels_a_quantised_file_cannot_be_judged(tmp_path: Path) -> Non
     assert (result.parity.films, result.parity.where) == (3, f"films of {folder}")
 
 
+@pytest.mark.slow
 def test_drawn_films_stand_in_where_the_run_s_own_are_gone(tmp_path: Path) -> None:
     run = exported.make_run(tmp_path / "first", CLASSES)
     config = run.config() | {"data": {"name": "nih", "root": str(tmp_path / "gone")}}

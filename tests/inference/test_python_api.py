@@ -82,6 +82,7 @@ def test_training_is_that_of_the_command_line_with_the_same_settings(
         assert again.labels == classifier.labels == ("Abnormal",)
 
 
+@pytest.mark.slow
 def test_a_configuration_is_where_training_starts_and_settings_lie_on_top(here: Path) -> None:
     (here / "config.yaml").write_text(yaml.safe_dump({**QUICK, "seed": 5}))
     from_file = zoo.train(config="config.yaml", run="file", weights=None, freeze=None).run.config()

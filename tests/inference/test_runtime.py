@@ -171,6 +171,7 @@ def test_few_films_are_computed_by_keras_at_once(fresh: Run, worth: None) -> Non
     assert not (fresh.path / "compiled").exists()
 
 
+@pytest.mark.slow
 def test_many_films_are_worth_a_conversion_which_is_kept(fresh: Run, worth: None) -> None:
     first: list[str] = []
     with closing(open_runtime(fresh, films=MANY, say=first.append)) as opened:
@@ -242,6 +243,7 @@ def test_names_and_files_that_are_not_there(run: Run) -> None:
 # ---- what is kept
 
 
+@pytest.mark.slow
 def test_another_network_is_converted_anew(run: Run, tmp_path: Path, worth: None) -> None:
     other = make_run(tmp_path / "other", width=4, depth=1)
     shutil.copy(other.model_file, run.model_file)

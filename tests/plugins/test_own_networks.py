@@ -145,7 +145,8 @@ def test_vit_drops_paths_of_whole_films_in_training_alone() -> None:
     assert set(kept[:, 0].round(3)) <= {0.0, 10.0}
 
 
-@pytest.mark.parametrize("class_token", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("class_token", [False, True])
 def test_heat_maps_of_a_vit_lie_on_its_patches(class_token: bool) -> None:
     network = build("vit-tiny", 64, class_token=class_token)
     mapper = Mapper(network, "gradcam", batch=2)
