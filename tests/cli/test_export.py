@@ -42,6 +42,7 @@ def test_json_holds_the_comparison_and_nothing_else_is_printed(finished: Finishe
     assert found["parity"]["largest"] <= 1e-5
 
 
+@pytest.mark.slow
 def test_a_quantised_file_is_printed_with_the_change_of_auroc(finished: Finished) -> None:
     finished()
     result = zoo("export", "first", "--format", "litert", "--quantize", "float16", "--tolerance", "1")

@@ -90,7 +90,9 @@ def begin(*words: str) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_says_how_to_go_on_and_ends_with_its_code(number: int, code: int) -> None:
     process = begin("train", *LONG)
     process.send_signal(number)

@@ -118,6 +118,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     assert result("third")["weights"] != result("first")["weights"]
 
 
+@pytest.mark.slow
 def test_deterministic_stands_in_the_configuration_and_allows_no_unseeded_operation(
     run_python: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -154,6 +155,7 @@ def test_deterministic_trains_a_frozen_layer_without_the_kernel_that_has_no_dete
         assert ("FusedBatchNormV3" in {operation.type for operation in graph.get_operations()}) is fused
 
 
+@pytest.mark.slow
 def test_deterministic_on_jax_sets_the_flag_that_xla_reads(run_python: Callable[..., Any]) -> None:
     pytest.importorskip("jax")
     code = """

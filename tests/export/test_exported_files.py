@@ -24,8 +24,8 @@ FILMS = [
 ]
 WAYS = [
     ("keras", None, "platt"),
-    ("savedmodel", None, "softmax"),
-    ("litert", None, "isotonic"),
+    pytest.param("savedmodel", None, "softmax", marks=pytest.mark.slow),
+    pytest.param("litert", None, "isotonic", marks=pytest.mark.slow),
     pytest.param("onnx", None, "temperature", marks=pytest.mark.slow),
     ("onnx", None, "isotonic"),
 ]
@@ -205,6 +205,7 @@ def test_a_format_whose_extra_is_missing_names_it(monkeypatch: pytest.MonkeyPatc
         formats.check_format("litert", None)
 
 
+@pytest.mark.slow
 def test_an_export_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path: Path) -> None:
     run = exported.make_run(tmp_path / "first", exported.BINARY)
     out = tmp_path / "chest.savedmodel"

@@ -375,6 +375,7 @@ def test_a_convolution_by_channel_is_converted_whatever_layer_it_is(
     np.testing.assert_array_equal(np.asarray(network(films)), expected)  # the network itself is as before
 
 
+@pytest.mark.slow
 def test_shape_type_and_precision_of_a_litert_file(run: Run, tmp_path: Path) -> None:
     interpreter = pytest.importorskip("ai_edge_litert.interpreter")
     network, films = keras.saving.load_model(run.model_file, compile=False), some_films(12)[..., None]
@@ -427,6 +428,7 @@ except ZooError as error:
 """
 
 
+@pytest.mark.slow
 def test_on_jax_without_tensorflow_it_is_compiled_keras(
     fresh: Run, run_python: Callable[..., Any], tmp_path: Path
 ) -> None:
