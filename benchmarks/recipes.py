@@ -52,7 +52,7 @@ ROWS = [
     Row(
         "adults-pa",
         "a part of the films",
-        "train --model mobilenetv3 --where \"view == 'PA' and age >= 18\" --image-size 96",
+        "train --model mobilenetv3 --weights none --where \"view == 'PA' and age >= 18\" --image-size 96",
         f"96 pixels, {SCRATCH}",
     ),
     Row("regular", "class imbalance: plain loss", f"train {LITE0} --task multilabel --loss bce"),
