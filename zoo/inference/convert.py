@@ -9,7 +9,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,13 +131,37 @@ def _depthwise(layer: Any, inputs: Any, kernel: Any) -> Any:
     return ops.depthwise_conv(inputs, by_channel, layer.strides, layer.padding, layer.data_format, layer.dilation_rate)
 
 
+@contextmanager
+def _plain_gelu(network: Any) -> Iterator[None]:
+    """Let GELU compute by erf in place of TensorFlow's erfc, for which tf2onnx has no rule."""
+    import keras
+
+    layers = [each for each in network._flatten_layers() if getattr(each, "activation", None) is keras.activations.gelu]
+    for layer in layers:
+        layer.activation = _gelu
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.activation = keras.activations.gelu
+
+
+def _gelu(x: Any) -> Any:
+    """x Φ(x) with Φ(x) = (1 + erf(x / √2)) / 2 (Hendrycks and Gimpel 2016)."""
+    from keras import ops
+
+    half, root = (ops.cast(number, x.dtype) for number in (0.5, 2**0.5))
+    return x * half * (1 + ops.erf(x / root))
+
+
 def _export(network: Any, file: Path, form: str, name: str, shape: Shape | None, dtype: str, **options: Any) -> Path:
     import keras
 
     own = network.inputs[0]
+    plain = _plain_gelu if form == "onnx" else nullcontext  # LiteRT knows GELU as it is
     signature = [keras.InputSpec(shape=shape or tuple(own.shape), dtype=dtype, name=own.name)]
     try:
-        with replacing(file) as partial, quiet(), _plain_depthwise(network):
+        with replacing(file) as partial, quiet(), _plain_depthwise(network), plain(network):
             network.export(partial, format=form, input_signature=signature, verbose=False, **options)
             if form == "onnx":
                 _check_onnx(partial)
