@@ -16,6 +16,7 @@ from bad_files import ASIDE, READ, chunk, files, header
 from films_to_send import dicom
 from standing import Served, Stub, flat, pixels, png
 
+from zoo.errors import UsageError
 from zoo.report import RESEARCH_ONLY
 from zoo.serve.shield import HEADERS
 from zoo.tasks import Task
@@ -160,6 +161,24 @@ def test_a_heat_map_that_is_zero_everywhere_says_so(serve: Serve, tmp_path: Path
     empty = served.post(flat(99), "/api/heat-maps?run=a&label=Effusion")
     assert (full.headers["heat-map-empty"], empty.headers["heat-map-empty"]) == ("false", "true")
     assert (pixels(empty.content)[..., 3] == 0).all()
+
+
+def test_a_network_without_maps_is_served_without_them(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub, said = Stub(tmp_path / "flat"), list[str]()
+
+    def refuse(films: np.ndarray, columns: list[int], method: str) -> np.ndarray:
+        raise UsageError("the network has no maps.")
+
+    stub.heat = refuse  # type: ignore[method-assign]
+    served = serve(stub)
+    monkeypatch.setattr(served.desk.decoder, "start", lambda: None)  # it has been started
+    served.desk.start(said.append)
+    assert said == ["warming up flat", "flat has no heat maps: the network has no maps."]
+    got = served.post(flat(99), "/api/heat-maps?run=flat&label=Effusion")
+    assert (got.status_code, got.json()["detail"]) == (422, "the network has no maps.")
+    assert served.post(flat(99), "/api/films").status_code == 200
 
 
 def test_every_broken_file_gets_a_reason_and_none_an_error(serve: Serve) -> None:

@@ -80,7 +80,9 @@ def opened(browser: Any, address: str) -> Iterator[Open]:
         context.on("request", lambda request: urls.append(request.url))
         page.on("console", lambda line: said.append(line.text) if not expected or expected not in line.text else None)
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("filechooser", lambda chooser: None)  # Chromium is told at once to hand choosers over, not amid a key press
+        page.on(
+            "filechooser", lambda chooser: None
+        )  # Chromium is told at once to hand choosers over, not amid a key press
         page.goto(address)
         page.get_by_text("cxr-zoo ").wait_for()
         return page

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.errors import ZooError
+from zoo.errors import UsageError, ZooError
 from zoo.serve.answers import FilmAnswer, GuardAnswer, LabelAnswer, LabelInfo, RunAnswer, RunInfo
 from zoo.serve.decoding import Decoder, Film, Order, TooManyPixels, Unreadable
 from zoo.serve.limits import Limits
@@ -40,7 +40,10 @@ class Desk:
             say(f"warming up {name}")
             film = np.zeros((classifier.image_size, classifier.image_size), np.uint8)
             classifier.answer(film)
-            classifier.heat(film[None], [0], METHODS[0])
+            try:
+                classifier.heat(film[None], [0], METHODS[0])
+            except UsageError as error:  # a network without feature maps, such as dense layers on the pixels
+                say(f"{name} has no heat maps: {error}")
 
     def close(self) -> None:
         """End the decoder and free the runs."""
@@ -93,7 +96,10 @@ class Desk:
         if classifier.views in film.refused:
             raise Refusal(422, _sentence(film.refused[classifier.views]))
         column = list(classifier.labels).index(label)
-        heat = classifier.heat(film.squares[classifier.image_size][None], [column], method)[0]
+        try:
+            heat = classifier.heat(film.squares[classifier.image_size][None], [column], method)[0]
+        except UsageError as error:
+            raise Refusal(422, str(error)) from None
         heat = np.nan_to_num(heat)
         return overlay(heat, film.width, film.height), not heat.any()
 
