@@ -1,0 +1,43 @@
+"""docs/results: its table is what recipes.csv makes, and every row of it is a command that there is."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoo.registry import registry
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def script() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "benchmarks" / "recipes.py"))
+
+
+def test_the_table_is_made_from_the_figures(script: dict[str, Any]) -> None:
+    page = script["PAGE"].read_text()
+    assert script["page"](page, script["read"]()) == page, "run: python benchmarks/recipes.py"
+
+
+def test_the_rows_name_recipes_that_there_are_and_say_what_they_leave_out(script: dict[str, Any]) -> None:
+    for row in script["ROWS"]:
+        assert set(re.findall(r"--recipe ([\w-]+)", row.words)) <= set(registry().names("recipe"))
+        assert bool(row.reduction) == (
+            "--epochs 0" not in row.words and bool(re.search(r"--weights none|image-size|--model", row.words))
+        )
+    setups = [row.setup for row in script["ROWS"]]
+    assert {row["set_up"] for row in script["read"]()} <= set(setups)
+    assert len(setups) == len(set(setups))
+
+
+def test_a_figure_is_shown_with_its_interval(script: dict[str, Any]) -> None:
+    bounds = {"value": ("0.6", "0.55", "0.65"), "none": ("", "", "")}
+    row = {"set_up": "one", "run": "r", "val_auroc": "0.7", "reduction": ""}
+    for metric, kind in (("auroc", "value"), ("f1", "none")):
+        row |= dict(zip((metric, f"{metric}_low", f"{metric}_high"), bounds[kind], strict=True))
+    assert "| one | r | .600 [.550, .650] | undefined [undefined, undefined] | .700 | none |" in script["table"]([row])
