@@ -87,7 +87,8 @@ def test_a_training_step_is_as_exact_as_the_stock_step(name: str, frozen: bool, 
         keras.config.set_dtype_policy("float32")
     for one, other, truth in zip(fused, stock, exact, strict=True):
         # a unit whose input lies on an edge of ReLU6 may fall on either side, which on some processors one does
-        allowed = 4 * np.linalg.norm(other - truth) + 1e-3 * np.linalg.norm(truth)
+        edge = 1e-3 if name == "efficientnet-lite0" else 1e-6
+        allowed = 4 * np.linalg.norm(other - truth) + edge * np.linalg.norm(truth)
         assert np.linalg.norm(one - truth) <= allowed < 0.02 * np.linalg.norm(truth)
 
 
