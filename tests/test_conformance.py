@@ -34,7 +34,7 @@ CHECKS = {
     "recipe": check_recipe,
     "tracker": check_tracker,
 }
-LIGHT = 1_000_000  # parameters: networks up to here are checked in the few seconds that every run has
+LIGHT = 800_000  # parameters: networks up to here are checked in the few seconds that every run has
 
 
 def entries() -> list[Any]:

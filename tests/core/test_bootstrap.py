@@ -140,6 +140,7 @@ def coverage(replicates: int, batches: int, simulations: int, by_patient: bool) 
 TRUE_AUROC = 0.7602499389  # Φ(1 / √2)
 
 
+@pytest.mark.slow
 def test_patient_intervals_cover_the_truth_and_film_intervals_do_not() -> None:
     # 1,000 simulations, 20 each with films of one set of patients: standard error .7% at 95%
     by_patient = coverage(250, 50, 20, by_patient=True)

@@ -101,6 +101,7 @@ def test_other_films_of_the_kind_are_flagged_as_seldom_as_promised(guard: Guard,
     assert np.mean(flagged) < guard.rate + 3 * np.sqrt(guard.rate / len(flagged))
 
 
+@pytest.mark.slow
 def test_the_promised_rate_holds_in_noise() -> None:
     """Where a check has learned its films by heart, those are at other distances than new ones."""
     generator = np.random.default_rng(3)

@@ -56,6 +56,7 @@ def test_models_are_those_registered_and_of_a_task_those_that_serve_it() -> None
     assert set(zoo.__all__) == {"__version__", "list_models", "load", "train"}
 
 
+@pytest.mark.slow
 def test_training_is_that_of_the_command_line_with_the_same_settings(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
