@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from zoo.contracts import Recipe
@@ -32,9 +33,9 @@ def recipe_results(recipe: Recipe, registry: Registry | None = None) -> Iterator
 
 
 def _checks(recipe: Recipe, registry: Registry | None) -> Checks:
-    checks = {"info": lambda: check_info(recipe)}
+    checks: dict[str, Callable[[], None]] = {"info": partial(check_info, recipe)}
     for kind in recipe.info.tasks:
-        checks[f"{kind} configuration"] = lambda kind=kind: _check_configuration(recipe, kind, registry)  # type: ignore[misc]
+        checks[f"{kind} configuration"] = partial(_check_configuration, recipe, kind, registry)
     return checks
 
 
