@@ -21,7 +21,7 @@ from pathlib import Path
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 TABLE, PAGE = RESULTS / "recipes.csv", RESULTS / "README.md"
 BEGIN, END = "<!-- made by benchmarks/recipes.py from recipes.csv -->", "<!-- end of the table -->"
-METRICS = ("auroc", "auprc", "f1", "accuracy")
+METRICS = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy")
 LITE0 = "--recipe efficientnet-lite0-transfer --weights WEIGHTS"
 SCRATCH = "from scratch, as no ImageNet weights were at hand"
 
@@ -40,14 +40,14 @@ ROWS = [
     Row(
         "simplified-v1",
         "simplified DenseNet v1",
-        "train --recipe simplified-densenet-v1 --task binary --image-size 64 --epochs 10",
-        "64 pixels, 10 epochs of 20",
+        "train --recipe simplified-densenet-v1 --task binary --image-size 64",
+        "64 pixels",
     ),
     Row(
         "simplified-v2",
         "simplified DenseNet v2",
-        "train --recipe simplified-densenet-v2 --task binary --image-size 64 --epochs 10",
-        "64 pixels, 10 epochs of 20",
+        "train --recipe simplified-densenet-v2 --task binary --image-size 64",
+        "64 pixels",
     ),
     Row(
         "adults-pa",
@@ -80,26 +80,26 @@ ROWS = [
     Row(
         "densenet121-transfer",
         "DenseNet121 transfer",
-        "train --recipe densenet121-transfer --task binary --weights none --no-freeze --no-freeze-norm --image-size 64 --epochs 4",
-        f"64 pixels, {SCRATCH}, nothing frozen",
+        "train --recipe densenet121-transfer --task binary --weights none --no-freeze --no-freeze-norm --image-size 64 --epochs 3",
+        f"64 pixels, 3 epochs, {SCRATCH}, nothing frozen",
     ),
     Row(
         "densenet121-14",
         "14 findings, DenseNet121",
-        "train --recipe densenet121-nih14 --weights none --image-size 64 --epochs 5",
-        f"64 pixels, 5 epochs, {SCRATCH}",
+        "train --recipe densenet121-nih14 --weights none --image-size 64 --epochs 3",
+        f"64 pixels, 3 epochs of 20, {SCRATCH}",
     ),
     Row(
         "densenet121-14-focal",
         "14 findings, DenseNet121, focal loss",
-        "train --recipe densenet121-nih14 --loss focal --weights none --image-size 64 --epochs 5",
-        f"64 pixels, 5 epochs, {SCRATCH}",
+        "train --recipe densenet121-nih14 --loss focal --weights none --image-size 64 --epochs 3",
+        f"64 pixels, 3 epochs of 20, {SCRATCH}",
     ),
     Row(
         "resnet50v2-14",
         "14 findings, ResNet50V2",
-        "train --recipe resnet50v2-nih14 --weights none --image-size 64 --epochs 5",
-        f"64 pixels, 5 epochs, {SCRATCH}",
+        "train --recipe resnet50v2-nih14 --weights none --image-size 64 --epochs 3",
+        f"64 pixels, 3 epochs of 20, {SCRATCH}",
     ),
     Row("seven-dense", "seven classes: dense baseline", "train --recipe seven-class-dense"),
     Row("seven-cnn", "seven classes: CNN baseline", "train --recipe seven-class-cnn --image-size 96", "96 pixels"),
@@ -113,19 +113,19 @@ ROWS = [
         "seven-b6",
         "seven classes: EfficientNetB6",
         "train --recipe seven-class-efficientnetb6 --weights none --image-size 64 --epochs 2 --lr 1e-3",
-        f"64 pixels, 2 epochs, {SCRATCH}",
+        f"64 pixels, 2 epochs of 10, {SCRATCH}",
     ),
     Row(
         "seven-b7",
         "seven classes: EfficientNetB7",
         "train --recipe seven-class-efficientnetb7 --weights none --image-size 64 --epochs 2 --lr 1e-3",
-        f"64 pixels, 2 epochs, {SCRATCH}",
+        f"64 pixels, 2 epochs of 10, {SCRATCH}",
     ),
     Row(
         "vit",
         "Vision Transformer, layer-wise rates",
         "train --recipe vit-layer-decay --task multilabel --model vit-tiny --image-size 96 --epochs 5",
-        "vit-tiny, 96 pixels, 5 epochs, from scratch",
+        "vit-tiny, 96 pixels, 5 epochs of 20, from scratch",
     ),
     Row(
         "twelve",
@@ -135,13 +135,13 @@ ROWS = [
         f"75 pixels, 2 epochs, {SCRATCH}",
     ),
 ]
-COLUMNS = ["run", "set_up", "reduction", "task", "films", "patients"]
+COLUMNS = ["row", "run", "set_up", "reduction", "task", "films", "patients"]
 COLUMNS += [f"{metric}{bound}" for metric in METRICS for bound in ("", "_low", "_high")]
 COLUMNS += ["val_auroc", "minutes", "command"]
 
 
-def carry_out(row: Row, arguments: argparse.Namespace) -> list[Path]:
-    """Do what the row says, or what an interrupted run left of it; the folders of the runs there are then."""
+def carry_out(row: Row, arguments: argparse.Namespace) -> dict[Path, str]:
+    """Do what the row says, or what an interrupted run left of it; the folders of its runs, with what each is called."""
     runs: Path = arguments.runs_dir
     typed = row.words.replace("WEIGHTS", str(arguments.weights))
     words = [*shlex.split(typed), "--runs-dir", str(runs)]
@@ -149,22 +149,23 @@ def carry_out(row: Row, arguments: argparse.Namespace) -> list[Path]:
         words += ["--data", "nih", "--root", str(arguments.root)]
     if words[0] == "sweep":
         subprocess.run(["zoo", *words], check=True)
-        return sorted(each.parent for each in runs.glob(f"{row.name}*/model.keras"))
+        trials = json.loads((runs / row.name / "sweep.json").read_text())["trials"]
+        return {runs / each["run"]: f"{row.setup}: {', '.join(each['values'].values())}" for each in trials}
     begun = (runs / row.name / "config.yaml").exists()
     done = (runs / row.name / "evaluation-test.json").exists()
     if not done:
         again = ["train", "--resume", row.name, "--runs-dir", str(runs)]
         subprocess.run(["zoo", *(again if begun else [*words, "--run", row.name])], check=True)
-    return [runs / row.name]
+    return {runs / row.name: row.setup}
 
 
-def figures(row: Row, run: Path) -> dict[str, str]:
+def figures(row: Row, run: Path, setup: str) -> dict[str, str]:
     """A line of the CSV file."""
     from zoo.evaluation import Evaluation
     from zoo.run import Run
 
     test, validation, info = Evaluation.load(run, "test"), Evaluation.load(run, "val"), Run(run).info()
-    found = {"run": run.name, "set_up": row.setup, "reduction": row.reduction, "task": test.task.kind}
+    found = {"row": row.name, "run": run.name, "set_up": setup, "reduction": row.reduction, "task": test.task.kind}
     found |= {"films": str(test.images), "patients": str(test.patients)}
     for metric in METRICS:
         interval = test.averages["macro"].get(metric)
@@ -184,8 +185,8 @@ def read() -> list[dict[str, str]]:
 
 def write(rows: list[dict[str, str]]) -> None:
     """The CSV file, in the order of `ROWS`, and the table of the page."""
-    order = [each.setup for each in ROWS]
-    rows = sorted(rows, key=lambda row: order.index(row["set_up"]))
+    order = [each.name for each in ROWS]
+    rows = sorted(rows, key=lambda row: (order.index(row["row"]), row["run"]))
     with TABLE.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -225,11 +226,11 @@ def main() -> None:
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
     for row in ROWS:
-        if (arguments.rows and row.name not in arguments.rows) or row.setup in {each["set_up"] for each in read()}:
+        if (arguments.rows and row.name not in arguments.rows) or row.name in {each["row"] for each in read()}:
             continue
         start = time.monotonic()
         runs = carry_out(row, arguments)
-        write([*read(), *(figures(row, run) for run in runs)])
+        write([*read(), *(figures(row, run, setup) for run, setup in runs.items())])
         print(json.dumps({"row": row.name, "minutes": round((time.monotonic() - start) / 60, 1)}), file=sys.stderr)
 
 

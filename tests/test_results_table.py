@@ -30,9 +30,17 @@ def test_the_rows_name_recipes_that_there_are_and_say_what_they_leave_out(script
         assert bool(row.reduction) == (
             "--epochs 0" not in row.words and bool(re.search(r"--weights none|image-size|--model", row.words))
         )
-    setups = [row.setup for row in script["ROWS"]]
-    assert {row["set_up"] for row in script["read"]()} <= set(setups)
-    assert len(setups) == len(set(setups))
+    names = [row.name for row in script["ROWS"]]
+    assert len(names) == len(set(names))
+
+
+def test_every_row_has_its_figures_and_the_page_of_recipes_shows_them(script: dict[str, Any]) -> None:
+    rows = script["read"]()
+    assert {row["row"] for row in rows} == {row.name for row in script["ROWS"]}
+    shown = (ROOT / "docs" / "recipes.md").read_text()
+    for row in rows:
+        value, low, high = (f"{float(row[f'auroc{bound}']):.3f}".removeprefix("0") for bound in ("", "_low", "_high"))
+        assert re.search(rf"{value}\s+\[{low}, {high}\]", shown), f"{row['run']}: its AUROC is not on the page"
 
 
 def test_a_figure_is_shown_with_its_interval(script: dict[str, Any]) -> None:

@@ -91,6 +91,17 @@ def test_a_clean_dataset_is_called_clean_within_80_columns(monkeypatch: pytest.M
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
+def test_fix_of_a_clean_dataset_keeps_every_film_and_says_so() -> None:
+    made(clean=True)
+    result = zoo("data", "audit", *CSV, "--fix", "clean.csv")
+    assert result.exit_code == 0, result.output
+    assert "Left out: 0 films" in result.stdout
+    assert "Audited again: no patient and no film stands on two sides." in result.stdout
+    assert "zoo train --data csv" in result.stdout
+    assert set(pd.read_csv("clean.csv")["image"]) == set(pd.read_csv(ROOT / "t.csv")["image"])
+    assert list(pd.read_csv("clean-removed.csv")) == ["image", "split", "reason", "because_of"]
+
+
 def test_fix_writes_a_table_that_the_csv_reader_takes_and_that_is_clean() -> None:
     made()
     before = {path: path.read_bytes() for path in ROOT.iterdir()}
@@ -168,7 +179,7 @@ def test_films_of_an_archive_are_written_out_by_fix() -> None:
     np.savez("mnist/pneumoniamnist.npz", **arrays)
     result = zoo("data", "audit", "--data", "medmnist", "--root", "mnist", "--fix", "clean.csv")
     assert result.exit_code == 1
-    assert "NOT CLEAN: 1 leaks" in result.stdout
+    assert "NOT CLEAN: 1 leak." in result.stdout
     kept = pd.read_csv("clean.csv")
     assert len(kept) == 18
     assert np.array_equal(np.asarray(Image.open(kept["image"][0])), films[0])

@@ -76,7 +76,7 @@ def verdict(found: Audit) -> Iterator[str]:
         yield "Patients of two datasets are compared by their identifiers, which may coincide between hospitals by chance."
     risks = int((found.findings["weight"] == checks.RISK).sum())
     if found.leaks:
-        yield f"NOT CLEAN: {found.leaks:,} leaks. Results on such a split are too good. --fix FILE.csv writes a table without."
+        yield f"NOT CLEAN: {found.leaks:,} {'leak' if found.leaks == 1 else 'leaks'}. Results on such a split are too good. --fix FILE.csv writes a table without."
     else:
         yield "Clean: no patient and no film stands on two sides."
     if risks:
@@ -87,7 +87,7 @@ def fixed_lines(fixed: Fixed) -> Iterator[str]:
     """What --fix wrote and removed, and whether the result is clean."""
     yield f"Fixed table: {fixed.table} ({fixed.kept:,} films kept)"
     yield f"Left out: {len(fixed.removed):,} films, with the reasons in {fixed.removed_table}"
-    reasons = fixed.removed["reason"].str.partition(":")[0].value_counts()
+    reasons = fixed.removed["reason"].str.split(":").str[0].value_counts()
     for reason, count in reasons.iloc[:_REASONS].items():
         yield f"  {count:>7,}  {reason}"
     if len(fixed.left):

@@ -92,7 +92,8 @@ def lines(found: Exploration) -> Iterator[str]:
     if found.size is None:
         yield "No film was read: gray values, examples and identical films are left out."
         return
-    yield f"Identical films: {len(found.copies):,} in {found.copies['group'].nunique():,} groups"
+    groups = found.copies["group"].nunique()
+    yield f"Identical films: {len(found.copies):,}" + (f" in {groups:,} group{'s' * (groups > 1)}" if groups else "")
     if found.intensities is not None:
         rows = found.intensities.table(found.table[[]]).to_dict("records")
         values = ", ".join(f"{r['kind']} mean {r['mean']:.0f} sd {r['sd']:.0f}" for r in rows)
