@@ -76,7 +76,8 @@ def verdict(found: Audit) -> Iterator[str]:
         yield "Patients of two datasets are compared by their identifiers, which may coincide between hospitals by chance."
     risks = int((found.findings["weight"] == checks.RISK).sum())
     if found.leaks:
-        yield f"NOT CLEAN: {found.leaks:,} {'leak' if found.leaks == 1 else 'leaks'}. Results on such a split are too good. --fix FILE.csv writes a table without."
+        count = f"{found.leaks:,} leak{'s' if found.leaks > 1 else ''}"
+        yield f"NOT CLEAN: {count}. Results on such a split are too good. --fix FILE.csv writes a table without."
     else:
         yield "Clean: no patient and no film stands on two sides."
     if risks:
