@@ -71,11 +71,15 @@ ROWS = [
     Row("joined-features", "ensemble: features, a new head", "ensemble regular weighted balanced --by features"),
     Row("augmented", "transfer: with augmentation", f"train {LITE0} --task binary"),
     Row("plain", "transfer: without augmentation", f"train {LITE0} --task binary --augment none"),
-    Row("binary-weighted", "transfer: weighted loss", f"train {LITE0} --task binary --loss weighted-bce"),
     Row(
         "frozen",
         "transfer: features of the frozen network",
         f"train {LITE0} --task binary --freeze-epochs 10 --epochs 0",
+    ),
+    Row(
+        "frozen-weighted",
+        "transfer: features of the frozen network, weighted loss",
+        f"train {LITE0} --task binary --freeze-epochs 10 --epochs 0 --loss weighted-bce",
     ),
     Row(
         "densenet121-transfer",

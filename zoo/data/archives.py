@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -280,7 +281,7 @@ def _members(archive: Path) -> Iterator[_Member]:
                     continue
                 if kind not in (0, stat.S_IFREG):
                     raise DataError(f"{archive.name}: the member {info.filename!r} is a link or device, not a file")
-                yield _Member(info.filename, info.file_size, lambda pack=pack, info=info: pack.open(info))  # type: ignore[misc]
+                yield _Member(info.filename, info.file_size, partial(pack.open, info))
         return
     with gzip.open(archive) as packed, tarfile.open(fileobj=_metered(packed, archive.name), mode="r:") as tape:
         for each in tape:
@@ -293,7 +294,7 @@ def _members(archive: Path) -> Iterator[_Member]:
                 tarfile.data_filter(each, os.curdir)
             except tarfile.FilterError as error:
                 raise DataError(f"{archive.name}: {error}; the archive is not to be trusted") from None
-            yield _Member(each.name, each.size, lambda tape=tape, each=each: _extracted(tape, each))  # type: ignore[misc]
+            yield _Member(each.name, each.size, partial(_extracted, tape, each))
         while packed.read(_BLOCK):  # to the end, where its checksum stands
             pass
 

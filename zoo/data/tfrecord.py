@@ -11,7 +11,7 @@ import struct
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import google_crc32c
 import numpy as np
@@ -107,12 +107,11 @@ def encode_example(features: Mapping[str, Value]) -> bytes:
 
 
 def _encode_feature(value: Value) -> bytes:
-    if isinstance(value, (bytes, str, int, float, np.generic)):
-        value = [value]  # type: ignore[assignment]
-    if len(value) and isinstance(value[0], (bytes, str)):  # type: ignore[arg-type, index]
-        parts = (each.encode() if isinstance(each, str) else each for each in value)  # type: ignore[union-attr]
-        return _field(_BYTES, b"".join(_field(1, bytes(part)) for part in parts))  # type: ignore[arg-type]
-    numbers = np.asarray(value)
+    values: Any = [value] if isinstance(value, (bytes, str, int, float, np.generic)) else value
+    if len(values) and isinstance(values[0], (bytes, str)):
+        parts = (each.encode() if isinstance(each, str) else bytes(each) for each in values)
+        return _field(_BYTES, b"".join(_field(1, part) for part in parts))
+    numbers = np.asarray(values)
     if numbers.dtype.kind in "iub":
         packed = b"".join(_varint(int(number) & 0xFFFFFFFFFFFFFFFF) for number in numbers.ravel())
         return _field(_INTS, _field(1, packed))
@@ -166,10 +165,13 @@ def _integers(message: memoryview) -> Iterator[int]:
 
 def _all(message: memoryview, number: int) -> list[memoryview]:
     """The parts of a message with this field number, which must be bytes or messages."""
-    found = [part for each, part in _fields(message) if each == number]
-    if not all(isinstance(part, memoryview) for part in found):
-        raise ValueError("a number where a message belongs")
-    return found  # type: ignore[return-value]
+    found = []
+    for each, part in _fields(message):
+        if each == number:
+            if not isinstance(part, memoryview):
+                raise ValueError("a number where a message belongs")
+            found.append(part)
+    return found
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
