@@ -47,7 +47,7 @@ def print_study(study: Study, folder: Path, *, detailed: bool, calibration: bool
     console = Console(highlight=False, markup=False)
     for line in study.leaks:
         console.print(Text(line, style="bold red"))
-    console.print(evaluation_table(study.evaluation))
+    console.print(evaluation_table(study.evaluation, console.width))
     gap = None if study.validation is None else gap_verdict(study.validation, study.evaluation)
     floors = [each.sentence for each in study.floors]
     for line in filter(None, (verdict(study.evaluation), gap, *floors, *study.evaluation.notes)):

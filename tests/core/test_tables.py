@@ -34,8 +34,8 @@ NIH = [
 ]
 
 
-def render(table: Table) -> list[str]:
-    console = Console(width=80, file=io.StringIO())
+def render(table: Table, width: int = 80) -> list[str]:
+    console = Console(width=width, file=io.StringIO())
     console.print(table)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
@@ -119,6 +119,21 @@ def test_evaluation_of_fourteen_findings_keeps_numbers_whole(unknown: float) -> 
         assert row.rstrip().endswith(" .500")
     assert set(rows) >= {"(macro)", "(micro)", "(weighted)"}
     assert all(len(line) <= 80 and "…" not in line for line in lines)
+
+
+@pytest.mark.parametrize("unknown", [0.0, 0.2])
+def test_a_wide_terminal_gets_the_whole_classification_report(unknown: float) -> None:
+    found = evaluation(Task("multilabel", tuple(NIH)), unknown=unknown)
+    lines = render(evaluation_table(found, 90), 90)
+    assert lines[1].split()[2:] == ["AUROC", "AUPRC", "sens", "spec", "prec", "F1", "at"]
+    rows = {line.split()[0]: line.split() for line in lines[3:] if line.strip()}
+    for label in NIH:
+        values = found.per_label[label]
+        assert rows[label][-3:-1] == [short(values["precision"].value), short(values["f1"].value)]
+    assert set(rows) == {*NIH, "(macro)", "(micro)", "(weighted)", "(samples)"}
+    samples = found.averages["samples"]
+    assert rows["(samples)"][1:] == [short(samples[m].value) for m in ("sensitivity", "specificity", "precision", "f1")]
+    assert all(len(line) <= 90 and "…" not in line for line in lines)
 
 
 def test_evaluation_of_classes_shows_no_threshold_and_folds_long_names() -> None:

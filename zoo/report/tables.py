@@ -18,32 +18,34 @@ TITLES = {
     "accuracy": "accuracy",
 }
 LINE = "\n"
+WIDE = 90  # columns of a terminal that has room for precision and F1 too
 SPLITS = {"val": "validation", "train": "training"}
 
 
-def evaluation_table(evaluation: Evaluation) -> Table:
+def evaluation_table(evaluation: Evaluation, width: int = 80) -> Table:
     """One row per label, then the averages: positive films (of those where the label is known), AUROC and AUPRC with
-    intervals, and sensitivity and specificity at the threshold (of the most probable class for a multiclass task)."""
+    intervals, and sensitivity and specificity at the threshold (of the most probable class for a multiclass task).
+
+    From a `width` of 90 columns on it is the whole classification report, with precision, F1 and the averages over films.
+    """
+    wide = width >= WIDE
+    at_threshold = {"sens": "sensitivity", "spec": "specificity"} | ({"prec": "precision", "F1": "f1"} if wide else {})
     table = plain_table(f"{_name(evaluation.split)}: {_films(evaluation)}")
     table.add_column("label", overflow="fold")
-    for title in ("pos." if _all_known(evaluation) else "pos./known", "AUROC", "AUPRC", "sens", "spec"):
+    for title in ("pos." if _all_known(evaluation) else "pos./known", "AUROC", "AUPRC", *at_threshold):
         table.add_column(title, justify="right", no_wrap=True)
     if not evaluation.task.exclusive:
         table.add_column("at", justify="right", no_wrap=True)
     rows = {**evaluation.per_label}
     if evaluation.task.kind != "binary":
-        averages = {name: values for name, values in evaluation.averages.items() if name != "samples"}  # no AUROC
+        # averages over films have neither of the AUCs, and no specificity
+        averages = {name: values for name, values in evaluation.averages.items() if wide or name != "samples"}
         rows |= {f"({name})": values for name, values in averages.items()}
     for number, (label, values) in enumerate(rows.items()):
         single = number < len(evaluation.per_label)
-        cells: list[RenderableType] = [
-            Text(label),
-            _count(evaluation, label) if single else "",
-            str(values["auroc"]),
-            str(values["auprc"]),
-            short(values["sensitivity"].value),
-            short(values["specificity"].value),
-        ]
+        cells: list[RenderableType] = [Text(label), _count(evaluation, label) if single else ""]
+        cells += ["" if label == "(samples)" else str(values[metric]) for metric in ("auroc", "auprc")]
+        cells += [short(values[metric].value) for metric in at_threshold.values()]
         if not evaluation.task.exclusive:
             cells.append(short(evaluation.thresholds[label]) if single else "")
         table.add_row(*cells, end_section=number == len(evaluation.per_label) - 1)
