@@ -273,6 +273,24 @@ def test_a_search_has_exactly_its_trials_within_the_space_and_prunes_what_falls_
         sweep(definition("grid"))
 
 
+def test_a_search_killed_before_it_heard_of_a_pruned_trial_ends_with_the_same_table() -> None:
+    pytest.importorskip("optuna")
+    expected = sweep(definition("search", name="whole", trials=7)).to_csv()
+    assert "pruned after epoch" in expected
+
+    class Killed(BaseException):
+        pass
+
+    def deaf(job: Job, watch: Watch) -> Ended:
+        if pretend(job, watch).status == "pruned":
+            raise Killed
+        return Ended("complete")
+
+    with pytest.raises(Killed):
+        sweep(definition("search", trials=7), deaf)
+    assert sweep(definition("search", trials=7)).to_csv() == expected.replace("whole-", "s-")
+
+
 def test_pruning_needs_a_metric_that_epochs_have() -> None:
     with pytest.raises(UsageError, match="give --no-prune"):
         sweep(definition("search", metric="specificity"))
