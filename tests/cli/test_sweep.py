@@ -65,6 +65,44 @@ def test_a_sweep_whose_trials_all_fail_shows_why_and_ends_with_1(monkeypatch: py
     assert "Trial 1 failed: no memory" in again.stdout
 
 
+@pytest.mark.parametrize("address", ["postgresql://me:s3cret@db/zoo", "postgresql://db/zoo?user=me&password=s3cret"])
+def test_the_password_of_a_storage_stands_nowhere(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    optuna = pytest.importorskip("optuna")
+    real: Any = optuna.storages.RDBStorage
+    asked, commands = list[str](), list[str]()
+
+    class Database(real):
+        def __init__(self, url: str) -> None:
+            asked.append(url)
+            super().__init__("sqlite:///stand-in.db")
+
+    def failed(self: process.Processes, job: process.Job, watch: process.Watch) -> Ended:
+        commands.extend(self._command)
+        return Ended("failed", "no memory")
+
+    monkeypatch.setattr(process.Processes, "__call__", failed)
+    words = [*PHANTOM, "--trials", "2", "--over", "seed=0:9"]
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.storages, "RDBStorage", Database)
+        patch.setattr(sys, "argv", ["zoo", "sweep", "s", *words, "--storage", address])
+        outputs = [zoo(*sys.argv[1:]), zoo("sweep", "--resume", "s")]
+        patch.setenv("ZOO_SWEEP_STORAGE", address)
+        outputs.append(zoo("sweep", "--resume", "s"))
+    assert asked == [address, address]
+    assert [result.exit_code for result in outputs] == [1, 2, 1]
+    assert "keeps its trials in postgresql://" in outputs[1].stderr
+    assert "Trial 2 failed" in outputs[2].stdout
+    # the driver's own complaint, of a database that is not there
+    outputs.append(zoo("sweep", "other", *words, "--storage", address.replace("postgresql", "nosuch")))
+    assert "cannot be used" in outputs[3].stderr
+    files = [path.read_bytes() for path in Path("runs").rglob("*") if path.is_file()]
+    assert any(b"***" in content for content in files)
+    assert not any(b"s3cret" in content for content in files)
+    assert "***" in " ".join(commands)
+    for text in [*commands, *(result.output for result in outputs)]:
+        assert "s3cret" not in text
+
+
 def test_a_process_that_dies_is_a_failed_trial_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     for code, said in (("import os; os.kill(os.getpid(), 9)", "SIGKILL"), ("raise SystemExit(3)", "the code 3")):
         monkeypatch.setattr(process, "CHILD", code)

@@ -96,10 +96,17 @@ def definition(kind: str, **changes: Any) -> Definition:
 
 
 def sweep(
-    wanted: Definition, execute: Any = pretend, said: list[str] | None = None, *, retry_failed: bool = False
+    wanted: Definition,
+    execute: Any = pretend,
+    said: list[str] | None = None,
+    *,
+    runs: str = "runs",
+    storage: str | None = None,
+    retry_failed: bool = False,
+    take_over: bool = False,
 ) -> Results:
-    """Run a sweep in runs/, or what is left of it."""
-    folder = Folder(Path("runs"), wanted.name)
+    """Run a sweep in a folder of runs, or what is left of it; a search's trials are in `storage`, a database's address."""
+    folder = Folder(Path(runs), wanted.name)
     say = print if said is None else said.append
     runner = Runner(folder, wanted, execute, Stop(), say)  # type: ignore[arg-type]
     if wanted.trials is None:
@@ -108,8 +115,8 @@ def sweep(
             return grid.run(runner, trials, retry_failed=retry_failed)
     config = tuner.check(wanted, registry())
     tuner.check_folder(folder, wanted)
-    with folder.locked(shared=False):
-        return tuner.run(runner, tuner.Study(folder, wanted, None, config), registry(), take_over=False)
+    with folder.locked(shared=storage is not None):
+        return tuner.run(runner, tuner.Study(folder, wanted, storage, config), registry(), take_over=take_over)
 
 
 def watched(inner: Callable[..., Any], event: Callable[[], None]) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trainings import LAYER, Killed, go_on, result, start
+from trainings import LAYER, Killed, die_at, go_on, result, start
 
 from zoo.data.batches import TrainingBatches
 from zoo.engine import feed, fit, recorder, steps, train
@@ -61,22 +61,6 @@ def dead(shared: Path) -> None:
         kill("base", steps.Steps, "after", 9)
         Path("runs").rename(shared / "dead")
     shutil.copytree(shared / "dead", "runs")
-
-
-def die_at(patch: pytest.MonkeyPatch, owner: Any, name: str, call: int, *, after: bool = False) -> None:
-    """Raise Killed at the call number `call` (from 1) of a function, before or after its work."""
-    inner, calls = getattr(owner, name), iter(range(1, 10_000))
-
-    def dying(*arguments: Any, **keywords: Any) -> Any:
-        last = next(calls) == call
-        if last and not after:
-            raise Killed
-        value = inner(*arguments, **keywords)
-        if last:
-            raise Killed
-        return value
-
-    patch.setattr(owner, name, dying)
 
 
 def kill(name: str, owner: Any, function: str, call: int, *, resumed: bool = False, **options: Any) -> None:

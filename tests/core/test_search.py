@@ -224,8 +224,20 @@ def test_one_process_per_sweep() -> None:
         sweep(definition("grid"))
 
 
-def test_passwords_of_a_storage_are_not_kept() -> None:
-    assert command_words(["--storage", "mysql://me:secret@host/db"]) == ["--storage", "mysql://me:***@host/db"]
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [
+        ("mysql://me:secret@host/db", "mysql://me:***@host/db"),
+        ("mysql://me:sec@ret:/@host/db", "mysql://me:***@host/db"),
+        ("redis://:secret@host", "redis://:***@host"),
+        ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
+        ("postgresql://me@host:5432/db", "postgresql://me@host:5432/db"),
+        ("sqlite:////data/a.db", "sqlite:////data/a.db"),
+    ],
+)
+def test_passwords_of_a_storage_are_not_kept(address: str, kept: str) -> None:
+    assert command_words(["--storage", address]) == ["--storage", kept]
+    assert command_words([f"--storage={address}"]) == [f"--storage={kept}"]
 
 
 def test_a_search_has_exactly_its_trials_within_the_space_and_prunes_what_falls_behind() -> None:
@@ -259,6 +271,24 @@ def test_a_search_has_exactly_its_trials_within_the_space_and_prunes_what_falls_
         sweep(definition("search", over=["model.width=4:16:4"]))
     with pytest.raises(UsageError, match="is a search"):
         sweep(definition("grid"))
+
+
+def test_a_search_killed_before_it_heard_of_a_pruned_trial_ends_with_the_same_table() -> None:
+    pytest.importorskip("optuna")
+    expected = sweep(definition("search", name="whole", trials=7)).to_csv()
+    assert "pruned after epoch" in expected
+
+    class Killed(BaseException):
+        pass
+
+    def deaf(job: Job, watch: Watch) -> Ended:
+        if pretend(job, watch).status == "pruned":
+            raise Killed
+        return Ended("complete")
+
+    with pytest.raises(Killed):
+        sweep(definition("search", trials=7), deaf)
+    assert sweep(definition("search", trials=7)).to_csv() == expected.replace("whole-", "s-")
 
 
 def test_pruning_needs_a_metric_that_epochs_have() -> None:

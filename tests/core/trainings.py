@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
 from zoo.config import RunConfig, resolve
 from zoo.engine.resume import resume
@@ -30,6 +31,22 @@ LAYER: dict[str, Any] = {
 
 class Killed(BaseException):
     """What a test raises where a process would die."""
+
+
+def die_at(patch: pytest.MonkeyPatch, owner: Any, name: str, call: int, *, after: bool = False) -> None:
+    """Raise Killed at the call number `call` (from 1) of a function, before or after its work."""
+    inner, calls = getattr(owner, name), iter(range(1, 10_000))
+
+    def dying(*arguments: Any, **keywords: Any) -> Any:
+        last = next(calls) == call
+        if last and not after:
+            raise Killed
+        value = inner(*arguments, **keywords)
+        if last:
+            raise Killed
+        return value
+
+    patch.setattr(owner, name, dying)
 
 
 def configuration(**changes: Any) -> RunConfig:
@@ -56,15 +73,21 @@ def weights(path: Path) -> list[np.ndarray]:
 def result(name: str, runs: Path = Path("runs")) -> dict[str, Any]:
     """Everything two equal runs share: weights and random states, metrics without times, predictions, thresholds."""
     run = runs / name
-    with (run / "metrics.csv").open() as file:
-        rows = [{k: v for k, v in r.items() if k not in ("seconds", "films_per_second")} for r in csv.DictReader(file)]
-    with np.load(max((run / "checkpoints").glob("checkpoint-*.npz"))) as file:
-        state = {name: file[name].tobytes() for name in file.files if name != "header"}
+    rows: list[dict[str, str]] = []
+    if (run / "metrics.csv").exists():  # else nothing was trained
+        with (run / "metrics.csv").open() as file:
+            rows = [
+                {k: v for k, v in r.items() if k not in ("seconds", "films_per_second")} for r in csv.DictReader(file)
+            ]
+    state: dict[str, bytes] = {}
+    for newest in sorted((run / "checkpoints").glob("checkpoint-*.npz"))[-1:]:
+        with np.load(newest) as file:
+            state = {name: file[name].tobytes() for name in file.files if name != "header"}
     info = Run(run).info()
     return {
         "weights": [w.tobytes() for w in weights(run)],
         "rows": rows,
         "state": state,
         "predictions": [(run / "predictions" / f"{split}.csv").read_bytes() for split in ("val", "test")],
-        "info": {k: info[k] for k in ("best_epoch", "status", "thresholds")},
+        "info": {k: info[k] for k in ("best_epoch", "status", "thresholds") if k in info},
     }

@@ -125,6 +125,16 @@ class Folder:
         write_text(self.path / TABLE, results.to_csv())
 
     @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold both files, waiting for the other machines that share the folder."""
+        descriptor = os.open(self.path / ".files.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            flock(descriptor, wait=True)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
     def locked(self, *, shared: bool) -> Iterator[None]:
         """Hold the sweep: one process at a time, or one of each machine where `shared`.
 

@@ -128,5 +128,6 @@ def _death(code: int) -> str:
 
 
 def command_words(arguments: Sequence[str]) -> list[str]:
-    """The words of the command line that runs keep, without the passwords of addresses."""
-    return [re.sub(r"(://[^:/@\s]+):[^@\s]+@", r"\1:***@", word) for word in arguments]
+    """The words of the command line that runs keep, without the passwords of addresses: before the host, or in the query."""
+    hidden = [re.sub(r"(://[^:/@\s]*):\S+@", r"\1:***@", word) for word in arguments]
+    return [re.sub(r"(?i)([?&]\w*(?:password|passwd|pwd)=)[^&\s]+", r"\1***", word) for word in hidden]

@@ -59,9 +59,11 @@ class Runner:
             if status == "complete":  # also a failed one that somebody went on with
                 trial.status, trial.reason = status, ""
             elif status == "pruned" and trial.status != "failed":
-                trial.status, trial.reason = status, trial.reason or status
+                trial.status = status
             if trial.done:
                 trial.result = measured(run, self.definition.metric)
+            if trial.status == "pruned":  # said as the trial's process would have, had the sweep lived to hear it
+                trial.reason = trial.reason or f"pruned after epoch {trial.result['epochs']}"
         except ZooError as error:
             trial.status, trial.reason = "failed", str(error)
         return trial.done

@@ -11,12 +11,14 @@ import hashlib
 import itertools
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import resolve
 from zoo.errors import UsageError, ZooError
 from zoo.registry import Registry
+from zoo.search.database import opened
 from zoo.search.folder import Definition, Folder
 from zoo.search.grid import combinations, configurations, dimensions_of, results
 from zoo.search.process import command_words
@@ -88,11 +90,12 @@ class Study:
         self.folder, self.definition, self.seed = folder, definition, int(config["seed"])
         self.shared = url is not None
         self.owner = f"{platform.node()}:{folder.path.resolve()}"
+        self._claiming = "claiming " + hashlib.blake2b(self.owner.encode(), digest_size=8).hexdigest()
         self._keys: tuple[Dimension, ...] = dimensions_of(definition)
         folder.path.mkdir(parents=True, exist_ok=True)
         address = url or f"sqlite:///{(folder.path / DATABASE).resolve()}"
         try:
-            self._storage = optuna.storages.RDBStorage(address)
+            self._storage = opened(address)
             pruner = optuna.pruners.MedianPruner(n_startup_trials=FULL_TRIALS)
             self.study = optuna.create_study(
                 storage=self._storage,
@@ -146,21 +149,45 @@ class Study:
         return self.study.get_trials(deepcopy=False)
 
     def mine(self, take_over: bool) -> list[optuna.trial.FrozenTrial]:
-        """Trials under way that a process of this folder began, with `take_over` those of other machines too."""
+        """Trials under way that a process of this folder began, with `take_over` those of other machines too, which are this
+        machine's from now on."""
         running = [each for each in self._all() if each.state == _state("RUNNING")]
         alone = take_over or not self.shared  # the folder's lock says that no other process is at work
-        return [each for each in running if alone or each.user_attrs.get("owner") == self.owner]
+        claimed = self.study.user_attrs.get(self._claiming)
+
+        def meant(trial: optuna.trial.FrozenTrial) -> bool:
+            owner = trial.user_attrs.get("owner")
+            return alone or owner == self.owner or (owner is None and trial.number == claimed)
+
+        return [each for each in running if meant(each) and self._own(each)]
 
     def claim(self) -> optuna.trial.FrozenTrial | None:
         """The next trial that nobody has begun, now this machine's; None where there is none."""
         for each in self._all():
             if each.state == _state("WAITING") and each.number < (self.definition.trials or 0):
-                # before it is claimed, so that a process killed in between finds it again
-                self._storage.set_trial_user_attr(each._trial_id, "owner", self.owner)
-                if self._storage.set_trial_state_values(each._trial_id, _state("RUNNING")):
-                    self._storage.set_trial_user_attr(each._trial_id, "owner", self.owner)
-                    return each
+                # before it is claimed, so that a process killed in between finds it again; not as the trial's owner, which
+                # another machine may be by now
+                self.study.set_user_attr(self._claiming, each.number)
+                with self.unless_finished(each):
+                    if self._storage.set_trial_state_values(each._trial_id, _state("RUNNING")) and self._own(each):
+                        return each
         return None
+
+    def _own(self, frozen: optuna.trial.FrozenTrial) -> bool:
+        """Make a trial under way this machine's; False where another has finished it."""
+        with self.unless_finished(frozen):
+            self._storage.set_trial_user_attr(frozen._trial_id, "owner", self.owner)
+            return True
+        return False
+
+    @contextmanager
+    def unless_finished(self, frozen: optuna.trial.FrozenTrial) -> Iterator[None]:
+        """Let pass that a trial can no longer be changed because another machine has finished it."""
+        try:
+            yield
+        except RuntimeError:  # Optuna's UpdateFinishedTrialError is one, and other releases raise it bare
+            if not self._storage.get_trial(frozen._trial_id).state.is_finished():
+                raise
 
     def draw(self, frozen: optuna.trial.FrozenTrial) -> tuple[optuna.trial.Trial, dict[str, Any]]:
         """The trial, and its values: drawn now, or what an earlier process drew."""
@@ -178,7 +205,11 @@ class Study:
         return trial, values
 
     def tell(self, frozen: optuna.trial.FrozenTrial, trial: Trial) -> None:
-        """Record what became of a trial, for all machines."""
+        """Record what became of a trial, for all machines.
+
+        Raises:
+            RuntimeError: another machine has finished it.
+        """
         value = trial.value("val", self.definition.metric)
         if trial.status == "complete" and math.isnan(value):
             trial.status = "failed"
@@ -217,7 +248,7 @@ class Study:
     def elsewhere(self) -> list[str]:
         """The machines that have trials under way."""
         owners = [str(each.user_attrs.get("owner", "")) for each in self._all() if each.state == _state("RUNNING")]
-        return sorted({owner.partition(":")[0] for owner in owners if owner != self.owner})
+        return sorted({owner.partition(":")[0] or "another machine" for owner in owners if owner != self.owner})
 
 
 def run(runner: Runner, study: Study, registry: Registry, *, take_over: bool) -> Results:
@@ -230,10 +261,13 @@ def run(runner: Runner, study: Study, registry: Registry, *, take_over: bool) ->
     folder, definition = runner.folder, runner.definition
 
     def keep() -> Results:
-        trials = study.trials()
-        folder.write(definition, trials)
-        found = results(folder, definition, trials)
-        folder.write_results(found)
+        with (
+            folder.writing()
+        ):  # from the reading on, or a machine that shares the folder writes an older table over a newer
+            trials = study.trials()
+            folder.write(definition, trials)
+            found = results(folder, definition, trials)
+            folder.write_results(found)
         return found
 
     found = keep()
@@ -244,10 +278,14 @@ def run(runner: Runner, study: Study, registry: Registry, *, take_over: bool) ->
         frozen = begun.pop(0) if begun else study.claim()
         if frozen is None:
             break
-        _carry_out(runner, study, registry, frozen, left=sum(not trial.done for trial in found.trials), total=total)
+        with study.unless_finished(frozen):  # by a machine that took it over
+            _carry_out(runner, study, registry, frozen, left=sum(not trial.done for trial in found.trials), total=total)
         found = keep()
     for owner in study.elsewhere():
-        runner.say(f"Trials are under way on {owner}; the table has them when they are done there.")
+        runner.say(
+            f"Trials are under way on {owner}; the table has them when they are done there. If it is gone for good, let this "
+            "machine have them: --take-over"
+        )
     return found
 
 
