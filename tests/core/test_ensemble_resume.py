@@ -21,6 +21,8 @@ from zoo.evaluation import Predictions
 from zoo.evaluation.study import Study
 from zoo.run import Run
 
+pytestmark = pytest.mark.slow
+
 Expected = Callable[[str], dict[str, Any]]
 EPOCHS = 3
 WAYS = {"features": ["--by", "features", "--epochs", str(EPOCHS)], "mean": []}
@@ -97,12 +99,9 @@ STAGES: dict[str, tuple[str, Any, str, int, int]] = {
     "mean, predictions": ("mean", Predictions, "save", 2, 0),
     "mean, results": ("mean", Study, "save", 1, 0),
 }
-FAST = ("head, second epoch",)
 
 
-@pytest.mark.parametrize(
-    "stage", [each if each in FAST else pytest.param(each, marks=pytest.mark.slow) for each in STAGES]
-)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_resumed_ensemble_equals_one_never_interrupted(stage: str, shared: Path, expected: Expected) -> None:
     way, owner, function, call, trained = STAGES[stage]
     with pytest.MonkeyPatch.context() as patch:
@@ -112,7 +111,6 @@ def test_a_resumed_ensemble_equals_one_never_interrupted(stage: str, shared: Pat
     assert resumed("new", trained=trained) == expected(way)
 
 
-@pytest.mark.slow
 def test_the_two_ensembles_are_told_apart_by_what_is_compared(expected: Expected) -> None:
     features, mean = expected("features"), expected("mean")
     assert len(features["rows"]) == EPOCHS
@@ -151,7 +149,6 @@ main()
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "moment", "trained"),
     [

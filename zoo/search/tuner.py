@@ -261,9 +261,8 @@ def run(runner: Runner, study: Study, registry: Registry, *, take_over: bool) ->
     folder, definition = runner.folder, runner.definition
 
     def keep() -> Results:
-        with (
-            folder.writing()
-        ):  # from the reading on, or a machine that shares the folder writes an older table over a newer
+        # from the reading on, or a machine that shares the folder writes an older table over a newer
+        with folder.writing():
             trials = study.trials()
             folder.write(definition, trials)
             found = results(folder, definition, trials)
