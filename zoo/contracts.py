@@ -148,6 +148,10 @@ class Model(Strategy):
             A layer named `backbone`, where there is one, is what `--freeze` freezes and `--weights PATH` fills.
         """
 
+    def sources(self, options: Any) -> tuple[Path, ...]:
+        """The files that `build` reads, published weights apart: a run is not resumed where one of them has changed."""
+        return ()
+
 
 class Loss(Strategy):
     """An elementwise loss on logits. Masks, sample weights and the reduction belong to the engine."""

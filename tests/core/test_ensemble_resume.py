@@ -3,6 +3,7 @@ where it only joins."""
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,6 +110,23 @@ def test_a_resumed_ensemble_equals_one_never_interrupted(stage: str, shared: Pat
         with pytest.raises(Killed):
             zoo(*words(way, "new", shared))
     assert resumed("new", trained=trained) == expected(way)
+
+
+@pytest.mark.parametrize("call", [1, 9])  # before the first checkpoint, and behind it
+def test_a_member_that_was_trained_anew_meanwhile_is_not_taken_for_the_old_one(call: int, shared: Path) -> None:
+    for member in ("one", "two"):
+        shutil.copytree(shared / "runs" / member, Path("runs") / member)
+    with pytest.MonkeyPatch.context() as patch:
+        die_at(patch, steps.Steps, "after", call)
+        with pytest.raises(Killed):
+            zoo(*words("features", "new", Path()))
+    network = Path("runs", "one", "model.keras")
+    shutil.copy(Path("runs", "two", "model.keras"), network)
+    refused = zoo("train", "--resume", "new")
+    assert refused.exit_code == 2
+    assert f"since the run began {network.resolve()} changed" in refused.stderr
+    network.unlink()
+    assert "was removed" in zoo("train", "--resume", "new").stderr
 
 
 def test_the_two_ensembles_are_told_apart_by_what_is_compared(expected: Expected) -> None:

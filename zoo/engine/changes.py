@@ -1,4 +1,4 @@
-"""What may have changed since a run began: the films, the software, the device, the weights it started from."""
+"""What may have changed since a run began: the films, the software, the device, the files that its network comes from."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from zoo.config import REGISTERED, RunConfig
+from zoo.contracts import Model
 from zoo.data.pipeline import Films
 from zoo.engine import devices
 from zoo.engine.weights import weights_file
@@ -103,11 +104,7 @@ def weights_digest(weights: str | None) -> str | None:
     """A digest of the file a run starts from; None where it starts from a published name or nothing."""
     if weights is None or not Path(weights).exists():
         return None
-    digest = hashlib.blake2b(digest_size=16)
-    with weights_file(weights).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return _digest(weights_file(weights))
 
 
 def changed_weights(data: Mapping[str, Any], weights: str | None) -> list[str]:
@@ -115,3 +112,23 @@ def changed_weights(data: Mapping[str, Any], weights: str | None) -> list[str]:
     if data.get("weights_digest") == weights_digest(weights):
         return []
     return [f"the weights in {weights} changed"]
+
+
+def source_digests(model: Model, options: Any) -> dict[str, str | None]:
+    """A digest of each file that a network is built from; None for one that is gone."""
+    return {str(file): _digest(file) if file.is_file() else None for file in model.sources(options)}
+
+
+def changed_sources(data: Mapping[str, Any], model: Model, options: Any) -> list[str]:
+    """A sentence for each file that a network is built from and that is no longer what it was at the first start."""
+    before = data.get("sources") or {}
+    return [
+        f"{file} {'changed' if digest else 'was removed'}"
+        for file, digest in source_digests(model, options).items()
+        if before.get(file) != digest
+    ]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

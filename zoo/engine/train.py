@@ -17,7 +17,16 @@ from zoo.config import RunConfig
 from zoo.data.pipeline import Films, load_films
 from zoo.data.records import SPLITS
 from zoo.engine import devices
-from zoo.engine.changes import Changes, changed_films, changed_weights, films_table, software, weights_digest
+from zoo.engine.changes import (
+    Changes,
+    changed_films,
+    changed_sources,
+    changed_weights,
+    films_table,
+    software,
+    source_digests,
+    weights_digest,
+)
 from zoo.engine.lock import locked
 from zoo.engine.observers import Observer, Pruned
 from zoo.engine.replicas import Place, placed
@@ -31,6 +40,7 @@ from zoo.registry import Registry
 from zoo.run import Run
 
 if TYPE_CHECKING:
+    from zoo.contracts import Model
     from zoo.engine.checkpoints import Checkpoint
     from zoo.engine.hosts import Team
 
@@ -245,22 +255,28 @@ def _worth_keeping(run: Run, error: Exception) -> bool:
 
 
 def _check_resumed(job: Job, device: str, checkpoint: Checkpoint | None, begun: bool) -> None:
-    """What can be compared only now: the device, and without a checkpoint the weights to start from."""
+    """What can be compared only now: the device, what the network is built from, without a checkpoint its first weights."""
     assert job.changes is not None
     before = job.run.info().get("device")
     job.changes.accept([f"the device changed from {before} to {device}"] if before not in (None, device) else [])
-    if checkpoint is None and begun:
-        data = json.loads((job.run.path / "data.json").read_text(encoding="utf-8"))
+    if not begun:
+        return
+    data = json.loads((job.run.path / "data.json").read_text(encoding="utf-8"))
+    job.changes.accept(changed_sources(data, _model(job), job.config.model.options))
+    if checkpoint is None:
         job.changes.accept(changed_weights(data, job.config.settings.weights))
+
+
+def _model(job: Job) -> Model:
+    return job.registry.get("model", job.config.model.name)
 
 
 def _build(job: Job, films: Films) -> Any:
     from zoo.engine.weights import build_network
 
     config, settings = job.config, job.config.settings
-    model = job.registry.get("model", config.model.name)
     network, report = build_network(
-        model, films.task, int(settings.image_size or 0), settings.weights, config.model.options
+        _model(job), films.task, int(settings.image_size or 0), settings.weights, config.model.options
     )
     size = f"{settings.image_size}×{settings.image_size}"
     job.say(f"Model: {config.model.name}, {network.count_params():,} parameters, {size}")
@@ -321,6 +337,7 @@ def _write_start(job: Job, films: Films, place: Place) -> None:
             "balance": None if films.balance is None else films.balance.to_dict(),
             "notes": list(films.notes),
             "weights_digest": weights_digest(config.settings.weights),
+            "sources": source_digests(_model(job), config.model.options),
         },
     )
 

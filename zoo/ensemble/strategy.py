@@ -48,16 +48,23 @@ class Ensemble(Model):
         from zoo.engine.evaluate import load_network
         from zoo.ensemble import network
 
-        shares = options.weights or (1.0,) * len(options.members)
-        # a run of weight 0 would be computed for nothing
-        used = [(Path(path), share) for path, share in zip(options.members, shares, strict=True) if share > 0]
-        missing = [path for path, _ in used if not (path / "model.keras").is_file()]
+        used = _used(options)
+        missing = [path for path, _ in used if not Run(path).model_file.is_file()]
         if missing:
             raise UsageError(f"the run {missing[0]}, of which the ensemble is made, has no model.keras any more.")
         networks = [load_network(Run(path)) for path, _ in used]
         if options.by == "features":
             return network.concatenated(networks, task)
         return network.averaged(networks, [share / sum(s for _, s in used) for _, share in used], task)
+
+    def sources(self, options: Any) -> tuple[Path, ...]:
+        return tuple(Run(path).model_file for path, _ in _used(options))
+
+
+def _used(options: Any) -> list[tuple[Path, float]]:
+    """The members with their shares, but for those of weight 0, which would be computed for nothing."""
+    shares = options.weights or (1.0,) * len(options.members)
+    return [(Path(path), share) for path, share in zip(options.members, shares, strict=True) if share > 0]
 
 
 def with_ensembles(registry: Registry) -> Registry:
