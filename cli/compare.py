@@ -90,7 +90,7 @@ def _require_runs(found: Found, references: tuple[str, ...], runs_dir: Path, spl
         listed = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
         raise DataError(
             f"there are not two finished runs to compare on {split} films ({listed}{'; …' if len(left_out) > 3 else ''}). "
-            "Train to the end: zoo train --config RUN/config.yaml"
+            f"Finish them first: zoo train --resume {next(iter(found.unfinished), 'RUN')}"
         )
 
 

@@ -225,7 +225,7 @@ def test_unfinished_and_damaged_runs_are_counted_and_not_shown() -> None:
         (["god"], 2, ["no run 'god'", "Did you mean 'good'?"]),
         (["x*"], 2, ["no run matches 'x*'", "3 run(s) lie in runs"]),
         (["--runs-dir", "nowhere"], 2, ["no run lies in nowhere", "zoo train"]),
-        (["good", "going"], 1, ["not two finished runs", "going: running"]),
+        (["good", "going"], 1, ["not two finished runs", "going: running", "zoo train --resume going"]),
         (["good", "broken"], 1, ["broken cannot be read"]),
         (["good", "--metric", "kappa"], 2, []),
         (["good", "--top", "0"], 2, []),
