@@ -174,9 +174,9 @@ def figures(row: Row, run: Path, setup: str) -> dict[str, str]:
     for metric in METRICS:
         interval = test.averages["macro"].get(metric)
         for bound, value in (("", "value"), ("_low", "low"), ("_high", "high")):
-            found[f"{metric}{bound}"] = f"{getattr(interval, value):.4f}" if interval else ""
+            found[f"{metric}{bound}"] = f"{getattr(interval, value):.6f}" if interval else ""
     minutes = f"{float(info.get('seconds') or 0) / 60:.1f}"
-    return found | {"val_auroc": f"{validation.headline.value:.4f}", "minutes": minutes, "command": f"zoo {row.words}"}
+    return found | {"val_auroc": f"{validation.headline.value:.6f}", "minutes": minutes, "command": f"zoo {row.words}"}
 
 
 def read() -> list[dict[str, str]]:

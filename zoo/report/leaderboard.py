@@ -27,7 +27,8 @@ def leaderboard_table(board: Board) -> Table:
     Model and seed have a column where runs differ in them; a shared model stands in `heading`.
     """
     models, seeds = (len({getattr(entry, name) for entry in board.entries}) > 1 for name in ("model", "seed"))
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    gap = 0 if models else 1  # a second column of names leaves no room for more in 80 columns
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("run", overflow="fold")
     if models:
