@@ -7,7 +7,8 @@ backbone frozen first, early stopping and the standard augmentation. Each is kil
 left to finish. Half of the moments are drawn uniformly in time, half uniformly among the events of a run: every file that
 it opens, renames, removes or makes, every step, every validation. Compared are the network, the best and the last weights, the last
 checkpoint with its optimizer and random states, metrics.csv (without its two columns of time), all predictions and
-all results. One row per moment in benchmarks/results/kill_resume.csv: what was killed, and whether the finished run was equal.
+all results. One row per moment in benchmarks/results/kill_resume.csv: what was killed, and whether the finished run was equal;
+the rows of other seeds stay.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ TRAININGS = {
     "phases": [*SMALL, *FILMS, *PHASES, "--checkpoint-every", "5"],
 }
 TIMES = {"seconds", "films_per_second"}
+COLUMNS = ["training", "drawn", "at", "doing", "status", "equal", "differs", "seed", "python", "machine"]
 
 # counts what a process does and kills it, without a chance to tidy up, before the event number `limit`
 SESSION = """
@@ -268,18 +270,27 @@ def run_moments(count: int, seed: int, folder: Path) -> list[Moment]:
     return moments
 
 
+def write(moments: list[Moment], seed: int) -> None:
+    """Put the moments into the CSV file, in place of those of the same seed; those of other seeds stay."""
+    kept: list[list[str]] = []
+    if TARGET.exists():
+        with TARGET.open(newline="") as file:
+            kept = [row for row in list(csv.reader(file))[1:] if row[COLUMNS.index("seed")] != str(seed)]
+    with TARGET.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(kept)
+        for m in moments:
+            row = [m.training, m.drawn, m.at, m.doing, m.status, m.equal, " ".join(m.differs)]
+            writer.writerow([*row, seed, platform.python_version(), platform.machine()])
+
+
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     with tempfile.TemporaryDirectory() as folder:
         moments = run_moments(count, seed, Path(folder))
-    TARGET.parent.mkdir(exist_ok=True)
-    with TARGET.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["training", "drawn", "at", "doing", "status", "equal", "differs", "seed", "python", "machine"])
-        for m in moments:
-            row = [m.training, m.drawn, m.at, m.doing, m.status, m.equal, " ".join(m.differs)]
-            writer.writerow([*row, seed, platform.python_version(), platform.machine()])
+    write(moments, seed)
     print(f"{sum(m.equal for m in moments)} of {len(moments)} moments in runs equal to the uninterrupted one")
 
 
