@@ -80,6 +80,7 @@ def compare(
 
 def _require_runs(found: Found, references: tuple[str, ...], runs_dir: Path, split: str) -> None:
     from zoo.errors import DataError, UsageError
+    from zoo.run import Run
 
     left_out = found.unfinished | found.damaged
     if not found.entries and not left_out:
@@ -88,9 +89,10 @@ def _require_runs(found: Found, references: tuple[str, ...], runs_dir: Path, spl
         )
     if not found.entries or (len(found.entries) == 1 and references and left_out):
         listed = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
+        first = next((Run(runs_dir / name).reference for name in found.unfinished), "RUN")
         raise DataError(
             f"there are not two finished runs to compare on {split} films ({listed}{'; …' if len(left_out) > 3 else ''}). "
-            f"Finish them first: zoo train --resume {next(iter(found.unfinished), 'RUN')}"
+            f"Finish them first: zoo train --resume {first}"
         )
 
 
