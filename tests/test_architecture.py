@@ -17,6 +17,7 @@ TENSORFLOW = {
     "zoo/engine/devices.py",
     "zoo/engine/feed.py",
     "zoo/engine/fused_norm.py",
+    "zoo/engine/hard_swish.py",
     "zoo/engine/mirrored.py",
     "zoo/export/quantize.py",
     "zoo/explain/gradients.py",

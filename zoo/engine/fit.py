@@ -19,6 +19,7 @@ from zoo.engine.epochs import Epochs, Phase, Policy
 from zoo.engine.features import FeatureCache, cached_features
 from zoo.engine.feed import training_feed
 from zoo.engine.fused_norm import fused_batch_norm
+from zoo.engine.hard_swish import lean_hard_swish
 from zoo.engine.layer_rates import ShareOf, layer_rates
 from zoo.engine.observers import Observer
 from zoo.engine.optimizers import PlateauOptions, build_optimizer
@@ -90,7 +91,11 @@ def fit(
         ZooError: a file cannot be written, or the checkpoint is of another network.
     """
     place: Place = options["place"]
-    with place.adapted(network), fused_batch_norm(network, deterministic=config.settings.deterministic) as fused:
+    with (
+        place.adapted(network),
+        fused_batch_norm(network, deterministic=config.settings.deterministic) as fused,
+        lean_hard_swish(network),
+    ):
         fitting = Fitting(network, config, registry, films, run, say, **options)
         for each in fitting.epochs.observers:
             each.on_start(run, config, tuple(fitting.state.rows))
