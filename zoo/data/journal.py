@@ -11,13 +11,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
+from isal.isal_zlib import crc32
 
 IMAGES, JOURNAL = "images.npy", "chunks.jsonl"
 
@@ -41,7 +41,7 @@ class Finished:
 
     def line(self) -> str:
         text = json.dumps([self.start, self.crc, self.films], ensure_ascii=True, separators=(",", ":"))
-        return f"{zlib.crc32(text.encode()):08x} {text}\n"
+        return f"{crc32(text.encode()):08x} {text}\n"
 
 
 def read(folder: Path) -> Iterator[Finished]:
@@ -59,7 +59,7 @@ def read(folder: Path) -> Iterator[Finished]:
 def _parse(line: str) -> Finished | None:
     check, _, text = line.rstrip("\n").partition(" ")
     try:
-        if int(check, 16) != zlib.crc32(text.encode()):
+        if int(check, 16) != crc32(text.encode()):
             return None
         start, crc, films = json.loads(text)
         return Finished(int(start), int(crc), tuple(Film(*film) for film in films))
@@ -119,7 +119,7 @@ class Pixels:
         with self.file.open("rb+") as stream:
             stream.seek(self.offset + start * self.row)
             stream.write(content)
-        return zlib.crc32(content)
+        return crc32(content)
 
     def sync(self) -> None:
         """Wait until the disk has what was written so far, by whatever process."""
@@ -130,7 +130,7 @@ class Pixels:
         """Whether the pixels of these films are in the file as the journal says."""
         count = len(finished.films)
         inside = finished.start >= 0 and finished.start + count <= self.count
-        return inside and zlib.crc32(self.read(finished.start, count)) == finished.crc
+        return inside and crc32(self.read(finished.start, count)) == finished.crc
 
 
 def _reserve(stream: IO[bytes], total: int) -> None:
