@@ -42,8 +42,8 @@ class MLflow(Tracker):
 
     def build(self, target: str) -> Observer:
         try:
-            import mlflow.tracking  # noqa: F401
-            import sqlalchemy  # noqa: F401
+            import mlflow.tracking  # noqa: F401  # whether it is there
+            import sqlalchemy  # noqa: F401  # whether it is there
         except ImportError as error:
             raise UsageError(f"--track mlflow needs MLflow ({error}): pip install 'cxr-zoo[track]'.") from error
         return MLflowRun(target or os.environ.get("MLFLOW_TRACKING_URI", ""))

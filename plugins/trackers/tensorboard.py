@@ -29,7 +29,7 @@ class TensorBoard(Tracker):
 
     def build(self, target: str) -> Observer:
         try:
-            import tensorboardX  # noqa: F401
+            import tensorboardX  # noqa: F401  # whether it is there
         except ImportError as error:
             raise UsageError(
                 f"--track tensorboard needs tensorboardX ({error}): pip install 'cxr-zoo[track]'."

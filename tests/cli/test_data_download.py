@@ -61,7 +61,8 @@ class Kaggle(ThreadingHTTPServer):
 
     def __init__(self, archive: bytes) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.archive, self.cut, self.wrong, self.status = archive, None, False, 200  # type: ignore[var-annotated]
+        self.archive, self.wrong, self.status = archive, False, 200
+        self.cut: int | None = None
         self.ranges: list[str | None] = []
 
 

@@ -35,9 +35,9 @@ NIH = [
 
 
 def render(table: Table, width: int = 80) -> list[str]:
-    console = Console(width=width, file=io.StringIO())
-    console.print(table)
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    written = io.StringIO()
+    Console(width=width, file=written).print(table)
+    return written.getvalue().splitlines()
 
 
 def evaluation(task: Task, split: str = "test", number: int = 1200, unknown: float = 0.0) -> Evaluation:

@@ -35,7 +35,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def write_nih(root: Path, films: int = 24) -> Path:
     """A root in the published layout: two films per patient, every third one wide, one damaged, one with a box."""
     (root / "images").mkdir(parents=True)
-    rows, lists = [], {"train_val": [], "test": []}  # type: ignore[var-annotated]
+    rows = []
+    lists: dict[str, list[str]] = {"train_val": [], "test": []}
     for i in range(films):
         name, patient = f"{i // 2:08}_{i % 2:03}.png", i // 2
         finding = "No Finding" if i % 3 == 0 else "|".join(sorted({FINDINGS[i % 14], FINDINGS[(i * 5) % 14]}))

@@ -6,7 +6,7 @@ import io
 import itertools
 import os
 import tracemalloc
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -202,13 +202,14 @@ class Deadly(FilmReader):
         return super().__call__(film, number)
 
 
+Way = Callable[..., Generator[Read, None, None]]
 WAYS = [(by_threads, 0), (by_threads, 1), (by_threads, 3), (by_processes, 1), (by_processes, 2)]
 
 
 @pytest.mark.parametrize(("way", "workers"), WAYS)
-def test_films_come_in_their_order_with_a_reason_where_they_cannot_be_read(way: object, workers: int) -> None:
+def test_films_come_in_their_order_with_a_reason_where_they_cannot_be_read(way: Way, workers: int) -> None:
     names = [*write_films(9), "nothing.png", "0.png"]
-    found = list(way(FilmReader(32), names, workers, 4))  # type: ignore[operator]
+    found = list(way(FilmReader(32), names, workers, 4))
     assert [each.file for each in found] == names
     assert [each.reason for each in found] == [""] * 9 + ["missing file", ""]
     for i in range(9):
@@ -216,7 +217,7 @@ def test_films_come_in_their_order_with_a_reason_where_they_cannot_be_read(way: 
 
 
 @pytest.mark.parametrize(("way", "workers"), WAYS)
-def test_no_more_films_are_taken_than_may_wait(way: object, workers: int) -> None:
+def test_no_more_films_are_taken_than_may_wait(way: Way, workers: int) -> None:
     taken: list[str] = []
 
     def names() -> Iterator[str]:
@@ -224,7 +225,7 @@ def test_no_more_films_are_taken_than_may_wait(way: object, workers: int) -> Non
             taken.append(f"{i}.png")
             yield taken[-1]
 
-    films: Generator[Read, None, None] = way(FilmReader(8), names(), workers, 6)  # type: ignore[operator]
+    films: Generator[Read, None, None] = way(FilmReader(8), names(), workers, 6)
     assert taken == []
     for number in range(1, 4):
         assert next(films).reason == "missing file"
@@ -233,14 +234,14 @@ def test_no_more_films_are_taken_than_may_wait(way: object, workers: int) -> Non
 
 
 @pytest.mark.parametrize("way", [by_threads, by_processes])
-def test_arrays_are_films_too_and_what_is_none_is_refused(way: object) -> None:
+def test_arrays_are_films_too_and_what_is_none_is_refused(way: Way) -> None:
     good = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    found = list(way(FilmReader(8), [good, good[..., None]], 1, 4))  # type: ignore[operator]
+    found = list(way(FilmReader(8), [good, good[..., None]], 1, 4))
     assert [each.file for each in found] == ["array 0", "array 1"]
     assert all(np.array_equal(each.film, good) for each in found)
     for bad in (good.astype(float), np.zeros((8, 8, 3), np.uint8), np.zeros((0, 8), np.uint8), np.zeros(8, np.uint8)):
         with pytest.raises(UsageError, match="a film is a gray uint8 array"):
-            list(way(FilmReader(8), [bad], 1, 4))  # type: ignore[operator]
+            list(way(FilmReader(8), [bad], 1, 4))
 
 
 def test_a_film_that_kills_its_reader_is_one_film_without_an_answer() -> None:

@@ -52,7 +52,7 @@ def test_models_are_those_registered_and_of_a_task_those_that_serve_it() -> None
     with pytest.raises(UsageError, match=r"unknown task 'multilable'. Did you mean 'multilabel'\?"):
         zoo.list_models("multilable")
     with pytest.raises(AttributeError, match="no attribute 'lod'"):
-        zoo.lod  # noqa: B018
+        zoo.lod  # noqa: B018  # looking it up is the test
     assert set(zoo.__all__) == {"__version__", "list_models", "load", "train"}
 
 

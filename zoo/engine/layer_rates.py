@@ -46,7 +46,7 @@ class LayerRates:
         rate = learning_rate * self._shares[optimizer._get_variable_index(variable)]
         if self._own_weight_decay and optimizer._use_weight_decay(variable):
             optimizer.assign_sub(variable, variable * ops.cast(self._own_weight_decay * rate, variable.dtype))
-        super().update_step(gradient, variable, rate)  # type: ignore[misc]
+        super().update_step(gradient, variable, rate)  # type: ignore[misc]  # as in build
 
 
 @dataclass(frozen=True)

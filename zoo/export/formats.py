@@ -97,7 +97,7 @@ def write(
     elif form.name == "litert" and quantization == "int8":
         quantize.litert_int8(assembled("uint8"), file, samples)
     elif form.name == "litert":
-        to_litert(assembled("uint8"), file, dtype="uint8", quantize=quantization)  # type: ignore[arg-type]
+        to_litert(assembled("uint8"), file, dtype="uint8", quantize="float16" if quantization else None)
     else:
         _write_onnx(assembled("uint8"), file, quantization, samples)
 

@@ -100,6 +100,6 @@ def claimed_size(stream: BinaryIO) -> tuple[int, int] | None:
 
 def _need_pydicom() -> None:
     try:
-        import pydicom  # noqa: F401
+        import pydicom  # noqa: F401  # whether it is there
     except ModuleNotFoundError as error:
         raise ZooError(f"DICOM files need {error.name}. Install it: pip install 'cxr-zoo[dicom]'") from None

@@ -14,7 +14,7 @@ _FAMILIES = ("pydicom", "openjpeg", "gdcm")
 @contextmanager
 def quiet() -> Iterator[None]:
     """Drop warnings, and what the DICOM libraries log; they are imported, so that their loggers are there."""
-    import pydicom  # noqa: F401
+    import pydicom  # noqa: F401  # for its loggers
 
     with without_warnings(), _without_logs():
         yield
