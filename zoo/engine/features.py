@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import MethodType
 from typing import Any
 
 import keras
@@ -16,6 +15,7 @@ from keras import ops
 from zoo.contracts import Info
 from zoo.data.batches import TrainingBatches, inference_batches, occurrences
 from zoo.engine.feed import step_feed
+from zoo.engine.own_call import own_call
 from zoo.engine.replicas import Place, gathered
 from zoo.engine.training import Trainer
 from zoo.engine.weights import BACKBONE
@@ -171,20 +171,14 @@ class FeatureCache:
             [ops.convert_to_numpy(self.head(part, training=False)).astype(np.float32) for part in parts]
         )
 
-    @contextmanager
-    def feeding(self, trainer: Any) -> Iterator[None]:
+    def feeding(self, trainer: Any) -> AbstractContextManager[int]:
         """Let a trainer take what `feed` gives: its loss, its optimizer and its variables are those of the network."""
         head = self.head
 
         def call(trainer: Trainer, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
             return {"labels": inputs["label"], "logits": head(inputs["feature"], training=training)}
 
-        # an attribute of the instance, as for `fused_batch_norm`: nothing else about the trainer changes
-        trainer.call = MethodType(call, trainer)
-        try:
-            yield
-        finally:
-            del trainer.call
+        return own_call([trainer], call)
 
 
 def cached_features(

@@ -213,7 +213,9 @@ class Fitting:
         checkpoint, self.checkpoint = self.checkpoint, None
         if checkpoint is not None:
             restore_optimizer(self.trainer, checkpoint)
-        feeding: AbstractContextManager[None] = self.features.feeding(self.trainer) if self.features else nullcontext()
+        feeding: AbstractContextManager[int | None] = (
+            self.features.feeding(self.trainer) if self.features else nullcontext()
+        )
         with feeding:
             if checkpoint is not None and state.step:
                 self._finish_epoch(checkpoint)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import MethodType
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
+
+from zoo.engine.own_call import own_call
 
 FUSED_TYPES = ("float32", "bfloat16", "float16")
 CUDNN_LEAST_EPSILON = 1e-5  # CUDNN_BN_MIN_EPSILON: cuDNN takes nothing smaller
 
 
-@contextmanager
-def fused_batch_norm(network: keras.Model, *, deterministic: bool = False) -> Iterator[int]:
+def fused_batch_norm(network: keras.Model, *, deterministic: bool = False) -> AbstractContextManager[int]:
     """Let the network's batch-normalisation layers compute with `FusedBatchNormV3`; yields how many do.
 
     Keras 3 composes the normalisation from single operations, each of which reads and writes the whole activation; the
@@ -26,14 +25,7 @@ def fused_batch_norm(network: keras.Model, *, deterministic: bool = False) -> It
     """
     on_tensorflow = keras.backend.backend() == "tensorflow"
     layers = [layer for layer in network._flatten_layers() if on_tensorflow and _served(layer)]
-    for layer in layers:
-        # an attribute of the instance: the layer's class, and with it what is saved, does not change
-        layer.call = MethodType(_deterministic_call if deterministic else _fused_call, layer)
-    try:
-        yield len(layers)
-    finally:
-        for layer in layers:
-            del layer.call
+    return own_call(layers, _deterministic_call if deterministic else _fused_call)
 
 
 def _served(layer: keras.Layer) -> bool:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import MethodType
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
 
+from zoo.engine.own_call import own_call
 
-@contextmanager
-def lean_hard_swish(network: keras.Model) -> Iterator[int]:
+
+def lean_hard_swish(network: keras.Model) -> AbstractContextManager[int]:
     """Let the network's hard-swish activations (Howard et al. 2019, arXiv:1905.02244) keep less and read less for their
     gradient; yields how many do.
 
@@ -23,15 +23,7 @@ def lean_hard_swish(network: keras.Model) -> Iterator[int]:
     `keras.layers.Activation` are served, and none on JAX, where XLA fuses.
     """
     on_tensorflow = keras.backend.backend() == "tensorflow"
-    layers = [layer for layer in network._flatten_layers() if on_tensorflow and _served(layer)]
-    for layer in layers:
-        # an attribute of the instance, as for `fused_batch_norm`: the layer's class, and with it what is saved, does not change
-        layer.call = MethodType(_lean_call, layer)
-    try:
-        yield len(layers)
-    finally:
-        for layer in layers:
-            del layer.call
+    return own_call((layer for layer in network._flatten_layers() if on_tensorflow and _served(layer)), _lean_call)
 
 
 def _served(layer: keras.Layer) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import Settings
 from zoo.engine import devices
+from zoo.engine.own_call import own_call
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,9 +90,7 @@ class Place:
 
                 stack.enter_context(synchronised_norm(network, self.replicas))
             if self.team is not None:
-                # an attribute of the instance, as for `fused_batch_norm`
-                network.call = MethodType(_call_gathered, network)
-                stack.callback(lambda: delattr(network, "call"))
+                stack.enter_context(own_call([network], _call_gathered))
             yield
 
 
