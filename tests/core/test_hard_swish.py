@@ -8,7 +8,10 @@ import keras
 import numpy as np
 import pytest
 
+from zoo.config import resolve
+from zoo.engine.fit import Fitting
 from zoo.engine.hard_swish import lean_hard_swish
+from zoo.engine.train import train
 from zoo.registry import registry
 from zoo.tasks import Task
 
@@ -81,8 +84,8 @@ def test_a_network_trains_as_the_stock_one() -> None:
     assert np.linalg.norm(lean_gradient - gradient) <= 1e-4 * np.linalg.norm(gradient) > 0
 
 
-def test_less_is_kept_for_the_gradient() -> None:
-    """Fewer operations between the activation and its gradient, counted in the graph of a step."""
+def test_value_and_gradient_take_fewer_operations() -> None:
+    """Counted in the graph of a step."""
     import tensorflow as tf
 
     network = one_layer()
@@ -101,6 +104,26 @@ def test_less_is_kept_for_the_gradient() -> None:
     with lean_hard_swish(network):
         assert operations() < stock
     assert operations() == stock
+
+
+def test_a_run_trains_with_it_and_with_fused_norms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Looked(Exception):
+        """Nothing needs to be trained."""
+
+    seen: list[bool] = []
+
+    def look(fitting: Fitting) -> None:
+        norms = [each for each in fitting.network._flatten_layers() if type(each) is keras.layers.BatchNormalization]
+        seen.extend("call" in vars(layer) for layer in [*swishes(fitting.network), *norms])
+        raise Looked
+
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(Fitting, "carry_out", look)
+    layer = {"data": {"name": "phantom", "patients": 40}, "model": {"name": "mobilenetv3"}, "image_size": 32}
+    with pytest.raises(Looked):
+        train(resolve([layer], registry()), registry(), tmp_path / "runs", "run", lambda line: None)
+    assert len(seen) > 40
+    assert all(seen)
 
 
 def test_a_file_saved_meanwhile_is_a_stock_file(tmp_path: Path) -> None:
