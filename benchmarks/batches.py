@@ -1,8 +1,8 @@
-"""Batches of films for a training: zoo's index look-ups in its prepared store beside readers that decode PNGs every time.
+"""Batches of images for a training: zoo's index look-ups in its prepared store beside readers that decode PNGs every time.
 
-    python benchmarks/batches.py [ROUNDS [FILMS [SIDE ...]]]
+    python benchmarks/batches.py [ROUNDS [IMAGES [SIDE ...]]]
 
-FILMS films (960) are written once at each SIDE (1024 and 224) as the published ones are (`films.py`): the gray originals of
+IMAGES images (960) are written once at each SIDE (1024 and 224) as the published ones are (`images.py`): the gray originals of
 ../shared/data/nih-originals, turned and shifted so that no two are the same, or made ones where those are not there. All give gray
 batches of 32 at 224 pixels, shuffled:
 
@@ -12,7 +12,7 @@ batches of 32 at 224 pixels, shuffled:
 - torchvision: ImageFolder with Grayscale, Resize and PILToTensor in a DataLoader with two workers, started before;
 - torchxrayvision: its NIH_Dataset with XRayCenterCrop and XRayResizer in the same loader.
 
-Every contender runs by itself in an environment of its own (`peers.py`), in an order that rotates. Films and readers are in the
+Every contender runs by itself in an environment of its own (`peers.py`), in an order that rotates. Images and readers are in the
 file cache of the system after the first round. Written to benchmarks/results/batches.csv; `ratio` is zoo's rate to the
 contender's within a round.
 """
@@ -24,7 +24,7 @@ import tempfile
 from pathlib import Path
 
 from common import alternate, machine, median, ratios, write_csv
-from films import originals, write_folders
+from images import originals, write_folders
 from peers import python_of
 
 SIZE, BATCH = 224, 32
@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 
 
 def measure(side: int, rounds: int, count: int) -> list[dict[str, object]]:
-    """One line per contender on films of one size."""
+    """One line per contender on images of one size."""
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
         write_folders(root, side, {"train": count, "val": BATCH, "test": BATCH})
@@ -45,15 +45,15 @@ def measure(side: int, rounds: int, count: int) -> list[dict[str, object]]:
             "torchxrayvision": [*torch, "torchxrayvision", train, *last],
         }
         costs = alternate(commands, rounds)
-    zoo = [each["films_per_s"] for each in costs["zoo"]]
+    zoo = [each["images_per_s"] for each in costs["zoo"]]
     return [
         {
             "png_side": side,
             "contender": name,
-            "films_per_s": median(found, "films_per_s", 0),
-            **ratios(zoo, [each["films_per_s"] for each in found], 1),
+            "images_per_s": median(found, "images_per_s", 0),
+            **ratios(zoo, [each["images_per_s"] for each in found], 1),
             "preparing_s": median(found, "preparing_s"),
-            "films": count,
+            "images": count,
             "source": "originals" if originals() else "made",
             "rounds": rounds,
             **machine(),

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/bootstrap.py benchmarks/results/bootstrap.csv
 
 Both compute AUROC, AUPRC and the metrics at a threshold for every label in every replicate; zoo also the micro, macro
-and weighted averages. The loop is run for a few replicates and extrapolated. Films are synthetic; their number, that of
+and weighted averages. The loop is run for a few replicates and extrapolated. Images are synthetic; their number, that of
 patients and the frequencies of the findings are NIH's.
 """
 
@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics as sk
 
+from zoo.core.tasks import Task
 from zoo.evaluation import Predictions, evaluate, patient_weights
-from zoo.tasks import Task
 
-FILMS, PATIENTS, REPLICATES, LOOPED = 25_596, 2_797, 2_000, 5
-# positive films of NIH ChestX-ray14's test_list.txt
+IMAGES, PATIENTS, REPLICATES, LOOPED = 25_596, 2_797, 2_000, 5
+# positive images of NIH ChestX-ray14's test_list.txt
 POSITIVES = {
     "Atelectasis": 3279,
     "Cardiomegaly": 1069,
@@ -42,12 +42,12 @@ POSITIVES = {
 }
 
 
-def films() -> Predictions:
-    """Synthetic films: scores are normal, positives one standard deviation higher."""
+def images() -> Predictions:
+    """Synthetic images: scores are normal, positives one standard deviation higher."""
     rng = np.random.default_rng(0)
-    labels = np.stack([rng.permutation(FILMS) < n for n in POSITIVES.values()], axis=1).astype(np.float32)
-    patients = np.concatenate([np.arange(PATIENTS), rng.integers(0, PATIENTS, FILMS - PATIENTS)])
-    table = pd.DataFrame({"image": [f"{i}.png" for i in range(FILMS)], "patient": patients.astype(str)})
+    labels = np.stack([rng.permutation(IMAGES) < n for n in POSITIVES.values()], axis=1).astype(np.float32)
+    patients = np.concatenate([np.arange(PATIENTS), rng.integers(0, PATIENTS, IMAGES - PATIENTS)])
+    table = pd.DataFrame({"image": [f"{i}.png" for i in range(IMAGES)], "patient": patients.astype(str)})
     return Predictions(Task("multilabel", tuple(POSITIVES)), table, labels, labels - 1 + rng.normal(size=labels.shape))
 
 
@@ -72,7 +72,7 @@ def loop(predictions: Predictions, replicates: int) -> np.ndarray:
 
 
 def main(path: Path) -> None:
-    predictions = films()
+    predictions = images()
     thresholds = dict.fromkeys(POSITIVES, 0.5)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     start = time.perf_counter()
@@ -85,7 +85,7 @@ def main(path: Path) -> None:
     few = evaluate(predictions, thresholds, split="test", replicates=LOOPED)
     low = [few.per_label[label]["auroc"].low for label in POSITIVES]
     np.testing.assert_allclose(low, np.quantile(looped, 0.025, axis=0), atol=1e-9)
-    shape = {"replicates": REPLICATES, "films": FILMS, "patients": PATIENTS, "labels": len(POSITIVES), "cores": 1}
+    shape = {"replicates": REPLICATES, "images": IMAGES, "patients": PATIENTS, "labels": len(POSITIVES), "cores": 1}
     command = "OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/bootstrap.py benchmarks/results/bootstrap.csv"
     rows = [
         {

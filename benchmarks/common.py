@@ -94,10 +94,10 @@ class StepClock:
         self.epochs[-1].append((time.perf_counter(), time.process_time()))
 
     def costs(self, batch: int) -> Costs:
-        """Films per second with stalls and without them, and the stalls.
+        """Images per second with stalls and without them, and the stalls.
 
         A stall is a pause between the ends of two steps of more than `STALL` times the median one. The pause before an
-        epoch's first step counts in `films_per_s_whole` only.
+        epoch's first step counts in `images_per_s_whole` only.
         """
         kept = self.epochs[1:]
         pauses = [b[0] - a[0] for epoch in kept for a, b in pairwise(epoch[1:])]
@@ -106,8 +106,8 @@ class StepClock:
         whole = sum(epoch[-1][0] - epoch[0][0] for epoch in kept)
         processor = sum(epoch[-1][1] - epoch[1][1] for epoch in kept)
         return {
-            "films_per_s": batch * len(steady) / sum(steady),
-            "films_per_s_whole": batch * sum(len(epoch) - 1 for epoch in kept) / whole,
+            "images_per_s": batch * len(steady) / sum(steady),
+            "images_per_s_whole": batch * sum(len(epoch) - 1 for epoch in kept) / whole,
             "median_step_ms": statistics.median(pauses) * 1e3,
             "cpu_ms_per_step": processor / len(pauses) * 1e3,
             "stalls": len(pauses) - len(steady),

@@ -1,8 +1,8 @@
 """Training MobileNetV3Small from PNG files, end to end: zoo beside stock Keras and beside timm with torchvision.
 
-    python benchmarks/end_to_end.py [ROUNDS [FILMS [EPOCHS [SIDE ...]]]]
+    python benchmarks/end_to_end.py [ROUNDS [IMAGES [EPOCHS [SIDE ...]]]]
 
-FILMS films (960) of SIDE pixels (1024) are written as in `batches.py`. Each contender trains the network on them for EPOCHS
+IMAGES images (960) of SIDE pixels (1024) are written as in `batches.py`. Each contender trains the network on them for EPOCHS
 (3), at 224 pixels in batches of 32, one channel in, random weights, Adam, float32, without augmentation:
 
 - zoo: `zoo train` from the prepared store; preparing is a cost paid once, and reported as `preparing_s`;
@@ -10,10 +10,10 @@ FILMS films (960) of SIDE pixels (1024) are written as in `batches.py`. Each con
 - keras: `fit` on `image_dataset_from_directory`;
 - timm: mobilenetv3_small_100, channels last, on torchvision's ImageFolder in a DataLoader with two workers.
 
-The first epoch, with tracing and first use, is left out of all, and validation too. `films_per_s` leaves out stalls, in all by
+The first epoch, with tracing and first use, is left out of all, and validation too. `images_per_s` leaves out stalls, in all by
 the same rule: pauses between the ends of two steps of an epoch that are more than five times the median pause. They are counted
-in `stalls` and summed up in `stalled_s`; `films_per_s_whole` has them, and the time up to an epoch's first step. Written to
-benchmarks/results/end_to_end.csv; `ratio` is that of zoo's `films_per_s` to the contender's within a round.
+in `stalls` and summed up in `stalled_s`; `images_per_s_whole` has them, and the time up to an epoch's first step. Written to
+benchmarks/results/end_to_end.csv; `ratio` is that of zoo's `images_per_s` to the contender's within a round.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import tempfile
 from pathlib import Path
 
 from common import alternate, machine, median, ratios, write_csv
-from films import originals, write_folders
+from images import originals, write_folders
 from peers import python_of
 
 SIZE, BATCH = "224", "32"
@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 
 
 def measure(side: int, rounds: int, count: int, epochs: str) -> list[dict[str, object]]:
-    """One line per contender on films of one size."""
+    """One line per contender on images of one size."""
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
         write_folders(root, side, {"train": count, "val": int(BATCH), "test": int(BATCH)})
@@ -46,18 +46,18 @@ def measure(side: int, rounds: int, count: int, epochs: str) -> list[dict[str, o
             "timm": [*timm, str(root / "train"), *given],
         }
         costs = alternate(commands, rounds)
-    rate = [each["films_per_s"] for each in costs["zoo"]]
+    rate = [each["images_per_s"] for each in costs["zoo"]]
     return [
         {
             "png_side": side,
             "contender": name,
-            "films_per_s": median(found, "films_per_s"),
-            **ratios(rate, [each["films_per_s"] for each in found], 3),
-            "films_per_s_whole": median(found, "films_per_s_whole"),
+            "images_per_s": median(found, "images_per_s"),
+            **ratios(rate, [each["images_per_s"] for each in found], 3),
+            "images_per_s_whole": median(found, "images_per_s_whole"),
             "stalls": median(found, "stalls", 0),
             "stalled_s": median(found, "stalled_s", 2),
             "preparing_s": median(found, "preparing_s"),
-            "films": count,
+            "images": count,
             "epochs": epochs,
             "source": "originals" if originals() else "made",
             "rounds": rounds,

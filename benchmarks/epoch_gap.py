@@ -2,7 +2,7 @@
 
     python benchmarks/epoch_gap.py [EPOCHS [IMAGE_SIZE]]
 
-One training of MobileNetV3Small on phantom films (420 in batches of 32, at 96 pixels) for EPOCHS (20). Before it validates, zoo
+One training of MobileNetV3Small on phantom images (420 in batches of 32, at 96 pixels) for EPOCHS (20). Before it validates, zoo
 sees some training batches again to re-estimate the statistics of batch normalisation: that is computing, and not a pause. So
 there are two pauses: from the end of the last step to the first of those batches, and from the end of the last of them to
 the first batch of validation. A line of benchmarks/results/epoch_gap.csv for each epoch:
@@ -28,7 +28,7 @@ from unittest import mock
 
 from common import machine, write_csv
 
-BATCH, FILMS = 32, 600
+BATCH, IMAGES = 32, 600
 Moment = tuple[float, float]
 
 
@@ -53,11 +53,11 @@ def train(epochs: int, size: int) -> Moments:
     """Train with the moments taken."""
     import keras
 
-    from zoo.config import resolve
+    from zoo.config.resolve import resolve
+    from zoo.core.registry import registry
     from zoo.engine.batch_norm import BatchStatistics
     from zoo.engine.steps import Steps
     from zoo.engine.train import train as zoo_train
-    from zoo.registry import registry
 
     moments = Moments()
     begin, after, predict = Steps.begin_epoch, Steps.after, keras.Model.predict_on_batch
@@ -70,17 +70,17 @@ def train(epochs: int, size: int) -> Moments:
         after(self, loss)
         moments.last("stepped")
 
-    def watched_predict(self: keras.Model, films: Any) -> Any:
+    def watched_predict(self: keras.Model, images: Any) -> Any:
         name = "statistics" if isinstance(self, BatchStatistics) else "validation"
         if not moments.epochs:
-            return predict(self, films)
+            return predict(self, images)
         moments.first(name)
-        found = predict(self, films)
+        found = predict(self, images)
         moments.last(f"{name} done")
         return found
 
-    data = {"name": "phantom", "patients": FILMS}
-    layer = {"model": {"name": "mobilenetv3"}, "data": data, "limit": FILMS, "weights": "none", "batch_size": BATCH}
+    data = {"name": "phantom", "patients": IMAGES}
+    layer = {"model": {"name": "mobilenetv3"}, "data": data, "limit": IMAGES, "weights": "none", "batch_size": BATCH}
     config = resolve([{**layer, "epochs": epochs, "image_size": size, "augment": "none"}], registry())
     with (
         tempfile.TemporaryDirectory() as runs,

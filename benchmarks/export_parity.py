@@ -1,11 +1,11 @@
 """Exported files of finished runs beside zoo itself: largest difference, AUROC after quantisation, size and speed.
 
-    python benchmarks/export_parity.py RUN... [--films DIR] [--append]
+    python benchmarks/export_parity.py RUN... [--images DIR] [--append]
 
 Each RUN is a path to a run whose dataset is still where it was. Every format and quantisation is written once, whatever it
-loses (`--force`), into a temporary folder. float32 is compared on 100 of the run's validation and test films, with --films on
-those of a folder as well; float16 and int8 on all test films, with the change of AUROC and its 95% interval from a bootstrap over
-patients (mean over the labels). `films_per_s` is one film at a time with its resizing. Written to benchmarks/results/export.csv.
+loses (`--force`), into a temporary folder. float32 is compared on 100 of the run's validation and test images, with --images on
+those of a folder as well; float16 and int8 on all test images, with the change of AUROC and its 95% interval from a bootstrap over
+patients (mean over the labels). `images_per_s` is one image at a time with its resizing. Written to benchmarks/results/export.csv.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ SUFFIX = {"keras": ".keras", "savedmodel": ".savedmodel", "litert": ".tflite", "
 WAYS = [*((form, None) for form in SUFFIX), *((form, q) for q in ("float16", "int8") for form in ("litert", "onnx"))]
 
 
-def measure(run: Path, form: str, quantize: str | None, films: str | None) -> dict[str, Any]:
+def measure(run: Path, form: str, quantize: str | None, images: str | None) -> dict[str, Any]:
     """One row of the table; the reason in `refused` where the file could not be written."""
     info = json.loads((run / "run.json").read_text())
     row = {"run": run.name, "model": info["model"], "image_size": info["image_size"], "format": form}
-    row |= {"quantize": quantize or "float32", "compared_on": "folder" if films else "own films"}
+    row |= {"quantize": quantize or "float32", "compared_on": "folder" if images else "own images"}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, f"model{SUFFIX[form]}")
         words = ["export", str(run), "--format", form, "--out", str(out), "--force", "--json"]
         words += ["--quantize", quantize] if quantize else []
-        words += ["--films", films] if films else []
+        words += ["--images", images] if images else []
         done = subprocess.run(
             [sys.executable, "-c", "from zoo.cli.main import main; main()", *words],
             capture_output=True,
@@ -45,9 +45,9 @@ def measure(run: Path, form: str, quantize: str | None, films: str | None) -> di
         return row | {"refused": done.stderr.strip().splitlines()[-1]}
     found = json.loads(done.stdout)
     parity = found["parity"]
-    row |= {"megabytes": round(found["size"] / 1e6, 2), "films": parity["films"]}
+    row |= {"megabytes": round(found["size"] / 1e6, 2), "images": parity["images"]}
     row |= {"largest_difference": f"{parity['largest']:.2g}", "mean_difference": f"{parity['mean']:.2g}"}
-    row |= {"decisions_changed": parity["flipped"], "films_per_s": round(parity["films_per_s"], 1)}
+    row |= {"decisions_changed": parity["flipped"], "images_per_s": round(parity["images_per_s"], 1)}
     if parity["changes"]:
         change = parity["changes"][0]
         row |= {f"auroc_{name}": round(change[name], 4) for name in ("zoo", "file", "change", "low", "high")}
@@ -61,7 +61,7 @@ COLUMNS = [
     "format",
     "quantize",
     "compared_on",
-    "films",
+    "images",
     "largest_difference",
     "mean_difference",
     "decisions_changed",
@@ -71,7 +71,7 @@ COLUMNS = [
     "auroc_low",
     "auroc_high",
     "megabytes",
-    "films_per_s",
+    "images_per_s",
     "refused",
     "python",
     "machine",
@@ -82,11 +82,11 @@ COLUMNS = [
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--films", help="a folder of other films to compare float32 on as well")
+    parser.add_argument("--images", help="a folder of other images to compare float32 on as well")
     parser.add_argument("--append", action="store_true", help="keep the rows that are there")
     options = parser.parse_args()
     here = {"python": platform.python_version(), "machine": platform.machine()}
-    command = "python benchmarks/export_parity.py RUN" + (" --films DIR" if options.films else "")
+    command = "python benchmarks/export_parity.py RUN" + (" --images DIR" if options.images else "")
     new = not (options.append and TARGET.exists())
     with TARGET.open("w" if new else "a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -94,8 +94,8 @@ def main() -> None:
             writer.writeheader()
         for run in options.runs:
             for form, quantize in WAYS:
-                for films in [None, *([options.films] if options.films and quantize is None else [])]:
-                    row = measure(run, form, quantize, films) | here | {"command": command}
+                for images in [None, *([options.images] if options.images and quantize is None else [])]:
+                    row = measure(run, form, quantize, images) | here | {"command": command}
                     writer.writerow(row)
                     file.flush()
                     print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)

@@ -1,8 +1,8 @@
 """Epochs of the head alone, on the features kept of a frozen backbone beside epochs that compute them anew.
 
-    python benchmarks/frozen_features.py [ROUNDS [IMAGE_SIZE [FILMS]]]
+    python benchmarks/frozen_features.py [ROUNDS [IMAGE_SIZE [IMAGES]]]
 
-The registered mobilenetv3 with random weights and a frozen backbone on phantom films, batches of 32, without augmentation, fused
+The registered mobilenetv3 with random weights and a frozen backbone on phantom images, batches of 32, without augmentation, fused
 batch normalisation; an epoch is its steps and the validation after it, in both. In each round one epoch is computed anew and
 `KEPT` are trained on the features, in turn; the ratio is that of the medians of a round. `seconds_features` is what computing the
 features took, once for all epochs. Written to benchmarks/results/frozen_features.csv.
@@ -23,33 +23,33 @@ BATCH, KEPT = 32, 20
 
 
 def prepare(size: int, count: int) -> tuple[Any, Any, Any]:
-    """Trainer, training batches, and rows of the validation films."""
+    """Trainer, training batches, and rows of the validation images."""
     import keras
     import numpy as np
 
-    from zoo.config import resolve
-    from zoo.contracts import NoOptions
+    from zoo.config.resolve import resolve
+    from zoo.core.contracts import NoOptions
+    from zoo.core.registry import registry
     from zoo.data.batches import TrainingBatches
-    from zoo.data.pipeline import load_films
+    from zoo.data.pipeline import load_images
     from zoo.engine.optimizers import OptimizerOptions, build_optimizer
     from zoo.engine.training import Trainer
-    from zoo.registry import registry
 
     layer = {"image_size": size, "limit": int(count / 0.7), "data": {"name": "phantom", "patients": count}}
     config = resolve([layer], registry())
-    films = load_films(config, registry(), lambda line: None)
-    labels = np.full((len(films.store.images), 1), np.nan, np.float32)
-    labels[films.rows] = films.labels
-    batches = TrainingBatches(films.store.images, labels, films.rows[films.of("train")], BATCH, 0)
+    images = load_images(config, registry(), lambda line: None)
+    labels = np.full((len(images.store.images), 1), np.nan, np.float32)
+    labels[images.rows] = images.labels
+    batches = TrainingBatches(images.store.images, labels, images.rows[images.of("train")], BATCH, 0)
     model, bce = registry().get("model", "mobilenetv3"), registry().get("loss", "bce")
-    network = model.build(films.task, size, None, model.Options())
+    network = model.build(images.task, size, None, model.Options())
     network.get_layer("backbone").trainable = False
     augment = registry().get("augmenter", "none").build(size, NoOptions())
-    trainer = Trainer(network, films.task, bce.build(films.task, None, bce.Options()), augment, 0)
+    trainer = Trainer(network, images.task, bce.build(images.task, None, bce.Options()), augment, 0)
     optimizer = build_optimizer("adam", OptimizerOptions(lr=1e-3), "constant", NoOptions(), 1, "float32")
     network.jit_compile = keras.backend.backend() != "tensorflow"
     trainer.compile(optimizer=optimizer, jit_compile=network.jit_compile)
-    return trainer, batches, films.rows[films.of("val")]
+    return trainer, batches, images.rows[images.of("val")]
 
 
 def epochs(trainer: Any, feed: Any, steps: int, count: int, validate: Any) -> list[float]:
@@ -85,11 +85,11 @@ def epochs(trainer: Any, feed: Any, steps: int, count: int, validate: Any) -> li
 
 def main() -> None:
     rounds, size, count = (int(word) for word in (*sys.argv[1:], *("5", "224", "1280")[len(sys.argv) - 1 :]))
+    from zoo.core.registry import registry
     from zoo.engine.features import cached_features
     from zoo.engine.feed import training_feed
-    from zoo.engine.fused_norm import fused_batch_norm
     from zoo.engine.inference import predict_logits
-    from zoo.registry import registry
+    from zoo.nn.fused_norm import fused_batch_norm
 
     anew, batches, validation = prepare(size, count)
     kept, _, _ = prepare(size, count)
@@ -100,7 +100,7 @@ def main() -> None:
         assert cache is not None
         once = time.perf_counter() - start
 
-        def by_films(number: int) -> list[float]:
+        def by_images(number: int) -> list[float]:
             return epochs(
                 anew,
                 training_feed(batches, 0, number * steps),
@@ -113,20 +113,20 @@ def main() -> None:
             with cache.feeding(kept):
                 return epochs(kept, cache.feed(0, number * steps), steps, number, cache.validation_logits)
 
-        by_films(1), by_features(1)  # tracing
-        found: dict[str, list[float]] = {"films": [], "features": []}
+        by_images(1), by_features(1)  # tracing
+        found: dict[str, list[float]] = {"images": [], "features": []}
         for number in range(rounds):
-            for what in ("films", "features") if number % 2 else ("features", "films"):
-                seconds = by_films(1) if what == "films" else by_features(KEPT)
+            for what in ("images", "features") if number % 2 else ("features", "images"):
+                seconds = by_images(1) if what == "images" else by_features(KEPT)
                 found[what].append(statistics.median(seconds))
-    ratios = [a / b for a, b in zip(found["films"], found["features"], strict=True)]
+    ratios = [a / b for a, b in zip(found["images"], found["features"], strict=True)]
     row = {
         "model": "mobilenetv3",
         "image_size": size,
-        "films": len(batches.rows),
-        "validation_films": len(validation),
+        "images": len(batches.rows),
+        "validation_images": len(validation),
         "batch_size": BATCH,
-        "seconds_anew": f"{statistics.median(found['films']):.3f}",
+        "seconds_anew": f"{statistics.median(found['images']):.3f}",
         "seconds_kept": f"{statistics.median(found['features']):.4f}",
         "ratio_median": f"{statistics.median(ratios):.1f}",
         "ratio_min": f"{min(ratios):.1f}",

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from common import machine, run, watched, write_csv
-from films import made, published_png
+from images import made, published_png
 
 METADATA = Path(__file__).parents[2] / "shared" / "data" / "nih-metadata"
 ROWS, SIDE, FOLDERS, PROCESSES = (1_000, 10_000, 112_120), 32, 12, 2
@@ -87,10 +87,10 @@ def write_layout(root: Path, count: int) -> int:
 
 def stages(root: Path) -> dict[str, dict[str, float]]:
     """Seconds and memory of each stage."""
-    from zoo.config import resolve
-    from zoo.data.pipeline import load_films, read_records
+    from zoo.config.resolve import resolve
+    from zoo.core.registry import registry
+    from zoo.data.pipeline import load_images, read_records
     from zoo.data.store import prepare
-    from zoo.registry import registry
 
     options = {"epochs": 1, "batch_size": 256, "image_size": SIDE, "task": "multilabel", "weights": "none"}
     layer = {"data": {"name": "nih", "root": str(root)}, "model": {"name": "tiny-cnn"}, **options}
@@ -106,7 +106,7 @@ def stages(root: Path) -> dict[str, dict[str, float]]:
 
     records = stage("read", lambda: read_records(config, registry()))
     stage("prepare", lambda: prepare(records, SIDE, name="nih", workers=PROCESSES))
-    stage("load", lambda: load_films(config, registry(), lambda line: None))
+    stage("load", lambda: load_images(config, registry(), lambda line: None))
 
     def train() -> float:
         from zoo.engine.train import train as zoo_train
@@ -132,7 +132,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as made_here:
             start = time.perf_counter()
             count = write_layout(Path(made_here), wanted)
-            print(f"{count:,} films written in {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+            print(f"{count:,} images written in {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
             found: Any = run([sys.executable, __file__, "stages", made_here])
         for name, cost in found.items():
             growth = ""

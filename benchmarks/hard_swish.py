@@ -2,7 +2,7 @@
 
     python benchmarks/hard_swish.py [ROUNDS]
 
-Both on one batch of 32 made-up films of 224 pixels in memory, with fused batch normalisation, Adam, float32. The difference is
+Both on one batch of 32 made-up images of 224 pixels in memory, with fused batch normalisation, Adam, float32. The difference is
 smaller than what a machine's other work does to two processes one after the other, so both networks stand in one process and
 train in turns, STEPS steps each a round, in an order that changes. Written to benchmarks/results/hard_swish.csv: the median
 step, in wall and in processor time, with the ratio (the stock one's to the lean one's) within a round, and the greatest resident
@@ -33,10 +33,10 @@ class Contender:
         import numpy as np
         import tensorflow as tf
 
-        from zoo.engine.fused_norm import fused_batch_norm
-        from zoo.engine.hard_swish import lean_hard_swish
-        from zoo.registry import registry
-        from zoo.tasks import Task
+        from zoo.core.registry import registry
+        from zoo.core.tasks import Task
+        from zoo.nn.fused_norm import fused_batch_norm
+        from zoo.nn.hard_swish import lean_hard_swish
 
         model = registry().get("model", "mobilenetv3")
         self.network = model.build(Task("binary", ("Abnormal",)), SIZE, None, model.Options())
@@ -46,10 +46,10 @@ class Contender:
         if gradient == LEAN:
             contexts.enter_context(lean_hard_swish(self.network))
         rng = np.random.default_rng(0)
-        films = rng.integers(0, 256, (BATCH, SIZE, SIZE, 1)).astype(np.float32)
+        images = rng.integers(0, 256, (BATCH, SIZE, SIZE, 1)).astype(np.float32)
         options = tf.data.Options()
         options.autotune.enabled = False
-        batch = (films, rng.integers(0, 2, (BATCH, 1)).astype(np.float32))
+        batch = (images, rng.integers(0, 2, (BATCH, 1)).astype(np.float32))
         self.data = tf.data.Dataset.from_tensors(batch).repeat().with_options(options)
         self.train()
 

@@ -1,13 +1,13 @@
 """The inference pass of `zoo predict` and `zoo evaluate` in each runtime, beside stock Keras' `predict` on arrays.
 
-    python benchmarks/inference.py [ROUNDS [MODEL FILMS]...]
+    python benchmarks/inference.py [ROUNDS [MODEL IMAGES]...]
 
-The network is the registered one at 224 pixels with random weights; the films are 8-bit noise in memory, and all contenders get
-the same array. Stock Keras is `keras.Model.predict(films, batch_size=32)` on the network as it is saved, on TensorFlow with
-autotune as it comes. zoo-keras, zoo-litert and zoo-onnx are what `zoo.inference.runtime.open_runtime` opens; they give the
+The network is the registered one at 224 pixels with random weights; the images are 8-bit noise in memory, and all contenders get
+the same array. Stock Keras is `keras.Model.predict(images, batch_size=32)` on the network as it is saved, on TensorFlow with
+autotune as it comes. zoo-keras, zoo-litert and zoo-onnx are what `zoo.inference.runtimes.runtime.open_runtime` opens; they give the
 features beside the logits. A round runs every contender once, each in a process of its own, in an order that rotates. A process
-opens its runtime, computes all films once to warm up, and then three times; the fastest pass counts. Ratios are to stock
-Keras in the same round: films per second, and processor time, in which other programs have less part. open_s is from a running
+opens its runtime, computes all images once to warm up, and then three times; the fastest pass counts. Ratios are to stock
+Keras in the same round: images per second, and processor time, in which other programs have less part. open_s is from a running
 interpreter to the first answer, loading libraries included; convert_s, once for a network, is what the conversion alone takes.
 Written to benchmarks/results/inference.csv.
 """
@@ -26,17 +26,17 @@ from common import alternate, machine, median, ratios, run, write_csv
 
 SIZE, BATCH, PASSES = 224, 32, 3
 CONTENDERS = ("keras predict", "zoo-keras", "zoo-litert", "zoo-onnx")
-MODELS = {"mobilenetv3": 2048, "densenet121": 256}  # films
+MODELS = {"mobilenetv3": 2048, "densenet121": 256}  # images
 
 
 def convert(folder: str, model: str) -> None:
     """Make a run with an untrained network, and convert it for both runtimes."""
+    from zoo.core.registry import registry
+    from zoo.core.tasks import Task
     from zoo.engine.weights import build_network
-    from zoo.inference.artifacts import find
-    from zoo.inference.runtime import open_runtime
-    from zoo.registry import registry
-    from zoo.run import Run
-    from zoo.tasks import Task
+    from zoo.inference.runtimes.artifacts import find
+    from zoo.inference.runtimes.runtime import open_runtime
+    from zoo.runs.run import Run
 
     strategy = registry().get("model", model)
     network, _ = build_network(strategy, Task("binary", ("Abnormal",)), SIZE, None, strategy.Options())
@@ -51,11 +51,11 @@ def convert(folder: str, model: str) -> None:
     print(json.dumps(seconds))
 
 
-def measure(folder: str, contender: str, films: int) -> None:
-    """Films per second and processor milliseconds per film of one contender."""
+def measure(folder: str, contender: str, images: int) -> None:
+    """Images per second and processor milliseconds per image of one contender."""
     import numpy as np
 
-    arrays = np.random.default_rng(0).integers(0, 256, (films, SIZE, SIZE), dtype=np.uint8)
+    arrays = np.random.default_rng(0).integers(0, 256, (images, SIZE, SIZE), dtype=np.uint8)
     started = time.monotonic()
     predict = _stock(folder) if contender == "keras predict" else _runtime(folder, contender.removeprefix("zoo-"))
     predict(arrays[:BATCH])
@@ -65,8 +65,8 @@ def measure(folder: str, contender: str, films: int) -> None:
     for _ in range(PASSES):
         wall, processor = time.perf_counter(), time.process_time()
         predict(arrays)
-        costs.append((time.process_time() - processor) / films * 1e3)
-        rates.append(films / (time.perf_counter() - wall))
+        costs.append((time.process_time() - processor) / images * 1e3)
+        rates.append(images / (time.perf_counter() - wall))
     print(json.dumps({"rate": max(rates), "cpu": min(costs), "open": opened}))
 
 
@@ -74,21 +74,21 @@ def _stock(folder: str) -> Callable[[Any], Any]:
     import keras
 
     network = keras.saving.load_model(Path(folder) / "model.keras", compile=False)
-    return lambda films: network.predict(films[..., None], batch_size=BATCH, verbose=0)
+    return lambda images: network.predict(images[..., None], batch_size=BATCH, verbose=0)
 
 
 def _runtime(folder: str, name: str) -> Callable[[Any], Any]:
-    from zoo.inference.runtime import open_runtime
-    from zoo.run import Run
+    from zoo.inference.runtimes.runtime import open_runtime
+    from zoo.runs.run import Run
 
     return open_runtime(Run(Path(folder)), name, device="cpu").predict
 
 
-def compare(model: str, films: int, rounds: int) -> list[dict[str, Any]]:
+def compare(model: str, images: int, rounds: int) -> list[dict[str, Any]]:
     """One row for each contender."""
     with tempfile.TemporaryDirectory() as folder:
         seconds = run([sys.executable, __file__, "convert", folder, model])
-        words = {each: [sys.executable, __file__, "measure", folder, each, str(films)] for each in CONTENDERS}
+        words = {each: [sys.executable, __file__, "measure", folder, each, str(images)] for each in CONTENDERS}
         found = alternate(words, rounds)
     stock = found["keras predict"]
     rows = []
@@ -98,14 +98,14 @@ def compare(model: str, films: int, rounds: int) -> list[dict[str, Any]]:
             {
                 "model": model,
                 "contender": name,
-                "films_per_s": median(costs, "rate"),
+                "images_per_s": median(costs, "rate"),
                 **ratios([each["rate"] for each in costs], [each["rate"] for each in stock]),
-                "cpu_ms_per_film": median(costs, "cpu", 3),
+                "cpu_ms_per_image": median(costs, "cpu", 3),
                 **{f"cpu_{column}": value for column, value in cpu.items()},
                 "open_s": median(costs, "open", 2),
                 "convert_s": f"{seconds[name]:.1f}" if name in seconds else "",
                 "image_size": SIZE,
-                "films": films,
+                "images": images,
                 "rounds": rounds,
                 **machine(),
             }
@@ -121,7 +121,7 @@ def main() -> None:
     else:
         rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
         pairs = dict(zip(sys.argv[2::2], map(int, sys.argv[3::2]), strict=True)) or MODELS
-        write_csv("inference", [row for model, films in pairs.items() for row in compare(model, films, rounds)])
+        write_csv("inference", [row for model, images in pairs.items() for row in compare(model, images, rounds)])
 
 
 if __name__ == "__main__":

@@ -32,18 +32,18 @@ def directory(folder: Path, size: int, batch: int) -> Any:
 
 
 def batches(folder: Path, size: int, batch: int) -> Costs:
-    """Films per second of the second epoch of batches."""
+    """Images per second of the second epoch of batches."""
     data = directory(folder, size, batch)
     for _ in data.take(2):
         pass
     start, count = time.perf_counter(), 0
     for images, _ in data:
         count += len(images)
-    return {"films_per_s": count / (time.perf_counter() - start), "films": count}
+    return {"images_per_s": count / (time.perf_counter() - start), "images": count}
 
 
 def network(name: str, size: int) -> Any:
-    """The network of keras.applications on gray films, compiled with Adam and the loss from logits, at float32."""
+    """The network of keras.applications on gray images, compiled with Adam and the loss from logits, at float32."""
     pixels = keras.Input((size, size, 1))
     scaled = pixels if name.startswith("MobileNetV3") else keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
     colours = keras.layers.Concatenate()([scaled] * 3)
@@ -70,7 +70,7 @@ class Clock(keras.callbacks.Callback):
 
 
 def train(model: str, folder: Path, size: int, batch: int, epochs: int) -> Costs:
-    """`fit` on the films of a folder, as Keras' guides have it."""
+    """`fit` on the images of a folder, as Keras' guides have it."""
     clock = Clock()
     network(model, size).fit(directory(folder, size, batch), epochs=epochs, verbose=0, callbacks=[clock])
     return clock.steps.costs(batch)

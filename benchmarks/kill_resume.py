@@ -2,7 +2,7 @@
 
     python benchmarks/kill_resume.py [MOMENTS] [SEED]
 
-Two small trainings on phantom films: one with dropout, MixUp and a plateau schedule, one from the weights of a run with the
+Two small trainings on phantom images: one with dropout, MixUp and a plateau schedule, one from the weights of a run with the
 backbone frozen first, early stopping and the standard augmentation. Each is killed, resumed, often killed again, and at last
 left to finish. Half of the moments are drawn uniformly in time, half uniformly among the events of a run: every file that
 it opens, renames, removes or makes, every step, every validation. Compared are the network, the best and the last weights, the last
@@ -35,7 +35,7 @@ import numpy as np
 
 TARGET = Path(__file__).parent / "results" / "kill_resume.csv"
 SMALL = ["--model", "tiny-cnn", "--set", "model.width=8", "--set", "model.depth=1", "--set", "model.dropout=0.3"]
-FILMS = [
+IMAGES = [
     "--image-size",
     "32",
     "--data",
@@ -50,10 +50,10 @@ FILMS = [
 PLATEAU = ["--augment", "mixup", "--schedule", "plateau", "--set", "schedule.patience=0", "--epochs", "5"]
 PHASES = ["--weights", "start", "--freeze-epochs", "2", "--epochs", "4", "--patience", "2", "--optimizer", "sgd"]
 TRAININGS = {
-    "plateau": [*SMALL, *FILMS, *PLATEAU, "--checkpoint-every", "3"],
-    "phases": [*SMALL, *FILMS, *PHASES, "--checkpoint-every", "5"],
+    "plateau": [*SMALL, *IMAGES, *PLATEAU, "--checkpoint-every", "3"],
+    "phases": [*SMALL, *IMAGES, *PHASES, "--checkpoint-every", "5"],
 }
-TIMES = {"seconds", "films_per_second"}
+TIMES = {"seconds", "images_per_second"}
 COLUMNS = ["training", "drawn", "at", "doing", "status", "equal", "differs", "seed", "python", "machine"]
 
 # counts what a process does and kills it, without a chance to tidy up, before the event number `limit`
@@ -127,7 +127,7 @@ class Workshop:
         self.folder = folder
         self.events: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
-        start = [*SMALL, *FILMS, "--epochs", "1", "--seed", "5", "--run", "start"]
+        start = [*SMALL, *IMAGES, "--epochs", "1", "--seed", "5", "--run", "start"]
         self.finish(["train", *start])
         for name, words in TRAININGS.items():
             self.events[name] = int(self.finish(["train", *words, "--run", name]))
@@ -194,7 +194,7 @@ class Workshop:
 
 def differences(expected: Path, found: Path) -> list[str]:
     """The files of two finished runs that are not the same."""
-    files = ["model.keras", "checkpoints/best.weights.h5", "checkpoints/last.weights.h5", "metrics.csv", "films.csv"]
+    files = ["model.keras", "checkpoints/best.weights.h5", "checkpoints/last.weights.h5", "metrics.csv", "images.csv"]
     results = [p.relative_to(expected) for p in expected.glob("**/*") if p.suffix in (".csv", ".json")]
     named = [str(p) for p in results if p.name not in ("run.json", "metrics.csv", "data.json")]
     wrong = [name for name in dict.fromkeys([*files, *named]) if content(expected / name) != content(found / name)]

@@ -1,8 +1,8 @@
-"""Peak memory of preparing and of training, over the number of films.
+"""Peak memory of preparing and of training, over the number of images.
 
-    python benchmarks/memory.py [MODEL [FILMS ...]]
+    python benchmarks/memory.py [MODEL [IMAGES ...]]
 
-For each of FILMS (2000, 20000) so many different 224-pixel PNGs are made in a folder per class (train, val and test: 8, 1 and 1
+For each of IMAGES (2000, 20000) so many different 224-pixel PNGs are made in a folder per class (train, val and test: 8, 1 and 1
 tenths). They are prepared at 224 pixels in two processes, and MODEL (mobilenetv3) is trained on them for an epoch, each stage in a
 process of its own. `peak_mb` is the greatest resident memory of all its processes together; `own_mb` leaves out the pages of
 files, above all of the memory-mapped store, which the system takes back when it needs the room; `store_mb` is the store's size.
@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from common import machine, run, watched, write_csv
-from films import CLASSES, made, published_png
+from images import CLASSES, made, published_png
 
 SIZE, BATCH, PROCESSES, KINDS = 224, 32, 2, 64
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
-def write_films(root: Path, count: int) -> None:
-    """Different films, quickly: a few made ones, each brightened and shifted."""
+def write_images(root: Path, count: int) -> None:
+    """Different images, quickly: a few made ones, each brightened and shifted."""
     import numpy as np
 
     kinds, number = [made(seed, SIZE) // 2 for seed in range(KINDS)], 0
@@ -44,8 +44,8 @@ def write_films(root: Path, count: int) -> None:
 
 def stage(name: str, root: Path, model: str) -> dict[str, float]:
     """Seconds and memory of preparing, or of training on what was prepared."""
-    from zoo.config import resolve
-    from zoo.registry import registry
+    from zoo.config.resolve import resolve
+    from zoo.core.registry import registry
 
     layer = {
         "data": {"name": "folder", "root": str(root)},
@@ -78,10 +78,10 @@ def main() -> None:
     for count in [int(word) for word in words[1:]] or (2_000, 20_000):
         with tempfile.TemporaryDirectory() as root, tempfile.TemporaryDirectory() as cache:
             os.environ["ZOO_CACHE"] = cache
-            write_films(Path(root), count)
+            write_images(Path(root), count)
             for name in ("prepare", "train"):
                 cost = run([sys.executable, __file__, "stage", name, root, model])
-                row = {"stage": name, "films": count, **{key: f"{value:.0f}" for key, value in cost.items()}}
+                row = {"stage": name, "images": count, **{key: f"{value:.0f}" for key, value in cost.items()}}
                 row |= {"store_mb": f"{count * SIZE * SIZE / 1e6:.0f}", "model": model, "image_size": SIZE}
                 lines.append({**row, "processes": PROCESSES if name == "prepare" else 1, **machine()})
                 print(row, file=sys.stderr, flush=True)

@@ -1,15 +1,15 @@
-"""How well near-duplicate films are told from films that only look alike: the evidence for the limits in zoo/audit/near.py.
+"""How well near-duplicate images are told from images that only look alike: the evidence for the limits in zoo/data/audit/near.py.
 
     python benchmarks/near_duplicates.py [COPIES]
 
 Two sets: the NIH subset in ../shared/data/nih (256 pixels, compared at 64) and PneumoniaMNIST (28 pixels, enlarged to 64).
 
-- "copy": COPIES (300) films drawn with seed 0 are changed as files are when they are passed on, prepared, and compared with the
-  film they came from. `recall` is the share found by the limits in force.
-- "other": all pairs of films that the hashes propose at each threshold, split by whether they are of one patient (known for
-  NIH only) or of two. `confirmed` counts those that the pixels confirm; identical films are left out. Pairs of two patients that
+- "copy": COPIES (300) images drawn with seed 0 are changed as files are when they are passed on, prepared, and compared with the
+  image they came from. `recall` is the share found by the limits in force.
+- "other": all pairs of images that the hashes propose at each threshold, split by whether they are of one patient (known for
+  NIH only) or of two. `confirmed` counts those that the pixels confirm; identical images are left out. Pairs of two patients that
   are confirmed are false positives, unless the dataset holds copies under two names.
-- "random": pairs of films drawn at random, whose correlation shows what films have in common by being films.
+- "random": pairs of images drawn at random, whose correlation shows what images have in common by being images.
 - "time": the search over 112,120 random hashes.
 
 Written to benchmarks/results/near_duplicates.csv.
@@ -69,26 +69,26 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def rows_of(name: str, folder: str, copies: int) -> Iterator[Row]:
-    from zoo.audit import near
+    from zoo.core.registry import registry
+    from zoo.data.audit import near
     from zoo.data.resize import square
     from zoo.data.store import prepare
-    from zoo.registry import registry
 
     dataset = registry().get("dataset", name)
     records = dataset.read(DATA / folder, dataset.Options())
     with tempfile.TemporaryDirectory() as cache:
         store = prepare(records, near.SIZE, Path(cache), name=name)
-        films = np.array(store.images)
-    hashes = np.array([near.perceptual_hash(film) for film in films])
+        images = np.array(store.images)
+    hashes = np.array([near.perceptual_hash(image) for image in images])
     paths, patients = records.table["path"].tolist(), records.table["patient"].to_numpy()
     rng = np.random.default_rng(0)
-    drawn = rng.permutation(len(films))[:copies]
+    drawn = rng.permutation(len(images))[:copies]
     for change, make in CHANGES.items():
         bits, alike = [], []
         for row in drawn:
             copy = square(make(np.array(records.source.read(paths[row])[0])), near.SIZE)
             bits.append(int(np.bitwise_count(hashes[row] ^ near.perceptual_hash(copy)).sum()))
-            alike.append(float((near.details(films[row]) * near.details(copy)).sum()))
+            alike.append(float((near.details(images[row]) * near.details(copy)).sum()))
         found = (np.array(bits) <= near.THRESHOLD) & (np.array(alike) >= near.CORRELATION)
         yield {
             "set": folder,
@@ -102,8 +102,8 @@ def rows_of(name: str, folder: str, copies: int) -> Iterator[Row]:
             "correlation_q01": round(float(np.quantile(alike, 0.01)), 3),
         }
     first, second, distance = near.pairs_within(hashes, max(THRESHOLDS))
-    digests = store.films["digest"].to_numpy()
-    alike = near.correlations(lambda row: films[row], first, second)
+    digests = store.table["digest"].to_numpy()
+    alike = near.correlations(lambda row: images[row], first, second)
     for threshold in THRESHOLDS:
         for which, same in (("one patient", True), ("two patients", False)):
             chosen = (distance <= threshold) & (digests[first] != digests[second])
@@ -119,16 +119,16 @@ def rows_of(name: str, folder: str, copies: int) -> Iterator[Row]:
                 "confirmed": int((alike[chosen] >= near.CORRELATION).sum()),
                 "correlation_max": round(float(alike[chosen].max()), 3) if chosen.any() else "",
             }
-    a, b = rng.integers(0, len(films), (2, 5000))
+    a, b = rng.integers(0, len(images), (2, 5000))
     differ = digests[a] != digests[b]
-    alike = near.correlations(lambda row: films[row], a[differ], b[differ])
+    alike = near.correlations(lambda row: images[row], a[differ], b[differ])
     yield {"set": folder, "what": "random", "pairs": len(alike), "correlation_max": round(float(alike.max()), 3)} | {
         "correlation_q99": round(float(np.quantile(alike, 0.99)), 3)
     }
 
 
 def timing() -> Row:
-    from zoo.audit import near
+    from zoo.data.audit import near
 
     hashes = np.random.default_rng(0).integers(0, 2**63, (112_120, near.HASH_WORDS), dtype=np.uint64)
     start = time.perf_counter()

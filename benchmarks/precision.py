@@ -43,9 +43,9 @@ def measure(model: str, lower: str) -> dict[str, str]:
     import keras
     import numpy as np
 
+    from zoo.core.registry import registry
     from zoo.engine import devices
     from zoo.engine.precision import cpu_kind
-    from zoo.registry import registry
 
     batch, pairs = MODELS[model]
     strategy = registry().get("model", model)
@@ -95,12 +95,12 @@ def build(model: str, size: int, precision: str) -> object:
     """A trainer ready for `train_on_batch`."""
     import keras
 
-    from zoo.contracts import NoOptions
-    from zoo.engine.fused_norm import fused_batch_norm
+    from zoo.core.contracts import NoOptions
+    from zoo.core.registry import registry
+    from zoo.core.tasks import Task
     from zoo.engine.optimizers import OptimizerOptions, build_optimizer
     from zoo.engine.training import Trainer
-    from zoo.registry import registry
-    from zoo.tasks import Task
+    from zoo.nn.fused_norm import fused_batch_norm
 
     keras.config.set_dtype_policy(precision)
     task, strategy = Task("binary", ("abnormal",)), registry().get("model", model)

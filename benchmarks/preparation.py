@@ -1,13 +1,13 @@
 """Preparation of 1024×1024 originals at 224×224: `zoo` beside Pillow, beside tf.data, and beside what inflating alone takes.
 
-    python benchmarks/preparation.py [ROUNDS [FILMS [SET ...]]]
+    python benchmarks/preparation.py [ROUNDS [IMAGES [SET ...]]]
 
-Three sets are made of the 140 films in ../shared/data/nih-originals, each repeated up to FILMS (4,200, so that starting the
-workers, a fifth of a second, counts as little as it does for anyone with thousands of films):
+Three sets are made of the 140 images in ../shared/data/nih-originals, each repeated up to IMAGES (4,200, so that starting the
+workers, a fifth of a second, counts as little as it does for anyone with thousands of images):
 
 - "as they lie": 12 are RGBA, and 125 of the 128 gray ones were written anew by whoever passed them on, with filters (Paeth,
   Average) that take longer to undo;
-- "as published": the same films, the gray ones written as the published files are (`films.py`);
+- "as published": the same images, the gray ones written as the published files are (`images.py`);
 - "gray as published": these without the RGBA ones.
 
 In a round each contender prepares all of them once, in a process of its own, in an order that rotates; two processes or threads
@@ -20,7 +20,7 @@ main process:
 - limit: reading, inflating the pixel data by Python's zlib and zoo's resizing, in two processes: no pixels are decoded.
 
 Written to benchmarks/results/preparation.csv: the median rate; the ratio of zoo's rate to the contender's within a round; and the
-processor time per film with its ratio (the contender's to zoo's), which other work on the machine disturbs less.
+processor time per image with its ratio (the contender's to zoo's), which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from pathlib import Path
 
 import numpy as np
 from common import Costs, alternate, machine, median, ratios, write_csv
-from films import ORIGINALS, is_gray, published_png
+from images import ORIGINALS, is_gray, published_png
 
 SIZE, PROCESSES = 224, 2
 SETS = ("as they lie", "as published", "gray as published")
@@ -59,8 +59,8 @@ def since(start: Seconds) -> Seconds:
 def by_zoo(files: list[str]) -> Seconds:
     import pandas as pd
 
+    from zoo.core.records import Records
     from zoo.data.images import FileSource
-    from zoo.data.records import Records
     from zoo.data.store import prepare
 
     names = [f"{i}" for i in range(len(files))]
@@ -70,18 +70,18 @@ def by_zoo(files: list[str]) -> Seconds:
         start = clock()
         store = prepare(records, SIZE, Path(cache), workers=PROCESSES)
         cost = since(start)
-    assert (store.films["reason"] == "").all()
+    assert (store.table["reason"] == "").all()
     return cost
 
 
-def pillow_film(file: str) -> np.ndarray:
+def pillow_image(file: str) -> np.ndarray:
     from PIL import Image
 
     with Image.open(file) as image:
         return np.asarray(image.convert("L").resize((SIZE, SIZE)))
 
 
-def limit_film(file: str) -> np.ndarray:
+def limit_image(file: str) -> np.ndarray:
     from zoo.data.resize import square
 
     data, parts, at = Path(file).read_bytes(), [], 8
@@ -95,40 +95,40 @@ def limit_film(file: str) -> np.ndarray:
     return square(np.ascontiguousarray(rows[:, 1 : height + 1]), SIZE)
 
 
-def in_processes(film: Callable[[str], np.ndarray], files: list[str]) -> Seconds:
+def in_processes(image: Callable[[str], np.ndarray], files: list[str]) -> Seconds:
     from PIL import Image
 
     Image.preinit()
     start = clock()
-    films = np.empty((len(files), SIZE, SIZE), np.uint8)
+    images = np.empty((len(files), SIZE, SIZE), np.uint8)
     with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
-        for row, pixels in enumerate(pool.imap(film, files, chunksize=16)):
-            films[row] = pixels
+        for row, pixels in enumerate(pool.imap(image, files, chunksize=16)):
+            images[row] = pixels
     return since(start)
 
 
 def by_tf_data(files: list[str]) -> Seconds:
     import tensorflow as tf
 
-    def film(file: tf.Tensor) -> tf.Tensor:
+    def image(file: tf.Tensor) -> tf.Tensor:
         pixels = tf.io.decode_png(tf.io.read_file(file), channels=1)
         return tf.cast(tf.image.resize(pixels, (SIZE, SIZE)), tf.uint8)[..., 0]
 
     start = clock()
-    films = np.empty((len(files), SIZE, SIZE), np.uint8)
-    data = tf.data.Dataset.from_tensor_slices(files).map(film, num_parallel_calls=PROCESSES).batch(64).prefetch(1)
+    images = np.empty((len(files), SIZE, SIZE), np.uint8)
+    data = tf.data.Dataset.from_tensor_slices(files).map(image, num_parallel_calls=PROCESSES).batch(64).prefetch(1)
     row = 0
     for batch in data.as_numpy_iterator():
-        films[row : row + len(batch)] = batch
+        images[row : row + len(batch)] = batch
         row += len(batch)
     return since(start)
 
 
 CONTENDERS: dict[str, Callable[[list[str]], Seconds]] = {
     "zoo": by_zoo,
-    "pillow": lambda files: in_processes(pillow_film, files),
+    "pillow": lambda files: in_processes(pillow_image, files),
     "tf.data": by_tf_data,
-    "limit": lambda files: in_processes(limit_film, files),
+    "limit": lambda files: in_processes(limit_image, files),
 }
 
 
@@ -156,9 +156,9 @@ def measure(name: str, rounds: int, count: int) -> list[dict[str, object]]:
     rows = []
     for each, found in costs.items():
         quotients = {kind: ratios(column(found, kind), column(costs["zoo"], kind)) for kind in ("wall", "cpu")}
-        row = {"films": name, "contender": each}
-        row |= {"films_per_s": f"{count / float(median(found, 'wall', 6)):.0f}", **quotients["wall"]}
-        row |= {"cpu_ms_per_film": f"{float(median(found, 'cpu', 6)) / count * 1e3:.2f}"}
+        row = {"images": name, "contender": each}
+        row |= {"images_per_s": f"{count / float(median(found, 'wall', 6)):.0f}", **quotients["wall"]}
+        row |= {"cpu_ms_per_image": f"{float(median(found, 'cpu', 6)) / count * 1e3:.2f}"}
         row |= {f"cpu_{key}": value for key, value in quotients["cpu"].items()}
         rows.append({**row, "count": count, "rounds": rounds, "processes": PROCESSES, **machine()})
     return rows

@@ -3,7 +3,7 @@
     python benchmarks/quality.py RUN [RUN ...]
 
 Writes benchmarks/results/quality.csv, a row per run. Seconds are those of the whole command but for starting Python, preparation
-included where the films were not prepared before.
+included where the images were not prepared before.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAMES = [
     "data",
     "seed",
     "split",
-    "films",
+    "images",
     "patients",
     "auroc",
     "auroc_low",
@@ -36,7 +36,7 @@ NAMES = [
 def row(run: Path) -> list[str]:
     """The figures of one run."""
     from zoo.evaluation import Evaluation
-    from zoo.run import Run
+    from zoo.runs.run import Run
 
     found = Run(run)
     config, info, data = found.config(), found.info(), json.loads((run / "data.json").read_text())

@@ -64,16 +64,16 @@ class Line:
         return f"| {self.what} | {self.beside} | {self.show(rows[0])} |" if rows else None
 
 
-def preparation(films: str, contender: str) -> Row:
-    return {"films": films, "contender": contender}
+def preparation(images: str, contender: str) -> Row:
+    return {"images": images, "contender": contender}
 
 
 LINES = [
     *(
-        Line(what if not number else "the same", peer, "preparation", preparation(films, contender))
-        for films, what in {
-            "gray as published": "preparing 1024-pixel gray films in 2 processes",
-            "as published": "the same, 9% of the films RGBA",
+        Line(what if not number else "the same", peer, "preparation", preparation(images, contender))
+        for images, what in {
+            "gray as published": "preparing 1024-pixel gray images in 2 processes",
+            "as published": "the same, 9% of the images RGBA",
             "as they lie": "the same, the gray ones written anew with other filters",
         }.items()
         for number, (contender, peer) in enumerate(
@@ -86,7 +86,7 @@ LINES = [
     ),
     *(
         Line(
-            f"batches of prepared films, made of {side}-pixel PNGs" if not number else "the same",
+            f"batches of prepared images, made of {side}-pixel PNGs" if not number else "the same",
             peer,
             "batches",
             {"png_side": side, "contender": name},
@@ -192,9 +192,9 @@ def scale() -> str | None:
     growth = max(float(row["growth"]) for row in rows if row["growth"])
     training = f"{train:.0f} s and {float(found['train']['own_mb']):,.0f} MB"
     return (
-        f"The published tables of {most:,} films, with 32-pixel images in place of the films, are read in {read:.1f} s, "
+        f"The published tables of {most:,} images, with 32-pixel images in place of the images, are read in {read:.1f} s, "
         f"prepared in {prepare:.1f} s by two processes, and audited and split in {load:.1f} s, in {peak:,.0f} MB of memory; "
-        f"an epoch of tiny-cnn with its evaluation takes {training}. From {least:,} films on no stage's time grows faster "
+        f"an epoch of tiny-cnn with its evaluation takes {training}. From {least:,} images on no stage's time grows faster "
         f"than their number to the power of {growth:.2f}."
     )
 

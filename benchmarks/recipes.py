@@ -1,4 +1,4 @@
-"""The published set-ups of docs/recipes.md on all films at hand: a row of docs/results/recipes.csv for each run.
+"""The published set-ups of docs/recipes.md on all images at hand: a row of docs/results/recipes.csv for each run.
 
     python benchmarks/recipes.py --root NIH --weights EFFICIENTNET_LITE0.keras [--runs-dir DIR] [ROW ...]
 
@@ -51,7 +51,7 @@ ROWS = [
     ),
     Row(
         "adults-pa",
-        "a part of the films",
+        "a part of the images",
         "train --model mobilenetv3 --weights none --where \"view == 'PA' and age >= 18\" --image-size 96",
         f"96 pixels, {SCRATCH}",
     ),
@@ -139,7 +139,7 @@ ROWS = [
         f"75 pixels, 2 epochs, {SCRATCH}",
     ),
 ]
-COLUMNS = ["row", "run", "set_up", "reduction", "task", "films", "patients"]
+COLUMNS = ["row", "run", "set_up", "reduction", "task", "images", "patients"]
 COLUMNS += [f"{metric}{bound}" for metric in METRICS for bound in ("", "_low", "_high")]
 COLUMNS += ["val_auroc", "minutes", "command"]
 
@@ -166,11 +166,11 @@ def carry_out(row: Row, arguments: argparse.Namespace) -> dict[Path, str]:
 def figures(row: Row, run: Path, setup: str) -> dict[str, str]:
     """A line of the CSV file."""
     from zoo.evaluation import Evaluation
-    from zoo.run import Run
+    from zoo.runs.run import Run
 
     test, validation, info = Evaluation.load(run, "test"), Evaluation.load(run, "val"), Run(run).info()
     found = {"row": row.name, "run": run.name, "set_up": setup, "reduction": row.reduction, "task": test.task.kind}
-    found |= {"films": str(test.images), "patients": str(test.patients)}
+    found |= {"images": str(test.images), "patients": str(test.patients)}
     for metric in METRICS:
         interval = test.averages["macro"].get(metric)
         for bound, value in (("", "value"), ("_low", "low"), ("_high", "high")):

@@ -2,16 +2,16 @@
 
     python benchmarks/serve_load.py [SECONDS] [CLIENTS]
 
-A tiny-cnn trained on phantom films is served on loopback with the default limits; the clients are one asyncio process on the
-same cores and send one film of 1024 × 1024 pixels each time. The ways:
+A tiny-cnn trained on phantom images is served on loopback with the default limits; the clients are one asyncio process on the
+same cores and send one image of 1024 × 1024 pixels each time. The ways:
 
     patient   after a 503 a client waits as long as Retry-After says
     eager     after a 503 it asks again at once
-    hostile   eager, and of ten requests one is cut off in the middle of its upload, one is abandoned while its film waits or is
-              read, one stalls in its upload for half a second and goes away; every fifth film is a broken one
+    hostile   eager, and of ten requests one is cut off in the middle of its upload, one is abandoned while its image waits or is
+              read, one stalls in its upload for half a second and goes away; every fifth image is a broken one
     calm      four patient clients, as a comparison
 
-One row per way in benchmarks/results/serve_load.csv: requests by outcome, films answered per second, seconds to an answer (200
+One row per way in benchmarks/results/serve_load.csv: requests by outcome, images answered per second, seconds to an answer (200
 alone), resident memory of the server and its decoder before and after, open files and threads before and after, bytes still held.
 Memory "before" is taken after ten seconds of load, when everything has been allocated once.
 """
@@ -55,8 +55,8 @@ class Tally:
     retry_after: list[int] = field(default_factory=list)
 
 
-def film(seed: int = 0, side: int = 1024) -> bytes:
-    """A film in the published form: 8-bit gray, smooth with some noise."""
+def image(seed: int = 0, side: int = 1024) -> bytes:
+    """An image in the published form: 8-bit gray, smooth with some noise."""
     rng = np.random.default_rng(seed)
     rows, columns = np.indices((side, side))
     smooth = 110 + 60 * np.sin(columns / 150) + 40 * np.cos(rows / 190)
@@ -66,7 +66,7 @@ def film(seed: int = 0, side: int = 1024) -> bytes:
 
 
 def request(body: bytes) -> bytes:
-    head = f"POST /api/films HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /api/images HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
@@ -79,15 +79,15 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, int]:
     return int(head.split()[1]), int(wait[1]) if wait else 0
 
 
-async def client(port: int, way: str, until: float, films: list[bytes], tally: Tally, seed: int) -> None:
+async def client(port: int, way: str, until: float, images: list[bytes], tally: Tally, seed: int) -> None:
     """One client, with a connection that it keeps."""
     rng = random.Random(seed)
     streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
     while time.monotonic() < until:
         if way == "hostile" and rng.random() < 0.3:
-            await misbehave(port, films[0], rng.choice(["cut", "abandoned", "stalled"]), rng, tally)
+            await misbehave(port, images[0], rng.choice(["cut", "abandoned", "stalled"]), rng, tally)
             continue
-        data = films[1] if way == "hostile" and rng.random() < 0.2 else films[0]
+        data = images[1] if way == "hostile" and rng.random() < 0.2 else images[0]
         try:
             if streams is None:
                 streams = await asyncio.open_connection("127.0.0.1", port)
@@ -122,9 +122,9 @@ async def misbehave(port: int, data: bytes, how: str, rng: random.Random, tally:
 
 async def load(port: int, way: str, clients: int, seconds: float) -> Tally:
     tally = Tally()
-    films = [film(), film()[:200_000]]
+    images = [image(), image()[:200_000]]
     until = time.monotonic() + seconds
-    await asyncio.gather(*(client(port, way, until, films, tally, seed) for seed in range(clients)))
+    await asyncio.gather(*(client(port, way, until, images, tally, seed) for seed in range(clients)))
     return tally
 
 
@@ -137,7 +137,7 @@ def metric(port: int, name: str) -> float:
 def state(pid: int, port: int) -> dict[str, float]:
     """Memory, open files and threads of the server with its decoder, once it is at rest."""
     deadline = time.monotonic() + 15
-    while metric(port, "zoo_uploads_held_bytes") + metric(port, "zoo_queue_films") and time.monotonic() < deadline:
+    while metric(port, "zoo_uploads_held_bytes") + metric(port, "zoo_queue_images") and time.monotonic() < deadline:
         time.sleep(0.2)
     time.sleep(6)  # connections kept alive end after five seconds
     family = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
@@ -167,7 +167,7 @@ def measure(pid: int, port: int, way: str, clients: int, seconds: float) -> dict
         "requests": sum(tally.outcomes.values()),
         **{f"status_{name}" if name.isdigit() else name: tally.outcomes[name] for name in known},
         "other_outcomes": ", ".join(f"{name} {number}" for name, number in others.items()) or 0,
-        "films_per_s": f"{len(tally.seconds) / lasted:.1f}",
+        "images_per_s": f"{len(tally.seconds) / lasted:.1f}",
         "p50_s": f"{p50:.3f}",
         "p95_s": f"{p95:.3f}",
         "p99_s": f"{p99:.3f}",

@@ -29,15 +29,15 @@ COMMANDS = {
     "zoo info mobilenetv3": ["-c", ZOO, "info", "mobilenetv3"],
     "zoo evaluate: start": [
         "-c",
-        "import zoo.cli.main, zoo.cli.evaluate, zoo.cli.results, zoo.run, zoo.evaluation.study",
+        "import zoo.cli.main, zoo.cli.evaluate, zoo.cli.results, zoo.runs.run, zoo.runs.results",
     ],
     "zoo compare: start": [
         "-c",
-        "import zoo.cli.main, zoo.cli.compare, zoo.evaluation.leaderboard, zoo.report.leaderboard",
+        "import zoo.cli.main, zoo.cli.compare, zoo.runs.leaderboard, zoo.report.leaderboard",
     ],
     "zoo report: start": [
         "-c",
-        "import zoo.cli.main, zoo.cli.report, zoo.evaluation.study, zoo.report.page, zoo.report.card",
+        "import zoo.cli.main, zoo.cli.report, zoo.runs.results, zoo.report.page, zoo.report.card",
     ],
 }
 BASE = "python -c 'import click, rich, pluggy'"

@@ -52,21 +52,21 @@ def versions() -> dict[str, str]:
 
 
 def by_torchvision(folder: Path, size: int, batch: int) -> Any:
-    """Gray films of a folder per class, decoded and resized by torchvision's own loader and transforms (Pillow)."""
+    """Gray images of a folder per class, decoded and resized by torchvision's own loader and transforms (Pillow)."""
     torchvision = open_torchvision()
     t = torchvision.transforms
     steps = [t.Grayscale(), t.Resize((size, size)), t.PILToTensor(), t.ConvertImageDtype(torch.float32)]
-    films = torchvision.datasets.ImageFolder(str(folder), t.Compose(steps))
-    return loader(films, batch)
+    images = torchvision.datasets.ImageFolder(str(folder), t.Compose(steps))
+    return loader(images, batch)
 
 
 def by_torchxrayvision(folder: Path, size: int, batch: int) -> Any:
-    """The same films through the NIH dataset of torchxrayvision with its own transforms; its table is written beside."""
+    """The same images through the NIH dataset of torchxrayvision with its own transforms; its table is written beside."""
     torchvision = open_torchvision()
     import torchxrayvision
 
     names = sorted(file.relative_to(folder).as_posix() for file in folder.glob("*/*.png"))
-    table = Path(tempfile.mkdtemp()) / "films.csv"
+    table = Path(tempfile.mkdtemp()) / "images.csv"
     head = [
         "Image Index",
         "Finding Labels",
@@ -81,26 +81,26 @@ def by_torchxrayvision(folder: Path, size: int, batch: int) -> Any:
         writer.writerow(head)
         writer.writerows([name, "Mass", 0, number, 50, "M", "PA"] for number, name in enumerate(names))
     shape = [torchxrayvision.datasets.XRayCenterCrop(), torchxrayvision.datasets.XRayResizer(size)]
-    films = torchxrayvision.datasets.NIH_Dataset(
+    images = torchxrayvision.datasets.NIH_Dataset(
         imgpath=str(folder), csvpath=str(table), transform=torchvision.transforms.Compose(shape), unique_patients=False
     )
-    return loader(films, batch)
+    return loader(images, batch)
 
 
-def loader(films: Any, batch: int) -> Any:
+def loader(images: Any, batch: int) -> Any:
     return torch.utils.data.DataLoader(
-        films, batch_size=batch, shuffle=True, num_workers=WORKERS, persistent_workers=True, drop_last=True
+        images, batch_size=batch, shuffle=True, num_workers=WORKERS, persistent_workers=True, drop_last=True
     )
 
 
 def batches(name: str, folder: Path, size: int, batch: int) -> Costs:
-    """Films per second of one epoch of batches, the workers running already."""
+    """Images per second of one epoch of batches, the workers running already."""
     made = {"torchvision": by_torchvision, "torchxrayvision": by_torchxrayvision}[name](folder, size, batch)
     next(iter(made))  # starts the workers
     start, count = time.perf_counter(), 0
     for each in made:
         count += len(each["img"] if isinstance(each, dict) else each[0])
-    return {"films_per_s": count / (time.perf_counter() - start), "films": count}
+    return {"images_per_s": count / (time.perf_counter() - start), "images": count}
 
 
 class Training:
@@ -128,10 +128,10 @@ class Training:
 
 def train(model: str, folder: Path, size: int, batch: int, epochs: int) -> Costs:
     """A training fed by torchvision from PNG, channels last."""
-    films, training = by_torchvision(folder, size, batch), Training(model, "channels_last")
+    batches, training = by_torchvision(folder, size, batch), Training(model, "channels_last")
     for _ in range(epochs):
         training.clock.begin_epoch()
-        for images, labels in films:
+        for images, labels in batches:
             training.step(images, labels)
     return training.clock.costs(batch)
 

@@ -2,9 +2,9 @@
 
     python benchmarks/training_overhead.py [ROUNDS]
 
-Both train the same network (the registered mobilenetv3) on the same phantom films with the same batch size, precision and
+Both train the same network (the registered mobilenetv3) on the same phantom images with the same batch size, precision and
 optimizer, without augmentation, on TensorFlow; zoo computes its batch normalisation with the fused kernel. A round runs
-each once, in a process of its own, and which goes first alternates. Each process trains three epochs; the films per second are
+each once, in a process of its own, and which goes first alternates. Each process trains three epochs; the images per second are
 those of the last two, validation left out. Written to benchmarks/results/training_overhead.csv.
 """
 
@@ -19,50 +19,50 @@ import tempfile
 from pathlib import Path
 
 TARGET = Path(__file__).parent / "results" / "training_overhead.csv"
-FILMS, BATCH, EPOCHS = 1280, 32, 3
+IMAGES, BATCH, EPOCHS = 1280, 32, 3
 LAYER = {
     "model": {"name": "mobilenetv3"},
     "augment": "none",
     "schedule": "constant",
     "data": {"name": "phantom", "patients": 1000},
-    "limit": int(FILMS / 0.7) + 60,
+    "limit": int(IMAGES / 0.7) + 60,
     "epochs": EPOCHS,
     "batch_size": BATCH,
 }
 
 
 def by_zoo(size: int) -> float:
-    """Films per second of `zoo train`, as its metrics.csv says."""
-    from zoo.config import resolve
+    """ImageSet per second of `zoo train`, as its metrics.csv says."""
+    from zoo.config.resolve import resolve
+    from zoo.core.registry import registry
     from zoo.engine.train import train
-    from zoo.registry import registry
 
     config = resolve([LAYER, {"image_size": size}], registry())
     with tempfile.TemporaryDirectory() as runs:
         outcome = train(config, registry(), Path(runs), "run", lambda line: None)
         with (outcome.run.path / "metrics.csv").open() as file:
-            return statistics.mean(float(row["films_per_second"]) for row in list(csv.DictReader(file))[1:])
+            return statistics.mean(float(row["images_per_second"]) for row in list(csv.DictReader(file))[1:])
 
 
 def by_keras(size: int) -> float:
-    """Films per second of `keras.Model.fit` on arrays."""
+    """ImageSet per second of `keras.Model.fit` on arrays."""
     import time
 
     import keras
     import numpy as np
 
-    from zoo.config import resolve
-    from zoo.data.pipeline import load_films
+    from zoo.config.resolve import resolve
+    from zoo.core.registry import registry
+    from zoo.data.pipeline import load_images
     from zoo.engine.weights import build_network
-    from zoo.registry import registry
 
     config = resolve([LAYER, {"image_size": size}], registry())
-    films = load_films(config, registry(), lambda line: None)
-    rows = films.of("train")
-    x, y = np.array(films.store.images[films.rows[rows]])[..., None], films.labels[rows]
+    images = load_images(config, registry(), lambda line: None)
+    rows = images.of("train")
+    x, y = np.array(images.store.images[images.rows[rows]])[..., None], images.labels[rows]
     keep = len(x) // BATCH * BATCH
     model = registry().get("model", "mobilenetv3")
-    network, _ = build_network(model, films.task, size, None, config.model.options)
+    network, _ = build_network(model, images.task, size, None, config.model.options)
     network.compile(keras.optimizers.Adam(1e-3), keras.losses.BinaryCrossentropy(from_logits=True))
     rates = []
     for _ in range(EPOCHS):
@@ -95,7 +95,7 @@ def main() -> None:
             + [f"{value:.3f}" for value in (statistics.median(ratios), min(ratios), max(ratios))]
             + [rounds, platform.python_version(), platform.machine()]
         )
-    names = ["image_size", "zoo_films_per_s", "keras_films_per_s", "ratio_median", "ratio_min", "ratio_max"]
+    names = ["image_size", "zoo_images_per_s", "keras_images_per_s", "ratio_median", "ratio_min", "ratio_max"]
     with TARGET.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*names, "rounds", "python", "machine"])

@@ -2,7 +2,7 @@
 
     python benchmarks/training_step.py [ROUNDS [STEPS [MODEL ...]]]
 
-MODEL is densenet121 or mobilenetv3 (both). Batches of 32 films at 224 pixels, one channel in, binary, random weights, Adam:
+MODEL is densenet121 or mobilenetv3 (both). Batches of 32 images at 224 pixels, one channel in, binary, random weights, Adam:
 
 - zoo: `zoo train` at float32 with one batch handed over again and again;
 - zoo bfloat16: the same at mixed_bfloat16, for information;
@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 
 from common import alternate, machine, median, ratios, write_csv
-from films import write_folders
+from images import write_folders
 from peers import python_of
 
 SIZE, BATCH = "224", "32"
@@ -39,7 +39,7 @@ def measure(model: str, rounds: int, steps: int) -> list[dict[str, object]]:
     keras, timm = NETWORKS[model]
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
-        # an epoch has as many steps as there are batches of films
+        # an epoch has as many steps as there are batches of images
         write_folders(root, int(SIZE), {"train": (steps + 1) * int(BATCH), "val": int(BATCH), "test": int(BATCH)})
         zoo = [sys.executable, str(HERE / "zoo_side.py"), "steps", model, str(root), SIZE, BATCH, "2"]
         torch = [python_of("torch"), str(HERE / "torch_peers.py"), "steps", timm]
@@ -55,8 +55,8 @@ def measure(model: str, rounds: int, steps: int) -> list[dict[str, object]]:
         costs = alternate(commands, rounds)
     rows = []
     for name, found in costs.items():
-        row: dict[str, object] = {"model": model, "contender": name, "films_per_s": median(found, "films_per_s")}
-        row |= ratios(*([each["films_per_s"] for each in costs[which]] for which in ("zoo", name)))
+        row: dict[str, object] = {"model": model, "contender": name, "images_per_s": median(found, "images_per_s")}
+        row |= ratios(*([each["images_per_s"] for each in costs[which]] for which in ("zoo", name)))
         row |= {"cpu_ms_per_step": median(found, "cpu_ms_per_step", 0)}
         of_cpu = ratios(*([each["cpu_ms_per_step"] for each in costs[which]] for which in (name, "zoo")))
         row |= {f"cpu_{key}": value for key, value in of_cpu.items()}

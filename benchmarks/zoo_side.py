@@ -26,53 +26,53 @@ EPOCHS_OF_BATCHES = 40
 
 
 def batches(root: Path, size: int, batch: int) -> Costs:
-    """Films per second of epochs of the batches that `zoo train` is fed with."""
+    """ImageSet per second of epochs of the batches that `zoo train` is fed with."""
     import numpy as np
 
     from zoo.data.batches import TrainingBatches
     from zoo.engine.feed import training_feed
 
-    films, seconds = prepared(root, size)
-    rows = films.rows[films.of("train")]
-    labels = np.zeros((len(films.store.images), 1), np.float32)
-    source = TrainingBatches(films.store.images, labels, rows, batch, 0)
+    images, seconds = prepared(root, size)
+    rows = images.rows[images.of("train")]
+    labels = np.zeros((len(images.store.images), 1), np.float32)
+    source = TrainingBatches(images.store.images, labels, rows, batch, 0)
     for _ in training_feed(source, 0, source.steps):
         pass
     start, count = time.perf_counter(), 0
     for each in training_feed(source, source.steps, EPOCHS_OF_BATCHES * source.steps):
         count += len(each[0]["image"])
-    return {"films_per_s": count / (time.perf_counter() - start), "films": len(rows), "preparing_s": seconds}
+    return {"images_per_s": count / (time.perf_counter() - start), "images": len(rows), "preparing_s": seconds}
 
 
 def config_of(root: Path, size: int, **settings: Any) -> Any:
-    from zoo.config import resolve
-    from zoo.registry import registry
+    from zoo.config.resolve import resolve
+    from zoo.core.registry import registry
 
     data = {"data": {"name": "folder", "root": str(root)}, "task": "binary"}
     return resolve([{**data, "image_size": size, **settings}], registry())
 
 
 def prepared(root: Path, size: int) -> tuple[Any, float]:
-    """The films of a folder, and how long preparing them took."""
-    from zoo.data.pipeline import load_films, read_records
+    """The images of a folder, and how long preparing them took."""
+    from zoo.core.registry import registry
+    from zoo.data.pipeline import load_images, read_records
     from zoo.data.store import prepare
-    from zoo.registry import registry
 
     config = config_of(root, size)
     start = time.perf_counter()
     prepare(read_records(config, registry()), size, name=config.data.name)
     seconds = time.perf_counter() - start
-    return load_films(config, registry(), lambda line: None), seconds
+    return load_images(config, registry(), lambda line: None), seconds
 
 
 def train(
     model: str, root: Path, size: int, batch: int, epochs: int, precision: str = "float32", fed: bool = True
 ) -> Costs:
     """Times of the steps of `zoo train`; without `fed` on one batch that is in memory."""
+    from zoo.core.registry import registry
     from zoo.engine import fit
     from zoo.engine.steps import Steps
     from zoo.engine.train import train as zoo_train
-    from zoo.registry import registry
 
     _, seconds = prepared(root, size)
     clock, begin, after, feed = StepClock(), Steps.begin_epoch, Steps.after, fit.training_feed

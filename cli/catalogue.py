@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from zoo.manager import Failure
+    from zoo.core.manager import Failure
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,21 @@ class Builtin:
 
 
 BUILTINS: dict[str, Builtin] = {
-    "train": Builtin("zoo.cli.train:train", "Train a network and evaluate it on validation and test films."),
+    "train": Builtin("zoo.cli.train:train", "Train a network and evaluate it on validation and test images."),
     "sweep": Builtin(
         "zoo.cli.sweep:sweep", "Train every combination of some settings, or search among them, and show one table."
     ),
     "ensemble": Builtin(
         "zoo.cli.ensemble:ensemble",
-        "Join finished runs (names or paths) into a new run: one network that takes a film and asks all of them.",
+        "Join finished runs (names or paths) into a new run: one network that takes an image and asks all of them.",
     ),
     "evaluate": Builtin("zoo.cli.evaluate:evaluate", "Show the results of RUN (a name or a path) with 95% intervals."),
     "compare": Builtin(
-        "zoo.cli.compare:compare", "Rank runs on the same films and say which of them the data can tell apart."
+        "zoo.cli.compare:compare", "Rank runs on the same images and say which of them the data can tell apart."
     ),
     "explain": Builtin(
         "zoo.cli.explain:explain",
-        "Show where in a film the answer of RUN comes from, and score the maps against radiologists' boxes.",
+        "Show where in an image the answer of RUN comes from, and score the maps against radiologists' boxes.",
     ),
     "report": Builtin(
         "zoo.cli.report:report",
@@ -48,20 +48,20 @@ BUILTINS: dict[str, Builtin] = {
     ),
     "predict": Builtin(
         "zoo.cli.predict:predict",
-        "Say what RUN sees in films: PNG, JPEG, DICOM and other images, folders of them, patterns, and - for a list of names on "
+        "Say what RUN sees in images: PNG, JPEG, DICOM and other images, folders of them, patterns, and - for a list of names on "
         "standard input.",
     ),
     "export": Builtin(
         "zoo.cli.export:export",
-        "Write RUN as one file that takes raw gray films of any size and gives calibrated probabilities.",
+        "Write RUN as one file that takes raw gray images of any size and gives calibrated probabilities.",
     ),
     "serve": Builtin(
         "zoo.cli.serve:serve",
-        "Open a page, and a REST interface, where a film is dropped and RUN answers; several runs side by side.",
+        "Open a page, and a REST interface, where an image is dropped and RUN answers; several runs side by side.",
     ),
     "data": Builtin(
         "zoo.cli.data:data",
-        "Look at a dataset, audit it, download, prepare or export its films, or check what is prepared.",
+        "Look at a dataset, audit it, download, prepare or export its images, or check what is prepared.",
     ),
     "plugin": Builtin(
         "zoo.cli.plugin:plugin",
@@ -74,15 +74,15 @@ BUILTINS: dict[str, Builtin] = {
 
 def plugin_commands() -> dict[str, click.Command]:
     """The commands that plugins add; one that would replace a built-in is left out (see `failures`)."""
-    from zoo.registry import registry
+    from zoo.core.registry import registry
 
     return {name: command for name, command in registry().commands.items() if name not in BUILTINS}
 
 
 def failures() -> tuple[Failure, ...]:
     """Everything of the installed plugins that could not be used, and why."""
-    from zoo.manager import Failure
-    from zoo.registry import registry
+    from zoo.core.manager import Failure
+    from zoo.core.registry import registry
 
     refused = [
         Failure(registry().command_origin(name), f"the command '{name}' is built in and cannot be replaced")

@@ -1,4 +1,4 @@
-"""`zoo compare`: runs ranked on the same films, and whether the data can tell them apart."""
+"""`zoo compare`: runs ranked on the same images, and whether the data can tell them apart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoo.cli import catalogue
 from zoo.cli.options import RUNS_DIR
 
 if TYPE_CHECKING:
-    from zoo.evaluation.leaderboard import Board, Found
+    from zoo.runs.leaderboard import Board, Found
 
 METRICS = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "balanced_accuracy")
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -19,7 +19,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command()
 @click.argument("references", metavar="[RUN]...", nargs=-1)
-@click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which films.")
+@click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which images.")
 @click.option("--metric", type=click.Choice(METRICS), default="auroc", show_default=True, help="What ranks the runs.")
 @click.option(
     "--top",
@@ -51,10 +51,10 @@ def compare(
     replicates: int,
     seed: int,
 ) -> None:
-    """Rank runs on the same films and say which of them the data can tell apart.
+    """Rank runs on the same images and say which of them the data can tell apart.
 
     RUN is a name, a path or a pattern such as 'lite-*'; without any, all finished runs of the folder are ranked. Runs on
-    different films, labels, tasks or kinds of split are refused: they belong in separate tables (--group).
+    different images, labels, tasks or kinds of split are refused: they belong in separate tables (--group).
 
     \b
     zoo compare FIRST SECOND
@@ -62,7 +62,7 @@ def compare(
     zoo compare --group --html runs.html            (every run there is)
     """
     catalogue.warn()
-    from zoo.evaluation import leaderboard
+    from zoo.runs import leaderboard
 
     found = leaderboard.read(references, runs_dir, split, metric)
     _require_runs(found, references, runs_dir, split)
@@ -79,8 +79,8 @@ def compare(
 
 
 def _require_runs(found: Found, references: tuple[str, ...], runs_dir: Path, split: str) -> None:
-    from zoo.errors import DataError, UsageError
-    from zoo.run import Run
+    from zoo.core.errors import DataError, UsageError
+    from zoo.runs.run import Run
 
     left_out = found.unfinished | found.damaged
     if not found.entries and not left_out:
@@ -91,7 +91,7 @@ def _require_runs(found: Found, references: tuple[str, ...], runs_dir: Path, spl
         listed = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
         first = next((Run(runs_dir / name).reference for name in found.unfinished), "RUN")
         raise DataError(
-            f"there are not two finished runs to compare on {split} films ({listed}{'; …' if len(left_out) > 3 else ''}). "
+            f"there are not two finished runs to compare on {split} images ({listed}{'; …' if len(left_out) > 3 else ''}). "
             f"Finish them first: zoo train --resume {first}"
         )
 
@@ -137,10 +137,10 @@ def _print(boards: list[Board], remarks: list[str]) -> None:
 
 
 def _write(boards: list[Board], remarks: list[str], csv_file: Path | None, html_file: Path | None) -> None:
-    from zoo.files import write_text
+    from zoo.core.files import write_text
 
     if csv_file is not None:
-        from zoo.evaluation.leaderboard import to_csv
+        from zoo.runs.leaderboard import to_csv
 
         write_text(csv_file, to_csv(boards))
     if html_file is not None:

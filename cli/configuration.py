@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 import click
 
 from zoo.cli.options import FINDINGS, WHERE
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PRECISIONS = click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"])
 OPTIONS = [
     click.option("--model", metavar="NAME", help="Network [default: mobilenetv3].  zoo list models"),
     click.option("--task", metavar="TASK", help="binary, multilabel or multiclass [default: binary]."),
-    click.option("--data", metavar="NAME", help="Dataset [default: phantom, synthetic films].  zoo list datasets"),
+    click.option("--data", metavar="NAME", help="Dataset [default: phantom, synthetic images].  zoo list datasets"),
     click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset lies."),
     click.option("--loss", metavar="NAME", help="Loss [default: bce, cce for multiclass].  zoo list losses"),
     click.option(
@@ -50,7 +50,7 @@ OPTIONS = [
         "--freeze-norm/--no-freeze-norm", default=None, help="Keep the batch normalisation of loaded weights as it is."
     ),
     click.option("--epochs", type=int, metavar="N", help="Epochs; 0 with --freeze: the head alone [default: 10]."),
-    click.option("--batch-size", type=int, metavar="N", help="Films per step [default: 32]."),
+    click.option("--batch-size", type=int, metavar="N", help="Images per step [default: 32]."),
     click.option(
         "--lr", type=float, metavar="RATE", help="Highest learning rate [default: 1e-3, 2e-4 on loaded weights]."
     ),
@@ -59,7 +59,7 @@ OPTIONS = [
     click.option(
         "--image-size", type=int, metavar="PX", help="Height and width [default: the dataset's or the model's]."
     ),
-    click.option("--limit", type=int, metavar="N", help="Use about N films, whole patients."),
+    click.option("--limit", type=int, metavar="N", help="Use about N images, whole patients."),
     click.option("--seed", type=int, metavar="N", help="Of every random choice [default: 0]."),
     WHERE,
     FINDINGS,
@@ -71,7 +71,7 @@ OPTIONS = [
     click.option(
         "--balance",
         type=click.Choice(["none", "repeat-factor"]),
-        help="Show the films of rare labels more often [default: none].",
+        help="Show the images of rare labels more often [default: none].",
     ),
     click.option(
         "--monitor",
@@ -100,7 +100,7 @@ OPTIONS = [
         help="Read images that a table names outside of --root (data.allow_outside).",
     ),
     click.option(
-        "--drop-leaks/--no-drop-leaks", default=None, help="Set aside training films that also stand in test."
+        "--drop-leaks/--no-drop-leaks", default=None, help="Set aside training images that also stand in test."
     ),
 ]
 
@@ -113,11 +113,11 @@ def configuration(command: Command) -> Command:
 
 
 def configured(runs_dir: Path, given: dict[str, Any]) -> list[dict[str, Any]]:
-    """The configuration as it was typed, in layers for `zoo.config.resolve`: the file below, the options above it.
+    """The configuration as it was typed, in layers for `zoo.config.resolve.resolve`: the file below, the options above it.
 
     `given` holds the values of all options of `configuration`; the weights may be the name of a run in `runs_dir`.
     """
-    from zoo.config import parse_set, read_file
+    from zoo.config.resolve import parse_set, read_file
 
     flags = {name: value for name, value in given.items() if value is not None}
     file, sets, root, lr, allow_outside = (
@@ -142,8 +142,8 @@ def configured(runs_dir: Path, given: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _outside(layers: list[dict[str, Any]], allowed: bool) -> dict[str, Any]:
     """What --allow-outside means for the dataset chosen."""
-    from zoo.config import resolve
-    from zoo.registry import registry
+    from zoo.config.resolve import resolve
+    from zoo.core.registry import registry
 
     data = resolve(layers, registry()).data
     if not hasattr(data.options, "allow_outside"):

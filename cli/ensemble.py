@@ -10,7 +10,7 @@ import click
 
 from zoo.cli import catalogue
 from zoo.cli.options import RUNS_DIR, chosen_rule, threshold_options
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
 
 BY = click.Choice(["mean", "weighted", "features"])
 
@@ -52,9 +52,9 @@ def ensemble(
     as_json: bool,
     **rules: Any,
 ) -> None:
-    """Join finished runs (names or paths) into a new run: one network that takes a film and asks all of them.
+    """Join finished runs (names or paths) into a new run: one network that takes an image and asks all of them.
 
-    The runs must have been trained for the same task on the same films with the same split. Thresholds are chosen on
+    The runs must have been trained for the same task on the same images with the same split. Thresholds are chosen on
     validation, as the first run's unless said otherwise.
 
     \b
@@ -64,11 +64,11 @@ def ensemble(
     zoo ensemble FIRST SECOND --by features         (concatenated features, a new head)
     """
     catalogue.warn()
+    from zoo.core.registry import registry
     from zoo.engine.signals import Interrupted
     from zoo.ensemble.ensemble import Options
     from zoo.ensemble.ensemble import ensemble as join
-    from zoo.registry import registry
-    from zoo.run import Run
+    from zoo.runs.run import Run
 
     options = Options(
         by=by or ("weighted" if weights else "mean"),

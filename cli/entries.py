@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from zoo.contracts import ALL_TASKS, DatasetInfo, ModelInfo
-from zoo.manager import Failure
-from zoo.registry import Entry
+from zoo.core.contracts import ALL_TASKS, DatasetInfo, ModelInfo
+from zoo.core.manager import Failure
+from zoo.core.registry import Entry
 
 
 def tasks_text(tasks: Iterable[str]) -> str:
@@ -66,7 +66,7 @@ def record(entry: Entry) -> dict[str, Any]:
 
 def options(entry: Entry) -> list[dict[str, Any]]:
     """Every option of a strategy with its type, default and meaning."""
-    from zoo.options import describe
+    from zoo.core.options import describe
 
     return [
         {"name": each.name, "type": each.type, "default": _plain(each.default), "help": each.help}

@@ -13,13 +13,13 @@ from zoo.cli.options import LABELS, PREVALENCE, RUNS_DIR, chosen_rule, threshold
 
 if TYPE_CHECKING:
     from zoo.evaluation import ThresholdRule
-    from zoo.evaluation.study import Study
-    from zoo.run import Run
+    from zoo.runs.results import Study
+    from zoo.runs.run import Run
 
 
 @click.command()
 @click.argument("run_reference", metavar="RUN")
-@click.option("--split", type=click.Choice(["val", "test"]), help="Which of the run's own films [default: test].")
+@click.option("--split", type=click.Choice(["val", "test"]), help="Which of the run's own images [default: test].")
 @threshold_options
 @PREVALENCE
 @click.option(
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--replicates", type=click.IntRange(0), default=1000, show_default=True, help="Resamples of the patients."
 )
-@click.option("--data", metavar="NAME", help="Evaluate on all films of this dataset instead.  zoo list datasets")
+@click.option("--data", metavar="NAME", help="Evaluate on all images of this dataset instead.  zoo list datasets")
 @click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where that dataset lies.")
 @click.option("--set", "sets", multiple=True, metavar="data.OPTION=VALUE", help="Options of that dataset.")
 @RUNS_DIR
@@ -54,18 +54,18 @@ def evaluate(
 ) -> None:
     """Show the results of RUN (a name or a path) with 95% intervals.
 
-    Thresholds and calibration come from the validation films. Thresholds and a calibration that are asked for are stored with
+    Thresholds and calibration come from the validation images. Thresholds and a calibration that are asked for are stored with
     the run; results are written beside it as JSON and CSV.
 
     \b
     zoo evaluate NAME
     zoo evaluate NAME --sensitivity 0.95 --prevalence 0.1
     zoo evaluate NAME --by view --labels expert_labels.csv
-    zoo evaluate NAME --data csv --root DIR         (all films of another dataset)
+    zoo evaluate NAME --data csv --root DIR         (all images of another dataset)
     """
     catalogue.warn()
     from zoo.cli.results import print_study
-    from zoo.run import Run
+    from zoo.runs.run import Run
 
     rule = chosen_rule(rules)
     run = Run.find(run_reference, runs_dir)
@@ -92,8 +92,8 @@ def evaluate(
 
 
 def _own(run: Run, split: str, root: Path | None, sets: tuple[str, ...], options: dict[str, Any]) -> Study:
-    from zoo.errors import UsageError
-    from zoo.evaluation.study import study
+    from zoo.core.errors import UsageError
+    from zoo.runs.results import study
 
     if root is not None or sets:
         raise UsageError("--root and --set say where another dataset lies: name it with --data.")
@@ -110,19 +110,19 @@ def _own(run: Run, split: str, root: Path | None, sets: tuple[str, ...], options
 def _elsewhere(
     run: Run, split: str | None, data: str, root: Path | None, sets: tuple[str, ...], options: dict[str, Any]
 ) -> tuple[Study, Path]:
-    from zoo.config import merge, parse_set
+    from zoo.config.resolve import merge, parse_set
+    from zoo.core.errors import UsageError
+    from zoo.core.registry import registry
     from zoo.engine.evaluate import evaluate_on, parse_data
-    from zoo.errors import UsageError
-    from zoo.registry import registry
 
     if split is not None:
-        raise UsageError("--split is for the run's own films; with --data all films of the dataset are evaluated.")
+        raise UsageError("--split is for the run's own images; with --data all images of the dataset are evaluated.")
     choice = parse_data(data, root, merge(parse_set(each) for each in sets), registry())
     return evaluate_on(run, choice, root, registry(), lambda line: click.echo(line, err=True), **options)
 
 
 def _store(run: Run, result: Study, rule: ThresholdRule | None, calibration: str | None) -> None:
-    """Keep with the run what was chosen on its validation films by the user's wish: later commands decide by it."""
+    """Keep with the run what was chosen on its validation images by the user's wish: later commands decide by it."""
     if rule is not None:
         kept = {"thresholds": result.evaluation.thresholds, "threshold_rule": result.to_dict()["rule"]}
         run.update_info(**kept, threshold_notes=list(result.threshold_notes))

@@ -1,4 +1,4 @@
-"""`zoo explain`: where in a film the network's answer comes from."""
+"""`zoo explain`: where in an image the network's answer comes from."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run_reference", metavar="RUN")
 @click.argument("files", metavar="[IMAGE]...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Films of the run itself instead of files.")
-@click.option("--boxes", is_flag=True, help="Score the maps of all films that have boxes [--split: test].")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Images of the run itself instead of files.")
+@click.option("--boxes", is_flag=True, help="Score the maps of all images that have boxes [--split: test].")
 @click.option(
     "--method",
     type=click.Choice(["gradcam", "gradcam++", "occlusion"]),
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--label", "labels", multiple=True, metavar="NAME", help="Explain this label; may be repeated.")
 @click.option("--layer", metavar="NAME", help="Whose features Grad-CAM reads [default: the last spatial layer].")
 @click.option(
-    "--patch", type=click.IntRange(1), metavar="PX", help="Side of an occluding patch [default: 1/8 of a film]."
+    "--patch", type=click.IntRange(1), metavar="PX", help="Side of an occluding patch [default: 1/8 of an image]."
 )
 @click.option("--stride", type=click.IntRange(1), metavar="PX", help="Step between patches [default: half a patch].")
 @click.option(
@@ -65,17 +65,17 @@ def explain(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Show where in a film the answer of RUN comes from, and score the maps against radiologists' boxes.
+    """Show where in an image the answer of RUN comes from, and score the maps against radiologists' boxes.
 
     \b
-    zoo explain RUN film.png --label Effusion
-    zoo explain RUN --split test --boxes            (all films with boxes, scored)
-    zoo explain RUN --split test                    (some films that have a finding)
+    zoo explain RUN image.png --label Effusion
+    zoo explain RUN --split test --boxes            (all images with boxes, scored)
+    zoo explain RUN --split test                    (some images that have a finding)
     """
     catalogue.warn()
+    from zoo.core.registry import registry
     from zoo.explain.explain import Options, check_request, explain_files, explain_split
-    from zoo.registry import registry
-    from zoo.run import Run
+    from zoo.runs.run import Run
 
     check_request(files, split, boxes)
     run = Run.find(run_reference, runs_dir)
@@ -103,27 +103,27 @@ def _print(result: Explanation) -> None:
     console = Console(highlight=False, markup=False)
     if result.localisation is not None:
         _print_localisation(console, result.localisation)
-    elif result.films:
-        _print_films(console, result)
+    elif result.images:
+        _print_images(console, result)
     for line in (result.localisation.notes if result.localisation else ()) + result.notes:
         console.print(line)
     if result.sanity is not None:
         console.print(result.sanity.sentence)
-    count = len(result.films)
+    count = len(result.images)
     console.print(f"{count} picture{'s' if count != 1 else ''} and index.json: {result.folder}", soft_wrap=True)
     console.print(RESEARCH_ONLY)
 
 
-def _print_films(console: Any, result: Explanation) -> None:
+def _print_images(console: Any, result: Explanation) -> None:
     from zoo.evaluation.evaluate import short
 
     table = _table()
-    table.add_column("film", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("image", overflow="ellipsis", no_wrap=True, ratio=1)
     table.add_column("label", overflow="fold")
     table.add_column("probability", justify="right", no_wrap=True)
     table.add_column("truth", no_wrap=True)
     truth = {None: "", 1: "present", 0: "absent"}
-    for each in result.films:
+    for each in result.images:
         table.add_row(Path(each.image).name, each.label, short(each.probability), truth[each.truth])
     console.print(table)
 
@@ -137,7 +137,7 @@ def _print_localisation(console: Any, found: Localisation) -> None:
     console.print("Maps against boxes. In each cell: the maps, a blob in the centre, smooth noise.")
     table = _table()
     table.add_column("finding", overflow="fold")
-    for title in ("films", "boxes", "pointing game", "energy inside", f"IoU at {middle.lstrip('0')}"):
+    for title in ("images", "boxes", "pointing game", "energy inside", f"IoU at {middle.lstrip('0')}"):
         table.add_column(title, justify="right", no_wrap=True)
     labels = list(dict.fromkeys(row.label for row in found.rows))
     for number, label in enumerate(labels):
@@ -149,7 +149,7 @@ def _print_localisation(console: Any, found: Localisation) -> None:
         )
         shown = [" ".join(f"{short(value):>4}" for value in each) for each in cells]
         table.add_row(
-            Text(label), str(rows[0].films), str(rows[0].boxes), *shown, end_section=number == len(labels) - 2
+            Text(label), str(rows[0].images), str(rows[0].boxes), *shown, end_section=number == len(labels) - 2
         )
     console.print(table)
     own = found.rows[-len({row.method for row in found.rows})]

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="The file [default: exports/ in the run].")
 @click.option(
-    "--films",
+    "--images",
     metavar="DIR|N",
-    help="Compare on the films of this folder, or on N of the run's own [default: 100; with --quantize 1000 test films].",
+    help="Compare on the images of this folder, or on N of the run's own [default: 100; with --quantize 1000 test images].",
 )
 @click.option(
     "--tolerance",
@@ -49,13 +49,13 @@ def export(
     form: str,
     quantize: str | None,
     out: Path | None,
-    films: str | None,
+    images: str | None,
     tolerance: float | None,
     force: bool,
     runs_dir: Path,
     as_json: bool,
 ) -> None:
-    """Write RUN as one file that takes raw gray films of any size and gives calibrated probabilities.
+    """Write RUN as one file that takes raw gray images of any size and gives calibrated probabilities.
 
     Resizing, scaling, activation and calibration are inside, labels, thresholds and licences written on it; the file loads
     without zoo. Its answers are compared with zoo's, and a file that differs is not kept.
@@ -63,15 +63,15 @@ def export(
     \b
     zoo export NAME --format onnx
     zoo export NAME --format litert --quantize int8
-    zoo export NAME --format savedmodel --out chest.savedmodel --films DIR
+    zoo export NAME --format savedmodel --out chest.savedmodel --images DIR
     """
     catalogue.warn()
+    from zoo.core.registry import registry
     from zoo.export.export import Options, check_options
     from zoo.export.export import export as export_run
-    from zoo.registry import registry
-    from zoo.run import Run
+    from zoo.runs.run import Run
 
-    chosen: Path | int | None = None if films is None else _films(films)
+    chosen: Path | int | None = None if images is None else _images(images)
     options = Options(form, quantize, out, chosen, tolerance, force)
     check_options(options)
     run = Run.find(run_reference, runs_dir)
@@ -82,8 +82,8 @@ def export(
         _print(result)
 
 
-def _films(text: str) -> Path | int:
-    """A number that is no folder's name counts films."""
+def _images(text: str) -> Path | int:
+    """A number that is no folder's name counts images."""
     try:
         return Path(text) if Path(text).exists() else int(text)
     except ValueError:
@@ -98,9 +98,9 @@ def _print(result: Exported) -> None:
     console = Console(highlight=False, markup=False)
     parity = result.parity
     console.print(
-        f"Against zoo on {parity.films:,} films ({parity.where}): probabilities differ by at most {parity.largest:.2g}, "
+        f"Against zoo on {parity.images:,} images ({parity.where}): probabilities differ by at most {parity.largest:.2g}, "
         f"{parity.mean:.2g} in the mean; {parity.flipped:,} decision{'s' if parity.flipped != 1 else ''} changed; "
-        f"{parity.films_per_s:,.0f} films/s, one at a time."
+        f"{parity.images_per_s:,.0f} images/s, one at a time."
     )
     if parity.changes:
         _print_changes(console, result)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.errors import unknown
+from zoo.core.errors import unknown
 
 if TYPE_CHECKING:
     from zoo.cli.catalogue import Builtin

@@ -10,9 +10,9 @@ import click
 
 from zoo.cli import catalogue
 from zoo.cli.entries import count_text, record
-from zoo.errors import UsageError
-from zoo.registry import Entry, registry
-from zoo.tasks import TASKS
+from zoo.core.errors import UsageError
+from zoo.core.registry import Entry, registry
+from zoo.core.tasks import TASKS
 
 if TYPE_CHECKING:
     from rich.console import Console

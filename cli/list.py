@@ -12,8 +12,8 @@ import click
 
 from zoo.cli import catalogue
 from zoo.cli.entries import count_text, failure_record, origin_text, record, tasks_text
-from zoo.errors import UsageError, closest
-from zoo.registry import KINDS, PLURALS, Entry, kind_of, registry
+from zoo.core.errors import UsageError, closest
+from zoo.core.registry import KINDS, PLURALS, Entry, kind_of, registry
 
 UNLIMITED = 100_000  # the width where the output is a file or a pipe: one line per entry, for grep
 

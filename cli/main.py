@@ -9,8 +9,8 @@ import click
 
 from zoo.cli import catalogue
 from zoo.cli.groups import DEBUG, accept_debug, debug_option
-from zoo.errors import ZooError, unknown
-from zoo.manager import describe
+from zoo.core.errors import ZooError, unknown
+from zoo.core.manager import describe
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 

@@ -37,7 +37,7 @@ LABELS = click.option(
     help="A CSV with a second reference, such as expert labels.",
 )
 WHERE = click.option(
-    "--where", metavar="CONDITION", help="Keep the films that satisfy it, such as \"view == 'PA' and age >= 18\"."
+    "--where", metavar="CONDITION", help="Keep the images that satisfy it, such as \"view == 'PA' and age >= 18\"."
 )
 FINDINGS = click.option(
     "--findings", metavar="NAMES", help="Keep these findings, separated by commas, as labels or classes [default: all]."
@@ -72,7 +72,7 @@ def chosen_rule(values: dict[str, Any]) -> ThresholdRule | None:
     Raises:
         UsageError: there are several.
     """
-    from zoo.errors import UsageError
+    from zoo.core.errors import UsageError
     from zoo.evaluation import ThresholdRule
 
     given = {name: values[name] for name in THRESHOLDS if values[name] not in (None, False)}

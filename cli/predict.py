@@ -1,4 +1,4 @@
-"""`zoo predict`: what a run says of films, one row each."""
+"""`zoo predict`: what a run says of images, one row each."""
 
 from __future__ import annotations
 
@@ -19,26 +19,30 @@ if TYPE_CHECKING:
 
     from zoo.inference.classifier import Answer, Classifier
     from zoo.inference.output import Tally
-    from zoo.run import Run
+    from zoo.runs.run import Run
 
-SHOWN = 40  # films; more are summed up
-MANY = 64  # films; for fewer, starting processes to read them costs more than it saves
+SHOWN = 40  # images; more are summed up
+MANY = 64  # images; for fewer, starting processes to read them costs more than it saves
 MOST_WORKERS = 8  # unless asked for: each takes some 100 MB
-WIDEST = 34  # characters of a film's path in the table
+WIDEST = 34  # characters of an image's path in the table
 
 
 @click.command()
 @click.argument("run_reference", metavar="RUN")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Write one row per film here.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line and film, as they are ready.")
+@click.option(
+    "--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Write one row per image here."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line and image, as they are ready.")
 @click.option(
     "--heatmaps",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Draw where each finding comes from; much slower.",
 )
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, metavar="N", help="Films at once.")
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=32, show_default=True, metavar="N", help="Images at once."
+)
 @click.option(
     "--runtime",
     type=click.Choice(["auto", "keras", "litert", "onnx"]),
@@ -47,11 +51,11 @@ WIDEST = 34  # characters of a film's path in the table
     help="What computes; auto: the fastest that is installed.",
 )
 @click.option(
-    "--workers", type=click.IntRange(0), metavar="N", help="Processes that read films [default: by their number]."
+    "--workers", type=click.IntRange(0), metavar="N", help="Processes that read images [default: by their number]."
 )
-@click.option("--force", is_flag=True, help="Take DICOM files whose tags say that they are no such films.")
+@click.option("--force", is_flag=True, help="Take DICOM files whose tags say that they are no such images.")
 @click.option(
-    "--fit-guard", is_flag=True, help="First give a run that has no guard one, from its own validation films."
+    "--fit-guard", is_flag=True, help="First give a run that has no guard one, from its own validation images."
 )
 @RUNS_DIR
 @click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N.")
@@ -71,23 +75,23 @@ def predict(
     runs_dir: Path,
     device: str,
 ) -> None:
-    """Say what RUN sees in films: PNG, JPEG, DICOM and other images, folders of them, patterns, and - for a list of names on
+    """Say what RUN sees in images: PNG, JPEG, DICOM and other images, folders of them, patterns, and - for a list of names on
     standard input.
 
-    Ends with 1 where a film could not be read; its row says why.
+    Ends with 1 where an image could not be read; its row says why.
 
     \b
-    zoo predict RUN film.png scan.dcm
+    zoo predict RUN image.png scan.dcm
     zoo predict RUN folder --csv answers.csv
     find . -name '*.dcm' | zoo predict RUN - --json
     """
     catalogue.warn()
-    from zoo.errors import DataError
+    from zoo.core.errors import DataError
+    from zoo.core.progress import Progress
     from zoo.inference import intake
     from zoo.inference.classifier import Classifier
     from zoo.inference.output import TableFile, Tally
-    from zoo.progress import Progress
-    from zoo.run import Run
+    from zoo.runs.run import Run
 
     run = Run.find(run_reference, runs_dir)
     if fit_guard:
@@ -98,10 +102,10 @@ def predict(
     tally = Tally()
     with ExitStack() as stack:
         table = stack.enter_context(TableFile(csv_file)) if csv_file else None
-        opened = Classifier.open(run, runtime=runtime, device=device, force=force, films=total, say=_say)
+        opened = Classifier.open(run, runtime=runtime, device=device, force=force, images=total, say=_say)
         classifier = stack.enter_context(opened)
         if classifier.guard is None:
-            _say(f"{run.name} has no guard, so films of another kind are not noticed; --fit-guard gives it one.")
+            _say(f"{run.name} has no guard, so images of another kind are not noticed; --fit-guard gives it one.")
         if table is not None:
             table.begin(classifier.columns + (["heatmaps"] if heatmaps else []))
         try:
@@ -119,10 +123,10 @@ def predict(
                     progress.advance(1)
         except KeyboardInterrupt:
             kept = f" Their rows are kept in {table.partial}." if table is not None and table.rows else ""
-            _say(f"Stopped after {tally.films:,} films.{kept}")
+            _say(f"Stopped after {tally.images:,} images.{kept}")
             raise
-        if not tally.films:
-            raise DataError("no film was named: the list on standard input is empty.")
+        if not tally.images:
+            raise DataError("no image was named: the list on standard input is empty.")
     _finish(classifier, shown, tally, progress.rate, csv_file, heatmaps, as_json)
     if tally.failed:
         context.exit(1)
@@ -130,9 +134,9 @@ def predict(
 
 def _fit_guard(run: Run) -> None:
     """Fit the run's guard where it has none."""
-    from zoo.inference.guard import load_guard
-    from zoo.inference.guarding import guard_run
-    from zoo.registry import registry
+    from zoo.core.registry import registry
+    from zoo.inference.ood import load_guard
+    from zoo.inference.ood_training import guard_run
 
     if load_guard(run) is None:
         guard_run(run, registry(), _say)
@@ -154,8 +158,8 @@ def _answers(
     isolated = workers is not None or total is None or total >= MANY
     if workers is None:
         workers = min(usable_cores(), MOST_WORKERS) if isolated else 1
-    films, keep = intake.expand(paths), heatmaps is not None
-    with closing(classifier.stream(films, batch_size, workers, isolated=isolated, keep_films=keep)) as stream:
+    images, keep = intake.expand(paths), heatmaps is not None
+    with closing(classifier.stream(images, batch_size, workers, isolated=isolated, keep_images=keep)) as stream:
         if heatmaps is None:
             yield from ((each, []) for each in stream)
         else:
@@ -177,25 +181,25 @@ def _finish(
     heatmaps: Path | None,
     as_json: bool,
 ) -> None:
-    """The table of a few films or the count of many, what was written where, and what all of it is not for."""
+    """The table of a few images or the count of many, what was written where, and what all of it is not for."""
     from rich.console import Console
 
     from zoo.report import RESEARCH_ONLY
 
     console = Console(highlight=False, markup=False, stderr=as_json)
-    if not as_json and tally.films <= SHOWN:
-        _print_films(console, classifier, answers)
+    if not as_json and tally.images <= SHOWN:
+        _print_images(console, classifier, answers)
         _print_points(console, classifier)
     else:
         _print_tally(console, classifier, tally, rate)
     if table is not None:
-        console.print(f"{tally.films:,} rows: {table}", soft_wrap=True)
+        console.print(f"{tally.images:,} rows: {table}", soft_wrap=True)
     if heatmaps is not None:
         console.print(f"Heat maps: {heatmaps}", soft_wrap=True)
     console.print(RESEARCH_ONLY, soft_wrap=True)
 
 
-def _print_films(console: Console, classifier: Classifier, answers: list[Answer]) -> None:
+def _print_images(console: Console, classifier: Classifier, answers: list[Answer]) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -203,7 +207,7 @@ def _print_films(console: Console, classifier: Classifier, answers: list[Answer]
     from zoo.inference.output import shown
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
-    table.add_column("film", no_wrap=True)
+    table.add_column("image", no_wrap=True)
     table.add_column("class" if classifier.task.exclusive else "answer", overflow="fold")
     if any(answer.note or answer.reason or (answer.guard and answer.guard.flagged) for answer in answers):
         table.add_column("note", overflow="fold")
@@ -217,7 +221,7 @@ def _print_films(console: Console, classifier: Classifier, answers: list[Answer]
 
 
 def _shorten(name: str) -> str:
-    """The end of a long path: its last part tells films apart."""
+    """The end of a long path: its last part tells images apart."""
     return name if len(name) <= WIDEST else f"…{name[1 - WIDEST :]}"
 
 
@@ -245,13 +249,13 @@ def _print_points(console: Console, classifier: Classifier) -> None:
 
 
 def _print_tally(console: Console, classifier: Classifier, tally: Tally, rate: float) -> None:
-    read = tally.films - tally.failed
-    console.print(f"{tally.films:,} films: {read:,} answered, {tally.failed:,} not; {rate:,.3g} a second.")
+    read = tally.images - tally.failed
+    console.print(f"{tally.images:,} images: {read:,} answered, {tally.failed:,} not; {rate:,.3g} a second.")
     if read:
         parts = ", ".join(f"{label} {count:,} ({count / read:.0%})" for label, count in tally.positive.items())
         console.print(f"{'Most probable class' if classifier.task.exclusive else 'Positive'}: {parts}.")
     if tally.flagged:
-        console.print(f"Flagged as unlike the run's films, so that the answer may mean nothing: {tally.flagged:,}.")
+        console.print(f"Flagged as unlike the run's images, so that the answer may mean nothing: {tally.flagged:,}.")
     for name, reason in tally.failures:
         console.print(f"Not read: {name}: {reason}", soft_wrap=True)
     if tally.failed > len(tally.failures):

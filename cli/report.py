@@ -15,10 +15,10 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.command()
 @click.argument("run_reference", metavar="RUN")
 @click.option("--out", type=FOLDER, metavar="DIR", help="Where to write [default: the run's own folder].")
-@click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which films.")
+@click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which images.")
 @PREVALENCE
 @LABELS
-@click.option("--no-films", is_flag=True, help="Leave all films out, so that the page may be passed on.")
+@click.option("--no-images", is_flag=True, help="Leave all images out, so that the page may be passed on.")
 @RUNS_DIR
 def report(
     run_reference: str,
@@ -26,7 +26,7 @@ def report(
     split: str,
     prevalence: float | None,
     labels: Path | None,
-    no_films: bool,
+    no_images: bool,
     runs_dir: Path,
 ) -> None:
     """Write RUN (a name or a path) as one page, report.html, and as a model card, model-card.md.
@@ -39,15 +39,15 @@ def report(
     zoo report NAME --labels expert_labels.csv --out site
     """
     catalogue.warn()
-    from zoo.evaluation.study import study
     from zoo.report.card import OPEN, write_card
     from zoo.report.page import write_report
-    from zoo.run import Run
+    from zoo.runs.results import study
+    from zoo.runs.run import Run
 
     run = Run.find(run_reference, runs_dir)
     found = study(run, split, prevalence=prevalence, labels=labels)
     target = out or run.path
-    page = write_report(run, found, target, pictures=not no_films)
+    page = write_report(run, found, target, pictures=not no_images)
     card = write_card(run, found, target)
     click.echo(f"{page}  ({page.stat().st_size / 1e6:.1f} MB)")
     left = card.read_text(encoding="utf-8").count(OPEN)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from zoo.evaluation import gap_verdict, verdict
 from zoo.report import RESEARCH_ONLY
-from zoo.report.study_tables import (
+from zoo.report.results_tables import (
     calibration_line,
     calibration_table,
     groups_table,
@@ -19,13 +19,13 @@ from zoo.report.study_tables import (
     truth_table,
 )
 from zoo.report.tables import evaluation_table, results_table
-from zoo.run import DEFAULT_RUNS_DIR
+from zoo.runs.run import DEFAULT_RUNS_DIR
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zoo.evaluation.study import Study
-    from zoo.run import Run
+    from zoo.runs.results import Study
+    from zoo.runs.run import Run
 
 
 def print_outcome(run: Run, study: Study) -> None:

@@ -11,7 +11,7 @@ import click
 
 from zoo.cli import catalogue
 from zoo.cli.options import RUNS_DIR
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
 from zoo.serve.limits import Limits
 
 EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "markdown_it")
@@ -25,18 +25,20 @@ EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "markdown_it")
     "--allow-host", "names", multiple=True, metavar="NAME", help="A name it is reached under; may be repeated."
 )
 @click.option("--max-bytes", type=click.IntRange(1), default=Limits.max_bytes, show_default=True, help="Of one file.")
-@click.option("--max-pixels", type=click.IntRange(1), default=Limits.max_pixels, show_default=True, help="Of one film.")
-@click.option("--queue", type=click.IntRange(1), default=Limits.queue, show_default=True, help="Films that may wait.")
+@click.option(
+    "--max-pixels", type=click.IntRange(1), default=Limits.max_pixels, show_default=True, help="Of one image."
+)
+@click.option("--queue", type=click.IntRange(1), default=Limits.queue, show_default=True, help="Images that may wait.")
 @click.option(
     "--upload-seconds",
     type=click.FloatRange(1),
     default=Limits.upload_s,
     show_default=True,
-    help="For sending one film.",
+    help="For sending one image.",
 )
 @click.option("--runtime", default="auto", show_default=True, metavar="NAME", help="auto, keras, litert or onnx.")
 @click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N.")
-@click.option("--force", is_flag=True, help="Take DICOM films although their tags say another view or body part.")
+@click.option("--force", is_flag=True, help="Take DICOM images although their tags say another view or body part.")
 @click.option("--quiet", is_flag=True, help="No line for each request.")
 @RUNS_DIR
 def serve(
@@ -48,18 +50,18 @@ def serve(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Open a page, and a REST interface, where a film is dropped and RUN answers; several runs side by side.
+    """Open a page, and a REST interface, where an image is dropped and RUN answers; several runs side by side.
 
-    Only this machine reaches it unless --host says otherwise. Nothing of a film is stored. The interface is described in
+    Only this machine reaches it unless --host says otherwise. Nothing of an image is stored. The interface is described in
     /api/openapi.json.
 
     \b
     zoo serve NAME
     zoo serve NAME OTHER --port 8080
-    curl --data-binary @film.png http://127.0.0.1:8000/api/films
+    curl --data-binary @image.png http://127.0.0.1:8000/api/images
     """
     catalogue.warn()
-    from zoo.run import Run
+    from zoo.runs.run import Run
 
     found = [Run.find(reference, runs_dir) for reference in references]
     _check_extra()

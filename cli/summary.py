@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import UsageError
-from zoo.registry import Entry
+from zoo.core.errors import UsageError
+from zoo.core.registry import Entry
 
 if TYPE_CHECKING:
     import keras
@@ -17,10 +17,10 @@ OUTPUTS = {"binary": 1, "multilabel": 14, "multiclass": 3}  # labels of the netw
 
 def build(entry: Entry, kind: str, image_size: int | None, settings: tuple[str, ...]) -> keras.Model:
     """Build a model's network with random weights, with its options given as model.OPTION=VALUE words."""
+    from zoo.core.options import validate
+    from zoo.core.tasks import Task
     from zoo.engine.devices import import_keras, select
     from zoo.engine.weights import build_network
-    from zoo.options import validate
-    from zoo.tasks import Task
 
     model = entry.strategy
     if kind not in model.info.tasks:
@@ -39,7 +39,7 @@ def build(entry: Entry, kind: str, image_size: int | None, settings: tuple[str, 
 
 def _values(settings: tuple[str, ...]) -> dict[str, Any]:
     """The words of --set, model.OPTION=VALUE as in `zoo train`, as options of the model."""
-    from zoo.config import parse_set
+    from zoo.config.resolve import parse_set
 
     values: dict[str, Any] = {}
     for word in settings:

@@ -12,7 +12,7 @@ import click
 from zoo.cli import catalogue
 from zoo.cli.configuration import configuration, configured, refuse_beside_resume
 from zoo.cli.options import RUNS_DIR
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.search.folder import Definition, Folder
@@ -167,8 +167,8 @@ def _run(
     folder: Folder, definition: Definition, storage: str | None, *, take_over: bool, retry_failed: bool
 ) -> Results:
     """Check everything, then train; after Ctrl-C or SIGTERM, say how to go on and end with the code shells expect."""
+    from zoo.core.registry import registry
     from zoo.engine.signals import Interrupted
-    from zoo.registry import registry
     from zoo.search import grid, tuner
     from zoo.search.process import Processes, Stop, command_words
     from zoo.search.runner import Runner

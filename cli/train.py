@@ -13,7 +13,7 @@ import click
 from zoo.cli import catalogue
 from zoo.cli.configuration import configuration, configured, refuse_beside_resume
 from zoo.cli.options import RUNS_DIR, TRACK
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.engine.hosts import Cluster
@@ -66,7 +66,7 @@ finally:
 @TRACK
 @click.option("--resume", "resumed", metavar="RUN", help="Go on with a run (a name or a path) that did not finish.")
 @click.option(
-    "--allow-changed", is_flag=True, help="With --resume: go on although films, software or device have changed."
+    "--allow-changed", is_flag=True, help="With --resume: go on although images, software or device have changed."
 )
 @click.option(
     "--checkpoint-every",
@@ -91,9 +91,9 @@ def train(
     host_timeout: int,
     **flags: Any,
 ) -> None:
-    """Train a network and evaluate it on validation and test films.
+    """Train a network and evaluate it on validation and test images.
 
-    Without --data it trains on phantom: synthetic chest films that zoo makes itself, so that it works offline.
+    Without --data it trains on phantom: synthetic chest X-rays that zoo makes itself, so that it works offline.
 
     \b
     zoo train --model mobilenetv3 --task binary
@@ -145,11 +145,11 @@ def _train(
     track: tuple[str, ...],
     **saving: Any,
 ) -> Outcome | None:
-    from zoo.config import resolve
+    from zoo.config.resolve import resolve
+    from zoo.core.registry import registry
+    from zoo.engine.tracking import observers
     from zoo.engine.train import train as train_run
     from zoo.ensemble.strategy import refuse_to_train
-    from zoo.registry import registry
-    from zoo.tracking import observers
 
     refuse_to_train(layers)
     config = resolve(layers, registry())
@@ -158,7 +158,7 @@ def _train(
         and not any("data" in layer for layer in layers)
         and config.settings.recipe is None
     ):
-        _say("No --data given: training on phantom, synthetic chest films made on the spot (zoo info phantom)")
+        _say("No --data given: training on phantom, synthetic chest X-rays made on the spot (zoo info phantom)")
     saving["observers"] = observers(track, registry(), _say)
     if cluster is not None:
         from zoo.engine.hosts import train_together
@@ -170,11 +170,11 @@ def _train(
 def _resume(
     reference: str, runs_dir: Path, cluster: Cluster | None, track: tuple[str, ...], **options: Any
 ) -> Outcome | None:
+    from zoo.core.registry import registry
     from zoo.engine.resume import resume
+    from zoo.engine.tracking import RECORDED, observers
     from zoo.ensemble.strategy import with_ensembles
-    from zoo.registry import registry
-    from zoo.run import Run
-    from zoo.tracking import RECORDED, observers
+    from zoo.runs.run import Run
 
     run: Run | None = None
     try:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zoo.data.listing import NORMAL_AND_FINDING, Faults
+from zoo.core.errors import DataError, closest
+from zoo.core.listing import NORMAL_AND_FINDING, Faults
 from zoo.datasets._tables import NORMAL_NAMES, find_normal, line_of, need_column, need_distinct
-from zoo.errors import DataError, closest
 
 VALUES = {
     **dict.fromkeys(("1", "1.0", "true", "yes"), 1.0),
@@ -48,7 +48,7 @@ def read_labels(
 ) -> Labels:
     """Read the label columns named in `columns`.
 
-    `noted`, the names of the images and where faults are collected, takes a film that is normal and has a finding as one with
+    `noted`, the names of the images and where faults are collected, takes an image that is normal and has a finding as one with
     the finding, and notes it; without it that is an error.
 
     One column without any 0, 1, true, false, yes or no in it holds classes; otherwise every column is one label, and `blank`
@@ -108,7 +108,7 @@ def _from_columns(
     need_distinct(map(str, cells.columns), f"{file}, label columns")
     table = {str(name): _numbers(cells[name], file) for name in cells.columns}
     if normal and normal.lower() not in [name.lower() for name in table]:
-        none = None  # the table has no such column, so the option only names the films without a finding
+        none = None  # the table has no such column, so the option only names the images without a finding
     else:
         none = find_normal(list(table), normal, f"{file}, label columns")
     marked = table.pop(none) if none else pd.Series(np.nan, index=cells.index)
@@ -150,12 +150,12 @@ def _need_both_values(labels: Labels, file: Path) -> None:
     for name, values in labels.table.items():
         if not (values == 1).any():
             raise DataError(
-                f"{file}: no film has the label '{name}' (it is never 1); leave it out of the option labels"
+                f"{file}: no image has the label '{name}' (it is never 1); leave it out of the option labels"
             )
     if len(labels.table) < 2 and not any((values == 0).any() for values in labels.table.values()):
         names = ", ".join(f"'{name}'" for name in (*labels.table, *([labels.normal] if labels.normal else [])))
         hint = f" Classes recognised as normal: {', '.join(NORMAL_NAMES)}." if not labels.table else ""
-        raise DataError(f"{file}: every film has the same class, {names}; there is nothing to tell apart.{hint}")
+        raise DataError(f"{file}: every image has the same class, {names}; there is nothing to tell apart.{hint}")
 
 
 def read_split(cells: pd.Series, file: Path) -> pd.Series:

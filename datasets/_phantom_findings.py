@@ -1,6 +1,6 @@
-"""How the phantom's findings look: each changes the film's layers in place, and has a box.
+"""How the phantom's findings look: each changes the image's layers in place, and has a box.
 
-A film is composed of layers in body coordinates, float32 `(S, S)`: `air` (0–1, aerated lung) and `extra` (attenuation
+An image is composed of layers in body coordinates, float32 `(S, S)`: `air` (0–1, aerated lung) and `extra` (attenuation
 added on top). What the numbers of a `Finding` mean is said at each function.
 """
 
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zoo.datasets._phantom_patient import Film, Finding
+from zoo.datasets._phantom_patient import Finding, Radiograph
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Outlines of one film in body coordinates, after breathing, magnification and findings."""
+    """Outlines of one image in body coordinates, after breathing, magnification and findings."""
 
     width: float
     apex: float
@@ -32,7 +32,7 @@ class Geometry:
 
 @dataclass
 class Layers:
-    """Working arrays of one film; `x`, `y` are body coordinates and `u` is |x|, all `(S, S)`."""
+    """Working arrays of one image; `x`, `y` are body coordinates and `u` is |x|, all `(S, S)`."""
 
     x: Array
     y: Array
@@ -56,18 +56,18 @@ def diaphragm(u: Array, dome: float | Array) -> Array:
     return dome + 0.35 * d * d + np.maximum(d, 0) ** 2 * 1.3
 
 
-def geometry(film: Film) -> Geometry:
-    """The outlines of a film; cardiomegaly widens the heart, atelectasis raises the diaphragm of its side."""
-    body = film.anatomy
-    domes = {-1: body.dome_right + film.inspiration, 1: body.dome_left + film.inspiration}
-    ratio = body.ratio * film.magnification
-    for finding in film.findings:
+def geometry(image: Radiograph) -> Geometry:
+    """The outlines of an image; cardiomegaly widens the heart, atelectasis raises the diaphragm of its side."""
+    body = image.anatomy
+    domes = {-1: body.dome_right + image.inspiration, 1: body.dome_left + image.inspiration}
+    ratio = body.ratio * image.magnification
+    for finding in image.findings:
         if finding.label == "Cardiomegaly":
             ratio *= finding.a
         elif finding.label == "Atelectasis":
             domes[finding.side] -= _volume_loss(finding)
     half = min(ratio, 0.74) * body.width
-    dome = body.dome_left + film.inspiration
+    dome = body.dome_left + image.inspiration
     height = 0.19 + 0.30 * half
     return Geometry(
         body.width, body.apex, (domes[-1], domes[1]), (0.34 * half, dome - 0.66 * height, half, height), 0.8
@@ -156,14 +156,14 @@ DRAW = {
 }
 
 
-def draw(layers: Layers, film: Film, g: Geometry) -> None:
-    """Draw all findings of a film but cardiomegaly, which is in the geometry already."""
-    for finding in film.findings:
+def draw(layers: Layers, image: Radiograph, g: Geometry) -> None:
+    """Draw all findings of an image but cardiomegaly, which is in the geometry already."""
+    for finding in image.findings:
         if finding.label in DRAW:
             DRAW[finding.label](layers, finding, g)
 
 
-def _body_box(film: Film, f: Finding, g: Geometry) -> tuple[float, float, float, float]:
+def _body_box(image: Radiograph, f: Finding, g: Geometry) -> tuple[float, float, float, float]:
     """The finding's box in body coordinates: left and right as signed x, top, bottom."""
     if f.label == "Cardiomegaly":
         x, y, half, height = g.heart
@@ -197,9 +197,9 @@ def _signed(side: int, inner: float, outer: float) -> tuple[float, float]:
     return (inner, outer) if side > 0 else (-outer, -inner)
 
 
-def box(film: Film, finding: Finding) -> tuple[float, float, float, float]:
-    """Box of a finding on its film: x, y of the upper left corner, width, height, in fractions of the film."""
-    left, right, top, bottom = _body_box(film, finding, geometry(film))
-    x, y = film.to_film(np.array([left, right, left, right]), np.array([top, top, bottom, bottom]))
+def box(image: Radiograph, finding: Finding) -> tuple[float, float, float, float]:
+    """Box of a finding on its image: x, y of the upper left corner, width, height, in fractions of the image."""
+    left, right, top, bottom = _body_box(image, finding, geometry(image))
+    x, y = image.to_image(np.array([left, right, left, right]), np.array([top, top, bottom, bottom]))
     x, y = np.clip((x + 1) / 2, 0, 1), np.clip((y + 1) / 2, 0, 1)
     return float(x.min()), float(y.min()), float(np.ptp(x)), float(np.ptp(y))

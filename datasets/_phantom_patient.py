@@ -1,6 +1,6 @@
-"""Who the phantom's patients are: their anatomy, how each film is taken, and the course of their findings.
+"""Who the phantom's patients are: their anatomy, how each image is taken, and the course of their findings.
 
-Coordinates of the body: x and y in [-1, 1] over an unshifted film, x towards the right of the image (the patient's left),
+Coordinates of the body: x and y in [-1, 1] over an unshifted image, x towards the right of the image (the patient's left),
 y downwards. A side is -1 (patient's right, left of the image) or 1. All randomness of a patient comes from (seed, patient).
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-PERSISTENCE = 0.7  # chance that the next film of a patient keeps the state instead of drawing it anew
+PERSISTENCE = 0.7  # chance that the next image of a patient keeps the state instead of drawing it anew
 SECOND = {  # what a finding tends to bring along
     "Atelectasis": ("Effusion", "Consolidation"),
     "Cardiomegaly": ("Effusion", "Atelectasis"),
@@ -28,7 +28,7 @@ PRIMARY_WEIGHTS = np.cumsum([0.15, 0.13, 0.20, 0.16, 0.20, 0.16])
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What stays with a patient. Lengths in body units; `ratio` is the cardiothoracic ratio on a PA film."""
+    """What stays with a patient. Lengths in body units; `ratio` is the cardiothoracic ratio on a PA image."""
 
     width: float
     apex: float
@@ -63,8 +63,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Film:
-    """One film: how it was taken, and what it shows."""
+class Radiograph:
+    """One image: how it was taken, and what it shows."""
 
     patient: int
     number: int
@@ -79,19 +79,19 @@ class Film:
     scale: float
     shift: tuple[float, float]
 
-    def to_film(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Body coordinates to film coordinates, both in [-1, 1] over the film."""
+    def to_image(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Body coordinates to image coordinates, both in [-1, 1] over the image."""
         c, s = math.cos(self.angle) * self.scale, math.sin(self.angle) * self.scale
         return c * x - s * y + self.shift[0], s * x + c * y + self.shift[1]
 
     def to_body(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Film coordinates to body coordinates."""
+        """Radiograph coordinates to body coordinates."""
         c, s = math.cos(self.angle) / self.scale, math.sin(self.angle) / self.scale
         x, y = x - np.float32(self.shift[0]), y - np.float32(self.shift[1])
         return np.float32(c) * x + np.float32(s) * y, np.float32(c) * y - np.float32(s) * x
 
-    def without_findings(self) -> Film:
-        """The same film of the same patient in health."""
+    def without_findings(self) -> Radiograph:
+        """The same image of the same patient in health."""
         return replace(self, findings=())
 
 
@@ -156,11 +156,11 @@ def _join(rng: np.random.Generator, found: list[Finding]) -> Finding:
     return _finding(rng, "Nodule" if label in present else label)
 
 
-def _course(rng: np.random.Generator, films: int, abnormal: float) -> list[tuple[Finding, ...]]:
-    """Findings film by film: a spell of disease keeps its findings in place; some clear early, others join."""
+def _course(rng: np.random.Generator, images: int, abnormal: float) -> list[tuple[Finding, ...]]:
+    """Findings image by image: a spell of disease keeps its findings in place; some clear early, others join."""
     course: list[tuple[Finding, ...]] = []
     found: list[Finding] = []
-    for number in range(films):
+    for number in range(images):
         if number == 0 or rng.random() > PERSISTENCE:
             sick = rng.random() < abnormal
             if sick and not found:
@@ -177,8 +177,8 @@ def _course(rng: np.random.Generator, films: int, abnormal: float) -> list[tuple
 
 
 @functools.lru_cache(maxsize=64)
-def films_of(seed: int, patient: int, abnormal: float) -> tuple[Film, ...]:
-    """All films of one patient, the same in every process."""
+def images_of(seed: int, patient: int, abnormal: float) -> tuple[Radiograph, ...]:
+    """All images of one patient, the same in every process."""
     rng = np.random.default_rng([seed, patient])
     sex = "F" if rng.random() < 0.46 else "M"
     age = int(np.clip(rng.normal(50, 16), 18, 90))
@@ -191,7 +191,7 @@ def films_of(seed: int, patient: int, abnormal: float) -> tuple[Film, ...]:
         n = rng.standard_normal(6)
         age += int(rng.random() < 0.3)
         made.append(
-            Film(
+            Radiograph(
                 patient=patient,
                 number=number,
                 view="AP" if ap else "PA",
@@ -210,17 +210,17 @@ def films_of(seed: int, patient: int, abnormal: float) -> tuple[Film, ...]:
 
 
 def tables(patients: int, seed: int, abnormal: float, labels: tuple[str, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table of films and the table of boxes, as `Records` wants them."""
+    """The table of images and the table of boxes, as `Records` wants them."""
     from zoo.datasets._phantom_findings import box
 
     rows, boxes = [], []
     for patient in range(1, patients + 1):
-        for film in films_of(seed, patient, abnormal):
-            name = f"{patient:08d}_{film.number:03d}.png"
-            present = {f.label for f in film.findings}
-            meta = (name, f"{patient}/{film.number}", f"{patient:08d}", film.view, film.age, film.sex, film.number)
+        for image in images_of(seed, patient, abnormal):
+            name = f"{patient:08d}_{image.number:03d}.png"
+            present = {f.label for f in image.findings}
+            meta = (name, f"{patient}/{image.number}", f"{patient:08d}", image.view, image.age, image.sex, image.number)
             rows.append((*meta, *(float(label in present) for label in labels)))
-            boxes += [(name, f.label, *box(film, f)) for f in film.findings]
+            boxes += [(name, f.label, *box(image, f)) for f in image.findings]
     columns = ["image", "path", "patient", "view", "age", "sex", "follow_up", *labels]
     return (
         pd.DataFrame(rows, columns=columns),

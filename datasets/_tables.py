@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zoo.data.listing import LISTED_TWICE, Faults
-from zoo.data.records import METADATA
-from zoo.errors import DataError, closest
+from zoo.core.errors import DataError, closest
+from zoo.core.listing import LISTED_TWICE, Faults
+from zoo.core.records import METADATA
 
 NORMAL_NAMES = ("normal", "no finding", "no_finding", "no-finding", "negative", "healthy")
 RESERVED = ("image", "path", "patient", "split", *METADATA)  # columns that records have beside the labels

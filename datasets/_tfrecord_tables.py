@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from zoo.core.errors import DataError, closest
+from zoo.core.records import Records
 from zoo.data.export import FORMAT, METADATA, VERSION
-from zoo.data.records import Records
 from zoo.data.tfrecord import Feature
 from zoo.datasets import _csv_labels, _tables
-from zoo.datasets._tfrecord_films import Contents, Example, TFRecordSource
-from zoo.errors import DataError, closest
+from zoo.datasets._tfrecord_images import Contents, Example, TFRecordSource
 
 if TYPE_CHECKING:
     from zoo.datasets.tfrecord import TFRecordOptions
@@ -89,7 +89,7 @@ def own(root: Path, contents: Contents, options: TFRecordOptions, metadata: dict
         set_aside=pd.concat([aside, damaged], ignore_index=True),
         notes=(
             *map(str, metadata["notes"]),
-            f"the films have {metadata['image_size']}×{metadata['image_size']} pixels: other image sizes resample them",
+            f"the images have {metadata['image_size']}×{metadata['image_size']} pixels: other image sizes resample them",
             *_damage(contents),
         ),
         official_split=bool(metadata.get("official_split")) and split == "published_split",
@@ -109,7 +109,7 @@ def foreign(root: Path, contents: Contents, options: TFRecordOptions) -> Records
         columns["patient"] = _filled(_texts(examples, options.patient), names)
     else:
         notes.append(
-            f"there is no feature '{options.patient}': each film counts as a patient of its own (option patient)"
+            f"there is no feature '{options.patient}': each image counts as a patient of its own (option patient)"
         )
     split = options.split or "split"
     if split in found:
@@ -153,7 +153,7 @@ def _label_columns(
     if sizes != {len(names)}:
         listed = ", ".join(map(str, sorted(sizes)))
         raise DataError(
-            f"{root}: the feature '{wanted[0]}' has {listed} values per film, the option names {len(names)}"
+            f"{root}: the feature '{wanted[0]}' has {listed} values per image, the option names {len(names)}"
         )
     return pd.DataFrame([[_cell(value) for value in each] for each in held], columns=names)
 
@@ -180,7 +180,7 @@ def _metadata(
 
 
 def _names(examples: Sequence[Example], feature: str) -> list[str]:
-    """A name for each film: its own where there is one, and no second film of that name, else its file and number."""
+    """A name for each image: its own where there is one, and no second image of that name, else its file and number."""
     given = _texts(examples, feature)
     times = Counter(given)
     by_place = (f"{e.path.rpartition(':')[0]}#{e.number}" for e in examples)

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoo.contracts import Dataset, DatasetInfo, option
-from zoo.errors import DataError, UsageError
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Dataset, DatasetInfo, option
+from zoo.core.errors import DataError, UsageError
+from zoo.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zoo.data.listing import Faults, Listing
-    from zoo.data.records import Records
+    from zoo.core.listing import Faults, Listing
+    from zoo.core.records import Records
 
 LAYOUT = """\
   ROOT/table.csv      any name; one row per image, such as
       image,patient,label                        or  image,patient,Edema,Effusion
-      films/a.png,p1,Edema|Effusion                  films/a.png,p1,1,1
-      films/b.png,p2,No Finding                      films/b.png,p2,0,0
-  ROOT/films/a.png    the paths of the image column, relative to ROOT"""
+      images/a.png,p1,Edema|Effusion                  images/a.png,p1,1,1
+      images/b.png,p2,No Finding                      images/b.png,p2,0,0
+  ROOT/images/a.png    the paths of the image column, relative to ROOT"""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class CsvOptions:
 
     table: str = option("", "the CSV file, relative to the root or absolute; empty: the only *.csv in the root")
     image: str = option("image", "column of image paths relative to the root")
-    patient: str = option("", "column of patients; empty: 'patient' if there is one, else each film is a patient")
+    patient: str = option("", "column of patients; empty: 'patient' if there is one, else each image is a patient")
     labels: str = option(
         "label", "columns of 0, 1, blank or -1 (unknown), separated by commas; or one column of classes"
     )
@@ -47,7 +47,7 @@ class CsvOptions:
     age: str = option("age", "column of ages in years; used if there is one")
     sex: str = option("sex", "column of M and F; used if there is one")
     allow_outside: bool = option(False, "read images that lie outside the root, by paths with .. or links")
-    force: bool = option(False, "take DICOM files although their header says that they are no chest films")
+    force: bool = option(False, "take DICOM files although their header says that they are no chest X-rays")
     keep: str = option("", "further columns to keep, for zoo evaluate --by; separated by commas")
 
 
@@ -99,7 +99,7 @@ class Csv(Dataset):
 
         import numpy as np
 
-        from zoo.data.listing import NO_FILE, NO_USE, Faults, Listing
+        from zoo.core.listing import NO_FILE, NO_USE, Faults, Listing
 
         faults = Faults()
         records = self._read(root, options, faults)
@@ -113,8 +113,8 @@ class Csv(Dataset):
     def _read(self, root: Path | None, options: Any, faults: Faults | None) -> Records:
         import pandas as pd
 
+        from zoo.core.records import Records
         from zoo.data.images import FileSource
-        from zoo.data.records import Records
         from zoo.datasets import _csv_labels, _tables
 
         root = _tables.need_root(root, "csv", LAYOUT)
@@ -123,7 +123,7 @@ class Csv(Dataset):
         raw = _tables.unique_images(raw, _tables.need_column(raw, options.image, file, "image"), file, faults)
         images = raw[_tables.need_column(raw, options.image, file, "image")]
         if faults is None:
-            _need_films(root, images, file)
+            _need_images(root, images, file)
         contrary = None if faults is None else (images, faults)
         blank = 0.0 if options.blank == "absent" else float("nan")
         labels = _csv_labels.read_labels(
@@ -134,7 +134,7 @@ class Csv(Dataset):
         notes = list(labels.notes)
         if patients is None:
             notes.append(
-                "the table has no column of patients: each film counts as a patient of its own (option patient)"
+                "the table has no column of patients: each image counts as a patient of its own (option patient)"
             )
         else:
             _tables.need_filled(patients, file)
@@ -161,7 +161,7 @@ class Csv(Dataset):
         )
 
 
-def _need_films(root: Path, images: pd.Series, file: Path) -> None:
+def _need_images(root: Path, images: pd.Series, file: Path) -> None:
     """At least one image must be there: else the root or the column is the wrong one."""
     if not any(os.path.lexists(os.path.join(root, image)) for image in images):
         raise DataError(
@@ -193,7 +193,7 @@ def _metadata(raw: pd.DataFrame, options: CsvOptions, file: Path) -> tuple[dict[
     if split is not None:
         found["split"] = _csv_labels.read_split(split, file)
         if not (found["split"] == "test").any():
-            notes.append(f"no film is marked test in the column '{split.name}': the split is not an official one")
+            notes.append(f"no image is marked test in the column '{split.name}': the split is not an official one")
     if view is not None:
         found["view"] = _tables.parse_views(view)
     if age is not None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.contracts import Dataset, DatasetInfo, option
-from zoo.errors import DataError, UsageError
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Dataset, DatasetInfo, option
+from zoo.core.errors import DataError, UsageError
+from zoo.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from zoo.data.records import Records
+    from zoo.core.records import Records
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -34,11 +34,11 @@ class FolderOptions:
     patient_pattern: str = option(
         "", r"regular expression whose first group, found in the file name, is the patient, such as 'person(\d+)_'"
     )
-    force: bool = option(False, "take DICOM files although their header says that they are no chest films")
+    force: bool = option(False, "take DICOM files although their header says that they are no chest X-rays")
 
 
 @dataclass(frozen=True)
-class Film:
+class ClassImage:
     """One image file: its path relative to the root, its class, and its split ("" where the layout has none)."""
 
     image: str
@@ -46,13 +46,13 @@ class Film:
     split: str
 
 
-def scan(root: Path) -> tuple[list[Film], list[tuple[str, str]]]:
-    """Find the films under `root` in the order of their names.
+def scan(root: Path) -> tuple[list[ClassImage], list[tuple[str, str]]]:
+    """Find the images under `root` in the order of their names.
 
     Returns:
-        The films, and `(path, reason)` of everything that is there and is no film.
+        The images, and `(path, reason)` of everything that is there and is no image.
     """
-    films: list[Film] = []
+    images: list[ClassImage] = []
     other: list[tuple[str, str]] = []
     folders = [p for p in sorted(root.iterdir()) if p.is_dir()]
     tops = [p for p in folders if not p.name.startswith((".", "__"))]  # .git, __MACOSX
@@ -73,12 +73,12 @@ def scan(root: Path) -> tuple[list[Film], list[tuple[str, str]]]:
                 if reason:
                     other.append((image, reason))
                 else:
-                    films.append(Film(image, folder.name, split))
-    return films, other
+                    images.append(ClassImage(image, folder.name, split))
+    return images, other
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Every file below a class folder with the reason why it is no film ("" for a film)."""
+    """Every file below a class folder with the reason why it is no image ("" for an image)."""
     for path, folders, names in os.walk(folder):
         folders.sort()
         for name in folders:
@@ -86,8 +86,8 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
                 yield Path(path, name), "a link to a folder"
         for name in sorted(names):
             suffix, file = os.path.splitext(name)[1].lower(), Path(path, name)
-            film = suffix in EXTENSIONS or _is_dicom(file)
-            yield file, "" if film else f"not an image file ({suffix or 'no extension'})"
+            image = suffix in EXTENSIONS or _is_dicom(file)
+            yield file, "" if image else f"not an image file ({suffix or 'no extension'})"
 
 
 def _is_dicom(file: Path) -> bool:
@@ -103,8 +103,8 @@ def _is_dicom(file: Path) -> bool:
         return False
 
 
-def patients(films: list[Film], pattern: str) -> list[str]:
-    """The patient of each film: the first group of `pattern` in the file's name.
+def patients(images: list[ClassImage], pattern: str) -> list[str]:
+    """The patient of each image: the first group of `pattern` in the file's name.
 
     Raises:
         UsageError: the pattern is not a regular expression or has no group.
@@ -116,12 +116,12 @@ def patients(films: list[Film], pattern: str) -> list[str]:
         raise UsageError(f"the option patient_pattern '{pattern}' is not a regular expression: {error}") from None
     if not compiled.groups:
         raise UsageError(rf"the option patient_pattern '{pattern}' has no group; write the patient's part as '(\d+)'")
-    matches = [compiled.search(film.image.rpartition("/")[2]) for film in films]
+    matches = [compiled.search(image.image.rpartition("/")[2]) for image in images]
     found = [match.group(1) if match else None for match in matches]
-    unmatched = [film.image for film, patient in zip(films, found, strict=True) if not patient]
+    unmatched = [image.image for image, patient in zip(images, found, strict=True) if not patient]
     if unmatched:
         raise DataError(
-            f"the option patient_pattern '{pattern}' finds no patient in {len(unmatched):,} of {len(films):,} file "
+            f"the option patient_pattern '{pattern}' finds no patient in {len(unmatched):,} of {len(images):,} file "
             f"names, '{unmatched[0]}' for one; it must match every file"
         )
     return [str(patient) for patient in found]
@@ -140,55 +140,55 @@ class Folder(Dataset):
     def read(self, root: Path | None, options: Any) -> Records:
         import pandas as pd
 
+        from zoo.core.records import Records
         from zoo.data.images import FileSource
-        from zoo.data.records import Records
         from zoo.datasets import _tables
 
         root = _tables.need_root(root, "folder", LAYOUT)
-        films, other = scan(root)
-        classes = sorted({film.name for film in films})
+        images, other = scan(root)
+        classes = sorted({image.name for image in images})
         if len(classes) < 2:
             what = f"only one class has images in {root}: '{classes[0]}'" if classes else f"no image files in {root}"
             raise DataError(f"{what}. The dataset 'folder' expects:\n{LAYOUT}")
         _tables.need_distinct(classes, str(root))
         normal = _tables.find_normal(classes, options.normal, str(root))
-        names = pd.Series([film.name for film in films])
-        images = [film.image for film in films]
-        table = pd.DataFrame({"image": images, "path": images})
-        table["patient"] = patients(films, options.patient_pattern) if options.patient_pattern else images
+        names = pd.Series([image.name for image in images])
+        paths = [image.image for image in images]
+        table = pd.DataFrame({"image": paths, "path": paths})
+        table["patient"] = patients(images, options.patient_pattern) if options.patient_pattern else paths
         labels = tuple(c for c in classes if c != normal)
         for label in labels:
             table[label] = (names == label).astype(float)
-        splits = sorted({film.split for film in films}, key=list(SPLIT_FOLDERS).index) if films[0].split else []
+        splits = sorted({image.split for image in images}, key=list(SPLIT_FOLDERS).index) if images[0].split else []
         if splits:
-            table["split"] = [film.split for film in films]
+            table["split"] = [image.split for image in images]
         return Records(
             table=table,
             labels=labels,
             source=FileSource(str(root), force=options.force),
             normal=normal,
             set_aside=_tables.aside([image for image, _ in other], [reason for _, reason in other]),
-            notes=tuple(_notes(films, splits, classes, other, options.patient_pattern)),
+            notes=tuple(_notes(images, splits, classes, other, options.patient_pattern)),
             official_split="test" in splits,
             patients_known=bool(options.patient_pattern),
         )
 
 
 def _notes(
-    films: list[Film], splits: list[str], classes: list[str], other: list[tuple[str, str]], pattern: str
+    images: list[ClassImage], splits: list[str], classes: list[str], other: list[tuple[str, str]], pattern: str
 ) -> Iterator[str]:
     if not pattern:
         yield (
-            "folders do not say which films are of one patient: each film counts as a patient of its own, and one "
+            "folders do not say which images are of one patient: each image counts as a patient of its own, and one "
             "patient may be on both sides of a split; the option patient_pattern finds the patient in the file name"
         )
     if splits and "test" not in splits:
         yield f"there is no test folder beside {' and '.join(splits)}: the split is not an official one"
     for split in splits:
-        here = {film.name for film in films if film.split == split}
-        yield from (f"the class '{name}' has no films in {split}" for name in classes if name not in here)
+        here = {image.name for image in images if image.split == split}
+        yield from (f"the class '{name}' has no images in {split}" for name in classes if name not in here)
     if other:
-        yield f"{len(other):,} files or folders are not films: set aside"
+        yield f"{len(other):,} files or folders are not images: set aside"
 
 
 @hookimpl

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from zoo.contracts import Dataset, DatasetInfo, option
-from zoo.errors import DataError
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Dataset, DatasetInfo, option
+from zoo.core.errors import DataError
+from zoo.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from zoo.data.records import Records
+    from zoo.core.records import Records
 
 SPLITS = ("train", "val", "test")
-# set -> (labels in the order of the file's columns, name of the films with none)
+# set -> (labels in the order of the file's columns, name of the images with none)
 SETS: dict[str, tuple[tuple[str, ...], str]] = {
     "pneumoniamnist": (("pneumonia",), "normal"),
     "chestmnist": (
@@ -75,7 +75,7 @@ def find_file(root: Path, name: str) -> Path:
 
 
 def read_labels(file: Path, columns: int) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
-    """The label array `(N, columns)` of each split, and the shape of one film; the films themselves are not loaded.
+    """The label array `(N, columns)` of each split, and the shape of one image; the images themselves are not loaded.
 
     Raises:
         DataError: the file is damaged, lacks an array, or has one of another shape or type; says which.
@@ -104,7 +104,7 @@ def read_labels(file: Path, columns: int) -> tuple[dict[str, np.ndarray], tuple[
     except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{file} cannot be read as an .npz file: {error}") from None
     if len(sizes) > 1:
-        raise DataError(f"{file} has films of several sizes: {', '.join(map(str, sorted(sizes)))}")
+        raise DataError(f"{file} has images of several sizes: {', '.join(map(str, sorted(sizes)))}")
     return labels, sizes.pop()
 
 
@@ -136,7 +136,7 @@ class MedMnist(Dataset):
 
     info = DatasetInfo(
         name="medmnist",
-        summary="PneumoniaMNIST (5,856 paediatric films) and ChestMNIST (112,120 NIH films), 28 to 224 pixels",
+        summary="PneumoniaMNIST (5,856 paediatric images) and ChestMNIST (112,120 NIH images), 28 to 224 pixels",
         licence="CC BY 4.0 (MedMNIST)",
         paper="Yang et al. 2023, MedMNIST v2, Scientific Data 10:41",
         layout=LAYOUT,
@@ -148,8 +148,8 @@ class MedMnist(Dataset):
         import numpy as np
         import pandas as pd
 
+        from zoo.core.records import Records
         from zoo.data.images import ArraySource
-        from zoo.data.records import Records
         from zoo.datasets import _tables
 
         root = _tables.need_root(root, "medmnist", LAYOUT)
@@ -167,8 +167,8 @@ class MedMnist(Dataset):
             source=ArraySource(str(file)),
             normal=normal,
             notes=(
-                f"the films have {size[0]}×{size[1]} pixels: a larger image size only enlarges them",
-                "MedMNIST does not say which films are of one patient: each film counts as a patient of its own",
+                f"the images have {size[0]}×{size[1]} pixels: a larger image size only enlarges them",
+                "MedMNIST does not say which images are of one patient: each image counts as a patient of its own",
             ),
             official_split=True,
             patients_known=False,

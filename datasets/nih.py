@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.contracts import Dataset, DatasetInfo, Download
-from zoo.errors import DataError, closest
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Dataset, DatasetInfo, Download
+from zoo.core.errors import DataError, closest
+from zoo.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zoo.data.listing import Faults, Listing
-    from zoo.data.records import Records
+    from zoo.core.listing import Faults, Listing
+    from zoo.core.records import Records
 
 FINDINGS = (
     "Atelectasis",
@@ -62,7 +62,7 @@ DOWNLOADS = (
         kaggle="nih-chest-xrays/sample",
         bytes=45 * 10**8,
         page="https://www.kaggle.com/datasets/nih-chest-xrays/sample",
-        files="the archive of 5,606 films (button Download)",
+        files="the archive of 5,606 images (button Download)",
     ),
 )
 
@@ -86,13 +86,13 @@ class Tables:
 def read_tables(root: Path, faults: Faults | None = None) -> Tables:
     """Read labels, metadata, official split and boxes under `root`; needs no images.
 
-    Where `faults` are collected, films in both lists, in no list, listed twice or called normal beside a finding are noted
+    Where `faults` are collected, images in both lists, in no list, listed twice or called normal beside a finding are noted
     there and stay in the table; else they are an error, or set aside.
 
     Raises:
         DataError: the label table is not there, lacks a column, or names a finding that is none of the fourteen.
     """
-    from zoo.data.listing import NOT_IN_LISTS
+    from zoo.core.listing import NOT_IN_LISTS
     from zoo.datasets import _tables
 
     found = [folder / name for folder in (root, root / "sample") for name in TABLES if (folder / name).is_file()]
@@ -115,7 +115,7 @@ def read_tables(root: Path, faults: Faults | None = None) -> Tables:
             listed[:] = True
         if not listed.all():
             set_aside = _tables.aside(table.loc[~listed, "image"].tolist(), reason)
-            notes.append(f"{len(set_aside):,} films are {reason}: set aside")
+            notes.append(f"{len(set_aside):,} images are {reason}: set aside")
         table = table.assign(split=split)[listed].reset_index(drop=True)
         if table.empty:
             raise DataError(f"no image of {file} is in {LISTS['train_val']} or {LISTS['test']}")
@@ -155,7 +155,7 @@ def _labels(findings: pd.Series, file: Path, images: pd.Series, faults: Faults |
     """One 0/1 float column per finding. Few combinations recur, so each is taken apart once."""
     import pandas as pd
 
-    from zoo.data.listing import NORMAL_AND_FINDING
+    from zoo.core.listing import NORMAL_AND_FINDING
 
     codes, combinations = pd.factorize(findings)
     names = [{n.strip() for n in str(c).split("|")} for c in combinations]
@@ -163,7 +163,7 @@ def _labels(findings: pd.Series, file: Path, images: pd.Series, faults: Faults |
         strange = sorted(each - {*FINDINGS, NORMAL})
         where = f"{file}, line {int((codes == number).argmax()) + 2}"
         if strange == [""]:
-            raise DataError(f"{where}: no finding in the column '{findings.name}'; a normal film says '{NORMAL}'")
+            raise DataError(f"{where}: no finding in the column '{findings.name}'; a normal image says '{NORMAL}'")
         if strange:
             near = closest(strange[0], [*FINDINGS, NORMAL])
             hint = f" Did you mean '{near}'?" if near else ""
@@ -180,7 +180,7 @@ def _labels(findings: pd.Series, file: Path, images: pd.Series, faults: Faults |
 
 def _official_split(root: Path, images: pd.Series, faults: Faults | None) -> tuple[pd.Series | None, list[str]]:
     """The side of each image in the official lists (NaN in neither); None where a list is not there."""
-    from zoo.data.listing import BOTH_LISTS, NOT_IN_TABLE
+    from zoo.core.listing import BOTH_LISTS, NOT_IN_TABLE
 
     missing = [name for name in LISTS.values() if not (root / name).is_file()]
     if missing:
@@ -203,12 +203,12 @@ def _official_split(root: Path, images: pd.Series, faults: Faults | None) -> tup
             if image not in known:
                 faults.add(NOT_IN_TABLE, [image], LISTS[side])
     notes = [f"the official lists name {absent:,} images that the table does not have"] if absent else []
-    notes += [f"none of the films is in {name}" for side, name in LISTS.items() if not (split == side).any()]
+    notes += [f"none of the images is in {name}" for side, name in LISTS.items() if not (split == side).any()]
     return split, notes
 
 
 def _boxes(root: Path, images: pd.Series) -> tuple[pd.DataFrame, list[str]]:
-    """Boxes of the films at hand, in fractions of the film."""
+    """Boxes of the images at hand, in fractions of the image."""
     import pandas as pd
 
     from zoo.datasets import _tables
@@ -253,7 +253,7 @@ class Nih(Dataset):
 
     info = DatasetInfo(
         name="nih",
-        summary="NIH ChestX-ray14: 112,120 frontal films of 30,805 patients, 14 findings, official split, boxes",
+        summary="NIH ChestX-ray14: 112,120 frontal images of 30,805 patients, 14 findings, official split, boxes",
         licence="no restriction on use; cite the paper and the source, https://nihcc.app.box.com/v/ChestXray-NIHCC",
         paper="Wang et al. 2017, ChestX-ray8, arXiv:1705.02315",
         layout=LAYOUT,
@@ -269,8 +269,8 @@ class Nih(Dataset):
     def read(self, root: Path | None, options: Any) -> Records:
         import pandas as pd
 
+        from zoo.core.records import Records
         from zoo.data.images import FileSource
-        from zoo.data.records import Records
         from zoo.datasets import _tables
 
         root = _tables.need_root(root, "nih", LAYOUT)
@@ -287,7 +287,9 @@ class Nih(Dataset):
         missing = _tables.aside(tables.table.loc[~here, "image"].tolist(), "no image file")
         notes = list(tables.notes)
         if len(missing):
-            notes.append(f"{len(missing):,} of {len(here):,} films of {tables.file.name} have no image file: set aside")
+            notes.append(
+                f"{len(missing):,} of {len(here):,} images of {tables.file.name} have no image file: set aside"
+            )
         unlisted = len(files) - int(here.sum()) - int(tables.set_aside["image"].isin(list(files)).sum())
         if unlisted:
             notes.append(f"{unlisted:,} image files have no row in {tables.file.name}: not read")
@@ -304,9 +306,9 @@ class Nih(Dataset):
         )
 
     def survey(self, root: Path | None, options: Any) -> Listing:
+        from zoo.core.listing import NO_FILE, NO_ROW, Faults, Listing
+        from zoo.core.records import Records
         from zoo.data.images import FileSource
-        from zoo.data.listing import NO_FILE, NO_ROW, Faults, Listing
-        from zoo.data.records import Records
         from zoo.datasets import _tables
 
         root = _tables.need_root(root, "nih", LAYOUT)

@@ -1,4 +1,4 @@
-"""phantom: synthetic frontal chest films, made on the spot from a seed. The default dataset: nothing to download."""
+"""phantom: synthetic frontal chest X-rays, made on the spot from a seed. The default dataset: nothing to download."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Le
 
-from zoo.contracts import Dataset, DatasetInfo, option
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Dataset, DatasetInfo, option
+from zoo.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zoo.data.records import Records
+    from zoo.core.records import Records
 
 LABELS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Effusion", "Nodule", "Pneumothorax")
 NORMAL = "No Finding"
@@ -23,18 +23,18 @@ NORMAL = "No Finding"
 class PhantomOptions:
     """Options of the phantom dataset."""
 
-    patients: Annotated[int, Ge(1)] = option(3000, "number of patients, each with one to five films")
+    patients: Annotated[int, Ge(1)] = option(3000, "number of patients, each with one to five images")
     seed: Annotated[int, Ge(0)] = option(0, "seed of all anatomy, disease and exposure")
-    size: Annotated[int, Ge(48), Le(1024)] = option(96, "height and width of a film in pixels")
-    abnormal: Annotated[float, Ge(0), Le(1)] = option(0.5, "expected share of films with at least one finding")
+    size: Annotated[int, Ge(48), Le(1024)] = option(96, "height and width of an image in pixels")
+    abnormal: Annotated[float, Ge(0), Le(1)] = option(0.5, "expected share of images with at least one finding")
 
 
 class Phantom(Dataset):
-    """Films of drawn anatomy with known findings and boxes; for trying the tool, for tests and for teaching."""
+    """Images of drawn anatomy with known findings and boxes; for trying the tool, for tests and for teaching."""
 
     info = DatasetInfo(
         name="phantom",
-        summary="synthetic frontal chest films with known findings, made from a seed: no download, no patients",
+        summary="synthetic frontal chest X-rays with known findings, made from a seed: no download, no patients",
         licence="Apache-2.0",
         needs_root=False,
         image_size=96,
@@ -43,19 +43,19 @@ class Phantom(Dataset):
     Options = PhantomOptions
 
     def read(self, root: Path | None, options: Any) -> Records:
-        """List the films without rendering them; `root` is not used. Pixels are made when the source reads a film."""
-        from zoo.data.records import Records
-        from zoo.datasets._phantom_film import PhantomSource
+        """List the images without rendering them; `root` is not used. Pixels are made when the source reads an image."""
+        from zoo.core.records import Records
+        from zoo.datasets._phantom_image import PhantomSource
         from zoo.datasets._phantom_patient import tables
 
-        films, boxes = tables(options.patients, options.seed, options.abnormal, LABELS)
+        images, boxes = tables(options.patients, options.seed, options.abnormal, LABELS)
         return Records(
-            table=films,
+            table=images,
             labels=LABELS,
             source=PhantomSource(options.seed, options.size, options.abnormal),
             normal=NORMAL,
             boxes=boxes,
-            notes=("phantom films are drawn, not taken: scores on them say nothing about real patients",),
+            notes=("phantom images are drawn, not taken: scores on them say nothing about real patients",),
         )
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.contracts import Dataset, DatasetInfo, option
-from zoo.errors import DataError, closest
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Dataset, DatasetInfo, option
+from zoo.core.errors import DataError, closest
+from zoo.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from zoo.data.records import Records
+    from zoo.core.records import Records
 
 LAYOUT = """\
   ROOT/metadata.json                        as written by zoo data export; without it, name the features with --set data.…
@@ -38,9 +38,9 @@ class TFRecordOptions:
         "", "class that means no finding; empty: the one named normal, no finding, negative or healthy"
     )
     filename: str = option(
-        "image/filename", "feature of the film's name; without it films are named by file and number"
+        "image/filename", "feature of the image's name; without it images are named by file and number"
     )
-    patient: str = option("patient", "feature of the patient; without it each film is a patient")
+    patient: str = option("patient", "feature of the patient; without it each image is a patient")
     split: str = option("", "feature of train, val and test; empty: published_split of zoo data export, else split")
     view: str = option("view", "feature of the view; used if there is one")
     age: str = option("age", "feature of the age in years; used if there is one")
@@ -58,16 +58,17 @@ class TFRecord(Dataset):
     Options = TFRecordOptions
 
     def read(self, root: Path | None, options: Any) -> Records:
-        from zoo.datasets import _tables, _tfrecord_films, _tfrecord_tables
+        from zoo.datasets import _tables, _tfrecord_tables
+        from zoo.datasets import _tfrecord_images as _tfrecord_images
 
         root = _tables.need_root(root, "tfrecord", LAYOUT)
         metadata = _tfrecord_tables.read_metadata(root)
-        files = _tfrecord_films.find_files(root, options.files)
+        files = _tfrecord_images.find_files(root, options.files)
         if metadata is None:
-            return _tfrecord_tables.foreign(root, _tfrecord_films.read_contents(root, files, options.image), options)
+            return _tfrecord_tables.foreign(root, _tfrecord_images.read_contents(root, files, options.image), options)
         _need_shards(root, files, metadata)
         only = _tfrecord_tables.features_of(metadata, options)
-        contents = _tfrecord_films.read_contents(root, files, options.image, only)
+        contents = _tfrecord_images.read_contents(root, files, options.image, only)
         return _tfrecord_tables.own(root, contents, options, metadata)
 
 

@@ -1,8 +1,8 @@
 """Try every export of a model of each family, and write the table of docs/export.md: `python docs/generate_exports.py [MODEL...]`.
 
 A network with random weights and 3 labels, at the smallest size the model allows but at least 64 pixels, is written in every
-format and compared with zoo on drawn films of several sizes. Its batch statistics are taken from these films, and its head is
-scaled so that their logits have a standard deviation of 2: a random network would give all films one answer. Without models
+format and compared with zoo on drawn images of several sizes. Its batch statistics are taken from these images, and its head is
+scaled so that their logits have a standard deviation of 2: a random network would give all images one answer. Without models
 named, the lightest of each plugin is measured, whose layers are those of its sisters; the measurements are kept in
 benchmarks/results/export_models.csv, where those of others stay.
 """
@@ -21,7 +21,7 @@ import numpy as np
 TARGET = Path(__file__).parent / "export.md"
 KEPT = Path(__file__).parents[1] / "benchmarks" / "results" / "export_models.csv"
 BEGIN, END = "<!-- made by docs/generate_exports.py -->", "<!-- end -->"
-FILMS, SAMPLES, SMALLEST = 24, 24, 64
+IMAGES, SAMPLES, SMALLEST = 24, 24, 64
 COLUMNS = ("model", "image_size", "format", "quantize", "difference", "refused")
 WAYS = (
     ("keras", ""),
@@ -37,25 +37,25 @@ WAYS = (
 
 def measure(name: str) -> list[dict[str, Any]]:
     """One row per way to export a model: the largest difference of a probability, or why it cannot be written."""
+    from zoo.core.errors import ZooError
+    from zoo.core.registry import registry
+    from zoo.core.tasks import Task
     from zoo.engine import devices
-    from zoo.errors import ZooError
-    from zoo.export import films as film_sources
     from zoo.export import formats
+    from zoo.export import trial_images as image_sources
     from zoo.export.network import assemble, for_inference
     from zoo.export.parity import zoo_probabilities
-    from zoo.registry import registry
-    from zoo.tasks import Task
 
     model = registry().get("model", name)
     task, size = Task("multilabel", ("A", "B", "C")), max(SMALLEST, model.info.min_image_size)
     rows = []
     with devices.session("cpu", "float32", 0), tempfile.TemporaryDirectory() as folder:
         network = model.build(task, size, None, model.Options())
-        films = film_sources.drawn_films(FILMS + SAMPLES, registry())
-        _spread(network, film_sources.prepared(films.pixels, size))
-        samples = film_sources.prepared(films.pixels[FILMS:], size)
-        del films.pixels[FILMS:]
-        expected = zoo_probabilities(network, task, None, films, size, quiet=True)
+        images = image_sources.drawn_images(IMAGES + SAMPLES, registry())
+        _spread(network, image_sources.prepared(images.pixels, size))
+        samples = image_sources.prepared(images.pixels[IMAGES:], size)
+        del images.pixels[IMAGES:]
+        expected = zoo_probabilities(network, task, None, images, size, quiet=True)
         bare = for_inference(network, float32=True)
         for form, quantize in WAYS:
             row = {"model": name, "image_size": size, "format": form, "quantize": quantize}
@@ -64,7 +64,7 @@ def measure(name: str) -> list[dict[str, Any]]:
                 chosen = formats.check_format(form, quantize or None)
                 formats.write(chosen, file, lambda d: assemble(bare, task, None, size, d), quantize or None, samples)
                 run = formats.open_file(chosen, file)
-                found = np.stack([run(film) for film in films.pixels])
+                found = np.stack([run(image) for image in images.pixels])
                 rows.append(row | {"difference": f"{np.abs(found - expected).max():.1e}"})
             except ZooError as error:
                 rows.append(row | {"refused": str(error)})
@@ -72,18 +72,18 @@ def measure(name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _spread(network: Any, films: np.ndarray) -> None:
-    """Take batch statistics from the films; scale and shift a head of the usual kind to logits of mean 0 and deviation 2."""
+def _spread(network: Any, images: np.ndarray) -> None:
+    """Take batch statistics from the images; scale and shift a head of the usual kind to logits of mean 0 and deviation 2."""
     import keras
 
     for layer in network._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
-    network(films[..., None].astype("float32"), training=True)
+    network(images[..., None].astype("float32"), training=True)
     head = next((layer for layer in network.layers if layer.name == "logits"), None)
     if head is None:
         return
-    logits = network.predict(films[..., None], verbose=0)
+    logits = network.predict(images[..., None], verbose=0)
     factor = 2 / np.maximum(logits.std(axis=0), 1e-6)
     kernel, bias = head.get_weights()
     head.set_weights([kernel * factor, (bias - logits.mean(axis=0)) * factor])
@@ -123,7 +123,7 @@ def page(text: str, rows: list[dict[str, str]]) -> str:
 
 def shown(rows: list[dict[str, str]]) -> list[str]:
     """The models of the table: the lightest of each family, and those that were measured beside them."""
-    from zoo.registry import registry
+    from zoo.core.registry import registry
 
     wanted = {*lightest(), *(row["model"] for row in rows)}
     return [name for name in registry().names("model") if name in wanted]
@@ -131,7 +131,7 @@ def shown(rows: list[dict[str, str]]) -> list[str]:
 
 def lightest() -> list[str]:
     """The built-in model with the fewest parameters of each plugin."""
-    from zoo.registry import registry
+    from zoo.core.registry import registry
 
     built_in = [each for each in registry().entries("model") if each.origin.distribution == "cxr-zoo"]
     ordered = sorted(built_in, key=lambda each: each.strategy.info.parameters)
@@ -139,7 +139,7 @@ def lightest() -> list[str]:
 
 
 def main(names: list[str]) -> None:
-    from zoo.registry import registry
+    from zoo.core.registry import registry
 
     for name in names or lightest():
         rows = [*(row for row in kept() if row["model"] != name), *measure(name)]

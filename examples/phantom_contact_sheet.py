@@ -1,4 +1,4 @@
-"""A contact sheet of phantom films: normal ones, and every finding in its box.
+"""A contact sheet of phantom images: normal ones, and every finding in its box.
 
 python examples/phantom_contact_sheet.py sheet.png
 """
@@ -23,12 +23,12 @@ def main(output: str) -> None:
     rows += [(label, table[(table[label] == 1) & (count == 1)].iloc[:COLUMNS]) for label in LABELS]
     sheet = Image.new("RGB", (COLUMNS * TILE, len(rows) * (TILE + 14)))
     pen = ImageDraw.Draw(sheet)
-    for r, (label, films) in enumerate(rows):
-        for c, film in enumerate(films.itertuples()):
+    for r, (label, images) in enumerate(rows):
+        for c, image in enumerate(images.itertuples()):
             left, top = c * TILE, r * (TILE + 14)
-            sheet.paste(Image.fromarray(records.source.read(film.path)[0]).convert("RGB"), (left, top + 14))
-            pen.text((left + 3, top + 1), f"{label} · {film.view} {film.sex} {film.age}", fill="white")
-            for box in records.boxes[records.boxes["image"] == film.image].itertuples():
+            sheet.paste(Image.fromarray(records.source.read(image.path)[0]).convert("RGB"), (left, top + 14))
+            pen.text((left + 3, top + 1), f"{label} · {image.view} {image.sex} {image.age}", fill="white")
+            for box in records.boxes[records.boxes["image"] == image.image].itertuples():
                 x, y = left + box.x * TILE, top + 14 + box.y * TILE
                 pen.rectangle((x, y, x + box.width * TILE, y + box.height * TILE), outline="orange")
     sheet.save(output)

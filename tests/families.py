@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zoo.registry import Entry, registry
+from zoo.core.registry import Entry, registry
 
 
 def representatives(without: Collection[str] = ()) -> list[Entry]:

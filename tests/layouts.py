@@ -14,7 +14,7 @@ from PIL import Image
 NIH_COLUMNS = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
 
 
-def write_film(file: Path, seed: int = 0) -> None:
+def write_image(file: Path, seed: int = 0) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (32, 32), dtype=np.uint8)
     Image.fromarray(pixels).save(file)
@@ -28,18 +28,18 @@ def nih(root: Path) -> None:
     (root / "train_val_list.txt").write_text("\n".join(names[:2]) + "\n")
     (root / "test_list.txt").write_text("\n".join(names[2:]) + "\n")
     for i, name in enumerate(names):
-        write_film(root / "images" / name, i)
+        write_image(root / "images" / name, i)
 
 
 def folder(root: Path) -> None:
     for i, name in enumerate(("normal/a", "normal/b", "pneumonia/c", "pneumonia/d")):
-        write_film(root / f"{name}.png", i)
+        write_image(root / f"{name}.png", i)
 
 
 def csv(root: Path) -> None:
     for i in range(3):
-        write_film(root / f"{i}.png", i)
-    (root / "films.csv").write_text("image,patient,label\n0.png,p,effusion\n1.png,q,normal\n2.png,q,effusion\n")
+        write_image(root / f"{i}.png", i)
+    (root / "images.csv").write_text("image,patient,label\n0.png,p,effusion\n1.png,q,normal\n2.png,q,effusion\n")
 
 
 def medmnist(root: Path) -> None:
@@ -51,15 +51,15 @@ def medmnist(root: Path) -> None:
 
 
 def tfrecord(root: Path) -> None:
-    from zoo.config import resolve
-    from zoo.data.export import export_films
-    from zoo.registry import registry
+    from zoo.config.resolve import resolve
+    from zoo.core.registry import registry
+    from zoo.data.export import export_images
 
     with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_CACHE", f"{scratch}/cache")
         config = resolve([{"image_size": 32, "data": {"name": "phantom", "patients": 12}}], registry())
-        export_films(config, registry(), Path(scratch, "films"))
-        for file in Path(scratch, "films").iterdir():
+        export_images(config, registry(), Path(scratch, "images"))
+        for file in Path(scratch, "images").iterdir():
             shutil.move(file, root)
 
 
@@ -84,18 +84,18 @@ OTHERS = (
 )
 
 
-def phantom_as_nih(root: Path, films: int) -> None:
-    """Drawn films in NIH's layout, two of each patient; the labels go round and have nothing to do with the films."""
+def phantom_as_nih(root: Path, images: int) -> None:
+    """Drawn images in NIH's layout, two of each patient; the labels go round and have nothing to do with the images."""
     from zoo.datasets.phantom import Phantom, PhantomOptions
 
-    drawn = Phantom().read(None, PhantomOptions(patients=films))
+    drawn = Phantom().read(None, PhantomOptions(patients=images))
     rows, boxes, lists = (
         [],
         ["Image Index,Finding Label,Bbox [x,y,w,h],,,"],
         {"train_val": list[str](), "test": list[str]()},
     )
     (root / "images").mkdir(parents=True)
-    for i, path in enumerate(drawn.table["path"][:films]):
+    for i, path in enumerate(drawn.table["path"][:images]):
         patient, label = i // 2, SEVEN[i % 7]
         name = f"{patient:08d}_{i % 2:03d}.png"
         if i % 4 == 3 and label != "No Finding":

@@ -19,9 +19,9 @@ from families import representatives
 from keras import ops
 from layouts import LAYOUTS
 
-from zoo.contracts import Augmenter, Dataset, DatasetInfo, Info, Loss, Model, ModelInfo, NoOptions, Recipe
-from zoo.data.records import ImageSource, Records
-from zoo.registry import Entry, registry
+from zoo.core.contracts import Augmenter, Dataset, DatasetInfo, Info, Loss, Model, ModelInfo, NoOptions, Recipe
+from zoo.core.records import ImageSource, Records
+from zoo.core.registry import Entry, registry
 from zoo.testing import check_augmenter, check_dataset, check_loss, check_model, check_recipe, check_tracker
 from zoo.testing.models import model_results
 from zoo.testing.run import results_on
@@ -63,8 +63,8 @@ def test_every_registered_strategy_conforms(entry: Entry, check: Callable[..., N
 ON_JAX = """
 import sys
 import keras, numpy as np
-from zoo.registry import registry
-from zoo.tasks import Task
+from zoo.core.registry import registry
+from zoo.core.tasks import Task
 from zoo.testing import check_model
 assert keras.backend.backend() == "jax"
 for name in sys.argv[1:]:
@@ -73,8 +73,8 @@ for name in sys.argv[1:]:
         check_model(model, brief=True)
     size = model.info.min_image_size
     network = model.build(Task("multilabel", ("Mass", "Nodule")), size, None, model.Options())
-    films = np.random.default_rng(0).integers(0, 256, (2, size, size, 1), dtype=np.uint8)
-    logits = network.predict(films, verbose=0)
+    images = np.random.default_rng(0).integers(0, 256, (2, size, size, 1), dtype=np.uint8)
+    logits = network.predict(images, verbose=0)
     assert logits.shape == (2, 2) and logits.dtype == np.float32 and np.isfinite(logits).all(), name
     print(name, flush=True)
     keras.backend.clear_session()
@@ -207,10 +207,10 @@ def test_a_sound_model_passes_and_its_results_say_so() -> None:
 
 
 def test_an_exemption_gives_its_reason_and_lets_nothing_else_pass() -> None:
-    fixed = FlatModel(lambda n, s: network(n, 8), exempt={"odd sizes": "takes films of 8 pixels only"})
+    fixed = FlatModel(lambda n, s: network(n, 8), exempt={"odd sizes": "takes images of 8 pixels only"})
     check_model(fixed)
     assert [(e.check, e.reason) for e in model_results(fixed) if e.outcome == "exempt"] == [
-        ("odd sizes", "takes films of 8 pixels only")
+        ("odd sizes", "takes images of 8 pixels only")
     ]
 
 
@@ -267,12 +267,12 @@ def wrong_gradient(y: Any, z: Any) -> Any:
     ("function", "message"),
     [
         (lambda y, z: ops.mean(stable(y, z)), "gives shape"),
-        (lambda y, z: stable(y, z) + ops.mean(stable(y, z)), "a film of unknown labels changes the loss"),
+        (lambda y, z: stable(y, z) + ops.mean(stable(y, z)), "an image of unknown labels changes the loss"),
         (logarithms, "not finite for float16"),
         (lambda y, z: stable(1 - y, z), "does not fall as the logits move toward the labels"),
         (wrong_gradient, "off from finite differences"),
     ],
-    ids=["shape", "films", "overflow", "direction", "gradient"],
+    ids=["shape", "images", "overflow", "direction", "gradient"],
 )
 def test_broken_losses_are_caught(function: Callable[[Any, Any], Any], message: str) -> None:
     check_loss(FunctionLoss(stable))

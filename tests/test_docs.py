@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from zoo import hookspecs, manager
-from zoo.registry import KINDS, Registry
+from zoo.core import hookspecs, manager
+from zoo.core.registry import KINDS, Registry
 from zoo.testing import check_model
 
 ROOT = Path(__file__).parents[1]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo import manager
-from zoo.registry import Registry, registry
+from zoo.core import manager
+from zoo.core.registry import Registry, registry
 from zoo.testing import check_augmenter, check_loss, check_model
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "zoo-tinycnn"

@@ -92,7 +92,7 @@ def test_the_installed_files_are_those_of_the_tree(installed: Path) -> None:
 
 @pytest.mark.slow
 def test_the_installed_command_lists_every_builtin(installed: Path, tmp_path: Path) -> None:
-    from zoo.registry import registry
+    from zoo.core.registry import registry
 
     result = run(str(installed / "bin" / "zoo"), "list", "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr

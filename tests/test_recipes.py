@@ -1,4 +1,4 @@
-"""docs/recipes.md: every command on the page runs, in a short form and on films that the test makes itself."""
+"""docs/recipes.md: every command on the page runs, in a short form and on images that the test makes itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from zoo.cli.main import cli
-from zoo.registry import registry
+from zoo.core.registry import registry
 
 PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
 SIZE = "80"  # pixels: above the least of every network on the page
@@ -72,13 +72,13 @@ class Page:
         if words[0] == "ensemble" and "features" in words:
             words += ["--epochs", "1"]
         result = CliRunner().invoke(cli, words)
-        # an audit ends with 1 where it finds leaks, as films that a test makes are all alike, and for no other reason
+        # an audit ends with 1 where it finds leaks, as images that a test makes are all alike, and for no other reason
         leaks = words[:2] == ["data", "audit"] and "NOT CLEAN" in result.output
         assert result.exit_code == int(leaks), f"{line}\n{result.output}"
         assert "Traceback" not in result.stderr
 
     def place(self, word: str) -> str:
-        """The films and weights of the page, as they lie here."""
+        """The images and weights of the page, as they lie here."""
         here = {
             "/data/nih": "nih",
             "/data/classes": "classes",
@@ -87,7 +87,7 @@ class Page:
         return str(self.folder / here[word]) if word in here else word
 
     def shortened(self, words: list[str]) -> list[str]:
-        """Fewer and smaller films, one epoch, and weights that need no download."""
+        """Fewer and smaller images, one epoch, and weights that need no download."""
         if "tfrecord" in words or "tiny-cnn" in words:
             return ["--limit", "110", "--epochs", "1", "--batch-size", "8"]
         found = registry().get("recipe", words[words.index("--recipe") + 1]).config if "--recipe" in words else {}
@@ -106,7 +106,7 @@ def made_by(line: str) -> list[str]:
 
 def weights(folder: Path, model: str) -> Path:
     """A file of weights, as published ones would be, for a network that starts from some."""
-    from zoo.tasks import Task
+    from zoo.core.tasks import Task
 
     file = folder / f"{model}.keras"
     if not file.exists():
@@ -130,7 +130,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 def classes(folder: Path) -> None:
-    """The films with one class as a folder of each."""
+    """The images with one class as a folder of each."""
     import csv
 
     with (folder / "nih" / "Data_Entry_2017.csv").open() as table:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zoo.registry import registry
+from zoo.core.registry import registry
 
 ROOT = Path(__file__).parents[1]
 

@@ -42,7 +42,7 @@ def test_figures_are_those_of_the_rows_meant(
     (tmp_path / "end_to_end.csv").write_text(f'{head}1024,"zoo, steps only",0.931,0.905,1.004\n1024,timm,2,0.5,3\n')
     (tmp_path / "epoch_gap.csv").write_text("epoch,gap_ms\n1,49.9\n2,50.1\n3,12.3\n")
     text = script.table()
-    assert "| batches of prepared films, made of 1024-pixel PNGs |" in text
+    assert "| batches of prepared images, made of 1024-pixel PNGs |" in text
     assert "| 302 (280–1,321) |" in text
     assert "| 24 (9.96–25) |" in text
     assert "| 93% (90%–100%) |" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.inference.api import list_models, load, train
+    from zoo.api import list_models, load, train
 
     __version__: str
 
@@ -19,7 +19,7 @@ def __getattr__(name: str) -> Any:
 
         return version("cxr-zoo")
     if name in __all__:
-        from zoo.inference import api
+        from zoo import api
 
         return getattr(api, name)
     raise AttributeError(f"module 'zoo' has no attribute {name!r}")

@@ -9,7 +9,7 @@ from zoo.cli.groups import LazyGroup
 
 COMMANDS = {
     "prepare": Builtin(
-        "zoo.cli.data.prepare:prepare", "Read a dataset, prepare its films for training, and audit its split."
+        "zoo.cli.data.prepare:prepare", "Read a dataset, prepare its images for training, and audit its split."
     ),
     "explore": Builtin(
         "zoo.cli.data.explore:explore", "Look at a dataset: labels, people, pixels and what is missing."
@@ -18,7 +18,7 @@ COMMANDS = {
     "verify": Builtin("zoo.cli.data.verify:verify", "Compare all prepared pixels with their checksums."),
     "export": Builtin(
         "zoo.cli.data.export:export",
-        "Write a dataset's prepared films, with all findings and what is known of the patients, as TFRecord files.",
+        "Write a dataset's prepared images, with all findings and what is known of the patients, as TFRecord files.",
     ),
     "download": Builtin(
         "zoo.cli.data.download:download", "Download NAME by kagglehub, or unpack its archives that are here already."
@@ -28,4 +28,4 @@ COMMANDS = {
 
 @click.command(cls=LazyGroup, builtins=COMMANDS)
 def data() -> None:
-    """Look at a dataset, audit it, download, prepare or export its films, or check what is prepared."""
+    """Look at a dataset, audit it, download, prepare or export its images, or check what is prepared."""

@@ -10,12 +10,12 @@ import click
 
 from zoo.cli import catalogue
 from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, say, survey
-from zoo.errors import UsageError, unknown
+from zoo.core.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from zoo.audit.audit import Audit
-    from zoo.audit.films import AuditFilms
-    from zoo.audit.fix import Fixed
+    from zoo.data.audit.audit import Audit
+    from zoo.data.audit.fix import Fixed
+    from zoo.data.audit.images import AuditImages
 
 FILE = click.Path(path_type=Path)
 
@@ -28,9 +28,9 @@ FILE = click.Path(path_type=Path)
     "others",
     multiple=True,
     metavar="[NAME:]DATASET=ROOT",
-    help="Another dataset that should share no patient and no film with it, such as csv=/data/ours; may be repeated.",
+    help="Another dataset that should share no patient and no image with it, such as csv=/data/ours; may be repeated.",
 )
-@click.option("--films/--no-films", "look", default=True, help="Read the films, or the tables only.")
+@click.option("--images/--no-images", "look", default=True, help="Read the images, or the tables only.")
 @click.option("--near/--no-near", default=True, help="Look for near-duplicates.")
 @click.option(
     "--threshold", type=click.IntRange(0, 128), metavar="BITS", help="Of 256 that hashes of near-duplicates differ in."
@@ -38,7 +38,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--correlation", type=click.FloatRange(0, 1), metavar="R", help="Least correlation of their pixels.")
 @click.option("--fix", type=FILE, metavar="FILE.csv", help="Write a table without what leaks; nothing is deleted.")
 @click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write every finding as CSV.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N films, whole patients.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N images, whole patients.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Of --limit [default: 0].")
 @SETS
 @OUTSIDE
@@ -56,33 +56,33 @@ def audit(
 ) -> None:
     """Look for leaks, duplicates and contradictions in a dataset. Exit code 1 when there are leaks.
 
-    A leak makes test results too good: a patient, an identical film or a near-duplicate on two sides of the published split,
+    A leak makes test results too good: a patient, an identical image or a near-duplicate on two sides of the published split,
     or in two datasets. Near-duplicates are proposed by a perceptual hash and confirmed by their pixels. Listed too: patients with
-    two sexes or who grow younger, labels that contradict each other, films without a row, rows without a film, and files
+    two sexes or who grow younger, labels that contradict each other, images without a row, rows without an image, and files
     that cannot be read.
 
-    --fix writes a table that zoo train --data csv reads: of each leak the earlier film is left out and the test film kept. The
-    films left out stand with the reason in FILE-removed.csv. The table is then audited again.
+    --fix writes a table that zoo train --data csv reads: of each leak the earlier image is left out and the test image kept. The
+    images left out stand with the reason in FILE-removed.csv. The table is then audited again.
 
     \b
     zoo data audit --data nih --root DIR
     zoo data audit --data nih --root DIR --with csv=/data/ours --fix clean.csv
     """
     catalogue.warn()
-    from zoo.audit.audit import audit as run_audit
-    from zoo.audit.fix import refuse_overwriting, write_fixed
-    from zoo.audit.near import CORRELATION, THRESHOLD
+    from zoo.data.audit.audit import audit as run_audit
+    from zoo.data.audit.fix import refuse_overwriting, write_fixed
+    from zoo.data.audit.near import CORRELATION, THRESHOLD
 
     if fix is not None:
         refuse_overwriting(fix)
         if not flags["look"]:
-            raise UsageError("--fix needs to know which films can be read: leave out --no-films.")
+            raise UsageError("--fix needs to know which images can be read: leave out --no-images.")
     datasets = _read(data, root, others, sets, allow_outside, flags)
     threshold = THRESHOLD if flags["threshold"] is None else flags["threshold"]
     correlation = CORRELATION if flags["correlation"] is None else flags["correlation"]
     found = run_audit(datasets, near=flags["near"], threshold=threshold, correlation=correlation)
     if csv_file is not None:
-        from zoo.files import replacing
+        from zoo.core.files import replacing
 
         with replacing(csv_file) as new:
             found.findings.to_csv(new, index=False)
@@ -101,9 +101,9 @@ def _read(
     sets: tuple[str, ...],
     allow_outside: bool,
     flags: dict[str, Any],
-) -> list[AuditFilms]:
-    """The dataset and those beside it; where a dataset has no films, a line says so."""
-    from zoo.audit.films import limited, read_films
+) -> list[AuditImages]:
+    """The dataset and those beside it; where a dataset has no images, a line says so."""
+    from zoo.data.audit.images import limited, read_images
 
     parsed = [_parse(word) for word in others]  # before anything is read
     listing = limited(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
@@ -117,14 +117,14 @@ def _read(
         for note in each.records.notes:
             say(f"{name}: {note}")
         if flags["look"] and not each.present.any():
-            say(f"{name}: none of the {len(each.records):,} films is there; only the tables are audited")
-        found.append(read_films(name, each, dataset, say, look=flags["look"], near=flags["near"]))
+            say(f"{name}: none of the {len(each.records):,} images is there; only the tables are audited")
+        found.append(read_images(name, each, dataset, say, look=flags["look"], near=flags["near"]))
     return found
 
 
 def _parse(word: str) -> tuple[str, str, Path]:
     """NAME:DATASET=ROOT, DATASET=ROOT or DATASET:ROOT as (name, dataset, root)."""
-    from zoo.registry import registry
+    from zoo.core.registry import registry
 
     names = registry().names("dataset")
     left, equals, folder = word.partition("=")
@@ -145,7 +145,7 @@ def _distinct(name: str, taken: list[str]) -> str:
     return found
 
 
-def _report(found: Audit, datasets: list[AuditFilms], fixed: Fixed | None, as_json: bool) -> None:
+def _report(found: Audit, datasets: list[AuditImages], fixed: Fixed | None, as_json: bool) -> None:
     if as_json:
         summary = found.summary()
         if fixed is not None:
@@ -161,7 +161,7 @@ def _report(found: Audit, datasets: list[AuditFilms], fixed: Fixed | None, as_js
         return
     from rich.console import Console
 
-    from zoo.audit.words import findings_table, fixed_lines, sides_table, verdict
+    from zoo.report.audit import findings_table, fixed_lines, sides_table, verdict
 
     console = Console(highlight=False, markup=False)
     console.print(sides_table(found))

@@ -37,8 +37,8 @@ def download(name: str, out: Path | None, archives: tuple[Path, ...], as_json: b
     zoo data download nih --out DIR --archive images_001.tar.gz --archive Data_Entry_2017.csv
     """
     catalogue.warn()
+    from zoo.core.registry import registry
     from zoo.data.download import fetch, find_download, unpack_archives
-    from zoo.registry import registry
 
     dataset, wanted = find_download(name, registry())
     out = out or Path(wanted.name)

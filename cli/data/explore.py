@@ -10,10 +10,10 @@ import click
 
 from zoo.cli import catalogue
 from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, say, survey
-from zoo.errors import unknown
+from zoo.core.errors import unknown
 
 if TYPE_CHECKING:
-    from zoo.exploration.explore import Exploration
+    from zoo.explore.explore import Exploration
 
 SIZE = 224  # pixels, where the dataset has no size of its own
 
@@ -26,14 +26,14 @@ SIZE = 224  # pixels, where the dataset has no size of its own
     "--image-size",
     type=click.IntRange(8, 2048),
     metavar="PX",
-    help="Of the prepared films [default: 224, or the dataset's].",
+    help="Of the prepared images [default: 224, or the dataset's].",
 )
-@click.option("--films/--no-films", "look", default=True, help="Read the films, or the tables only.")
-@click.option("--pictures/--no-pictures", default=True, help="Example films in the page.")
+@click.option("--images/--no-images", "look", default=True, help="Read the images, or the tables only.")
+@click.option("--pictures/--no-pictures", default=True, help="Example images in the page.")
 @click.option(
-    "--sample", type=click.IntRange(min=1), metavar="N", help="Films whose gray values are read [default: 1000]."
+    "--sample", type=click.IntRange(min=1), metavar="N", help="Images whose gray values are read [default: 1000]."
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N films, whole patients.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N images, whole patients.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Of all that is drawn [default: 0].")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where files go [default: exploration/NAME]."
@@ -52,23 +52,23 @@ def explore(
 ) -> None:
     """Look at a dataset before anything is trained on it.
 
-    Findings and which come together, their prevalence in each split, age, sex, view and follow-up against findings with tests (on
-    one film of each patient), gray values raw and prepared, example films, and what is missing, unreadable or there twice. Written
-    as exploration.html, which needs no network, and as CSV files. Films that are not there are counted; a table without any
-    can be looked at too.
+    Findings and which come together, their prevalence in each split, age, sex, view and follow-up against findings with tests
+    (on one image of each patient), gray values raw and prepared, example images, and what is missing, unreadable or there
+    twice. Written as exploration.html, which needs no network, and as CSV files. Images that are not there are counted;
+    a table without any can be looked at too.
 
     \b
     zoo data explore --data nih --root DIR
-    zoo data explore --data nih --root DIR --no-films --json
+    zoo data explore --data nih --root DIR --no-images --json
     """
     catalogue.warn()
-    from zoo.audit.films import limited
-    from zoo.exploration.explore import explore as run_exploration
-    from zoo.exploration.output import write_tables
-    from zoo.exploration.page import write_page
-    from zoo.exploration.pixels import SAMPLE
-    from zoo.registry import registry
-    from zoo.tasks import TASKS
+    from zoo.core.registry import registry
+    from zoo.core.tasks import TASKS
+    from zoo.data.audit.images import limited
+    from zoo.explore.explore import explore as run_exploration
+    from zoo.explore.pixels import SAMPLE
+    from zoo.report.exploration import write_tables
+    from zoo.report.exploration_page import write_page
 
     if flags["task"] not in TASKS:
         raise unknown("task", flags["task"], TASKS)
@@ -100,7 +100,7 @@ def explore(
 def _print(found: Exploration) -> None:
     from rich.console import Console
 
-    from zoo.exploration.output import labels_table, lines, tests_table
+    from zoo.report.exploration import labels_table, lines, tests_table
 
     console = Console(highlight=False, markup=False)
     console.print(labels_table(found))

@@ -11,7 +11,7 @@ import click
 
 from zoo.cli import catalogue
 from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options, say
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
 
 
 @click.command()
@@ -33,7 +33,7 @@ from zoo.errors import UsageError
 @click.option(
     "--shard-mb", type=click.IntRange(1), default=128, show_default=True, metavar="MB", help="Size of a file, about."
 )
-@click.option("--limit", type=int, metavar="N", help="Use about N films, whole patients, as zoo train does.")
+@click.option("--limit", type=int, metavar="N", help="Use about N images, whole patients, as zoo train does.")
 @click.option("--seed", type=int, metavar="N", help="Of the split and of --limit [default: 0].")
 @SETS
 @OUTSIDE
@@ -49,19 +49,19 @@ def export(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Write a dataset's prepared films, with all findings and what is known of the patients, as TFRecord files.
+    """Write a dataset's prepared images, with all findings and what is known of the patients, as TFRecord files.
 
     DIR holds train-…, val-… and test-….tfrecord and metadata.json. zoo train --data tfrecord --root DIR gives the results of
     training on the dataset itself at that image size, for every task and seed.
 
     \b
-    zoo data export --data nih --root DIR --image-size 224 --out films
-    zoo train --data tfrecord --root films --image-size 224
+    zoo data export --data nih --root DIR --image-size 224 --out images
+    zoo train --data tfrecord --root images --image-size 224
     """
     catalogue.warn()
-    from zoo.config import parse_set, resolve
-    from zoo.data.export import export_films
-    from zoo.registry import registry
+    from zoo.config.resolve import parse_set, resolve
+    from zoo.core.registry import registry
+    from zoo.data.export import export_images
 
     if flags["data"] is None:
         raise UsageError("name a dataset with --data. See 'zoo list datasets'.")
@@ -70,12 +70,12 @@ def export(
         layers.append({"data": {"root": str(root)}})
     layers += dataset_options(sets, allow_outside, parse_set)
     config = resolve(layers, registry())
-    found = export_films(config, registry(), out, encoding=encoding, shard_bytes=shard_mb * 10**6, say=say)
+    found = export_images(config, registry(), out, encoding=encoding, shard_bytes=shard_mb * 10**6, say=say)
     if as_json:
         click.echo(json.dumps({**asdict(found), "folder": str(found.folder)}, indent=2))
         return
-    films = ", ".join(f"{count:,} {name}" for name, count in found.split.items())
-    click.echo(f"Exported: {films} films in {len(found.shards):,} files, {found.bytes / 1e6:,.1f} MB, in {out}")
+    images = ", ".join(f"{count:,} {name}" for name, count in found.split.items())
+    click.echo(f"Exported: {images} images in {len(found.shards):,} files, {found.bytes / 1e6:,.1f} MB, in {out}")
     if found.set_aside:
-        click.echo(f"Set aside: {found.set_aside:,} films, named with the reason in metadata.json")
+        click.echo(f"Set aside: {found.set_aside:,} images, named with the reason in metadata.json")
     click.echo(f"Train on it: zoo train --data tfrecord --root {out} --image-size {config.settings.image_size}")

@@ -1,4 +1,4 @@
-"""`zoo data prepare`: films decoded and resized ahead of training."""
+"""`zoo data prepare`: images decoded and resized ahead of training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import click
 from zoo.cli import catalogue
 from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options, say
 from zoo.cli.options import FINDINGS, WHERE
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.data.pipeline import Films
+    from zoo.data.pipeline import ImageSet
 
 
 @click.command()
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 @click.option("--image-size", type=int, metavar="PX", help="Height and width [default: the dataset's or the model's].")
 @WHERE
 @FINDINGS
-@click.option("--limit", type=int, metavar="N", help="Use about N films, whole patients, as zoo train does.")
+@click.option("--limit", type=int, metavar="N", help="Use about N images, whole patients, as zoo train does.")
 @click.option("--seed", type=int, metavar="N", help="Of the split and of --limit [default: 0].")
-@click.option("--drop-leaks/--no-drop-leaks", default=None, help="Set aside training films that also stand in test.")
+@click.option("--drop-leaks/--no-drop-leaks", default=None, help="Set aside training images that also stand in test.")
 @SETS
 @OUTSIDE
 @AS_JSON
 def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_json: bool, **flags: Any) -> None:
-    """Read a dataset, prepare its films for training, and audit its split.
+    """Read a dataset, prepare its images for training, and audit its split.
 
-    zoo train and zoo evaluate then start at once: they find what is prepared by its content. The films lie in a folder of the
+    zoo train and zoo evaluate then start at once: they find what is prepared by its content. The images lie in a folder of the
     cache ($ZOO_CACHE, else ~/.cache/zoo), decoded and resized, with a table of those that cannot be used and why. Stop it
     with Ctrl-C at any moment; the same command goes on from there.
 
@@ -43,9 +43,9 @@ def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_js
     zoo data prepare --data folder --root DIR       (PNG, JPEG, DICOM …)
     """
     catalogue.warn()
-    from zoo.config import parse_set, resolve
-    from zoo.data.pipeline import load_films
-    from zoo.registry import registry
+    from zoo.config.resolve import parse_set, resolve
+    from zoo.core.registry import registry
+    from zoo.data.pipeline import load_images
 
     if flags["data"] is None:
         raise UsageError("name a dataset with --data. See 'zoo list datasets'.")
@@ -55,29 +55,29 @@ def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_js
         layers.append({"data": {"root": str(root)}})
     layers += dataset_options(sets, allow_outside, parse_set)
     config = resolve(layers, registry())
-    films = load_films(config, registry(), say)
-    found = _summary(films)
+    images = load_images(config, registry(), say)
+    found = _summary(images)
     if as_json:
         click.echo(json.dumps(found, indent=2, allow_nan=False))
         return
     _print_summary(found)
 
 
-def _summary(films: Films) -> dict[str, Any]:
-    store = films.store
-    reasons = films.set_aside["reason"].value_counts()
+def _summary(images: ImageSet) -> dict[str, Any]:
+    store = images.store
+    reasons = images.set_aside["reason"].value_counts()
     held = sum(file.stat().st_size for file in store.path.iterdir())
     return {
         "store": str(store.path),
-        "films": len(store.films),
+        "images": len(store.table),
         "image_size": store.size,
         "bytes": held,
-        "task": films.task.kind,
-        "labels": list(films.task.labels),
-        "split": {name: int((films.table["split"] == name).sum()) for name in ("train", "val", "test")},
-        "official_split": films.official_split,
-        "normalised": int((store.films["note"] != "").sum()),
-        "filtered_out": films.filtered_out,
+        "task": images.task.kind,
+        "labels": list(images.task.labels),
+        "split": {name: int((images.table["split"] == name).sum()) for name in ("train", "val", "test")},
+        "official_split": images.official_split,
+        "normalised": int((store.table["note"] != "").sum()),
+        "filtered_out": images.filtered_out,
         "set_aside": {str(reason): int(count) for reason, count in reasons.items()},
     }
 
@@ -85,13 +85,13 @@ def _summary(films: Films) -> dict[str, Any]:
 def _print_summary(found: dict[str, Any]) -> None:
     aside = found["set_aside"]
     click.echo(
-        f"Prepared: {found['films']:,} films at {found['image_size']}×{found['image_size']}, "
+        f"Prepared: {found['images']:,} images at {found['image_size']}×{found['image_size']}, "
         f"{found['bytes'] / 1e6:,.1f} MB, in {found['store']}"
     )
     if found["filtered_out"]:
-        click.echo(f"Filtered out: {found['filtered_out']:,} films")
-    click.echo(f"Set aside: {sum(aside.values()):,} films")
+        click.echo(f"Filtered out: {found['filtered_out']:,} images")
+    click.echo(f"Set aside: {sum(aside.values()):,} images")
     for reason, count in aside.items():
         click.echo(f"  {count:>7,}  {reason}")
     if aside:
-        click.echo("Those that could not be read are named in films.csv there, column reason.")
+        click.echo("Those that could not be read are named in images.csv there, column reason.")

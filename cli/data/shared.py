@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.data.listing import Listing
+    from zoo.core.listing import Listing
 
 DATA = click.option("--data", metavar="NAME", help="Dataset.  zoo list datasets")
 ROOT = click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset lies.")
@@ -34,9 +34,9 @@ def dataset_options(sets: tuple[str, ...], allow_outside: bool, parse_set: Any) 
 
 def survey(data: str | None, root: Path | None, sets: tuple[str, ...], allow_outside: bool) -> Listing:
     """What the tables of a dataset say, for commands that look at it without training on it."""
-    from zoo.config import merge, parse_set
+    from zoo.config.resolve import merge, parse_set
+    from zoo.core.registry import registry
     from zoo.engine.evaluate import parse_data
-    from zoo.registry import registry
 
     if data is None:
         raise UsageError("name a dataset with --data. See 'zoo list datasets'.")
@@ -50,7 +50,7 @@ def survey(data: str | None, root: Path | None, sets: tuple[str, ...], allow_out
 
 
 def prepare_command(name: str, root: Path | None) -> str:
-    from zoo.registry import registry
+    from zoo.core.registry import registry
 
     needs_root = name not in registry().names("dataset") or registry().get("dataset", name).info.needs_root
     return f"zoo data prepare --data {name}" + (f" --root {root or 'DIR'}" if needs_root else "")

@@ -1,4 +1,4 @@
-"""`zoo data verify`: prepared films checked against their checksums."""
+"""`zoo data verify`: prepared images checked against their checksums."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from zoo.cli import catalogue
 from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options, prepare_command
-from zoo.errors import DataError, UsageError
+from zoo.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from zoo.data.inventory import Checked
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def verify(data: str | None, root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_json: bool) -> None:
     """Compare all prepared pixels with their checksums. Exit code 1 when any are damaged.
 
-    Without options everything in the cache is checked; --data narrows it to a dataset, --root to the films there as they are
+    Without options everything in the cache is checked; --data narrows it to a dataset, --root to the images there as they are
     now. What is damaged is prepared again by the next command that needs it, and what is whole is kept.
 
     \b
@@ -33,11 +33,11 @@ def verify(data: str | None, root: Path | None, sets: tuple[str, ...], allow_out
     zoo data verify --data nih --root DIR
     """
     catalogue.warn()
-    from zoo.config import merge, parse_set
+    from zoo.config.resolve import merge, parse_set
+    from zoo.core.progress import Progress
+    from zoo.core.registry import registry
     from zoo.data.inventory import check, find
     from zoo.data.store import default_cache
-    from zoo.progress import Progress
-    from zoo.registry import registry
 
     records = None
     options = merge(dataset_options(sets, allow_outside, parse_set))
@@ -52,7 +52,7 @@ def verify(data: str | None, root: Path | None, sets: tuple[str, ...], allow_out
     folders = find(default_cache(), data, records)
     if not folders and data is not None:
         where = f" of {root}" if root else ""
-        raise DataError(f"no prepared films{where} in {default_cache()}. {prepare_command(data, root)} prepares them.")
+        raise DataError(f"no prepared images{where} in {default_cache()}. {prepare_command(data, root)} prepares them.")
     results = []
     with Progress("Verifying", len(folders), unit="stores") as progress:
         for folder in folders:

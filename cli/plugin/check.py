@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli import catalogue
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.registry import Entry
+    from zoo.core.registry import Entry
 
 MARKS = {"passed": "passed", "failed": "FAILED", "exempt": "exempt"}
 
@@ -31,13 +31,13 @@ def check(name: str, backend: str | None, root: Path | None, sets: tuple[str, ..
     \b
     zoo plugin check my-model
     zoo plugin check zoo-mine --backend jax
-    zoo plugin check my-films --root DIR
+    zoo plugin check my-images --root DIR
     """
     catalogue.warn()
-    from zoo.registry import registry
+    from zoo.core.registry import registry
     from zoo.testing.run import backends, named, results_on
 
-    entries = _with_films(named(registry(), name), root, as_json)
+    entries = _with_images(named(registry(), name), root, as_json)
     found: list[dict[str, Any]] = []
     for each in backends(backend):
         if not as_json:
@@ -57,7 +57,7 @@ def check(name: str, backend: str | None, root: Path | None, sets: tuple[str, ..
         raise click.exceptions.Exit(1)
 
 
-def _with_films(entries: list[Entry], root: Path | None, as_json: bool) -> list[Entry]:
+def _with_images(entries: list[Entry], root: Path | None, as_json: bool) -> list[Entry]:
     """The entries without datasets that read files, where no root is given; alone they ask for it."""
     unread = [e for e in entries if e.kind == "dataset" and e.strategy.info.needs_root and root is None]
     rest = [each for each in entries if each not in unread]

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
-from zoo.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
-from zoo.errors import UsageError
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
+from zoo.core.errors import UsageError
+from zoo.core.hookspecs import hookimpl
 
 
 @dataclass(frozen=True)
@@ -19,25 +19,25 @@ class CLAHEOptions:
     clip_limit: Annotated[float, Ge(1)] = option(2.0, "how many times a tone curve may be as steep as the identity")
     tiles: Annotated[int, Ge(1), Le(32)] = option(8, "tiles per side, each with a tone curve of its own")
     probability: Annotated[float, Ge(0), Le(1)] = option(
-        0.5, "of a film being equalised; at 1 all are, and films to be judged are not"
+        0.5, "of an image being equalised; at 1 all are, and images to be judged are not"
     )
 
 
 class CLAHE(Augmenter):
     """Equalise the histogram of each tile, its slope limited, with bilinear transitions between tiles (Zuiderveld 1994).
 
-    The numerics are those of `zoo.histograms.equalise`. Augmentation is of training films alone: validation and test films
-    are never equalised. So by default half of the training films are, drawn film by film, and the network learns both; with a
+    The numerics are those of `zoo.nn.histograms.equalise`. Augmentation is of training images alone: validation and test images
+    are never equalised. So by default half of the training images are, drawn image by image, and the network learns both; with a
     probability of 1 chance has no part in it. Labels stay as they are.
     """
 
     Options = CLAHEOptions
     info: AugmenterInfo = AugmenterInfo(
         name="clahe",
-        summary="local histogram equalisation with limited contrast, of half of the films",
+        summary="local histogram equalisation with limited contrast, of half of the images",
         licence="Apache-2.0",
         paper="Zuiderveld 1994, Contrast limited adaptive histogram equalization, Graphics Gems IV",
-        per_film=True,
+        per_image=True,
     )
 
     def effect(self, options: Any) -> AugmenterInfo:
@@ -47,11 +47,11 @@ class CLAHE(Augmenter):
         import keras
         from keras import ops
 
-        from zoo.histograms import equalise
+        from zoo.nn.histograms import equalise
 
         if image_size < 2 * options.tiles:
             raise UsageError(
-                f"augmenter clahe: {options.tiles} tiles per side need films of at least {2 * options.tiles} pixels, not "
+                f"augmenter clahe: {options.tiles} tiles per side need images of at least {2 * options.tiles} pixels, not "
                 f"{image_size}. Use --set augment.tiles={max(1, image_size // 8)} or a larger --image-size."
             )
 

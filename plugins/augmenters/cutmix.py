@@ -1,4 +1,4 @@
-"""CutMix (Yun et al. 2019): a rectangle of every film comes from another, and so does its share of the labels."""
+"""CutMix (Yun et al. 2019): a rectangle of every image comes from another, and so does its share of the labels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
 
-from zoo.contracts import Augmenter, AugmentFunction, Info, option
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Augmenter, AugmentFunction, Info, option
+from zoo.core.hookspecs import hookimpl
 
 
 @dataclass(frozen=True)
@@ -16,21 +16,21 @@ class CutMixOptions:
     """Options of `cutmix`."""
 
     alpha: Annotated[float, Gt(0), Le(1)] = option(1.0, "shares are drawn from Beta(alpha, alpha): larger mixes more")
-    probability: Annotated[float, Ge(0), Le(1)] = option(1.0, "of a film being mixed at all")
+    probability: Annotated[float, Ge(0), Le(1)] = option(1.0, "of an image being mixed at all")
 
 
 class CutMix(Augmenter):
-    """A rectangle with sides √(1 - λ) of the film's, centred anywhere, is pasted from the next film of the batch.
+    """A rectangle with sides √(1 - λ) of the image's, centred anywhere, is pasted from the next image of the batch.
 
-    λ ~ Beta(α, α) per film. The part of the rectangle beyond the film is cut off, and labels are mixed by the pixels that
-    were in fact replaced. Batches are shuffled, so the next film is a random one. A label unknown in either of two mixed
-    films is unknown; where no pixel was replaced the labels stay.
+    λ ~ Beta(α, α) per image. The part of the rectangle beyond the image is cut off, and labels are mixed by the pixels that
+    were in fact replaced. Batches are shuffled, so the next image is a random one. A label unknown in either of two mixed
+    images is unknown; where no pixel was replaced the labels stay.
     """
 
     Options = CutMixOptions
     info = Info(
         name="cutmix",
-        summary="paste a rectangle of another film, with its share of the labels",
+        summary="paste a rectangle of another image, with its share of the labels",
         licence="Apache-2.0",
         paper="Yun et al. 2019, CutMix, arXiv:1905.04899",
     )
@@ -39,7 +39,7 @@ class CutMix(Augmenter):
         import keras
         from keras import ops
 
-        from zoo.ops import beta, rectangles
+        from zoo.nn.ops import beta, rectangles
 
         def cutmix(images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
             count = ops.shape(images)[0]

@@ -1,4 +1,4 @@
-"""Elastic deformation (Simard et al. 2003): films bend a little, as bodies do between two exposures."""
+"""Elastic deformation (Simard et al. 2003): images bend a little, as bodies do between two exposures."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Le
 
-from zoo.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
+from zoo.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,33 +22,33 @@ class ElasticOptions:
         0.01, "standard deviation of the displacement along each axis, as a fraction of the side; 0 changes nothing"
     )
     sigma: Annotated[float, Ge(0.02), Le(0.5)] = option(
-        0.06, "width of the Gaussian that smooths it, as a fraction of the side; below 3 alpha films tear"
+        0.06, "width of the Gaussian that smooths it, as a fraction of the side; below 3 alpha images tear"
     )
 
 
 class Elastic(Augmenter):
-    """Every pixel is read, bilinear, from a place displaced by a smooth random field, another one for each film and axis.
+    """Every pixel is read, bilinear, from a place displaced by a smooth random field, another one for each image and axis.
 
     The field is uniform noise in ±1, smoothed by a Gaussian, as in the paper. Its noise stands on a grid three points
     to `sigma`, which the Gaussian does not let one tell from one of single pixels, and reaches four `sigma` beyond the
-    film, so that the edges bend as the middle does. Where the paper multiplies by an arbitrary factor, the displacement is
+    image, so that the edges bend as the middle does. Where the paper multiplies by an arbitrary factor, the displacement is
     scaled to the standard deviation `alpha` everywhere. Labels stay as they are.
     """
 
     Options = ElasticOptions
     info = AugmenterInfo(
         name="elastic",
-        summary="bend films by a smooth random displacement",
+        summary="bend images by a smooth random displacement",
         licence="Apache-2.0",
         paper="Simard et al. 2003, Best practices for convolutional neural networks applied to visual document analysis",
-        per_film=True,
+        per_image=True,
     )
 
     def build(self, image_size: int, options: Any) -> AugmentFunction:
         import keras
         from keras import ops
 
-        from zoo.ops import sample
+        from zoo.nn.ops import sample
 
         smoothing = smoothing_weights(image_size, options.sigma)
         points = smoothing.shape[1]

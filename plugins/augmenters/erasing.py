@@ -1,4 +1,4 @@
-"""Random erasing (Zhong et al. 2020): a rectangle of the film is covered, so that no single place decides."""
+"""Random erasing (Zhong et al. 2020): a rectangle of the image is covered, so that no single place decides."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from zoo.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
-from zoo.errors import UsageError
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
+from zoo.core.errors import UsageError
+from zoo.core.hookspecs import hookimpl
 
 
 @dataclass(frozen=True)
 class ErasingOptions:
     """Options of `erasing`."""
 
-    probability: Annotated[float, Ge(0), Le(1)] = option(0.5, "of a film losing a rectangle")
-    min_area: Annotated[float, Gt(0), Le(1)] = option(0.02, "smallest rectangle, as a fraction of the film")
+    probability: Annotated[float, Ge(0), Le(1)] = option(0.5, "of an image losing a rectangle")
+    min_area: Annotated[float, Gt(0), Le(1)] = option(0.02, "smallest rectangle, as a fraction of the image")
     max_area: Annotated[float, Gt(0), Le(1)] = option(
         0.2, "largest one; 0.4 in the paper, which hides many a finding that the label still names"
     )
     aspect: Annotated[float, Gt(0), Le(1)] = option(0.3, "smallest ratio of the sides; the largest is its inverse")
     fill: Literal["noise", "mean", "black"] = option(
-        "noise", "each pixel drawn from [0, 255], the mean of the film, or 0"
+        "noise", "each pixel drawn from [0, 255], the mean of the image, or 0"
     )
 
 
 class Erasing(Augmenter):
-    """One rectangle per film: area uniform in its bounds, ratio of the sides log-uniform in its own, wholly inside the film.
+    """One rectangle per image: area uniform in its bounds, ratio of the sides log-uniform in its own, wholly inside the image.
 
     The paper draws again until the rectangle fits; here the ratio is drawn from those with which it does, so every draw counts
     and the area is the one that was drawn, up to whole pixels. Labels stay as they are.
@@ -37,17 +37,17 @@ class Erasing(Augmenter):
     Options = ErasingOptions
     info = AugmenterInfo(
         name="erasing",
-        summary="cover a random rectangle of some films",
+        summary="cover a random rectangle of some images",
         licence="Apache-2.0",
         paper="Zhong et al. 2020, Random erasing data augmentation, arXiv:1708.04896",
-        per_film=True,
+        per_image=True,
     )
 
     def build(self, image_size: int, options: Any) -> AugmentFunction:
         import keras
         from keras import ops
 
-        from zoo.ops import rectangles
+        from zoo.nn.ops import rectangles
 
         o = options
         if o.min_area > o.max_area:

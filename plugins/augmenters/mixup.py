@@ -1,4 +1,4 @@
-"""MixUp (Zhang et al. 2018): every film is blended with another, labels too."""
+"""MixUp (Zhang et al. 2018): every image is blended with another, labels too."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from annotated_types import Gt, Le
 
-from zoo.contracts import Augmenter, AugmentFunction, Info, option
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Augmenter, AugmentFunction, Info, option
+from zoo.core.hookspecs import hookimpl
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,15 @@ class MixUpOptions:
 
 
 class MixUp(Augmenter):
-    """`λ x + (1 - λ) x'` for films and labels, λ ~ Beta(α, α) drawn per film, x' the next film of the batch.
+    """`λ x + (1 - λ) x'` for images and labels, λ ~ Beta(α, α) drawn per image, x' the next image of the batch.
 
-    Batches are shuffled, so the next film is a random one. A label unknown in either film is unknown in the blend.
+    Batches are shuffled, so the next image is a random one. A label unknown in either image is unknown in the blend.
     """
 
     Options = MixUpOptions
     info = Info(
         name="mixup",
-        summary="blend each film and its labels with another of the batch",
+        summary="blend each image and its labels with another of the batch",
         licence="Apache-2.0",
         paper="Zhang et al. 2018, mixup: beyond empirical risk minimization, arXiv:1710.09412",
     )
@@ -35,7 +35,7 @@ class MixUp(Augmenter):
     def build(self, image_size: int, options: Any) -> AugmentFunction:
         from keras import ops
 
-        from zoo.ops import beta
+        from zoo.nn.ops import beta
 
         def mixup(images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
             share = beta(ops.shape(images)[0], options.alpha, seed)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.contracts import Augmenter, AugmenterInfo, AugmentFunction
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Augmenter, AugmenterInfo, AugmentFunction
+from zoo.core.hookspecs import hookimpl
 
 
 class NoAugmentation(Augmenter):
     """Batches as they are."""
 
-    info = AugmenterInfo(name="none", summary="no augmentation", licence="Apache-2.0", per_film=True, random=False)
+    info = AugmenterInfo(name="none", summary="no augmentation", licence="Apache-2.0", per_image=True, random=False)
 
     def build(self, image_size: int, options: Any) -> AugmentFunction:
         def unchanged(images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:

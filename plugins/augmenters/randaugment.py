@@ -1,4 +1,4 @@
-"""RandAugment (Cubuk et al. 2020) with operations that leave a chest film a chest film."""
+"""RandAugment (Cubuk et al. 2020) with operations that leave a chest X-ray a chest X-ray."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
-from zoo.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
+from zoo.core.hookspecs import hookimpl
 
 # operation -> its strength at magnitude 10
 STRENGTHS = {
@@ -19,9 +19,9 @@ STRENGTHS = {
     "shear_y": 0.15,
     "zoom": 0.15,  # of the size
     "brightness": 0.2,  # of white
-    "contrast": 0.4,  # of the contrast about the film's mean
+    "contrast": 0.4,  # of the contrast about the image's mean
     "gamma": 0.5,  # natural logarithm of the exponent
-    "sharpness": 1.0,  # of the difference to the film smoothed by a Gaussian of one pixel
+    "sharpness": 1.0,  # of the difference to the image smoothed by a Gaussian of one pixel
     "equalise": 0.5,  # of the way to the equalised histogram
     "identity": 0.0,
 }
@@ -31,19 +31,19 @@ STRENGTHS = {
 class RandAugmentOptions:
     """Options of `randaugment`."""
 
-    operations: Annotated[int, Ge(1), Le(10)] = option(2, "drawn for each film, with replacement")
+    operations: Annotated[int, Ge(1), Le(10)] = option(2, "drawn for each image, with replacement")
     magnitude: Annotated[float, Ge(0), Le(10)] = option(5.0, "strength of every operation; 0 changes nothing")
-    horizontal_flip: bool = option(False, "mirror half of the films: destroys laterality (heart side, L/R markers)")
+    horizontal_flip: bool = option(False, "mirror half of the images: destroys laterality (heart side, L/R markers)")
 
 
 class RandAugment(Augmenter):
-    """Each film draws `operations` of twelve and a sign for each; all have the same `magnitude`, a linear scale.
+    """Each image draws `operations` of twelve and a sign for each; all have the same `magnitude`, a linear scale.
 
     The twelve: rotation up to 15°, shift of 10% either way, shear of 15%, zoom of 15%, brightness of 20% of white, contrast
     of 40%, gamma of e^±0.5, sharpening or blurring, half of an equalisation (which has no sign), and none. Inverting, solarising,
-    posterising and turning upside down, which make no film a radiologist would see, are not among them. Drawn twice, an
+    posterising and turning upside down, which make no image a radiologist would see, are not among them. Drawn twice, an
     operation is twice as strong, or cancels. They are applied in one order: moves in one resampling, then equalisation, gamma,
-    contrast, brightness, sharpness. Beyond the film's edge its border is repeated. Labels stay as they are.
+    contrast, brightness, sharpness. Beyond the image's edge its border is repeated. Labels stay as they are.
     """
 
     Options = RandAugmentOptions
@@ -52,14 +52,14 @@ class RandAugment(Augmenter):
         summary="a few random changes of position and exposure, all of one magnitude",
         licence="Apache-2.0",
         paper="Cubuk et al. 2020, RandAugment: practical automated data augmentation, arXiv:1909.13719",
-        per_film=True,
+        per_image=True,
     )
 
     def build(self, image_size: int, options: Any) -> AugmentFunction:
         import keras
         from keras import ops
 
-        from zoo.ops import warp
+        from zoo.nn.ops import warp
 
         scale = options.magnitude / 10.0
 
@@ -81,7 +81,7 @@ class RandAugment(Augmenter):
 
 
 def _moves(drawn: dict[str, Any], flip: Any, size: int) -> tuple[Any, ...]:
-    """Affine maps for `zoo.ops.warp`: rotation, shear, zoom and mirroring about the centre, then the shift."""
+    """Affine maps for `zoo.nn.ops.warp`: rotation, shear, zoom and mirroring about the centre, then the shift."""
     import math
 
     from keras import ops
@@ -98,26 +98,26 @@ def _moves(drawn: dict[str, Any], flip: Any, size: int) -> tuple[Any, ...]:
 
 
 def _tones(images: Any, drawn: dict[str, Any]) -> Any:
-    """Equalisation, gamma, contrast, brightness and sharpness; a film that drew none of them stays as it is."""
+    """Equalisation, gamma, contrast, brightness and sharpness; an image that drew none of them stays as it is."""
     from keras import ops
 
-    from zoo.histograms import equalise
+    from zoo.nn.histograms import equalise
 
-    by_film = {name: strength[:, None, None, None] for name, strength in drawn.items()}
-    share = ops.minimum(ops.abs(by_film["equalise"]), 1.0)
+    by_image = {name: strength[:, None, None, None] for name, strength in drawn.items()}
+    share = ops.minimum(ops.abs(by_image["equalise"]), 1.0)
     images = images + share * (equalise(images) - images)
     # a power of zero has no logarithm; half a grey level below the first is as black
-    bent = 255.0 * ops.exp(ops.exp(by_film["gamma"]) * ops.log(ops.maximum(images, 1e-3) / 255.0))
-    images = ops.where(by_film["gamma"] == 0, images, bent)
+    bent = 255.0 * ops.exp(ops.exp(by_image["gamma"]) * ops.log(ops.maximum(images, 1e-3) / 255.0))
+    images = ops.where(by_image["gamma"] == 0, images, bent)
     mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
-    images = images + ops.maximum(by_film["contrast"], -1.0) * (images - mean) + 255.0 * by_film["brightness"]
+    images = images + ops.maximum(by_image["contrast"], -1.0) * (images - mean) + 255.0 * by_image["brightness"]
     images = ops.clip(images, 0.0, 255.0)
-    images = images + ops.maximum(by_film["sharpness"], -1.0) * (images - _smoothed(images))
+    images = images + ops.maximum(by_image["sharpness"], -1.0) * (images - _smoothed(images))
     return ops.clip(images, 0.0, 255.0)
 
 
 def _smoothed(images: Any) -> Any:
-    """The film under the binomial weights 1 4 6 4 1 along both axes, a Gaussian of one pixel; mirrored at its edge."""
+    """The image under the binomial weights 1 4 6 4 1 along both axes, a Gaussian of one pixel; mirrored at its edge."""
     from keras import ops
 
     for axis in (1, 2):

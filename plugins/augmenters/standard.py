@@ -1,4 +1,4 @@
-"""Small changes of exposure and positioning, as they occur between films of one patient."""
+"""Small changes of exposure and positioning, as they occur between images of one patient."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le, Lt
 
-from zoo.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
+from zoo.core.hookspecs import hookimpl
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,14 @@ class StandardOptions:
     noise: Annotated[float, Ge(0), Le(255)] = option(
         2.0, "largest standard deviation of Gaussian noise, in grey levels"
     )
-    horizontal_flip: bool = option(False, "mirror half of the films: destroys laterality (heart side, L/R markers)")
+    horizontal_flip: bool = option(False, "mirror half of the images: destroys laterality (heart side, L/R markers)")
 
 
 class Standard(Augmenter):
-    """Rotation, zoom and shift in one bilinear resampling; then contrast about the film's mean, brightness and noise.
+    """Rotation, zoom and shift in one bilinear resampling; then contrast about the image's mean, brightness and noise.
 
-    Every film draws its own changes, uniform in ± the option; the noise's deviation between 0 and the option. Beyond the
-    film's edge its border is repeated.
+    Every image draws its own changes, uniform in ± the option; the noise's deviation between 0 and the option. Beyond the
+    image's edge its border is repeated.
     """
 
     Options = StandardOptions
@@ -38,20 +38,20 @@ class Standard(Augmenter):
         name="standard",
         summary="small random rotation, shift, zoom, brightness, contrast and noise",
         licence="Apache-2.0",
-        per_film=True,
+        per_image=True,
     )
 
     def build(self, image_size: int, options: Any) -> AugmentFunction:
         import keras
         from keras import ops
 
-        from zoo.ops import warp
+        from zoo.nn.ops import warp
 
         o = options
         moves = bool(o.shift or o.rotation or o.zoom or o.horizontal_flip)
 
         def augment(images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
-            # one draw for all films and changes, so that switching one off leaves the others as they were
+            # one draw for all images and changes, so that switching one off leaves the others as they were
             draws = keras.random.uniform((ops.shape(images)[0], 8), -1.0, 1.0, seed=seed)
             if moves:
                 images = warp(images, _coefficients(draws, image_size, o))
@@ -70,7 +70,7 @@ class Standard(Augmenter):
 
 
 def _coefficients(draws: Any, size: int, options: StandardOptions) -> tuple[Any, ...]:
-    """Affine maps for `zoo.ops.warp`: rotation, zoom and mirroring about the centre, then the shift."""
+    """Affine maps for `zoo.nn.ops.warp`: rotation, zoom and mirroring about the centre, then the shift."""
     import math
 
     from keras import ops

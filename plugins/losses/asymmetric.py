@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Lt
 
-from zoo.contracts import Info, LabelCounts, Loss, LossFunction, option
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Info, LabelCounts, Loss, LossFunction, option
+from zoo.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from zoo.tasks import Task
+    from zoo.core.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Asymmetric(Loss):
     def build(self, task: Task, counts: LabelCounts | None, options: Any) -> LossFunction:
         from keras import ops
 
-        from zoo.ops import float32, smooth
+        from zoo.nn.ops import float32, smooth
 
         def asymmetric(labels: Any, logits: Any) -> Any:
             labels, logits = float32(labels, logits)

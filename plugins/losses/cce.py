@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Lt
 
-from zoo.contracts import Info, LabelCounts, Loss, LossFunction, option
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Info, LabelCounts, Loss, LossFunction, option
+from zoo.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from zoo.tasks import Task
+    from zoo.core.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class CCEOptions:
 
 
 class CCE(Loss):
-    """`-y log softmax(z)` per class; the sum over classes is the cross-entropy of the film."""
+    """`-y log softmax(z)` per class; the sum over classes is the cross-entropy of the image."""
 
     Options = CCEOptions
     info = Info(
@@ -35,7 +35,7 @@ class CCE(Loss):
     def build(self, task: Task, counts: LabelCounts | None, options: Any) -> LossFunction:
         from keras import ops
 
-        from zoo.ops import float32, smooth
+        from zoo.nn.ops import float32, smooth
 
         def cce(labels: Any, logits: Any) -> Any:
             labels, logits = float32(labels, logits)

@@ -1,4 +1,4 @@
-"""Class-balanced loss (Cui et al. 2019): classes weigh by the inverse of their effective number of films."""
+"""Class-balanced loss (Cui et al. 2019): classes weigh by the inverse of their effective number of images."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Lt
 
-from zoo.contracts import Info, LabelCounts, Loss, LossFunction, option
-from zoo.errors import UsageError
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Info, LabelCounts, Loss, LossFunction, option
+from zoo.core.errors import UsageError
+from zoo.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from zoo.tasks import Task
+    from zoo.core.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class ClassBalancedOptions:
 class ClassBalanced(Loss):
     """Cross-entropy, focal where `gamma` is given, times `(1 - β) / (1 - β^n)` of the class (Cui et al. 2019).
 
-    n is the number of training films of the class. Multiclass: softmax, the weights of the K classes adding up to K as in
+    n is the number of training images of the class. Multiclass: softmax, the weights of the K classes adding up to K as in
     the paper. Binary and multi-label: each label is a problem of the two classes present and absent, whose weights add up
-    to 2. A class without a training film counts as one film: its weight is finite, and no training label meets it.
+    to 2. A class without a training image counts as one image: its weight is finite, and no training label meets it.
     """
 
     Options = ClassBalancedOptions
     info = Info(
         name="class-balanced",
-        summary="cross-entropy or focal loss, classes weighed by their effective number of films",
+        summary="cross-entropy or focal loss, classes weighed by their effective number of images",
         licence="Apache-2.0",
         paper="Cui et al. 2019, Class-balanced loss based on effective number of samples, arXiv:1901.05555",
     )
@@ -47,7 +47,7 @@ class ClassBalanced(Loss):
 
         if counts is None:
             raise UsageError(
-                "loss 'class-balanced' weighs by the label counts of the training films, and none are known here. "
+                "loss 'class-balanced' weighs by the label counts of the training images, and none are known here. "
                 f"Use --loss {'cce' if task.exclusive else 'bce'} instead."
             )
         if task.exclusive:
@@ -57,7 +57,7 @@ class ClassBalanced(Loss):
 
 
 def balance(counts: np.ndarray, beta: float) -> np.ndarray:
-    """Weights from films per class `(…, classes)`, float32 of the same shape; they add up to the number of classes."""
+    """Weights from images per class `(…, classes)`, float32 of the same shape; they add up to the number of classes."""
     import numpy as np
 
     with np.errstate(divide="ignore"):  # beta 0: the effective number is 1 whatever the count
@@ -69,7 +69,7 @@ def balance(counts: np.ndarray, beta: float) -> np.ndarray:
 def _per_label(present: np.ndarray, absent: np.ndarray, options: ClassBalancedOptions) -> LossFunction:
     from keras import ops
 
-    from zoo.ops import float32, smooth
+    from zoo.nn.ops import float32, smooth
 
     def class_balanced(labels: Any, logits: Any) -> Any:
         labels, logits = float32(labels, logits)
@@ -84,7 +84,7 @@ def _per_label(present: np.ndarray, absent: np.ndarray, options: ClassBalancedOp
 def _over_classes(weights: np.ndarray, options: ClassBalancedOptions) -> LossFunction:
     from keras import ops
 
-    from zoo.ops import float32, smooth
+    from zoo.nn.ops import float32, smooth
 
     def class_balanced(labels: Any, logits: Any) -> Any:
         labels, logits = float32(labels, logits)

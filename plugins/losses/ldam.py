@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Lt
 
-from zoo.contracts import Info, LabelCounts, Loss, LossFunction, option
-from zoo.errors import UsageError
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Info, LabelCounts, Loss, LossFunction, option
+from zoo.core.errors import UsageError
+from zoo.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from zoo.tasks import Task
+    from zoo.core.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class LDAMOptions:
 class LDAM(Loss):
     """`-log e^(z_j - Δ_j) / (e^(z_j - Δ_j) + Σ_(k≠j) e^(z_k))`, Δ_j = C n_j^(-1/4) (Cao et al. 2019).
 
-    n_j is the number of training films of class j, and C makes the widest margin `max_margin`. Multiclass: as it stands,
+    n_j is the number of training images of class j, and C makes the widest margin `max_margin`. Multiclass: as it stands,
     over the classes; soft labels weigh the terms of their classes. Binary and multi-label: each label is the case of two
     classes, present with logit z and absent with logit 0, which comes to `-y log σ(z - Δ₊) - (1 - y) log σ(-z - Δ₋)`: both
-    sides have a margin, Δ₊ from the films with the finding and Δ₋ from those without, and C is one for all labels. A class
-    without a training film has the widest margin and does not decide C.
+    sides have a margin, Δ₊ from the images with the finding and Δ₋ from those without, and C is one for all labels. A class
+    without a training image has the widest margin and does not decide C.
 
     The logits are the network's own. The paper also normalises the features and the weights of the last layer, so that a
     margin cannot be won by larger weights, and reweighs late in training; neither is done here.
@@ -51,7 +51,7 @@ class LDAM(Loss):
 
         if counts is None:
             raise UsageError(
-                "loss 'ldam' takes its margins from the label counts of the training films, and none are known here. "
+                "loss 'ldam' takes its margins from the label counts of the training images, and none are known here. "
                 f"Use --loss {'cce' if task.exclusive else 'bce'} instead."
             )
         if task.exclusive:
@@ -61,7 +61,7 @@ class LDAM(Loss):
 
 
 def margins(counts: np.ndarray, widest: float) -> np.ndarray:
-    """Margins from films per class, float32 of the same shape: proportional to n^(-1/4), the rarest class at `widest`."""
+    """Margins from images per class, float32 of the same shape: proportional to n^(-1/4), the rarest class at `widest`."""
     import numpy as np
 
     seen = counts > 0
@@ -73,7 +73,7 @@ def margins(counts: np.ndarray, widest: float) -> np.ndarray:
 def _per_label(present: np.ndarray, absent: np.ndarray, smoothing: float) -> LossFunction:
     from keras import ops
 
-    from zoo.ops import float32, smooth
+    from zoo.nn.ops import float32, smooth
 
     def ldam(labels: Any, logits: Any) -> Any:
         labels, logits = float32(labels, logits)
@@ -87,7 +87,7 @@ def _over_classes(widths: np.ndarray, smoothing: float) -> LossFunction:
     import numpy as np
     from keras import ops
 
-    from zoo.ops import float32, smooth
+    from zoo.nn.ops import float32, smooth
 
     own = np.eye(len(widths), dtype="float32")
 

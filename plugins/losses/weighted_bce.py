@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Lt
 
-from zoo.contracts import Info, LabelCounts, Loss, LossFunction, option
-from zoo.errors import UsageError
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Info, LabelCounts, Loss, LossFunction, option
+from zoo.core.errors import UsageError
+from zoo.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from zoo.tasks import Task
+    from zoo.core.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class WeightedBCE(Loss):
     def build(self, task: Task, counts: LabelCounts | None, options: Any) -> LossFunction:
         from keras import ops
 
-        from zoo.ops import float32, smooth
+        from zoo.nn.ops import float32, smooth
 
         if counts is None:
             raise UsageError(
-                "loss 'weighted-bce' weighs by the label counts of the training films, and none are known here. "
+                "loss 'weighted-bce' weighs by the label counts of the training images, and none are known here. "
                 "Use --loss bce instead."
             )
         positive, negative = balance(counts, options.cap)

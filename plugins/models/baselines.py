@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Le, Lt
 
-from zoo.backbone import BackboneModel, BackboneOptions
-from zoo.contracts import Model, ModelInfo, option
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Model, ModelInfo, option
+from zoo.core.hookspecs import hookimpl
+from zoo.nn.backbone import BackboneModel, BackboneOptions
 
 if TYPE_CHECKING:
     import keras
 
-    from zoo.tasks import Task
+    from zoo.core.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class DenseBaselineOptions:
 
 
 class DenseBaseline(Model):
-    """The film as one long vector, dense layers with ReLU and dropout, and a linear head. Pixels scaled to [-1, 1].
+    """The image as one long vector, dense layers with ReLU and dropout, and a linear head. Pixels scaled to [-1, 1].
 
     It knows nothing of neighbouring pixels: what a network of convolutions gains over it is what the image is worth beyond
     brightness and posture. Its weights belong to one image size. There are no feature maps, so a heat map of it is made by
@@ -49,14 +49,14 @@ class DenseBaseline(Model):
 
         inputs = keras.Input((image_size, image_size, 1), name="image")
         scaled = keras.layers.Rescaling(1 / 127.5, -1.0, name="scale", dtype="float32")(inputs)
-        films = keras.Input((image_size, image_size, 1))
-        x = keras.layers.Flatten(name="flat")(films)
+        images = keras.Input((image_size, image_size, 1))
+        x = keras.layers.Flatten(name="flat")(images)
         for layer in range(options.depth):
             width = max(1, options.width // 2**layer)
             x = keras.layers.Dense(width, "relu", kernel_initializer="he_normal", name=f"dense{layer + 1}")(x)
             if options.dropout:
                 x = keras.layers.Dropout(options.dropout, name=f"dropout{layer + 1}")(x)
-        features = keras.Model(films, x, name="backbone")(scaled)
+        features = keras.Model(images, x, name="backbone")(scaled)
         logits = keras.layers.Dense(task.outputs, dtype="float32", name="logits")(features)
         return keras.Model(inputs, logits, name="dense_baseline")
 
@@ -99,7 +99,7 @@ class CNNBaseline(BackboneModel):
             x = keras.layers.Conv2D(
                 filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv"
             )(x)
-            # a run on a few thousand small films has a few hundred steps: momentum .99 would lag behind
+            # a run on a few thousand small images has a few hundred steps: momentum .99 would lag behind
             x = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
             x = keras.layers.ReLU(name=f"{name}_relu")(x)
             x = keras.layers.MaxPooling2D(padding="same", name=f"{name}_pool")(x)

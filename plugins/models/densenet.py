@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from zoo.backbone import NORMALISED, ApplicationModel
-from zoo.contracts import Model, ModelInfo
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Model, ModelInfo
+from zoo.core.hookspecs import hookimpl
+from zoo.nn.backbone import NORMALISED, ApplicationModel
 
 
 def densenet(depth: int, parameters: int, summary: str) -> Model:

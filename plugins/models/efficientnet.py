@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from zoo.backbone import NORMALISED, ApplicationModel
-from zoo.contracts import Model, ModelInfo
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Model, ModelInfo
+from zoo.core.hookspecs import hookimpl
+from zoo.nn.backbone import NORMALISED, ApplicationModel
 
 # published size of the images and all weights with one output, B0 first
 SIZES = (224, 240, 260, 300, 380, 456, 528, 600)

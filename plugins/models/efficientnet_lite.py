@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zoo.backbone import BackboneModel
-from zoo.contracts import Model, ModelInfo
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Model, ModelInfo
+from zoo.core.hookspecs import hookimpl
+from zoo.nn.backbone import BackboneModel
 
 if TYPE_CHECKING:
     import keras

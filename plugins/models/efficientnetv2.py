@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from zoo.backbone import NORMALISED, ApplicationModel, Scaling
-from zoo.contracts import Model, ModelInfo
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Model, ModelInfo
+from zoo.core.hookspecs import hookimpl
+from zoo.nn.backbone import NORMALISED, ApplicationModel, Scaling
 
 # the three of the paper were trained on x / 128 - 1, the smaller ones as EfficientNet was
 PAPERS: Scaling = (1 / 128, -1.0)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Gt
 
-from zoo.backbone import BackboneModel, BackboneOptions
-from zoo.contracts import Model, ModelInfo, option
-from zoo.errors import UsageError
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Model, ModelInfo, option
+from zoo.core.errors import UsageError
+from zoo.core.hookspecs import hookimpl
+from zoo.nn.backbone import BackboneModel, BackboneOptions
 
 if TYPE_CHECKING:
     import keras

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Len
 
-from zoo.backbone import BackboneModel, BackboneOptions
-from zoo.blocks import conv, norm_relu
-from zoo.contracts import Model, ModelInfo, option
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Model, ModelInfo, option
+from zoo.core.hookspecs import hookimpl
+from zoo.nn.backbone import BackboneModel, BackboneOptions
+from zoo.nn.blocks import conv, norm_relu
 
 if TYPE_CHECKING:
     import keras

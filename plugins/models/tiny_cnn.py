@@ -1,4 +1,4 @@
-"""A small residual network for small films (28 to 64 pixels), trained from scratch in minutes on a CPU."""
+"""A small residual network for small images (28 to 64 pixels), trained from scratch in minutes on a CPU."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge
 
-from zoo.backbone import BackboneModel, BackboneOptions
-from zoo.blocks import conv, norm_relu
-from zoo.contracts import Model, ModelInfo, option
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Model, ModelInfo, option
+from zoo.core.hookspecs import hookimpl
+from zoo.nn.backbone import BackboneModel, BackboneOptions
+from zoo.nn.blocks import conv, norm_relu
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +29,7 @@ class TinyCNNOptions(BackboneOptions):
 class TinyCNN(BackboneModel):
     """Three stages of pre-activation residual blocks (He et al. 2016b) at full, half and quarter resolution.
 
-    The stem keeps the resolution, which a film of 28 pixels cannot spare. One input channel, pixels scaled to [-1, 1].
+    The stem keeps the resolution, which an image of 28 pixels cannot spare. One input channel, pixels scaled to [-1, 1].
     """
 
     Options = TinyCNNOptions
@@ -37,7 +37,7 @@ class TinyCNN(BackboneModel):
     channels = 1
     info = ModelInfo(
         name="tiny-cnn",
-        summary="small residual network for films of 28 to 64 pixels, trained from scratch",
+        summary="small residual network for images of 28 to 64 pixels, trained from scratch",
         licence="Apache-2.0",
         paper="He et al. 2016, Identity mappings in deep residual networks, arXiv:1603.05027",
         parameters=696_353,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Lt
 
-from zoo.backbone import BackboneModel, BackboneOptions
-from zoo.contracts import Model, ModelInfo, option
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Model, ModelInfo, option
+from zoo.core.hookspecs import hookimpl
+from zoo.nn.backbone import BackboneModel, BackboneOptions
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +29,7 @@ class ViTOptions(BackboneOptions):
         False, "read the answer off a class token, as first published, instead of pooling patches"
     )
     drop_path: Annotated[float, Ge(0), Lt(1)] = option(
-        0.1, "share of films for which the last block is skipped in training; falls linearly to 0 at the first"
+        0.1, "share of images for which the last block is skipped in training; falls linearly to 0 at the first"
     )
 
 
@@ -41,7 +41,7 @@ class VisionTransformer(BackboneModel):
     output is that token, `(N, 1, 1, width)`, and heat maps are made of the maps that the last attention reads.
 
     Any image size from 32 pixels on: one that is not a multiple of 16 is enlarged to the next, so that the patches lie over
-    the whole film and over nothing else. Positions are learned on a grid of 14×14, that of 224 pixels, and interpolated to
+    the whole image and over nothing else. Positions are learned on a grid of 14×14, that of 224 pixels, and interpolated to
     the patches there are; so weights trained at one size load at any other.
 
     Args:
@@ -140,14 +140,14 @@ def _norm(x: Any, name: str) -> Any:
 
 
 def _drop_path(x: Any, rate: float, name: str) -> Any:
-    """Stochastic depth (Huang et al. 2016, arXiv:1603.09382): a branch is left out for a film as a whole."""
+    """Stochastic depth (Huang et al. 2016, arXiv:1603.09382): a branch is left out for an image as a whole."""
     import keras
 
     return keras.layers.Dropout(rate, noise_shape=(None, 1, 1), name=name)(x) if rate else x
 
 
 def _one(images: Any) -> Any:
-    """The number 1 for each film, `(N, 1)`, from which `_learned` makes tokens."""
+    """The number 1 for each image, `(N, 1)`, from which `_learned` makes tokens."""
     import keras
 
     x = keras.layers.Reshape((-1, 1), name="pixels")(images)

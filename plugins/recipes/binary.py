@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from zoo.contracts import Info, Recipe
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Info, Recipe
+from zoo.core.hookspecs import hookimpl
 
 NETWORKS = {
     "mobilenetv3": "small and quick, the first thing to try",
     "inceptionresnetv2": "large, slow on CPU",
-    "densenet121": "the network most often published on chest films",
+    "densenet121": "the network most often published on chest X-rays",
 }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zoo.contracts import Info, Recipe
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Info, Recipe
+from zoo.core.hookspecs import hookimpl
 
 
 @hookimpl

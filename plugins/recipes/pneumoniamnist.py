@@ -1,9 +1,9 @@
-"""PneumoniaMNIST from scratch: 28×28 paediatric films, normal or pneumonia."""
+"""PneumoniaMNIST from scratch: 28×28 paediatric images, normal or pneumonia."""
 
 from __future__ import annotations
 
-from zoo.contracts import Info, Recipe
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Info, Recipe
+from zoo.core.hookspecs import hookimpl
 
 
 @hookimpl
@@ -12,7 +12,7 @@ def zoo_recipes() -> list[Recipe]:
         Recipe(
             info=Info(
                 name="pneumoniamnist",
-                summary="tiny-cnn from scratch on the 28×28 films of PneumoniaMNIST, minutes on CPU",
+                summary="tiny-cnn from scratch on the 28×28 images of PneumoniaMNIST, minutes on CPU",
                 tasks=("binary",),
                 paper="Yang et al., MedMNIST v2, Scientific Data 2023",
             ),
@@ -27,7 +27,7 @@ def zoo_recipes() -> list[Recipe]:
                 "image_size": 28,
                 "epochs": 10,
                 "batch_size": 64,
-                "drop_leaks": True,  # the published training films hold eight of the validation films
+                "drop_leaks": True,  # the published training images hold eight of the validation images
             },
         )
     ]

@@ -1,11 +1,11 @@
-"""One of seven classes: films of NIH ChestX-ray14 with exactly one of six findings, or with none."""
+"""One of seven classes: images of NIH ChestX-ray14 with exactly one of six findings, or with none."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from zoo.contracts import Info, Recipe
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Info, Recipe
+from zoo.core.hookspecs import hookimpl
 
 CLASSES = ("Atelectasis", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumothorax", "No Finding")
 FINE_TUNED: dict[str, Any] = {

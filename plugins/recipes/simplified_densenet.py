@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.contracts import Info, Recipe
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Info, Recipe
+from zoo.core.hookspecs import hookimpl
 
 SMOOTHING = 0.01
 # version -> (what is different, loss)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.contracts import Info, Recipe
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Info, Recipe
+from zoo.core.hookspecs import hookimpl
 
 PAPER = "Keras guide to transfer learning: pretrained batch normalisation stays in inference mode"
 SCHEDULE: dict[str, Any] = {
-    # the ImageNet statistics of early layers do not survive noise on smooth films
+    # the ImageNet statistics of early layers do not survive noise on smooth images
     "augment": {"name": "standard", "noise": 0.0},
     "optimizer": {"name": "adam", "lr": 2e-4},
     "schedule": {"name": "cosine"},

@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.contracts import Info, Tracker
-from zoo.engine.observers import Observer
-from zoo.errors import UsageError, ZooError
-from zoo.files import write_text
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Info, Tracker
+from zoo.core.errors import UsageError, ZooError
+from zoo.core.files import write_text
+from zoo.core.hookspecs import hookimpl
+from zoo.core.observers import Observer
 
 if TYPE_CHECKING:
-    from zoo.config import RunConfig
-    from zoo.run import Run
+    from zoo.config.resolve import RunConfig
+    from zoo.runs.run import Run
 
 EXPERIMENT = "zoo"
 REMEMBERED = "mlflow.json"  # in the run's folder: where it is tracked, for --resume
@@ -99,7 +99,7 @@ class MLflowRun(Observer):
             number = self.client.create_experiment(EXPERIMENT, artifact_location=place)
         else:
             number = experiment.experiment_id
-        tags = {"zoo.run": str(run.path.resolve()), "zoo.task": config.settings.task}
+        tags = {"zoo.runs.run": str(run.path.resolve()), "zoo.task": config.settings.task}
         made: str = self.client.create_run(number, run_name=run.name, tags=tags).info.run_id
         parameters = [Param(key, str(value)) for key, value in _flat(config.to_dict())]
         for first in range(0, len(parameters), PARAMETERS_AT_ONCE):

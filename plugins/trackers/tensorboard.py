@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.contracts import Info, Tracker
-from zoo.engine.observers import Observer
-from zoo.errors import UsageError
-from zoo.hookspecs import hookimpl
+from zoo.core.contracts import Info, Tracker
+from zoo.core.errors import UsageError
+from zoo.core.hookspecs import hookimpl
+from zoo.core.observers import Observer
 
 if TYPE_CHECKING:
-    from zoo.config import RunConfig
-    from zoo.run import Run
+    from zoo.config.resolve import RunConfig
+    from zoo.runs.run import Run
 
 
 class TensorBoard(Tracker):

@@ -1,4 +1,4 @@
-"""What the tests of the command line share: typing a command, films to type it on, and what a refusal looks like."""
+"""What the tests of the command line share: typing a command, images to type it on, and what a refusal looks like."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUICK = [
     "1",
 ]
 PHANTOM = [*QUICK, "--data", "phantom", "--set", "data.patients=40", "--batch-size", "16"]
-CSV = [*QUICK, "--data", "csv", "--root", "films", "--batch-size", "4"]
+CSV = [*QUICK, "--data", "csv", "--root", "images", "--batch-size", "4"]
 
 
 def zoo(*words: str) -> Result:
@@ -41,12 +41,12 @@ def refused(result: Result, code: int, *parts: str) -> None:
     assert not list(Path().glob("runs/*"))
 
 
-def films(count: int, size: int = 40) -> None:
-    Path("films").mkdir(exist_ok=True)
+def make_images(count: int, size: int = 40) -> None:
+    Path("images").mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     for i in range(count):
-        Image.fromarray(rng.integers(0, 256, (size, size), dtype=np.uint8)).save(f"films/{i}.png")
+        Image.fromarray(rng.integers(0, 256, (size, size), dtype=np.uint8)).save(f"images/{i}.png")
 
 
 def table(header: str, rows: list[str]) -> None:
-    Path("films/t.csv").write_text("\n".join([header, *rows]) + "\n")
+    Path("images/t.csv").write_text("\n".join([header, *rows]) + "\n")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commandline import CSV, PHANTOM, QUICK, films, refused, table, zoo
+from commandline import CSV, PHANTOM, QUICK, make_images, refused, table, zoo
 from PIL import Image
 
 Finished = Callable[..., dict[str, Any]]
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         (["--image-size", "20"], ["too small", "32"]),
         (
             ["--batch-size", "5000", "--set", "data.patients=40"],
-            ["batch size 5000 is larger than the", "training films"],
+            ["batch size 5000 is larger than the", "training images"],
         ),
         (["--run", "a/b"], ["a run's name"]),
         (["--device", "tpu"], ["unknown device 'tpu'"]),
@@ -62,35 +62,35 @@ def test_an_empty_folder() -> None:
 
 
 def test_a_table_without_the_needed_columns() -> None:
-    films(4)
+    make_images(4)
     table("file,finding", ["0.png,Mass"])
     refused(zoo("train", *CSV), 1, "image", "file, finding")
 
 
 def test_a_label_that_is_never_positive() -> None:
-    films(4)
+    make_images(4)
     table("image,Mass,Nodule", [f"{i}.png,{i % 2},0" for i in range(4)])
     refused(zoo("train", *CSV, "--set", "data.labels=Mass,Nodule"), 1, "Nodule")
 
 
 def test_a_split_with_one_class_only() -> None:
-    films(30)
+    make_images(30)
     rows = [f"{i}.png,{'Mass' if i < 15 else 'No Finding'},{'train' if i < 15 else 'test'}" for i in range(30)]
     table("image,label,split", rows)
-    refused(zoo("train", *CSV), 1, "training films are abnormal")
+    refused(zoo("train", *CSV), 1, "training images are abnormal")
 
 
 def test_a_published_test_split_that_cannot_be_used_is_not_replaced_by_a_drawn_one() -> None:
-    films(40)
+    make_images(40)
     for i in range(30, 40):
-        Path(f"films/{i}.png").write_text("a letter")
+        Path(f"images/{i}.png").write_text("a letter")
     label = ["Mass" if i % 2 else "No Finding" for i in range(40)]
     table("image,label,split", [f"{i}.png,{label[i]},{'test' if i >= 30 else 'train'}" for i in range(40)])
-    refused(zoo("train", *CSV), 1, "none of the 10 published test films can be used", "not an image")
+    refused(zoo("train", *CSV), 1, "none of the 10 published test images can be used", "not an image")
 
 
 def test_a_test_split_that_has_to_be_drawn_is_not_called_published() -> None:
-    films(60)
+    make_images(60)
     label = ["Mass" if i % 2 else "No Finding" for i in range(60)]
     table("image,label,split", [f"{i}.png,{label[i]},{'val' if i >= 45 else 'train'}" for i in range(60)])
     result = zoo("train", *CSV, "--run", "drawn")
@@ -100,13 +100,13 @@ def test_a_test_split_that_has_to_be_drawn_is_not_called_published() -> None:
 
 
 def test_a_split_with_nothing_to_train_on() -> None:
-    films(10)
+    make_images(10)
     table("image,label,split", [f"{i}.png,{'Mass' if i % 2 else 'No Finding'},test" for i in range(10)])
-    refused(zoo("train", *CSV), 1, "no film to train on")
+    refused(zoo("train", *CSV), 1, "no image to train on")
 
 
-def test_validation_films_of_one_class_cannot_pick_the_best_epoch() -> None:
-    films(40)
+def test_validation_images_of_one_class_cannot_pick_the_best_epoch() -> None:
+    make_images(40)
     split = ["val" if i % 4 == 0 else "test" if i % 4 == 1 else "train" for i in range(40)]
     table("image,label,split", [f"{i}.png,{'Mass' if i % 3 and i % 4 else 'No Finding'},{split[i]}" for i in range(40)])
     refused(zoo("train", *CSV), 1, "val_auroc is undefined", "--monitor val_loss")
@@ -114,7 +114,7 @@ def test_validation_films_of_one_class_cannot_pick_the_best_epoch() -> None:
 
 
 def test_a_label_with_brackets_is_shown_as_it_is() -> None:
-    films(60)
+    make_images(60)
     rows = [f"{i}.png,{'Mass [large]' if i % 2 else 'Nodule [/x]' if i % 3 else 'No Finding'}" for i in range(60)]
     table("image,label", rows)
     result = zoo("train", *CSV, "--task", "multilabel")
@@ -172,36 +172,36 @@ def png_16bit(path: Path) -> None:
     )
 
 
-def test_bad_films_are_counted_and_set_aside_with_their_reasons_and_odd_ones_are_used() -> None:
-    films(60)
-    whole = Path("films/0.png").read_bytes()
-    Path("films/0.png").write_bytes(whole[: len(whole) // 2])
-    Path("films/1.png").write_text("a letter")
-    Path("films/2.png").write_bytes(b"")
-    Path("films/3.png").unlink()
-    png_16bit(Path("films/4.png"))
-    Image.open("films/5.png").convert("RGBA").save("films/5.png")
+def test_bad_images_are_counted_and_set_aside_with_their_reasons_and_odd_ones_are_used() -> None:
+    make_images(60)
+    whole = Path("images/0.png").read_bytes()
+    Path("images/0.png").write_bytes(whole[: len(whole) // 2])
+    Path("images/1.png").write_text("a letter")
+    Path("images/2.png").write_bytes(b"")
+    Path("images/3.png").unlink()
+    png_16bit(Path("images/4.png"))
+    Image.open("images/5.png").convert("RGBA").save("images/5.png")
     table("image,label", [f"{i}.png,{'Mass' if i % 2 else 'No Finding'}" for i in range(60)])
     result = zoo("train", *CSV, "--run", "odd")
     assert result.exit_code == 0, result.output
-    assert "4 films set aside" in result.stderr
-    assert "2 films were normalised" in result.stderr
+    assert "4 images set aside" in result.stderr
+    assert "2 images were normalised" in result.stderr
     with Path("runs/odd/set_aside.csv").open() as file:
         reasons = {row["image"]: row["reason"] for row in csv.DictReader(file)}
     assert set(reasons) == {f"{i}.png" for i in range(4)}
     assert "truncated" in reasons["0.png"]
     assert "not an image" in reasons["1.png"]
     assert "missing" in reasons["3.png"]
-    with Path("runs/odd/films.csv").open() as file:
+    with Path("runs/odd/images.csv").open() as file:
         assert {"4.png", "5.png"} <= {row["image"] for row in csv.DictReader(file)}
 
 
-def test_an_identical_film_in_training_and_test_is_refused_or_set_aside_on_request() -> None:
-    films(60)
-    Path("films/59.png").write_bytes(Path("films/0.png").read_bytes())
+def test_an_identical_image_in_training_and_test_is_refused_or_set_aside_on_request() -> None:
+    make_images(60)
+    Path("images/59.png").write_bytes(Path("images/0.png").read_bytes())
     label = ["Mass" if i % 2 else "No Finding" for i in range(60)]
     table("image,label,split", [f"{i}.png,{label[i]},{'test' if i >= 40 else 'train'}" for i in range(60)])
     refused(zoo("train", *CSV), 1, "0.png", "--drop-leaks")
     result = zoo("train", *CSV, "--drop-leaks", "--run", "clean")
     assert result.exit_code == 0, result.output
-    assert "0.png,identical film in a later split" in Path("runs/clean/set_aside.csv").read_text()
+    assert "0.png,identical image in a later split" in Path("runs/clean/set_aside.csv").read_text()

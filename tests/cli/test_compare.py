@@ -18,9 +18,9 @@ import yaml
 from commandline import zoo
 
 from zoo.cli.compare import METRICS
+from zoo.core.tasks import Task
 from zoo.evaluation import Predictions, comparison, evaluate
 from zoo.report import RESEARCH_ONLY
-from zoo.tasks import Task
 
 BINARY = Task("binary", ("Abnormal",))
 SEVERAL = Task("multilabel", ("Mass", "Nodule", "Hernia"))
@@ -84,7 +84,7 @@ def test_runs_are_ranked_with_their_difference_to_the_best() -> None:
     assert result.exit_code == 0, result.output
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
     lines = result.stdout.splitlines()
-    assert lines[0] == "binary (Abnormal), 120 test films of 60 patients, published split"
+    assert lines[0] == "binary (Abnormal), 120 test images of 60 patients, published split"
     assert [line.split()[1] for line in lines if line[:1].isdigit()] == ["good", "fair", "poor"]
     stored = json.loads(Path("runs/good/evaluation-test.json").read_text())["averages"]["macro"]["auroc"]
     assert f"{stored['value']:.3f}".lstrip("0") in lines[3]
@@ -93,7 +93,9 @@ def test_runs_are_ranked_with_their_difference_to_the_best() -> None:
     assert "The data cannot tell good apart from fair (difference -." in said
     assert "good is better than poor." in said
     assert "p by the method of Holm for 2 comparisons" in said
-    assert "DeLong's test is not given: it takes films as independent, and these 120 films are of 60 patients." in said
+    assert (
+        "DeLong's test is not given: it takes images as independent, and these 120 images are of 60 patients." in said
+    )
     assert "choose with --split val" in said
     assert "choose with" not in flat(zoo("compare", "poor", "good", "fair", "--split", "val").stdout)
 
@@ -109,7 +111,7 @@ def test_a_copy_of_a_run_cannot_be_told_from_it() -> None:
     assert "; model tiny-cnn" in flat(result.stdout)  # shared, so said once
 
 
-def test_where_each_patient_has_one_film_delong_s_test_is_a_second_opinion() -> None:
+def test_where_each_patient_has_one_image_delong_s_test_is_a_second_opinion() -> None:
     for seed in range(3):
         make_run(f"run-{seed}", seed=seed, per_patient=1)
     two = zoo("compare", "run-0", "run-1")
@@ -153,8 +155,8 @@ def test_names_paths_and_patterns_name_runs_and_nothing_means_all() -> None:
 @pytest.mark.parametrize(
     ("other", "parts"),
     [
-        ({"test": range(110, 230)}, ["different films", "10 films only in odd, such as '0220.png'", "only in first"]),
-        ({"flipped": 4}, ["the labels differ on 4 of 120 films, such as '0100.png'"]),
+        ({"test": range(110, 230)}, ["different images", "10 images only in odd, such as '0220.png'", "only in first"]),
+        ({"flipped": 4}, ["the labels differ on 4 of 120 images, such as '0100.png'"]),
         ({"task": SEVERAL}, ["odd predicts multilabel (Mass, Nodule, Hernia), first binary (Abnormal)"]),
         ({"task": Task("binary", ("Effusion",))}, ["odd predicts binary (Effusion), first binary (Abnormal)"]),
         ({"protocol": "drawn"}, ["odd has a drawn split, first a published one"]),
@@ -186,7 +188,7 @@ def test_a_refusal_names_what_is_alike_and_does_not_run_on() -> None:
         make_run(f"first-{seed}", seed=seed)
         make_run(f"several-{seed}", seed=seed, task=SEVERAL)
     for number in range(5):
-        make_run(f"film-{number}", test=range(100 + number, 180))
+        make_run(f"image-{number}", test=range(100 + number, 180))
     error = zoo("compare").stderr
     assert "(likewise several-1)" in error
     assert "and 3 more groups that differ" in error
@@ -200,7 +202,7 @@ def test_older_evaluations_without_digests_are_told_apart_by_their_predictions()
             old = {key: value for key, value in old.items() if not key.endswith("_digest")}
             (path / f"evaluation-{split}.json").write_text(json.dumps(old))
     assert zoo("compare", "a", "b").exit_code == 0
-    assert "10 films only in a" in zoo("compare", "a", "c").stderr
+    assert "10 images only in a" in zoo("compare", "a", "c").stderr
     assert zoo("compare", "a", "c", "--split", "val").exit_code == 0
 
 
@@ -302,7 +304,7 @@ def test_json_and_csv_hold_everything() -> None:
     assert rows[1]["compared_with"] == "good"
     assert float(rows[1]["label:Mass low"]) == first[1]["per_label"]["Mass"]["low"]
     assert (rows[0]["difference"], rows[0]["p"], rows[2]["label:Mass"]) == ("", "", "")
-    assert (rows[0]["loss"], rows[0]["epochs"], rows[0]["films_digest"]) == ("bce", "3", first[0]["films_digest"])
+    assert (rows[0]["loss"], rows[0]["epochs"], rows[0]["images_digest"]) == ("bce", "3", first[0]["images_digest"])
 
 
 class Page(html.parser.HTMLParser):

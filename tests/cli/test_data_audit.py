@@ -22,26 +22,26 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
 
 
-def film(seed: int) -> np.ndarray:
-    """Smooth patches, as unlike each other as films are not."""
+def image(seed: int) -> np.ndarray:
+    """Smooth patches, as unlike each other as images are not."""
     small = np.random.default_rng(seed).integers(0, 256, (12, 12), dtype=np.uint8)
     return np.asarray(Image.fromarray(small).resize((96, 96), Image.Resampling.BICUBIC))
 
 
 def made(clean: bool = False, root: Path = ROOT, first: int = 0) -> None:
-    """24 films of 24 patients: train, val and test; unless clean with one of each fault."""
+    """24 images of 24 patients: train, val and test; unless clean with one of each fault."""
     root.mkdir(exist_ok=True)
     rows = []
     for i in range(24):
-        Image.fromarray(film(first + i)).save(root / f"{i}.png")
+        Image.fromarray(image(first + i)).save(root / f"{i}.png")
         split = "test" if i >= 18 else "val" if i >= 14 else "train"
         rows.append([f"{i}.png", f"p{first + i}", i % 2, int(i % 3 == 0), split, 40 + i, "M"])
     if not clean:
         rows[0][1] = "p20"  # in train and test
-        Image.fromarray(film(21)).save(root / "1.png")  # identical, train and test
-        Image.fromarray(film(22)).resize((80, 80)).save(root / "2.jpg", quality=60)  # near, train and test
+        Image.fromarray(image(21)).save(root / "1.png")  # identical, train and test
+        Image.fromarray(image(22)).resize((80, 80)).save(root / "2.jpg", quality=60)  # near, train and test
         rows[2][0] = "2.jpg"
-        Image.fromarray(film(4)).save(root / "3.png")  # identical in train, with other labels
+        Image.fromarray(image(4)).save(root / "3.png")  # identical in train, with other labels
         rows[5][1], rows[6][1], rows[6][6] = "p5", "p5", "F"
         (root / "7.png").write_bytes(b"no image")
         (root / "8.png").unlink()
@@ -57,10 +57,10 @@ def test_planted_faults_are_found_and_leaks_set_the_exit_code() -> None:
     found = json.loads(result.stdout)
     assert found["findings"] == {
         "patient on two sides": 1,
-        "identical film on two sides": 1,
+        "identical image on two sides": 1,
         "near-duplicate on two sides": 1,
-        "identical film": 1,
-        "identical films, other labels": 2,
+        "identical image": 1,
+        "identical images, other labels": 2,
         "two sexes": 1,
         "unreadable": 1,
         "row twice": 1,
@@ -68,7 +68,7 @@ def test_planted_faults_are_found_and_leaks_set_the_exit_code() -> None:
     }
     assert (found["leaks"], found["clean"]) == (3, False)
     table = pd.read_csv("found.csv").set_index("kind")
-    assert table.loc["identical film on two sides", ["image", "other_image"]].tolist() == ["1.png", "21.png"]
+    assert table.loc["identical image on two sides", ["image", "other_image"]].tolist() == ["1.png", "21.png"]
     near = table.loc["near-duplicate on two sides"]
     assert (near["image"], near["other_image"], near["split"], near["other_split"]) == (
         "2.jpg",
@@ -87,16 +87,16 @@ def test_a_clean_dataset_is_called_clean_within_80_columns(monkeypatch: pytest.M
     made(clean=True)
     result = zoo("data", "audit", *CSV)
     assert result.exit_code == 0, result.output
-    assert "Clean: no patient and no film stands on two sides." in result.stdout
+    assert "Clean: no patient and no image stands on two sides." in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
-def test_fix_of_a_clean_dataset_keeps_every_film_and_says_so() -> None:
+def test_fix_of_a_clean_dataset_keeps_every_image_and_says_so() -> None:
     made(clean=True)
     result = zoo("data", "audit", *CSV, "--fix", "clean.csv")
     assert result.exit_code == 0, result.output
-    assert "Left out: 0 films" in result.stdout
-    assert "Audited again: no patient and no film stands on two sides." in result.stdout
+    assert "Left out: 0 images" in result.stdout
+    assert "Audited again: no patient and no image stands on two sides." in result.stdout
     assert "zoo train --data csv" in result.stdout
     assert set(pd.read_csv("clean.csv")["image"]) == set(pd.read_csv(ROOT / "t.csv")["image"])
     assert list(pd.read_csv("clean-removed.csv")) == ["image", "split", "reason", "because_of"]
@@ -110,7 +110,7 @@ def test_fix_writes_a_table_that_the_csv_reader_takes_and_that_is_clean() -> Non
     fixed = json.loads(result.stdout)["fixed"]
     removed = pd.read_csv("clean-removed.csv", keep_default_na=False).set_index("image")
     assert set(removed.index) == {"0.png", "1.png", "2.jpg", "7.png", "8.png"}
-    assert removed.loc["1.png", ["reason", "because_of"]].tolist() == ["identical film on two sides", "21.png"]
+    assert removed.loc["1.png", ["reason", "because_of"]].tolist() == ["identical image on two sides", "21.png"]
     assert (removed["split"] == "train").all()
     assert fixed["left"] == 0
     kept = pd.read_csv("clean.csv")
@@ -129,7 +129,7 @@ def test_fix_writes_a_table_that_the_csv_reader_takes_and_that_is_clean() -> Non
 
 def test_what_two_datasets_share_is_found_and_left_out() -> None:
     made(clean=True)
-    made(clean=True, root=Path("theirs"), first=20)  # patients and films 20 to 23 of ours are there too
+    made(clean=True, root=Path("theirs"), first=20)  # patients and images 20 to 23 of ours are there too
     other = ["--with", "theirs:csv=theirs"]
     os.rename("theirs/t.csv", "theirs/only.csv")
     text = pd.read_csv("theirs/only.csv").assign(label=["Mass" if i % 2 else "normal" for i in range(24)])
@@ -137,9 +137,9 @@ def test_what_two_datasets_share_is_found_and_left_out() -> None:
     result = zoo("data", "audit", *CSV, *other, "--json", "--fix", "clean.csv")
     assert result.exit_code == 1, result.output
     found = json.loads(result.stdout)
-    assert found["findings"] == {"patient in two datasets": 4, "identical film in two datasets": 4}
-    assert found["datasets"]["theirs"]["films"] == 24
-    assert (found["fixed"]["removed"], found["fixed"]["left"]) == (0, 8)  # all are test films of ours: kept, and said
+    assert found["findings"] == {"patient in two datasets": 4, "identical image in two datasets": 4}
+    assert found["datasets"]["theirs"]["images"] == 24
+    assert (found["fixed"]["removed"], found["fixed"]["left"]) == (0, 8)  # all are test images of ours: kept, and said
     refused(zoo("data", "audit", *CSV, "--with", "cvs=theirs"), 2, "unknown dataset 'cvs'", "Did you mean 'csv'?")
     refused(zoo("data", "audit", *CSV, "--with", "theirs"), 2, "name a dataset and where it lies")
 
@@ -153,7 +153,7 @@ def nih(lists: dict[str, list[str]], labels: list[str]) -> None:
         Path(f"nih/{name}_list.txt").write_text("\n".join(images) + "\n")
 
 
-def test_tables_without_films_are_audited_with_faults_that_reading_refuses() -> None:
+def test_tables_without_images_are_audited_with_faults_that_reading_refuses() -> None:
     labels = ["Mass", "No Finding|Mass", "No Finding", "Edema", "Mass", "No Finding", "Hernia"]
     nih({"train_val": ["0.png", "1.png", "2.png", "3.png", "9.png"], "test": ["3.png", "4.png", "2.png"]}, labels)
     result = zoo("data", "audit", "--data", "nih", "--root", "nih", "--json")
@@ -170,10 +170,10 @@ def test_tables_without_films_are_audited_with_faults_that_reading_refuses() -> 
     assert "only the tables are audited" in result.stderr
 
 
-def test_films_of_an_archive_are_written_out_by_fix() -> None:
+def test_images_of_an_archive_are_written_out_by_fix() -> None:
     Path("mnist").mkdir()
-    films = [np.asarray(Image.fromarray(film(i)).resize((28, 28))) for i in range(18)]
-    parts = {"train": films[:12], "val": films[11:15], "test": films[15:]}
+    images = [np.asarray(Image.fromarray(image(i)).resize((28, 28))) for i in range(18)]
+    parts = {"train": images[:12], "val": images[11:15], "test": images[15:]}
     arrays = {f"{name}_images": np.stack(each) for name, each in parts.items()}
     arrays |= {f"{n}_labels": (np.arange(len(e)) % 2)[:, None].astype(np.uint8) for n, e in parts.items()}
     np.savez("mnist/pneumoniamnist.npz", **arrays)
@@ -182,7 +182,7 @@ def test_films_of_an_archive_are_written_out_by_fix() -> None:
     assert "NOT CLEAN: 1 leak." in result.stdout
     kept = pd.read_csv("clean.csv")
     assert len(kept) == 18
-    assert np.array_equal(np.asarray(Image.open(kept["image"][0])), films[0])
+    assert np.array_equal(np.asarray(Image.open(kept["image"][0])), images[0])
     assert "train-11" not in " ".join(kept["image"])
     words = ["--data", "csv", "--root", ".", "--set", "data.table=clean.csv", "--set", "data.labels=pneumonia"]
     assert zoo("data", "audit", *words).exit_code == 0

@@ -33,23 +33,23 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoo.data.download.need_room", lambda *given: None)  # nih asks for 90 GB
 
 
-def film(i: int) -> bytes:
+def image(i: int) -> bytes:
     stream = io.BytesIO()
     noise = np.random.default_rng(i).integers(0, 256, (64, 64), dtype=np.uint8)
     Image.fromarray(noise).save(stream, "PNG")
     return stream.getvalue()
 
 
-def sample(films: int = 12) -> bytes:
-    """An archive as Kaggle's sample: the table and the films are in it twice."""
-    rows = [f"{i:08}_000.png,{'No Finding' if i % 2 else 'Mass'},0,{i},0{40 + i}Y,M,PA" for i in range(films)]
+def sample(images: int = 12) -> bytes:
+    """An archive as Kaggle's sample: the table and the images are in it twice."""
+    rows = [f"{i:08}_000.png,{'No Finding' if i % 2 else 'Mass'},0,{i},0{40 + i}Y,M,PA" for i in range(images)]
     table = "\n".join([HEADER, *rows]).encode()
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as pack:
         for top in ("", "sample/"):
             pack.writestr(f"{top}sample_labels.csv", table)
-            for i in range(films):
-                pack.writestr(f"{top}sample/images/{i:08}_000.png", film(i))
+            for i in range(images):
+                pack.writestr(f"{top}sample/images/{i:08}_000.png", image(i))
         pack.writestr(
             "read me.txt", hashlib.shake_128(b"long").digest(3 << 20)
         )  # kagglehub writes a megabyte at a time
@@ -123,10 +123,10 @@ def kaggle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
 
 def check_sample(root: Path) -> None:
     assert sorted(p.name for p in (root / "images").iterdir()) == [f"{i:08}_000.png" for i in range(12)]
-    assert (root / "images" / "00000003_000.png").read_bytes() == film(3)
+    assert (root / "images" / "00000003_000.png").read_bytes() == image(3)
     prepared = zoo("data", "prepare", "--data", "nih", "--root", str(root), "--image-size", "32", "--json")
     assert prepared.exit_code == 0, prepared.output
-    assert json.loads(prepared.stdout)["films"] == 12
+    assert json.loads(prepared.stdout)["images"] == 12
 
 
 def test_the_sample_is_downloaded_into_the_layout_that_its_reader_expects(kaggle: Kaggle) -> None:
@@ -170,9 +170,9 @@ def test_a_corrupted_download_is_refused_and_thrown_away(kaggle: Kaggle) -> None
 @pytest.mark.parametrize("status", [401, 404, 500])
 def test_what_the_server_refuses_is_said_with_the_way_by_hand(kaggle: Kaggle, status: int) -> None:
     kaggle.status = status
-    result = zoo("data", "download", "nih", "--out", "films")
+    result = zoo("data", "download", "nih", "--out", "images")
     refused(result, 1, "nih cannot be downloaded", str(status), "https://nihcc.app.box.com/v/ChestXray-NIHCC")
-    assert "zoo data download nih --out films --archive FILE" in result.stderr
+    assert "zoo data download nih --out images --archive FILE" in result.stderr
     assert "ROOT/images/00000001_000.png" in result.stderr
     assert [p.name for p in Path().iterdir() if p.name != "home"] == []
 
@@ -206,19 +206,19 @@ def test_archives_fetched_by_hand_are_unpacked_one_after_the_other() -> None:
     archive.write_bytes(sample())
     rows = ["00000000_000.png", "00000001_000.png"]
     Path("test_list.txt").write_text("\n".join(rows))
-    result = zoo("data", "download", "nih-sample", "--out", "d/films", "--archive", "sample.zip", "--json")
+    result = zoo("data", "download", "nih-sample", "--out", "d/images", "--archive", "sample.zip", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert (found["files"], found["added"], found["left_out"]) == (13, 13, 1)
-    check_sample(Path("d/films"))
-    more = zoo("data", "download", "nih", "--out", "d/films", "--archive", "sample.zip", "--archive", "test_list.txt")
+    check_sample(Path("d/images"))
+    more = zoo("data", "download", "nih", "--out", "d/images", "--archive", "sample.zip", "--archive", "test_list.txt")
     assert "sample.zip: unpacked before, every file is in place" in more.stderr
     assert "14 files" in more.stdout
-    assert Path("d/films/test_list.txt").read_text() == "\n".join(rows)
-    Path("d/films/images/00000005_000.png").unlink()
-    again = zoo("data", "download", "nih-sample", "--out", "d/films", "--archive", "sample.zip")
+    assert Path("d/images/test_list.txt").read_text() == "\n".join(rows)
+    Path("d/images/images/00000005_000.png").unlink()
+    again = zoo("data", "download", "nih-sample", "--out", "d/images", "--archive", "sample.zip")
     assert "sample.zip: 1 files unpacked" in again.stderr
-    assert not list(Path("d/films").glob(".unpacking*"))
+    assert not list(Path("d/images").glob(".unpacking*"))
 
 
 def test_archives_that_cannot_serve_are_refused_and_nothing_is_left() -> None:
@@ -233,9 +233,9 @@ def test_archives_that_cannot_serve_are_refused_and_nothing_is_left() -> None:
         ("notes.txt", "holds nothing that the dataset 'nih' reads"),
         ("other.zip", "holds nothing that the dataset 'nih' reads"),
     ):
-        refused(zoo("data", "download", "nih", "--out", "films", "--archive", name), 1, part)
-        assert not Path("films").exists()
-    refused(zoo("data", "download", "nih", "--out", "films", "--archive", "none.zip"), 2, "does not exist", "By hand")
+        refused(zoo("data", "download", "nih", "--out", "images", "--archive", name), 1, part)
+        assert not Path("images").exists()
+    refused(zoo("data", "download", "nih", "--out", "images", "--archive", "none.zip"), 2, "does not exist", "By hand")
 
 
 def test_what_can_be_downloaded_is_shown_with_the_dataset() -> None:

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 from commandline import refused, zoo
 
-FILMS = ["--data", "phantom", "--set", "data.patients=60", "--image-size", "32"]
+IMAGES = ["--data", "phantom", "--set", "data.patients=60", "--image-size", "32"]
 READ = """
 import sys
 from pathlib import Path
-from zoo.registry import registry
+from zoo.core.registry import registry
 from zoo.data.store import prepare
 dataset = registry().get("dataset", "tfrecord")
 records = dataset.read(Path(sys.argv[1]), dataset.Options())
@@ -34,20 +34,20 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_export_says_what_it_wrote_and_how_to_train_on_it() -> None:
-    result = zoo("data", "export", *FILMS, "--out", "films")
+    result = zoo("data", "export", *IMAGES, "--out", "images")
     assert result.exit_code == 0, result.output
     assert "Exported: " in result.stdout
-    assert "Train on it: zoo train --data tfrecord --root films --image-size 32" in result.stdout
-    metadata = json.loads(Path("films/metadata.json").read_text())
+    assert "Train on it: zoo train --data tfrecord --root images --image-size 32" in result.stdout
+    metadata = json.loads(Path("images/metadata.json").read_text())
     names = set(metadata["shards"])
-    assert {p.name for p in Path("films").iterdir()} == names | {"metadata.json"}
-    assert metadata["films"] == sum(metadata["shards"].values())
-    again = zoo("data", "export", *FILMS, "--out", "films")
-    refused(again, 2, "--out films exists already")
+    assert {p.name for p in Path("images").iterdir()} == names | {"metadata.json"}
+    assert metadata["images"] == sum(metadata["shards"].values())
+    again = zoo("data", "export", *IMAGES, "--out", "images")
+    refused(again, 2, "--out images exists already")
 
 
 def test_json_has_every_figure_and_shards_have_the_asked_size() -> None:
-    result = zoo("data", "export", *FILMS, "--out", "a", "--encoding", "raw", "--shard-mb", "1", "--json")
+    result = zoo("data", "export", *IMAGES, "--out", "a", "--encoding", "raw", "--shard-mb", "1", "--json")
     found = json.loads(result.stdout)
     assert found["folder"] == "a"
     assert sum(found["split"].values()) == sum(found["shards"].values())
@@ -56,19 +56,19 @@ def test_json_has_every_figure_and_shards_have_the_asked_size() -> None:
 
 
 def test_reading_needs_no_tensorflow(run_python: Any, tmp_path: Path) -> None:
-    films = json.loads(zoo("data", "export", *FILMS, "--out", "films", "--json").stdout)["split"]
-    count = sum(films.values())
-    result = run_python("-c", READ, str(tmp_path / "films"), KERAS_BACKEND="jax")
+    images = json.loads(zoo("data", "export", *IMAGES, "--out", "images", "--json").stdout)["split"]
+    count = sum(images.values())
+    result = run_python("-c", READ, str(tmp_path / "images"), KERAS_BACKEND="jax")
     assert (result.returncode, result.stdout) == (0, f"{count} ({count}, 32, 32) []\n"), result.stderr
 
 
 def test_the_split_drawn_on_the_export_is_that_of_the_dataset() -> None:
-    assert zoo("data", "export", *FILMS, "--out", "films").exit_code == 0
+    assert zoo("data", "export", *IMAGES, "--out", "images").exit_code == 0
     for task, seed in (("binary", "0"), ("multilabel", "5"), ("multiclass", "1")):
         options = ["--task", task, "--seed", seed, "--image-size", "32", "--limit", "70", "--json"]
         one, other = (
             json.loads(zoo("data", "prepare", *data, *options).stdout)
-            for data in (FILMS[:4], ["--data", "tfrecord", "--root", "films"])
+            for data in (IMAGES[:4], ["--data", "tfrecord", "--root", "images"])
         )
         assert one["split"] == other["split"]
         assert one["labels"] == other["labels"]
@@ -98,10 +98,10 @@ def weights(run: Path) -> dict[str, np.ndarray]:
 
 @pytest.mark.slow
 def test_training_on_the_export_gives_the_same_weights_and_predictions() -> None:
-    assert zoo("data", "export", *FILMS, "--out", "films").exit_code == 0
+    assert zoo("data", "export", *IMAGES, "--out", "images").exit_code == 0
     network = ["--model", "tiny-cnn", "--set", "model.width=8", "--set", "model.depth=1", "--image-size", "32"]
     how = [*network, "--task", "multilabel", "--epochs", "2", "--batch-size", "16", "--seed", "3"]
-    for name, data in (("one", FILMS[:4]), ("other", ["--data", "tfrecord", "--root", "films"])):
+    for name, data in (("one", IMAGES[:4]), ("other", ["--data", "tfrecord", "--root", "images"])):
         result = zoo("train", *how, *data, "--run", name)
         assert result.exit_code == 0, result.output
     one, other = weights(Path("runs/one")), weights(Path("runs/other"))

@@ -12,26 +12,26 @@ import pytest
 from commandline import zoo
 from PIL import Image
 
-from zoo.config import read_file, resolve
-from zoo.data.pipeline import Films, load_films
-from zoo.registry import registry
+from zoo.config.resolve import read_file, resolve
+from zoo.core.registry import registry
+from zoo.data.pipeline import ImageSet, load_images
 
-FILMS = 60
+IMAGES = 60
 
 
 @pytest.fixture(autouse=True)
-def _films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table of 60 films, two per patient, with views, ages, uncertain and empty labels."""
+def _images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of 60 images, two per patient, with views, ages, uncertain and empty labels."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    Path("root/films").mkdir(parents=True)
+    Path("root/images").mkdir(parents=True)
     rng = np.random.default_rng(0)
     rows = []
-    for i in range(FILMS):
-        Image.fromarray(rng.integers(0, 256, (20, 20), dtype=np.uint8)).save(f"root/films/{i}.png")
+    for i in range(IMAGES):
+        Image.fromarray(rng.integers(0, 256, (20, 20), dtype=np.uint8)).save(f"root/images/{i}.png")
         mass, nodule = (1, "-1", 0, "")[i % 4], int(i % 3 == 0)
         view, age, patient = "PA" if i % 5 else "AP", 10 + i, f"p{i // 2}"
-        rows.append([f"films/{i}.png", patient, view, age, mass, nodule, "good" if i % 7 else "bad"])
+        rows.append([f"images/{i}.png", patient, view, age, mass, nodule, "good" if i % 7 else "bad"])
     names = ["image", "patient", "view", "age", "Mass", "Nodule", "quality"]
     pd.DataFrame(rows, columns=names).to_csv("root/table.csv", index=False)
 
@@ -46,24 +46,26 @@ LAYER = {
 }
 
 
-def films(**changes: object) -> tuple[Films, list[str]]:
+def make_images(**changes: object) -> tuple[ImageSet, list[str]]:
     lines: list[str] = []
-    return load_films(resolve([LAYER, changes], registry()), registry(), lines.append), lines
+    return load_images(resolve([LAYER, changes], registry()), registry(), lines.append), lines
 
 
-def labels_of(found: Films, split: str) -> np.ndarray:
+def labels_of(found: ImageSet, split: str) -> np.ndarray:
     return found.labels[found.of(split)]
 
 
 def test_a_filter_is_counted_and_told() -> None:
-    found, lines = films(where="view == 'PA' and quality == 'good'")
-    assert found.filtered_out == FILMS - len(found.table) > 0
+    found, lines = make_images(where="view == 'PA' and quality == 'good'")
+    assert found.filtered_out == IMAGES - len(found.table) > 0
     assert set(found.table["view"]) == {"PA"}
-    assert any(f"{len(found.table)} of {FILMS} films kept" in line for line in lines)
+    assert any(f"{len(found.table)} of {IMAGES} images kept" in line for line in lines)
 
 
 def test_all_policies_share_one_split_and_answer_in_training_alone() -> None:
-    several = {policy: films(uncertain=policy, findings="Mass")[0] for policy in ("ignore", "zero", "one", "half")}
+    several = {
+        policy: make_images(uncertain=policy, findings="Mass")[0] for policy in ("ignore", "zero", "one", "half")
+    }
     for split in ("val", "test"):
         names = {policy: found.table["image"][found.of(split)].tolist() for policy, found in several.items()}
         assert len({tuple(each) for each in names.values()}) == 1
@@ -77,13 +79,13 @@ def test_all_policies_share_one_split_and_answer_in_training_alone() -> None:
 
 
 def test_an_empty_cell_can_mean_absent() -> None:
-    assert np.isnan(films()[0].labels[:, 0]).sum() == FILMS / 2
-    absent = films(data={"blank": "absent"})[0]
-    assert np.isnan(absent.labels[:, 0]).sum() == FILMS / 4
+    assert np.isnan(make_images()[0].labels[:, 0]).sum() == IMAGES / 2
+    absent = make_images(data={"blank": "absent"})[0]
+    assert np.isnan(absent.labels[:, 0]).sum() == IMAGES / 4
 
 
 def test_a_balance_is_told_label_by_label_and_reaches_the_counts_of_the_loss() -> None:
-    found, lines = films(balance="repeat-factor", balance_threshold=0.9)
+    found, lines = make_images(balance="repeat-factor", balance_threshold=0.9)
     assert found.balance is not None
     assert any(line.lstrip().startswith("Nodule") and "→" in line for line in lines)
     plain, balanced = found.counts("train"), found.counts("train", found.balance)
@@ -119,7 +121,7 @@ def test_preparing_takes_the_filter_and_counts_what_it_left_out() -> None:
     )
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    assert (found["filtered_out"], found["films"], found["labels"]) == (10, 50, ["Nodule"])
+    assert (found["filtered_out"], found["images"], found["labels"]) == (10, 50, ["Nodule"])
 
 
 @pytest.mark.slow
@@ -141,4 +143,4 @@ def test_a_run_keeps_its_settings_and_is_repeated_from_its_file() -> None:
         rows = list(csv.DictReader(file))
     best = max(range(2), key=lambda k: float(rows[k]["val_f1"] or 0))
     assert json.loads((one / "run.json").read_text())["best_epoch"] == best + 1
-    assert "0.5" in set(pd.read_csv(one / "films.csv", dtype=str)["label:Mass"])
+    assert "0.5" in set(pd.read_csv(one / "images.csv", dtype=str)["label:Mass"])

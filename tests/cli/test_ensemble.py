@@ -13,7 +13,7 @@ from commandline import zoo
 from scipy.special import expit
 
 from zoo.evaluation.predictions import Predictions
-from zoo.run import Run
+from zoo.runs.run import Run
 
 Finished = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -51,7 +51,7 @@ def test_the_mean_of_two_runs_is_a_run(finished: Finished) -> None:
     compared = zoo("compare", "one", "two", "both", "--replicates", "100")
     assert compared.exit_code == 0, compared.output
     assert "both" in compared.stdout
-    report = zoo("report", "both", "--no-films")
+    report = zoo("report", "both", "--no-images")
     assert report.exit_code == 0, report.output
     assert "Nothing was trained" in Path("runs/both/model-card.md").read_text()
     again = zoo("train", "--config", "runs/both/config.yaml")
@@ -76,7 +76,7 @@ def test_weights_and_features_and_what_others_do_with_them(finished: Finished) -
     assert len(Path("runs/head/metrics.csv").read_text().splitlines()) == 3
     for run in ("given", "head"):
         for form in ("litert", "onnx", "savedmodel"):
-            exported = zoo("export", run, "--format", form, "--films", "8")
+            exported = zoo("export", run, "--format", form, "--images", "8")
             assert exported.exit_code == 0, exported.output
         explained = zoo("explain", run, "--split", "test", "--limit", "2")
         assert explained.exit_code == 0, explained.output

@@ -1,4 +1,4 @@
-"""`zoo evaluate`: a run's own films from its predictions, and other films through its network."""
+"""`zoo evaluate`: a run's own images from its predictions, and other images through its network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commandline import films, table, zoo
+from commandline import make_images, table, zoo
 
 Finished = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -26,7 +26,7 @@ def test_evaluate_shows_the_saved_results_again_without_keras(finished: Finished
     assert done.stdout.splitlines()[-1] == "False"
 
 
-def test_evaluate_on_other_films_uses_all_of_them(finished: Finished) -> None:
+def test_evaluate_on_other_images_uses_all_of_them(finished: Finished) -> None:
     finished(task="multilabel")
     words = ["--data", "phantom", "--set", "data.patients=15", "--set", "data.seed=5", "--json"]
     result = zoo("evaluate", "first", *words)
@@ -37,12 +37,12 @@ def test_evaluate_on_other_films_uses_all_of_them(finished: Finished) -> None:
     assert len(kept.read_text().splitlines()) == evaluation["images"] + 1
 
 
-def test_evaluate_on_other_films_matches_labels_by_name(finished: Finished) -> None:
+def test_evaluate_on_other_images_matches_labels_by_name(finished: Finished) -> None:
     finished(task="multilabel")
-    films(12)
+    make_images(12)
     table("image,effusion,Hernia", [f"{i}.png,{i % 2},0" for i in range(12)])
-    Path("films/t.csv").write_text(Path("films/t.csv").read_text().replace("0.png,0,0", "0.png,0,1"))
-    words = ["--data", "csv", "--root", "films", "--set", "data.labels=effusion,Hernia", "--json"]
+    Path("images/t.csv").write_text(Path("images/t.csv").read_text().replace("0.png,0,0", "0.png,0,1"))
+    words = ["--data", "csv", "--root", "images", "--set", "data.labels=effusion,Hernia", "--json"]
     result = zoo("evaluate", "first", *words)
     assert result.exit_code == 0, result.output
     labels = json.loads(result.stdout)["evaluation"]["per_label"]
@@ -50,7 +50,7 @@ def test_evaluate_on_other_films_matches_labels_by_name(finished: Finished) -> N
     assert labels["Nodule"]["auroc"]["value"] is None
 
 
-def test_evaluating_on_films_of_the_training_says_that_the_result_is_too_good(finished: Finished) -> None:
+def test_evaluating_on_images_of_the_training_says_that_the_result_is_too_good(finished: Finished) -> None:
     finished()
     result = zoo("evaluate", "first", "--data", "phantom", "--set", "data.patients=40")
     assert result.exit_code == 0, result.output
@@ -59,14 +59,14 @@ def test_evaluating_on_films_of_the_training_says_that_the_result_is_too_good(fi
     assert "used in training" not in " ".join(other.stdout.split())
 
 
-def test_films_that_cannot_be_evaluated_are_counted_and_kept_with_their_reason(finished: Finished) -> None:
+def test_images_that_cannot_be_evaluated_are_counted_and_kept_with_their_reason(finished: Finished) -> None:
     finished(task="multilabel")
-    films(12)
-    Path("films/3.png").write_text("a letter")
+    make_images(12)
+    Path("images/3.png").write_text("a letter")
     table("image,label", [f"{i}.png,{'Mass [large]|Effusion' if i % 2 else 'No Finding'}" for i in range(12)])
-    result = zoo("evaluate", "first", "--data", "csv", "--root", "films")
+    result = zoo("evaluate", "first", "--data", "csv", "--root", "images")
     assert result.exit_code == 0, result.output
-    assert "1 films set aside" in result.stderr
+    assert "1 images set aside" in result.stderr
     kept = next(Path("runs/first/evaluations").glob("csv-*/set_aside.csv"))
     assert "3.png,not an image" in kept.read_text()
 
@@ -178,19 +178,19 @@ def test_a_second_reference_stands_beside_the_first(finished: Finished) -> None:
     Path("expert.csv").write_text("\n".join(["Image ID,Abnormal", *rows]))
     result = zoo("evaluate", "first", "--labels", "expert.csv")
     assert result.exit_code == 0, result.output
-    assert f"{len(names)} films also labelled in expert.csv" in result.stdout
+    assert f"{len(names)} images also labelled in expert.csv" in result.stdout
     assert "kappa" in result.stdout
     missing = zoo("evaluate", "first", "--labels", "nowhere.csv")
     assert missing.exit_code == 1
     assert "nowhere.csv" in missing.stderr
 
 
-def test_films_of_other_data_can_be_audited_by_their_own_columns(finished: Finished) -> None:
+def test_images_of_other_data_can_be_audited_by_their_own_columns(finished: Finished) -> None:
     finished()
-    films(24)
+    make_images(24)
     rows = [f"{i}.png,{'Mass' if i % 3 else 'No Finding'},{'north' if i % 2 else 'south'}" for i in range(24)]
     table("image,label,hospital", rows)
-    words = ["--data", "csv", "--root", "films", "--set", "data.keep=hospital", "--by", "hospital", "--json"]
+    words = ["--data", "csv", "--root", "images", "--set", "data.keep=hospital", "--by", "hospital", "--json"]
     result = zoo("evaluate", "first", *words)
     assert result.exit_code == 0, result.output
     assert {group["name"] for group in json.loads(result.stdout)["groups"]} == {"north", "south"}
@@ -212,7 +212,7 @@ def test_damaged_predictions_are_one_clear_line(finished: Finished) -> None:
         (changed("nan"), "NaN"),
         (changed("much"), "'much', which is not a number"),
         ("\n".join([*lines, lines[-1]]), "named more than once"),
-        (lines[0], "no films"),
+        (lines[0], "no images"),
     ):
         file.write_text(text + "\n")
         result = zoo("evaluate", "first")

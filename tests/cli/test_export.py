@@ -19,9 +19,9 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 
 def test_a_run_becomes_a_file_that_keras_loads(finished: Finished) -> None:
     finished("first", "multilabel")
-    result = zoo("export", "first", "--format", "keras", "--films", "5")
+    result = zoo("export", "first", "--format", "keras", "--images", "5")
     assert result.exit_code == 0, result.output
-    assert "Against zoo on 5 films" in " ".join(result.stdout.split())
+    assert "Against zoo on 5 images" in " ".join(result.stdout.split())
     assert "not a medical device" in result.stdout
     import keras
 
@@ -31,14 +31,14 @@ def test_a_run_becomes_a_file_that_keras_loads(finished: Finished) -> None:
 
 def test_json_holds_the_comparison_and_nothing_else_is_printed(finished: Finished) -> None:
     finished()
-    Path("films").mkdir()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 80), dtype=np.uint8)).save("films/a.png")
-    result = zoo("export", "first", "--format", "onnx", "--films", "films", "--out", "chest.onnx", "--json")
+    Path("images").mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 80), dtype=np.uint8)).save("images/a.png")
+    result = zoo("export", "first", "--format", "onnx", "--images", "images", "--out", "chest.onnx", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["file"] == "chest.onnx"
     assert found["size"] == Path("chest.onnx").stat().st_size
-    assert found["parity"]["films"] == 1
+    assert found["parity"]["images"] == 1
     assert found["parity"]["largest"] <= 1e-5
 
 
@@ -56,8 +56,8 @@ def test_a_quantised_file_is_printed_with_the_change_of_auroc(finished: Finished
     [
         (["first", "--format", "keras", "--quantize", "int8"], 2, "Valid: litert (float16, int8)"),
         (["first", "--format", "onnx", "--out", "model.bin"], 2, "ends in .onnx"),
-        (["first", "--format", "keras", "--films", "nowhere"], 2, "there is no such folder"),
-        (["first", "--format", "keras", "--films", "0"], 2, "a number from 1"),
+        (["first", "--format", "keras", "--images", "nowhere"], 2, "there is no such folder"),
+        (["first", "--format", "keras", "--images", "0"], 2, "a number from 1"),
         (["first", "--format", "keras", "--tolerance", "-1"], 2, "from 0 to 1"),
         (["frist", "--format", "keras"], 2, "Did you mean 'first'?"),
     ],
@@ -76,7 +76,7 @@ def test_a_file_that_does_not_agree_is_refused_in_one_line(finished: Finished, m
     finished()
     right = network.prepare
     monkeypatch.setattr(network, "prepare", lambda pixels, size: right(pixels, size) * 0.5)
-    result = zoo("export", "first", "--format", "keras", "--films", "5", "--out", "a.keras")
+    result = zoo("export", "first", "--format", "keras", "--images", "5", "--out", "a.keras")
     assert result.exit_code == 1, result.output
     assert [line for line in result.stderr.splitlines() if line.startswith("Error: the file's probabilities differ")]
     assert not Path("a.keras").exists()

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from zoo.cli.info import example
 from zoo.cli.main import cli
-from zoo.options import describe
-from zoo.registry import Entry, registry
+from zoo.core.options import describe
+from zoo.core.registry import Entry, registry
 
 ENTRIES = list(registry().entries())
 
@@ -68,8 +68,8 @@ def test_json_is_a_list_with_one_object_for_each_kind() -> None:
 
 def test_several_kinds_of_one_name_are_all_shown(run_zoo: Callable[..., Any], make_plugin: Callable[..., Path]) -> None:
     site = make_plugin(
-        "from zoo.contracts import Info, Recipe\n"
-        "from zoo.hookspecs import hookimpl\n"
+        "from zoo.core.contracts import Info, Recipe\n"
+        "from zoo.core.hookspecs import hookimpl\n"
         "@hookimpl\n"
         "def zoo_recipes():\n"
         "    return [Recipe(info=Info(name='mobilenetv3', summary='a namesake'), config={'model': {'name': 'x'}})]\n"
@@ -94,7 +94,7 @@ def test_unknown_name_says_the_closest_and_the_cause_of_a_broken_plugin(
 
 
 def test_summary_prints_the_layers_and_the_totals_of_the_network() -> None:
-    from zoo.tasks import Task
+    from zoo.core.tasks import Task
 
     model = registry().get("model", "tiny-cnn")
     result = zoo_info(

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from zoo.cli.entries import count_text, tasks_text
 from zoo.cli.main import cli
-from zoo.registry import KINDS, PLURALS, registry
+from zoo.core.registry import KINDS, PLURALS, registry
 
 Run = Callable[..., Any]
 
@@ -105,8 +105,8 @@ def test_a_broken_plugin_is_named_with_its_cause_and_the_rest_is_listed(
 
 def test_a_stranger_s_duplicate_is_reported_with_both_plugins(run_zoo: Run, make_plugin: Callable[..., Path]) -> None:
     site = make_plugin(
-        "from zoo.contracts import Info, Recipe\n"
-        "from zoo.hookspecs import hookimpl\n"
+        "from zoo.core.contracts import Info, Recipe\n"
+        "from zoo.core.hookspecs import hookimpl\n"
         "from zoo.plugins.losses import bce as builtin\n"
         "@hookimpl\n"
         "def zoo_losses():\n"

@@ -15,13 +15,13 @@ from click.testing import CliRunner
 
 from zoo.cli import catalogue
 from zoo.cli.main import cli
-from zoo.errors import DataError, UsageError
+from zoo.core.errors import DataError, UsageError
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 PLUGIN = """
 import click
-from zoo.hookspecs import hookimpl
+from zoo.core.hookspecs import hookimpl
 
 @click.command("train", help="Steal the command.")
 def train():
@@ -215,9 +215,9 @@ def test_zoo_list_takes_at_most_four_times_the_import_of_its_libraries(tmp_path:
 def test_what_reads_saved_results_starts_in_under_a_second(tmp_path: Path) -> None:
     """Everything that the commands import before they open the first file of a run."""
     modules = {
-        "evaluate": "zoo.cli.main, zoo.cli.evaluate, zoo.cli.results, zoo.run, zoo.evaluation.study",
-        "compare": "zoo.cli.main, zoo.cli.compare, zoo.evaluation.leaderboard, zoo.report.leaderboard",
-        "report": "zoo.cli.main, zoo.cli.report, zoo.evaluation.study, zoo.report.page, zoo.report.card",
+        "evaluate": "zoo.cli.main, zoo.cli.evaluate, zoo.cli.results, zoo.runs.run, zoo.runs.results",
+        "compare": "zoo.cli.main, zoo.cli.compare, zoo.runs.leaderboard, zoo.report.leaderboard",
+        "report": "zoo.cli.main, zoo.cli.report, zoo.runs.results, zoo.report.page, zoo.report.card",
     }
     best = best_times({name: ["-c", f"import {names}"] for name, names in modules.items()}, 6, tmp_path)
     assert max(best.values()) < 1.0, best

@@ -59,7 +59,7 @@ def test_a_failed_check_ends_with_one(found: list[tuple[str, Any]]) -> None:
     assert json.loads(as_json.stdout)[-1] == {**last, "reason": "focal: it is off", "seconds": 0.3}
 
 
-def test_a_distribution_is_all_that_it_adds_but_films_that_are_not_there(found: list[tuple[str, Any]]) -> None:
+def test_a_distribution_is_all_that_it_adds_but_images_that_are_not_there(found: list[tuple[str, Any]]) -> None:
     result = zoo("plugin", "check", "cxr-zoo", "--backend", "tensorflow")
     checked = found[0][1]
     assert ("model", "mobilenetv3") in checked

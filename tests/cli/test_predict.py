@@ -1,4 +1,4 @@
-"""`zoo predict`: rows in order, on screen, as CSV and as JSON; films that cannot be read; heat maps; being interrupted."""
+"""`zoo predict`: rows in order, on screen, as CSV and as JSON; images that cannot be read; heat maps; being interrupted."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from commandline import PHANTOM, films, refused, zoo
+from commandline import PHANTOM, make_images, refused, zoo
 from PIL import Image
 
 from zoo.cli.main import cli
 from zoo.inference.classifier import Answer, Classifier
 from zoo.report import RESEARCH_ONLY
-from zoo.run import Run
+from zoo.runs.run import Run
 
 Finished = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -43,12 +43,12 @@ def rows(file: str) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def own_films(finished: Finished) -> list[str]:
-    """The run runs/first, and its test films from the store as files in own/, in the order of its predictions."""
+def run_images(finished: Finished) -> list[str]:
+    """The run runs/first, and its test images from the store as files in own/, in the order of its predictions."""
     finished()
     run = Run(Path("runs/first"))
     store = Path(json.loads((run.path / "data.json").read_text())["store"])
-    place = {row["image"]: i for i, row in enumerate(rows(str(store / "films.csv")))}
+    place = {row["image"]: i for i, row in enumerate(rows(str(store / "images.csv")))}
     images = np.load(store / "images.npy", mmap_mode="r")
     Path("own").mkdir()
     names = [f"own/{image}.png" for image in run.predictions("test").table["image"]]
@@ -57,13 +57,13 @@ def own_films(finished: Finished) -> list[str]:
     return names
 
 
-def test_the_run_s_own_films_have_its_saved_probabilities_in_every_output(own_films: list[str]) -> None:
+def test_the_run_s_run_images_have_its_saved_probabilities_in_every_output(run_images: list[str]) -> None:
     saved = Run(Path("runs/first")).predictions("test")
     threshold = Run(Path("runs/first")).info()["thresholds"]["Abnormal"]
-    result = predict("first", *own_films, "--csv", "out/answers.csv", "--json", "--batch-size", "7")
+    result = predict("first", *run_images, "--csv", "out/answers.csv", "--json", "--batch-size", "7")
     assert result.exit_code == 0, result.output
     found, table = lines(result), rows("out/answers.csv")
-    assert [each["file"] for each in found] == [row["file"] for row in table] == own_films
+    assert [each["file"] for each in found] == [row["file"] for row in table] == run_images
     for one, row, probability in zip(found, table, saved.probabilities[:, 0], strict=True):
         assert one["probabilities"] == {"Abnormal": pytest.approx(probability, abs=1e-5)}
         assert float(row["probability:Abnormal"]) == pytest.approx(probability, abs=1e-5)
@@ -75,17 +75,17 @@ def test_the_run_s_own_films_have_its_saved_probabilities_in_every_output(own_fi
     assert RESEARCH_ONLY not in result.stdout
 
 
-def test_a_few_films_are_a_table(own_films: list[str]) -> None:
+def test_a_few_images_are_a_table(run_images: list[str]) -> None:
     Image.fromarray(np.full((20, 20), 9, np.uint16)).save("deep.png")
     Path("a-long-folder-name/and-another").mkdir(parents=True)
-    os.rename(own_films[0], "a-long-folder-name/and-another/the-film.png")
-    result = predict("first", "a-long-folder-name", own_films[1], "deep.png", "nothing.png")
+    os.rename(run_images[0], "a-long-folder-name/and-another/the-image.png")
+    result = predict("first", "a-long-folder-name", run_images[1], "deep.png", "nothing.png")
     assert result.exit_code == 1
     assert max(map(len, result.stdout.splitlines())) <= 80
     text = " ".join(result.stdout.split())
     for part in (
-        "the-film.png",
-        own_films[1],
+        "the-image.png",
+        run_images[1],
         "Abnormal .",
         "16-bit, scaled",
         "not read: missing file",
@@ -95,30 +95,30 @@ def test_a_few_films_are_a_table(own_films: list[str]) -> None:
     assert text.endswith(RESEARCH_ONLY)
 
 
-def test_many_films_are_summed_up(finished: Finished) -> None:
+def test_many_images_are_summed_up(finished: Finished) -> None:
     finished()
-    films(42)
+    make_images(42)
     for i in range(12):
-        Path(f"films/x{i}.png").write_text("no film")
-    result = predict("first", "films")
+        Path(f"images/x{i}.png").write_text("no image")
+    result = predict("first", "images")
     assert result.exit_code == 1
-    positive = sum(each["positive"] == ["Abnormal"] for each in lines(predict("first", "films", "--json")))
+    positive = sum(each["positive"] == ["Abnormal"] for each in lines(predict("first", "images", "--json")))
     text = " ".join(result.stdout.split())
-    assert "54 films: 42 answered, 12 not; " in text
+    assert "54 images: 42 answered, 12 not; " in text
     assert f"Positive: Abnormal {positive} ({positive / 42:.0%})." in text
-    assert "Not read: films/x0.png: not an image" in text
+    assert "Not read: images/x0.png: not an image" in text
     assert "… and 2 more." in text
     assert len(result.stdout.splitlines()) < 20
 
 
-def test_films_come_from_folders_patterns_and_standard_input_in_the_order_typed(finished: Finished) -> None:
+def test_images_come_from_folders_patterns_and_standard_input_in_the_order_typed(finished: Finished) -> None:
     finished()
-    films(3)
-    Path("films/notes.txt").write_text("x")
-    result = predict("first", "films/2.png", "-", "films/[01].png", "--json", typed="films\nnothing.png\n")
+    make_images(3)
+    Path("images/notes.txt").write_text("x")
+    result = predict("first", "images/2.png", "-", "images/[01].png", "--json", typed="images\nnothing.png\n")
     assert [each["file"] for each in lines(result)] == [
-        *("films/2.png", "films/0.png", "films/1.png", "films/2.png", "nothing.png"),
-        *("films/0.png", "films/1.png"),
+        *("images/2.png", "images/0.png", "images/1.png", "images/2.png", "nothing.png"),
+        *("images/0.png", "images/1.png"),
     ]
     assert result.exit_code == 1
 
@@ -126,16 +126,16 @@ def test_films_come_from_folders_patterns_and_standard_input_in_the_order_typed(
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_the_number_of_readers_changes_no_answer(finished: Finished, workers: str) -> None:
     finished()
-    films(5)
-    assert lines(predict("first", "films", "--json")) == lines(
-        predict("first", "films", "--json", "--workers", workers)
+    make_images(5)
+    assert lines(predict("first", "images", "--json")) == lines(
+        predict("first", "images", "--json", "--workers", workers)
     )
 
 
 def test_several_labels_and_their_heat_maps(finished: Finished) -> None:
     finished(task="multilabel")
-    films(3)
-    result = predict("first", "films", "none.png", "--heatmaps", "maps", "--csv", "a.csv", "--json")
+    make_images(3)
+    result = predict("first", "images", "none.png", "--heatmaps", "maps", "--csv", "a.csv", "--json")
     assert result.exit_code == 1
     found, table = lines(result), rows("a.csv")
     written = sorted(path.name for path in Path("maps").iterdir())
@@ -152,38 +152,38 @@ def test_several_labels_and_their_heat_maps(finished: Finished) -> None:
     for name in written:
         with Image.open(Path("maps", name)) as picture:
             assert picture.size == (500, 495)
-    text = predict("first", "films/0.png").stdout
+    text = predict("first", "images/0.png").stdout
     assert ("none; highest" in text) == (not found[0]["positive"])
 
 
 def test_of_exclusive_classes_one_is_named() -> None:
     assert zoo("train", *PHANTOM, "--task", "multiclass", "--run", "classes").exit_code == 0
-    films(2)
-    result = predict("classes", "films", "--json", "--csv", "a.csv")
+    make_images(2)
+    result = predict("classes", "images", "--json", "--csv", "a.csv")
     assert result.exit_code == 0, result.output
     for one, row in zip(lines(result), rows("a.csv"), strict=True):
         assert one["class"] == row["class"] == max(one["probabilities"], key=one["probabilities"].get)
         assert sum(one["probabilities"].values()) == pytest.approx(1)
-    text = predict("classes", "films").stdout
+    text = predict("classes", "images").stdout
     assert "The answer is the most probable class." in text
 
 
 def test_a_stored_calibration_changes_probabilities_and_no_decision(finished: Finished) -> None:
     finished()
-    films(8)
-    before = lines(predict("first", "films", "--json"))
+    make_images(8)
+    before = lines(predict("first", "images", "--json"))
     task = Run(Path("runs/first")).task()
     stored = {"method": "platt", "task": {"kind": task.kind, "labels": list(task.labels)}, "uncalibrated": {}}
     parameters = {label: {"slope": 0.2, "intercept": 1.5} for label in task.labels}
     Run(Path("runs/first")).update_info(calibration=stored | {"parameters": parameters})
-    result = predict("first", "films", "--json")
+    result = predict("first", "images", "--json")
     after = lines(result)
     assert result.exit_code == 0
     for one, other in zip(before, after, strict=True):
         p, q = one["probabilities"]["Abnormal"], other["probabilities"]["Abnormal"]
         assert np.log(q / (1 - q)) == pytest.approx(0.2 * np.log(p / (1 - p)) + 1.5, abs=1e-6)
         assert one["positive"] == other["positive"]
-    assert "Positive at or above: Abnormal .818." in predict("first", "films").stdout  # 1 / (1 + exp(-1.5)), from .5
+    assert "Positive at or above: Abnormal .818." in predict("first", "images").stdout  # 1 / (1 + exp(-1.5)), from .5
 
 
 def test_the_corpus_of_broken_files_ends_with_a_reason_each(
@@ -201,7 +201,7 @@ def test_the_corpus_of_broken_files_ends_with_a_reason_each(
     names = [
         f"corpus/{name}" for name, case in cases.items() if not name.startswith("/") and "outside" not in case.pattern
     ]
-    names = [name for name in names if name not in ("corpus/", "corpus/.")]  # folders with films in them
+    names = [name for name in names if name not in ("corpus/", "corpus/.")]  # folders with images in them
     Path("list.txt").write_bytes(b"".join(os.fsencode(name) + b"\n" for name in names))
     result = CliRunner().invoke(
         cli, ["predict", "first", "-", "--json", "--csv", "a.csv"], input=Path("list.txt").read_bytes()
@@ -221,51 +221,51 @@ def test_the_corpus_of_broken_files_ends_with_a_reason_each(
 def test_what_cannot_be_is_refused(finished: Finished) -> None:
     refused(predict("nothing", "a.png"), 2, "there is no run 'nothing'")
     finished()
-    films(1)
+    make_images(1)
     for words, code, part in [
-        (["films", "--csv", "films"], 2, "--csv: films is a folder"),
-        (["films", "--csv", "/dev/null"], 2, "is no regular file"),
-        (["films", "--csv", "films/0.png/a.csv"], 1, "cannot be written"),
-        (["films", "--device", "tpu"], 2, "unknown device 'tpu'"),
+        (["images", "--csv", "images"], 2, "--csv: images is a folder"),
+        (["images", "--csv", "/dev/null"], 2, "is no regular file"),
+        (["images", "--csv", "images/0.png/a.csv"], 1, "cannot be written"),
+        (["images", "--device", "tpu"], 2, "unknown device 'tpu'"),
     ]:
         result = predict("first", *words)
         assert result.exit_code == code, result.output
         assert part in result.stderr
         assert "Traceback" not in result.stderr
     assert predict("first").exit_code == 2
-    assert predict("first", "films", "--batch-size", "0").exit_code == 2
+    assert predict("first", "images", "--batch-size", "0").exit_code == 2
     empty = predict("first", "-", typed="\n")
     assert empty.exit_code == 1
-    assert "no film was named" in empty.stderr
+    assert "no image was named" in empty.stderr
 
 
-def test_a_folder_without_films_is_a_row_with_a_reason(finished: Finished) -> None:
+def test_a_folder_without_images_is_a_row_with_a_reason(finished: Finished) -> None:
     finished()
     Path("empty").mkdir()
     result = predict("first", "empty", "--json")
     assert result.exit_code == 1
-    assert [each["reason"] for each in lines(result)] == ["a folder with no film in it"]
+    assert [each["reason"] for each in lines(result)] == ["a folder with no image in it"]
 
 
 def test_names_that_are_no_text_are_escaped(finished: Finished) -> None:
     finished()
-    films(1)
-    name = os.fsdecode(b"films/\xff.png")
+    make_images(1)
+    name = os.fsdecode(b"images/\xff.png")
     try:
-        os.rename("films/0.png", name)
+        os.rename("images/0.png", name)
     except OSError:
         pytest.skip("the file system wants Unicode")
-    result = predict("first", "films", "--json", "--csv", "a.csv")
+    result = predict("first", "images", "--json", "--csv", "a.csv")
     assert result.exit_code == 0, result.output
-    assert lines(result)[0]["file"] == rows("a.csv")[0]["file"] == "films/\\udcff.png"
-    assert predict("first", "films").exit_code == 0
+    assert lines(result)[0]["file"] == rows("a.csv")[0]["file"] == "images/\\udcff.png"
+    assert predict("first", "images").exit_code == 0
 
 
 def test_rows_that_were_written_stay_when_it_is_interrupted(
     finished: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finished()
-    films(4)
+    make_images(4)
     Path("a.csv").write_text("an earlier table\n")
     stream = Classifier.stream
 
@@ -276,19 +276,19 @@ def test_rows_that_were_written_stay_when_it_is_interrupted(
             yield answer
 
     monkeypatch.setattr(Classifier, "stream", interrupted)
-    result = predict("first", "films", "--csv", "a.csv", "--json")
+    result = predict("first", "images", "--csv", "a.csv", "--json")
     assert result.exit_code == 130
-    assert [row["file"] for row in rows("a.csv.partial")] == [f"films/{i}.png" for i in range(3)]
+    assert [row["file"] for row in rows("a.csv.partial")] == [f"images/{i}.png" for i in range(3)]
     assert len(lines(result)) == 3
-    assert "Stopped after 3 films. Their rows are kept in a.csv.partial." in result.stderr
+    assert "Stopped after 3 images. Their rows are kept in a.csv.partial." in result.stderr
     assert Path("a.csv").read_text() == "an earlier table\n"
 
 
 def test_an_error_before_the_first_row_leaves_no_table(finished: Finished) -> None:
     finished()
-    films(1)
+    make_images(1)
     Path("runs/first/model.keras").write_text("no network")
-    result = predict("first", "films", "--csv", "a.csv")
+    result = predict("first", "images", "--csv", "a.csv")
     assert result.exit_code == 1
     assert "cannot be loaded" in result.stderr
     assert not list(Path().glob("a.csv*"))
@@ -297,9 +297,9 @@ def test_an_error_before_the_first_row_leaves_no_table(finished: Finished) -> No
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_said_with_what_was_kept(finished: Finished) -> None:
     finished()
-    films(1)
+    make_images(1)
     Path("a.csv.partial").symlink_to("/dev/full")
-    result = predict("first", "films", "--csv", "a.csv")
+    result = predict("first", "images", "--csv", "a.csv")
     assert result.exit_code == 1
     assert "No space left" in result.stderr
     assert not Path("a.csv").exists()
@@ -308,7 +308,7 @@ def test_a_full_disk_is_said_with_what_was_kept(finished: Finished) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_ctrl_c_in_a_terminal_ends_it_at_once_and_keeps_the_rows(finished: Finished) -> None:
     finished()
-    films(3)
+    make_images(3)
     code = "from zoo.cli.main import main; main()"
     words = [
         sys.executable,
@@ -328,7 +328,7 @@ def test_ctrl_c_in_a_terminal_ends_it_at_once_and_keeps_the_rows(finished: Finis
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
     assert process.stdin is not None
-    process.stdin.write(b"films\n" * 10)
+    process.stdin.write(b"images\n" * 10)
     process.stdin.flush()  # and more to come
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (Path("a.csv.partial").exists() and len(rows("a.csv.partial")) >= 9):
@@ -341,13 +341,13 @@ def test_ctrl_c_in_a_terminal_ends_it_at_once_and_keeps_the_rows(finished: Finis
     assert "Traceback" not in error.decode()
 
 
-def test_thousands_of_films_take_no_more_memory_than_hundreds(
+def test_thousands_of_images_take_no_more_memory_than_hundreds(
     finished: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import tracemalloc
 
     finished()
-    films(5)
+    make_images(5)
     read = [np.zeros((1, 1), np.float32), np.zeros((1, 4), np.float32)]
 
     class Still:
@@ -369,7 +369,7 @@ def test_thousands_of_films_take_no_more_memory_than_hundreds(
     monkeypatch.setattr(Classifier, "open", classmethod(quick))
 
     def peak(count: int) -> int:
-        Path("list.txt").write_text("".join(f"films/{i % 5}.png\n" for i in range(count)))
+        Path("list.txt").write_text("".join(f"images/{i % 5}.png\n" for i in range(count)))
         with Path("list.txt").open("rb") as names:
             monkeypatch.setattr("sys.stdin", type("In", (), {"buffer": names}))
             tracemalloc.start()
@@ -382,4 +382,4 @@ def test_thousands_of_films_take_no_more_memory_than_hundreds(
         return highest
 
     peak(50)
-    assert peak(3000) < peak(300) + 300_000  # bytes; 3,000 films of 32 pixels are 3 MB
+    assert peak(3000) < peak(300) + 300_000  # bytes; 3,000 images of 32 pixels are 3 MB

@@ -35,7 +35,7 @@ def test_report_writes_a_page_and_a_card_into_the_run(finished: Finished) -> Non
 def test_report_elsewhere_leaves_the_run_alone(finished: Finished) -> None:
     finished()
     before = {p: p.stat().st_mtime_ns for p in Path("runs/first").rglob("*")}
-    result = zoo("report", "first", "--out", "site/a", "--split", "val", "--no-films")
+    result = zoo("report", "first", "--out", "site/a", "--split", "val", "--no-images")
     assert result.exit_code == 0, result.output
     assert {p: p.stat().st_mtime_ns for p in Path("runs/first").rglob("*")} == before
     assert sorted(p.name for p in Path("site/a").iterdir()) == ["model-card.md", "report.html"]
@@ -87,4 +87,4 @@ def test_an_unfinished_run_says_how_to_finish_it(finished: Finished) -> None:
 
 
 def test_the_command_says_what_it_takes() -> None:
-    assert {"out", "split", "labels", "prevalence", "no_films", "runs_dir"} <= {p.name for p in module.report.params}
+    assert {"out", "split", "labels", "prevalence", "no_images", "runs_dir"} <= {p.name for p in module.report.params}

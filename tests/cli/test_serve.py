@@ -61,11 +61,11 @@ def test_a_run_is_served_until_it_is_told_to_stop(finished: Finished, tmp_path: 
         assert line.startswith("first: http://127.0.0.1:"), process.stderr.read() if process.stderr else ""
         port = int(line.split("/")[2].split(":")[1])
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        film = io.BytesIO()
-        Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)).save(film, "PNG")
-        connection.request("POST", "/api/films", film.getvalue())
+        image = io.BytesIO()
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)).save(image, "PNG")
+        connection.request("POST", "/api/images", image.getvalue())
         answer = json.loads(connection.getresponse().read())
-        connection.request("POST", "/api/heat-maps?run=first&label=Effusion", film.getvalue())
+        connection.request("POST", "/api/heat-maps?run=first&label=Effusion", image.getvalue())
         picture = connection.getresponse().read()
         connection.close()
         process.send_signal(signal.SIGINT)
@@ -73,13 +73,13 @@ def test_a_run_is_served_until_it_is_told_to_stop(finished: Finished, tmp_path: 
     assert process.returncode == 0, lines
     assert picture.startswith(b"\x89PNG")
     from zoo.inference.classifier import Classifier
-    from zoo.run import Run
+    from zoo.runs.run import Run
 
-    expected = Classifier.open(Run(Path("runs/first"))).answer(np.asarray(Image.open(film)))
+    expected = Classifier.open(Run(Path("runs/first"))).answer(np.asarray(Image.open(image)))
     assert expected.probabilities is not None
     got = [each["probability"] for each in answer["answers"][0]["labels"]]
     assert got == pytest.approx(expected.probabilities.tolist(), abs=1e-5)
-    for part in ("loading first", "POST /api/films 200", "POST /api/heat-maps 200", "Stopped."):
+    for part in ("loading first", "POST /api/images 200", "POST /api/heat-maps 200", "Stopped."):
         assert part in lines
     assert "Traceback" not in lines
     assert sorted(Path().rglob("*")) == before

@@ -22,7 +22,7 @@ from zoo.search.process import Ended, Processes
 
 SMALL = [*PHANTOM, "--image-size", "16", "--set", "data.patients=30"]
 GRID = ["--over", "augment=none,mixup", "--over", "model.depth=1,2"]
-TIMES = ("seconds", "films_per_second")
+TIMES = ("seconds", "images_per_second")
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
 

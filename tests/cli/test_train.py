@@ -30,7 +30,7 @@ def test_a_training_ends_in_a_table_with_intervals_and_a_run_that_holds_everythi
         "config.yaml",
         "run.json",
         "data.json",
-        "films.csv",
+        "images.csv",
         "set_aside.csv",
         "metrics.csv",
         "model.keras",
@@ -48,7 +48,7 @@ def test_a_training_ends_in_a_table_with_intervals_and_a_run_that_holds_everythi
 
 def test_no_patient_of_the_run_stands_in_two_splits(finished: Finished) -> None:
     finished()
-    with Path("runs/first/films.csv").open() as file:
+    with Path("runs/first/images.csv").open() as file:
         rows = list(csv.DictReader(file))
     sides: dict[str, set[str]] = {}
     for row in rows:
@@ -75,7 +75,7 @@ def test_the_saved_network_gives_the_saved_predictions_without_zoo(finished: Fin
     network = keras.saving.load_model("runs/first/model.keras", compile=False, safe_mode=True)
     kept = pd.read_csv("runs/first/predictions/test.csv")
     store = Path(json.loads(Path("runs/first/data.json").read_text())["store"])
-    names = pd.read_csv(store / "films.csv", dtype=str)["image"].tolist()
+    names = pd.read_csv(store / "images.csv", dtype=str)["image"].tolist()
     rows = [names.index(str(image)) for image in kept["image"].astype(str)]
     logits = network.predict(np.load(store / "images.npy")[rows][..., None], verbose=0)
     np.testing.assert_allclose(logits[:, 0], kept.filter(like="logit:").iloc[:, 0], atol=1e-4)

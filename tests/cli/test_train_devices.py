@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from commandline import CSV, PHANTOM, films, refused, table, zoo
+from commandline import CSV, PHANTOM, make_images, refused, table, zoo
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -34,8 +34,8 @@ def test_options_of_several_devices_and_hosts_are_checked_before_anything_is_don
 
 
 def test_images_outside_of_the_root_are_read_where_it_is_allowed() -> None:
-    films(24)
-    Path("films/0.png").rename("outside.png")
+    make_images(24)
+    Path("images/0.png").rename("outside.png")
     rows = [f"{'../outside' if i == 0 else i}.png,{i % 2}" for i in range(24)]
     table("image,Mass", rows)
     words = [*CSV, "--set", "data.labels=Mass", "--set", "val_fraction=0.2"]

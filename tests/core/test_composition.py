@@ -11,11 +11,11 @@ import yaml
 from click.testing import CliRunner
 
 from zoo.cli.main import cli
-from zoo.composition import Composition
-from zoo.config import RunConfig, parse_set, resolve
-from zoo.contracts import Augmenter, AugmenterInfo, Info
-from zoo.errors import UsageError
-from zoo.registry import registry
+from zoo.config.resolve import RunConfig, parse_set, resolve
+from zoo.core.composition import Composition
+from zoo.core.contracts import Augmenter, AugmenterInfo, Info
+from zoo.core.errors import UsageError
+from zoo.core.registry import registry
 from zoo.testing import check_augmenter
 
 RNG = np.random.default_rng(0)
@@ -90,7 +90,7 @@ def test_mistakes_are_named(section: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "per_film", "random"),
+    ("name", "options", "per_image", "random"),
     [
         ("standard+elastic", {}, True, True),
         ("standard+mixup", {}, False, True),
@@ -98,12 +98,12 @@ def test_mistakes_are_named(section: Any, message: str) -> None:
         ("none+clahe", {}, True, True),
     ],
 )
-def test_it_works_film_by_film_where_all_parts_do_and_by_chance_where_any_does(
-    name: str, options: dict[str, Any], per_film: bool, random: bool
+def test_it_works_image_by_image_where_all_parts_do_and_by_chance_where_any_does(
+    name: str, options: dict[str, Any], per_image: bool, random: bool
 ) -> None:
     config = resolved({"augment": {"name": name, **options}})
     effect = registry().get("augmenter", name).effect(config.augment.options)
-    assert (effect.name, effect.per_film, effect.random) == (name, per_film, random)
+    assert (effect.name, effect.per_image, effect.random) == (name, per_image, random)
 
 
 class Stateful(Augmenter):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.errors import DataError, UsageError, ZooError, closest, unknown
+from zoo.core.errors import DataError, UsageError, ZooError, closest, unknown
 
 NAMES = ["mobilenetv3", "densenet121", "inceptionresnetv2"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo import manager
-from zoo.hookspecs import hookimpl
+from zoo.core import manager
+from zoo.core.hookspecs import hookimpl
 
 Module = Callable[..., EntryPoint]
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from annotated_types import Ge, Gt, Lt
 
-from zoo.contracts import NoOptions, option
-from zoo.errors import UsageError
-from zoo.options import as_dict, describe, type_text, validate
+from zoo.core.contracts import NoOptions, option
+from zoo.core.errors import UsageError
+from zoo.core.options import as_dict, describe, type_text, validate
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Any
 import click
 import pytest
 
-from zoo import manager
-from zoo.contracts import Augmenter, Info, Loss, Model, ModelInfo, Recipe
-from zoo.errors import UsageError
-from zoo.hookspecs import hookimpl
-from zoo.registry import KINDS, PLURALS, Registry, kind_of, registry
+from zoo.core import manager
+from zoo.core.contracts import Augmenter, Info, Loss, Model, ModelInfo, Recipe
+from zoo.core.errors import UsageError
+from zoo.core.hookspecs import hookimpl
+from zoo.core.registry import KINDS, PLURALS, Registry, kind_of, registry
 
 
 class Net(Model):
@@ -93,9 +93,9 @@ def test_a_duplicate_is_refused_and_names_both_plugins(make: Make) -> None:
         (RuntimeError("no luck\ntoday"), "zoo_models() raised RuntimeError: no luck today"),
         (SystemExit(3), "zoo_models() raised SystemExit: 3"),
         (7, "zoo_models() raised TypeError"),
-        ([3], "returned 3, which is not an instance of zoo.contracts.Model"),
-        ([Net], "which is not an instance of zoo.contracts.Model"),
-        ([Zero()], "which is not an instance of zoo.contracts.Model"),
+        ([3], "returned 3, which is not an instance of zoo.core.contracts.Model"),
+        ([Net], "which is not an instance of zoo.core.contracts.Model"),
+        ([Zero()], "which is not an instance of zoo.core.contracts.Model"),
         ([Nameless()], "Nameless with None as info"),
     ],
 )

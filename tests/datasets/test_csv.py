@@ -10,15 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from zoo.data.records import Records
+from zoo.core.errors import DataError, UsageError
+from zoo.core.records import Records
 from zoo.datasets.csv import Csv, CsvOptions
-from zoo.errors import DataError, UsageError
 
 
-def build(root: Path, text: str, name: str = "films.csv") -> Path:
+def build(root: Path, text: str, name: str = "images.csv") -> Path:
     (root / name).write_text(text)
-    for film in ("a", "b", "c", "d"):
-        Image.fromarray(np.full((4, 4), 9, np.uint8)).save(root / f"{film}.png")
+    for image in ("a", "b", "c", "d"):
+        Image.fromarray(np.full((4, 4), 9, np.uint8)).save(root / f"{image}.png")
     return root
 
 
@@ -34,7 +34,7 @@ def test_a_column_of_classes(tmp_path: Path) -> None:
     assert records.table["patient"].tolist() == ["p1", "p1", "p2"]
     assert (records.patients_known, records.official_split) == (True, False)
     assert records.set_aside.to_dict("records") == [{"image": "d.png", "reason": "no label"}]
-    assert any("1 rows of films.csv have no usable label" in note for note in records.notes)
+    assert any("1 rows of images.csv have no usable label" in note for note in records.notes)
     assert records.source.read("a.png")[0].shape == (4, 4)
 
 
@@ -58,7 +58,7 @@ def test_label_columns_in_every_spelling_of_the_values(tmp_path: Path) -> None:
     assert records.normal is None
     assert not records.patients_known
     assert records.table["patient"].tolist() == ["a.png", "b.png", "c.png", "d.png"]
-    assert any("each film counts as a patient" in note for note in records.notes)
+    assert any("each image counts as a patient" in note for note in records.notes)
 
 
 def test_one_column_of_zeros_and_ones(tmp_path: Path) -> None:
@@ -112,16 +112,16 @@ def test_further_columns_are_kept_on_request(tmp_path: Path) -> None:
 def test_a_split_without_test_is_not_official(tmp_path: Path) -> None:
     records = read(build(tmp_path, "image,label,split\na.png,x,train\nb.png,normal,val\n"))
     assert not records.official_split
-    assert any("no film is marked test" in note for note in records.notes)
+    assert any("no image is marked test" in note for note in records.notes)
 
 
 def test_the_table_and_columns_can_be_named(tmp_path: Path) -> None:
     build(tmp_path, "file,id,finding\na.png,7,x\nb.png,8,normal\n")
     build(tmp_path, "image,label\na.png,q\nb.png,normal\n", "other.csv")
-    with pytest.raises(DataError, match=r"has films.csv, other.csv: say which with the option table"):
+    with pytest.raises(DataError, match=r"has images.csv, other.csv: say which with the option table"):
         read(tmp_path)
     named = {"image": "file", "patient": "id", "labels": "finding"}
-    for table in ("films.csv", str(tmp_path / "films.csv")):
+    for table in ("images.csv", str(tmp_path / "images.csv")):
         records = read(tmp_path, table=table, **named)
         assert records.table["patient"].tolist() == ["7", "8"]
         assert records.labels == ("x",)
@@ -148,7 +148,7 @@ GOOD = "image,patient,Edema,Mass,split,sex\na.png,p,1,0,train,M\nb.png,q,0,1,tes
         ("", "", {"labels": " , "}, r"the option labels names no column"),
         ("q,0,1", "q,0,maybe", {}, r"line 3: the label 'Mass' has the value 'maybe'; valid are 0, 1"),
         ("q,0,1", "q,2,1", {}, r"line 3: the label 'Edema' has the value '2'"),
-        ("q,0,1", "q,0,0", {}, r"no film has the label 'Mass' \(it is never 1\)"),
+        ("q,0,1", "q,0,0", {}, r"no image has the label 'Mass' \(it is never 1\)"),
         ("b.png", "a.png", {}, r"line 3: the image 'a.png' has a row already"),
         ("b.png", "", {}, r"line 3: the column 'image' is empty"),
         (",q,", ",,", {}, r"line 3: the column 'patient' is empty"),
@@ -165,15 +165,15 @@ def test_errors_name_file_column_row_and_value(
     root = build(tmp_path, GOOD.replace(old, new) if old else GOOD)
     with pytest.raises(DataError, match=message) as caught:
         read(root, **{"labels": "Edema,Mass", **options})
-    assert "films.csv" in str(caught.value)
+    assert "images.csv" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,label\na.png,x\nb.png,x\n", "every film has the same class, 'x'"),
-        ("image,label\na.png,normal\nb.png,normal\n", "every film has the same class, 'normal'"),
-        ("image,label\na.png,1\nb.png,1\n", "every film has the same class, 'label'"),
+        ("image,label\na.png,x\nb.png,x\n", "every image has the same class, 'x'"),
+        ("image,label\na.png,normal\nb.png,normal\n", "every image has the same class, 'normal'"),
+        ("image,label\na.png,1\nb.png,1\n", "every image has the same class, 'label'"),
         ("image,label\na.png,\nb.png,\n", "the column 'label' is empty"),
         ("image,label\na.png,Mass\nb.png,mass\n", "'Mass' and 'mass' differ only in case"),
         ("image,label\na.png,normal|Mass\nb.png,normal\n", r"line 2: 'normal\|Mass' says 'normal' and a finding"),

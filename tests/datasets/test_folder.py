@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.data.records import BadImage, Records
+from zoo.core.errors import DataError, UsageError
+from zoo.core.records import BadImage, Records
 from zoo.datasets.folder import Folder, FolderOptions
-from zoo.errors import DataError, UsageError
 
 
 def build(root: Path, *files: str) -> Path:
@@ -44,7 +44,7 @@ def test_split_folders_are_the_official_split(tmp_path: Path) -> None:
     split = dict(zip(records.table["image"], records.table["split"], strict=True))
     assert split == {f: {"train": "train", "valid": "val", "test": "test"}[f.split("/")[0]] for f in files}
     assert records.official_split
-    assert "the class 'NORMAL' has no films in val" in records.notes
+    assert "the class 'NORMAL' has no images in val" in records.notes
     assert records.set_aside.to_dict("records") == [{"image": "extra/", "reason": "a folder beside test, train, valid"}]
 
 
@@ -60,7 +60,7 @@ def test_other_files_are_set_aside_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "ill" / "notes.txt").write_text("x")
     (tmp_path / "ill" / "LICENSE").write_text("x")
     (tmp_path / "readme.md").write_text("x")
-    (tmp_path / "ill" / "fake.png").write_text("no film")
+    (tmp_path / "ill" / "fake.png").write_text("no image")
     (tmp_path / "ill" / "linked").symlink_to(tmp_path / "normal")
     records = read(tmp_path)
     reasons = dict(zip(records.set_aside["image"], records.set_aside["reason"], strict=True))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zoo.data.records import Records
+from zoo.core.errors import DataError
+from zoo.core.records import Records
 from zoo.datasets.medmnist import MedMnist, MedMnistOptions
-from zoo.errors import DataError
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "pneumoniamnist"
 RNG = np.random.default_rng(3)
@@ -77,7 +77,7 @@ def test_the_file_can_be_named(tmp_path: Path) -> None:
         ({"test_labels": None}, "has no test_labels. Its arrays: train_images, train_labels"),
         ({"val_images": np.zeros((3, 28), np.uint8)}, r"val_images has shape \(3, 28\), not \(N, H, W\)"),
         ({"val_images": np.zeros((3, 28, 28), np.float32)}, "val_images has type float32, not uint8"),
-        ({"val_images": np.zeros((3, 32, 32), np.uint8)}, r"films of several sizes: \(28, 28\), \(32, 32\)"),
+        ({"val_images": np.zeros((3, 32, 32), np.uint8)}, r"images of several sizes: \(28, 28\), \(32, 32\)"),
         ({"val_labels": np.zeros((2, 1), np.uint8)}, r"val_labels has shape \(2, 1\), not \(3, 1\)"),
         ({"val_labels": np.full((3, 1), 5, np.uint8)}, "val_labels has the value 5; labels are 0 and 1"),
         ({"val_labels": np.array([[{}]] * 3, dtype=object)}, "cannot be read as an .npz file"),

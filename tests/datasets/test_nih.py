@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from zoo.contracts import NoOptions
-from zoo.data.records import Records
+from zoo.core.contracts import NoOptions
+from zoo.core.errors import DataError
+from zoo.core.records import Records
 from zoo.datasets.nih import FINDINGS, Nih, find_images, read_tables
-from zoo.errors import DataError
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 HEADER = (
@@ -34,7 +34,7 @@ def shared(name: str) -> Path:
 
 
 def build(root: Path, rows: tuple[str, ...] = ROWS, header: str = HEADER, table: str = "Data_Entry_2017.csv") -> Path:
-    """A root with three films, official lists and one box."""
+    """A root with three images, official lists and one box."""
     (root / table).write_text("\n".join([header, *rows]) + "\n")
     (root / "train_val_list.txt").write_text("00000001_000.png\n00000001_001.png\n")
     (root / "test_list.txt").write_text("00000002_000.png")
@@ -43,11 +43,11 @@ def build(root: Path, rows: tuple[str, ...] = ROWS, header: str = HEADER, table:
     )
     (root / "images").mkdir()
     for row in rows:
-        write_film(root / "images" / row.split(",")[0])
+        write_image(root / "images" / row.split(",")[0])
     return root
 
 
-def write_film(file: Path) -> None:
+def write_image(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(file)
 
@@ -104,9 +104,9 @@ def test_the_2020_table_zipped_with_patient_sex_is_preferred(tmp_path: Path) -> 
 def test_images_in_the_twelve_published_folders(tmp_path: Path) -> None:
     root = build(tmp_path)
     (root / "images" / "00000001_001.png").rename(root / "moved.png")
-    write_film(root / "images_001" / "images" / "00000001_001.png")
+    write_image(root / "images_001" / "images" / "00000001_001.png")
     (root / "images" / "00000002_000.png").unlink()
-    write_film(root / "images_012" / "00000002_000.png")
+    write_image(root / "images_012" / "00000002_000.png")
     assert find_images(root) == {
         "00000001_000.png": "images/00000001_000.png",
         "00000001_001.png": "images_001/images/00000001_001.png",
@@ -120,7 +120,7 @@ def test_the_sample_of_kaggle_is_read_as_it_lies_there(tmp_path: Path) -> None:
     text = "\n".join([header, *ROWS]).replace(",57,", ",057Y,").replace(",411,", ",041Y,") + "\n"
     for folder in (tmp_path, tmp_path / "sample"):
         for row in ROWS:
-            write_film(folder / "sample" / "images" / row.split(",")[0])
+            write_image(folder / "sample" / "images" / row.split(",")[0])
         (folder / "sample_labels.csv").write_text(text)
     records = read(tmp_path)
     assert records.table["path"].tolist() == [f"sample/images/{row.split(',')[0]}" for row in ROWS]
@@ -145,26 +145,26 @@ def test_members_of_the_published_archives_have_their_places() -> None:
     assert {name: Nih().place(name) for name in places} == places
 
 
-def test_films_without_file_and_files_without_row_are_told(tmp_path: Path) -> None:
+def test_images_without_file_and_files_without_row_are_told(tmp_path: Path) -> None:
     root = build(tmp_path)
     (root / "images" / "00000002_000.png").unlink()
-    write_film(root / "images" / "99999999_000.png")
+    write_image(root / "images" / "99999999_000.png")
     records = read(root)
     assert len(records) == 2
     assert records.set_aside.to_dict("records") == [{"image": "00000002_000.png", "reason": "no image file"}]
     assert records.boxes.empty
-    assert any("1 of 3 films of Data_Entry_2017.csv have no image file" in note for note in records.notes)
+    assert any("1 of 3 images of Data_Entry_2017.csv have no image file" in note for note in records.notes)
     assert any("1 image files have no row" in note for note in records.notes)
 
 
-def test_films_in_neither_list_are_set_aside(tmp_path: Path) -> None:
+def test_images_in_neither_list_are_set_aside(tmp_path: Path) -> None:
     root = build(tmp_path)
     (root / "train_val_list.txt").write_text("00000001_000.png\r\n\r\n77777777_000.png\r\n")
     records = read(root)
     assert records.table["image"].tolist() == ["00000001_000.png", "00000002_000.png"]
     reason = "in neither train_val_list.txt nor test_list.txt"
     assert records.set_aside.to_dict("records") == [{"image": "00000001_001.png", "reason": reason}]
-    assert any(note.startswith("1 films are in neither") for note in records.notes)
+    assert any(note.startswith("1 images are in neither") for note in records.notes)
     assert any("name 1 images that the table does not have" in note for note in records.notes)
     assert not any("no row" in note for note in records.notes)
 
@@ -275,7 +275,7 @@ def test_the_published_tables_at_full_size() -> None:
         read(root)
 
 
-def test_real_films_in_the_published_layout() -> None:
+def test_real_images_in_the_published_layout() -> None:
     records = read(shared("nih"))
     assert len(records) == 3249
     assert records.table["split"].value_counts().to_dict() == {"train_val": 2461, "test": 788}

@@ -1,4 +1,4 @@
-"""The phantom dataset: reproducible films whose labels and boxes say what is drawn."""
+"""The phantom dataset: reproducible images whose labels and boxes say what is drawn."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.data.records import BadImage, Records
-from zoo.datasets._phantom_film import PhantomSource, render
+from zoo.core.errors import UsageError
+from zoo.core.options import validate
+from zoo.core.records import BadImage, Records
 from zoo.datasets._phantom_findings import box
-from zoo.datasets._phantom_patient import Film, films_of
+from zoo.datasets._phantom_image import PhantomSource, render
+from zoo.datasets._phantom_patient import Radiograph, images_of
 from zoo.datasets.phantom import LABELS, NORMAL, Phantom, PhantomOptions
-from zoo.errors import UsageError
-from zoo.options import validate
 
 
 def read(**options: float) -> Records:
@@ -31,14 +31,14 @@ def records() -> Records:
     return read(patients=400)
 
 
-def single(label: str, count: int) -> list[Film]:
-    """Films that show one finding of this label and nothing else."""
-    every = (film for patient in range(1, 400) for film in films_of(0, patient, 0.5))
-    found = [replace(film, findings=(f,)) for film in every for f in film.findings if f.label == label]
+def single(label: str, count: int) -> list[Radiograph]:
+    """Images that show one finding of this label and nothing else."""
+    every = (image for patient in range(1, 400) for image in images_of(0, patient, 0.5))
+    found = [replace(image, findings=(f,)) for image in every for f in image.findings if f.label == label]
     return found[:count]
 
 
-def test_read_lists_films_of_known_patients(records: Records) -> None:
+def test_read_lists_images_of_known_patients(records: Records) -> None:
     table = records.table
     assert records.normal == NORMAL == "No Finding"
     assert records.labels == LABELS
@@ -56,7 +56,7 @@ def test_read_lists_films_of_known_patients(records: Records) -> None:
 
 
 @pytest.mark.parametrize("abnormal", [0.2, 0.5, 0.8])
-def test_share_of_abnormal_films(abnormal: float) -> None:
+def test_share_of_abnormal_images(abnormal: float) -> None:
     records = read(patients=1500, abnormal=abnormal)
     share = records.table[list(LABELS)].any(axis=1).mean()
     assert share == pytest.approx(abnormal, abs=0.04)
@@ -84,12 +84,12 @@ def test_disease_persists_over_follow_up() -> None:
 
 def test_labels_and_boxes_agree(records: Records) -> None:
     boxed = records.boxes.groupby("image")["label"].agg(set)
-    for film in records.table.itertuples():
-        present = {label for label in LABELS if getattr(film, label) == 1}
-        assert boxed.get(film.image, set()) == present
+    for image in records.table.itertuples():
+        present = {label for label in LABELS if getattr(image, label) == 1}
+        assert boxed.get(image.image, set()) == present
 
 
-def test_boxes_lie_inside_the_film(records: Records) -> None:
+def test_boxes_lie_inside_the_image(records: Records) -> None:
     b = records.boxes
     assert (b[["x", "y"]] >= 0).all(axis=None)
     assert ((b["x"] + b["width"] <= 1 + 1e-9) & (b["y"] + b["height"] <= 1 + 1e-9)).all()
@@ -100,10 +100,10 @@ def test_boxes_lie_inside_the_film(records: Records) -> None:
 def test_box_holds_what_the_finding_changes(label: str) -> None:
     size, shares, visible = 96, [], []
     line = (np.arange(size) + 0.5) / size
-    for film in single(label, 25):
-        shown = render(film, 0, size).astype(float)
-        energy = (shown - render(film.without_findings(), 0, size)) ** 2
-        x, y, width, height = box(film, film.findings[0])
+    for image in single(label, 25):
+        shown = render(image, 0, size).astype(float)
+        energy = (shown - render(image.without_findings(), 0, size)) ** 2
+        x, y, width, height = box(image, image.findings[0])
         inside = (abs(line[:, None] - y - height / 2) <= height / 2) & (abs(line - x - width / 2) <= width / 2)
         shares.append(energy[inside].sum() / energy.sum())
         visible.append(energy.sum() ** 0.5)
@@ -118,15 +118,15 @@ def test_findings_look_as_named() -> None:
     """Air darkens, fluid and tissue brighten."""
     for label in LABELS:
         change = [
-            float(np.mean(render(film, 0, 64).astype(float) - render(film.without_findings(), 0, 64)))
-            for film in single(label, 12)
+            float(np.mean(render(image, 0, 64).astype(float) - render(image.without_findings(), 0, 64)))
+            for image in single(label, 12)
         ]
         assert (np.mean(change) < 0) == (label == "Pneumothorax"), label
 
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32), patient=st.integers(1, 10**6), size=st.integers(48, 160))
-def test_any_film_renders(seed: int, patient: int, size: int) -> None:
+def test_any_image_renders(seed: int, patient: int, size: int) -> None:
     pixels, note = PhantomSource(seed, size, 0.5).read(f"{patient}/0")
     assert pixels.shape == (size, size)
     assert pixels.dtype == np.uint8
@@ -138,19 +138,19 @@ def test_same_seed_same_pixels_in_another_process_and_order(records: Records) ->
     paths = list(records.table["path"][:6])
     here = b"".join(records.source.read(path)[0].tobytes() for path in reversed(paths))
     code = (
-        "import sys, hashlib; from zoo.datasets._phantom_film import PhantomSource; s = PhantomSource(0, 96, 0.5);"
+        "import sys, hashlib; from zoo.datasets._phantom_image import PhantomSource; s = PhantomSource(0, 96, 0.5);"
         f"print(hashlib.sha256(b''.join(s.read(p)[0].tobytes() for p in {paths[::-1]!r})).hexdigest())"
     )
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert hashlib.sha256(here).hexdigest() == there
 
 
-def test_films_do_not_depend_on_the_number_of_patients(records: Records) -> None:
+def test_images_do_not_depend_on_the_number_of_patients(records: Records) -> None:
     few = read(patients=20)
     assert few.table.equals(records.table.iloc[: len(few)])
 
 
-def test_seed_patient_and_number_change_the_film() -> None:
+def test_seed_patient_and_number_change_the_image() -> None:
     first = PhantomSource(0, 96, 0.5).read("1/0")[0]
     assert (first != PhantomSource(1, 96, 0.5).read("1/0")[0]).mean() > 0.5
     assert (first != PhantomSource(0, 96, 0.5).read("2/0")[0]).mean() > 0.5
@@ -170,7 +170,7 @@ def test_source_travels_and_has_a_fingerprint(records: Records) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "1", "1/9", "a/b", "0/0", "1/-1"])
-def test_unknown_film(path: str) -> None:
+def test_unknown_image(path: str) -> None:
     with pytest.raises(BadImage, match="patient/number"):
         PhantomSource(0, 96, 0.5).read(path)
 

@@ -1,4 +1,4 @@
-"""Films exported as TFRecord files and read again, other people's files, and damaged ones."""
+"""Images exported as TFRecord files and read again, other people's files, and damaged ones."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from zoo.config import resolve
-from zoo.data.export import Exported, export_films
-from zoo.data.records import BadImage, Records
+from zoo.config.resolve import resolve
+from zoo.core.errors import DataError, UsageError, ZooError
+from zoo.core.records import BadImage, Records
+from zoo.core.registry import registry
+from zoo.data.export import Exported, export_images
 from zoo.data.store import prepare
 from zoo.data.tfrecord import decode_example, encode_example, frame, read_records
 from zoo.datasets.nih import FINDINGS
 from zoo.datasets.tfrecord import TFRecord, TFRecordOptions
-from zoo.errors import DataError, UsageError, ZooError
-from zoo.registry import registry
 from zoo.testing import check_dataset
 
 RNG = np.random.default_rng(5)
@@ -32,12 +32,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
 
 
-def write_nih(root: Path, films: int = 24) -> Path:
-    """A root in the published layout: two films per patient, every third one wide, one damaged, one with a box."""
+def write_nih(root: Path, images: int = 24) -> Path:
+    """A root in the published layout: two images per patient, every third one wide, one damaged, one with a box."""
     (root / "images").mkdir(parents=True)
     rows = []
     lists: dict[str, list[str]] = {"train_val": [], "test": []}
-    for i in range(films):
+    for i in range(images):
         name, patient = f"{i // 2:08}_{i % 2:03}.png", i // 2
         finding = "No Finding" if i % 3 == 0 else "|".join(sorted({FINDINGS[i % 14], FINDINGS[(i * 5) % 14]}))
         sex, view, age = ("M", "F")[patient % 2], ("PA", "AP")[i % 2], "" if i == 3 else str(20 + i)
@@ -57,7 +57,7 @@ def write_nih(root: Path, films: int = 24) -> Path:
 
 def export(source: Path, out: Path, data: str = "nih", size: int = 32, **how: Any) -> Exported:
     layers = [{"image_size": size, "model": "tiny-cnn", "data": {"name": data, "root": str(source)}}]
-    return export_films(resolve(layers, registry()), registry(), out, **how)
+    return export_images(resolve(layers, registry()), registry(), out, **how)
 
 
 def read(root: Path | None, **options: str) -> Records:
@@ -72,7 +72,7 @@ def test_records_pixels_and_published_split_come_back_in_their_order(tmp_path: P
     assert {name.split("-")[0] for name in done.shards} == {"train", "val", "test"}
     nih = registry().get("dataset", "nih").read(source, None)
     store = prepare(nih, 32)
-    good = np.flatnonzero(store.films["reason"] == "")
+    good = np.flatnonzero(store.table["reason"] == "")
     assert len(good) == 23
     again = read(out)
     check_dataset(TFRecord(), out)
@@ -91,7 +91,7 @@ def test_records_pixels_and_published_split_come_back_in_their_order(tmp_path: P
     np.testing.assert_array_equal(prepare(again, 32, name="again").images, store.images[good])
     assert again.set_aside["image"].tolist() == ["00000003_001.png"]
     assert any("32×32 pixels" in note for note in again.notes)
-    # the film is 60 wide and 40 high, so padded by 10 above and below
+    # the image is 60 wide and 40 high, so padded by 10 above and below
     box = again.boxes.iloc[0]
     assert (box["image"], box["label"]) == ("00000000_000.png", "Mass")
     corners = box[["x", "y", "width", "height"]].astype(float)
@@ -121,7 +121,7 @@ def test_other_pipelines_parse_the_records(tmp_path: Path) -> None:
             name, split = found["image/filename"].numpy().decode(), found["split"].numpy().decode()
             assert file.startswith(split)
             count[split] += 1
-            row = int(np.flatnonzero(store.films["image"] == name)[0])
+            row = int(np.flatnonzero(store.table["image"] == name)[0])
             np.testing.assert_array_equal(tf.io.decode_png(found["image/encoded"])[..., 0].numpy(), store.images[row])
             np.testing.assert_array_equal(found["labels"].numpy(), table.loc[name, list(FINDINGS)].astype(float))
             np.testing.assert_equal(float(found["age"].numpy()), table.loc[name, "age"])
@@ -131,17 +131,17 @@ def test_other_pipelines_parse_the_records(tmp_path: Path) -> None:
 
 
 def test_an_unknown_label_stays_unknown(tmp_path: Path) -> None:
-    films = tmp_path / "films"
-    films.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
     for i in range(12):
-        Image.fromarray(RNG.integers(0, 256, (16, 16), dtype=np.uint8)).save(films / f"{i}.png")
+        Image.fromarray(RNG.integers(0, 256, (16, 16), dtype=np.uint8)).save(images / f"{i}.png")
     rows = [f"{i}.png,{i % 2},{('', '1', '0')[i % 3]},{i * 1.5}" for i in range(12)]
-    (films / "t.csv").write_text("\n".join(["image,Mass,Edema,dose", *rows]) + "\n")
+    (images / "t.csv").write_text("\n".join(["image,Mass,Edema,dose", *rows]) + "\n")
     layers = [
         {"image_size": 16, "model": "tiny-cnn"},
-        {"data": {"name": "csv", "root": str(films), "labels": "Mass,Edema", "keep": "dose"}},
+        {"data": {"name": "csv", "root": str(images), "labels": "Mass,Edema", "keep": "dose"}},
     ]
-    export_films(resolve(layers, registry()), registry(), tmp_path / "out")
+    export_images(resolve(layers, registry()), registry(), tmp_path / "out")
     again = read(tmp_path / "out")
     np.testing.assert_array_equal(again.table["Edema"].to_numpy()[:3], [np.nan, 1, 0])
     assert again.table["dose"].tolist()[:2] == ["0.0", "1.5"]
@@ -150,15 +150,15 @@ def test_an_unknown_label_stays_unknown(tmp_path: Path) -> None:
 
 
 def test_a_column_named_as_a_feature_is_refused(tmp_path: Path) -> None:
-    films = tmp_path / "films"
-    films.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
     for i in range(6):
-        Image.fromarray(RNG.integers(0, 256, (16, 16), dtype=np.uint8)).save(films / f"{i}.png")
-    (films / "t.csv").write_text("\n".join(["image,Mass,row", *(f"{i}.png,{i % 2},{i}" for i in range(6))]) + "\n")
-    options = {"name": "csv", "root": str(films), "labels": "Mass", "keep": "row"}
+        Image.fromarray(RNG.integers(0, 256, (16, 16), dtype=np.uint8)).save(images / f"{i}.png")
+    (images / "t.csv").write_text("\n".join(["image,Mass,row", *(f"{i}.png,{i % 2},{i}" for i in range(6))]) + "\n")
+    options = {"name": "csv", "root": str(images), "labels": "Mass", "keep": "row"}
     config = resolve([{"image_size": 16, "model": "tiny-cnn", "data": options}], registry())
     with pytest.raises(UsageError, match="the column 'row' has the name of a feature"):
-        export_films(config, registry(), tmp_path / "out")
+        export_images(config, registry(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -186,7 +186,7 @@ def test_damaged_records_are_set_aside_with_the_reason(tmp_path: Path) -> None:
     assert any(note.startswith("2 records cannot be used") for note in records.notes)
 
 
-def test_a_film_damaged_since_it_was_listed_is_a_bad_image_and_changes_the_fingerprint(tmp_path: Path) -> None:
+def test_an_image_damaged_since_it_was_listed_is_a_bad_image_and_changes_the_fingerprint(tmp_path: Path) -> None:
     out = tmp_path / "out"
     export(write_nih(tmp_path / "nih"), out)
     records = read(out)
@@ -209,10 +209,10 @@ def test_a_missing_or_strange_file_of_an_export_is_named(tmp_path: Path) -> None
     with pytest.raises(DataError, match=r"lacks 1 of its files, val-00000-of-00001\.tfrecord"):
         read(out)
     (out / "test-00000-of-00001.tfrecord").rename(out / "val-00000-of-00001.tfrecord")
-    (out / "metadata.json").write_text('{"format": "zoo-films", "version": 1}')
+    (out / "metadata.json").write_text('{"format": "zoo-images", "version": 1}')
     with pytest.raises(DataError, match="is damaged: it has no labels and no columns"):
         read(out)
-    (out / "metadata.json").write_text('{"format": "zoo-films", "version": 9}')
+    (out / "metadata.json").write_text('{"format": "zoo-images", "version": 9}')
     with pytest.raises(DataError, match="of version 9"):
         read(out)
 
@@ -251,9 +251,9 @@ def foreign(root: Path, each: Callable[[int], dict[str, Any]], count: int = 8, n
 
 
 def test_class_numbers_with_names_and_raw_colour(tmp_path: Path) -> None:
-    films = RNG.integers(0, 256, (8, 6, 5, 3), dtype=np.uint8)
-    films[1, 0, 0] = (ord("B"), ord("M"), 0)  # as a BMP begins
-    root = foreign(tmp_path / "a", lambda i: {"image_raw": films[i].tobytes(), "label": i % 2, "id": f"p{i // 2}"})
+    images = RNG.integers(0, 256, (8, 6, 5, 3), dtype=np.uint8)
+    images[1, 0, 0] = (ord("B"), ord("M"), 0)  # as a BMP begins
+    root = foreign(tmp_path / "a", lambda i: {"image_raw": images[i].tobytes(), "label": i % 2, "id": f"p{i // 2}"})
     options = {"image": "image_raw", "labels": "label", "names": "normal,pneumonia", "height": "6", "width": "5"}
     records = read(root, patient="id", **options)
     assert (records.labels, records.normal) == (("pneumonia",), "normal")
@@ -261,7 +261,7 @@ def test_class_numbers_with_names_and_raw_colour(tmp_path: Path) -> None:
     assert records.table["patient"].tolist()[:3] == ["p0", "p0", "p1"]
     assert records.table["image"].tolist()[:2] == ["a.tfrec#0", "a.tfrec#1"]
     pixels, note = records.source.read(records.table["path"][1])
-    np.testing.assert_array_equal(pixels, np.array(Image.fromarray(films[1]).convert("L")))
+    np.testing.assert_array_equal(pixels, np.array(Image.fromarray(images[1]).convert("L")))
     assert note == "RGB, converted to gray"
     with pytest.raises(BadImage, match="90 bytes are not 7×5 pixels"):
         read(root, **{**options, "height": "7"}).source.read(records.table["path"][0])
@@ -271,8 +271,8 @@ def test_class_numbers_with_names_and_raw_colour(tmp_path: Path) -> None:
 
 
 def test_vectors_scalars_and_text_as_labels(tmp_path: Path) -> None:
-    film = png(np.zeros((4, 4), np.uint8))
-    common = {"image/encoded": film, "split": "train", "age": 50, "sex": "male", "view": "pa"}
+    image = png(np.zeros((4, 4), np.uint8))
+    common = {"image/encoded": image, "split": "train", "age": 50, "sex": "male", "view": "pa"}
     every = foreign(
         tmp_path / "a",
         lambda i: {
@@ -296,7 +296,7 @@ def test_vectors_scalars_and_text_as_labels(tmp_path: Path) -> None:
     assert (row["Mass"], row["Edema"]) == (1, 1)
     with pytest.raises(DataError, match=r"no record has the feature 'mas' \(option labels\). Did you mean 'Mass'"):
         read(every, labels="mas")
-    with pytest.raises(DataError, match="has 2 values per film, the option names 3"):
+    with pytest.raises(DataError, match="has 2 values per image, the option names 3"):
         read(every, labels="vector", names="a,b,c")
 
 
@@ -313,7 +313,7 @@ def test_a_root_without_usable_files_is_refused_with_the_reason(tmp_path: Path) 
         read(tmp_path / "b")
 
 
-def test_the_same_films_give_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_images_give_the_same_bytes(tmp_path: Path) -> None:
     source = write_nih(tmp_path / "nih")
     first, second = (export(source, tmp_path / name) for name in ("a", "b"))
     assert first.shards == second.shards

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from zoo.core.options import validate
+from zoo.core.registry import registry
+from zoo.core.tasks import Task
 from zoo.evaluation.calibration import Calibration
-from zoo.options import validate
-from zoo.registry import registry
-from zoo.run import Run
-from zoo.tasks import Task
+from zoo.runs.run import Run
 
 BINARY = Task("binary", ("Abnormal",))
 SEVERAL = Task("multilabel", ("Mass", "Effusion", "Nodule"))
@@ -46,7 +46,7 @@ def calibration(name: str) -> Calibration:
 
 
 def network(task: Task, size: int = SIZE, dropout: float = 0.2, width: int = 4) -> Any:
-    """A tiny network whose logits differ from film to film."""
+    """A tiny network whose logits differ from image to image."""
     import keras
 
     keras.utils.set_random_seed(3)
@@ -59,7 +59,7 @@ def network(task: Task, size: int = SIZE, dropout: float = 0.2, width: int = 4) 
 
 
 def make_run(folder: Path, task: Task, fitted: Calibration | None = None, patients: int = 60, width: int = 4) -> Run:
-    """A finished run on phantom films: its network is random, everything an export reads is there."""
+    """A finished run on phantom images: its network is random, everything an export reads is there."""
     run = Run(folder)
     folder.mkdir(parents=True)
     model = network(task, width=width)
@@ -71,9 +71,9 @@ def make_run(folder: Path, task: Task, fitted: Calibration | None = None, patien
     table = dataset.read(None, validate(dataset.Options, {"patients": patients, "size": 50}, "data", "")).table
     split = np.array(["train", "test", "val"])[np.arange(len(table)) % 3]
     labels = np.random.default_rng(0).integers(0, 2, (len(table), task.outputs)).astype(float)
-    films = pd.DataFrame({"image": table["image"], "patient": table["patient"], "split": split})
-    films[[f"label:{label}" for label in task.labels]] = labels
-    films.to_csv(folder / "films.csv", index=False)
+    images = pd.DataFrame({"image": table["image"], "patient": table["patient"], "split": split})
+    images[[f"label:{label}" for label in task.labels]] = labels
+    images.to_csv(folder / "images.csv", index=False)
     run.write_json("data.json", {"dataset": "phantom", "root": None, "fingerprint": "0123abcd", "split": "drawn"})
     info = {
         "status": "complete",
@@ -95,40 +95,40 @@ class Blocker(importlib.abc.MetaPathFinder):
             raise ImportError("there is no zoo here")
 sys.meta_path.insert(0, Blocker())
 import numpy as np
-form, file, films, answers = sys.argv[1:]
-films = [array for array in np.load(films).values()]
+form, file, images, answers = sys.argv[1:]
+images = [array for array in np.load(images).values()]
 if form == "keras":
     import keras
     model = keras.saving.load_model(file)
-    run = lambda film: np.asarray(model(film))
+    run = lambda image: np.asarray(model(image))
 elif form == "savedmodel":
     import tensorflow as tf
     loaded = tf.saved_model.load(file)
     default, floats = (loaded.signatures[name] for name in ("serving_default", "serve_float"))
-    def run(film):
-        return (default if film.dtype == np.uint8 else floats)(tf.constant(film))["probabilities"].numpy()
+    def run(image):
+        return (default if image.dtype == np.uint8 else floats)(tf.constant(image))["probabilities"].numpy()
 elif form == "litert":
     from ai_edge_litert.interpreter import Interpreter
     interpreter = Interpreter(model_path=file)
     put, get = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-    def run(film):
-        interpreter.resize_tensor_input(put, film.shape)
+    def run(image):
+        interpreter.resize_tensor_input(put, image.shape)
         interpreter.allocate_tensors()
-        interpreter.set_tensor(put, film)
+        interpreter.set_tensor(put, image)
         interpreter.invoke()
         return interpreter.get_tensor(get)
 else:
     import onnxruntime
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    run = lambda film: session.run(["probabilities"], {"film": film})[0]
-np.savez(answers, *[run(film) for film in films])
+    run = lambda image: session.run(["probabilities"], {"image": image})[0]
+np.savez(answers, *[run(image) for image in images])
 assert not any(name.split(".")[0] == "zoo" for name in sys.modules)
 """
 
 
-def ask_stranger(form: str, file: Path, films: list[np.ndarray], folder: Path) -> list[np.ndarray]:
+def ask_stranger(form: str, file: Path, images: list[np.ndarray], folder: Path) -> list[np.ndarray]:
     """The answers of an exported file to arrays `(N, H, W, 1)`, in a process in which zoo cannot be imported."""
-    np.savez(folder / "films.npz", *films)
+    np.savez(folder / "images.npz", *images)
     words = [
         sys.executable,
         "-I",
@@ -136,7 +136,7 @@ def ask_stranger(form: str, file: Path, films: list[np.ndarray], folder: Path) -
         STRANGER,
         form,
         str(file),
-        str(folder / "films.npz"),
+        str(folder / "images.npz"),
         str(folder / "answers.npz"),
     ]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)

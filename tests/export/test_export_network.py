@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from exported import BINARY, CALIBRATIONS, CLASSES, SEVERAL
 
+from zoo.core.tasks import Task
 from zoo.evaluation import metrics
 from zoo.export.metadata import thresholds
 from zoo.export.network import for_inference, probabilities
-from zoo.tasks import Task
 
 LOGITS = np.random.default_rng(1).normal(0, 2, (200, 3))
 
@@ -49,9 +49,9 @@ def test_layers_for_training_go_and_the_answers_stay() -> None:
     network = exported.network(BINARY, dropout=0.5)
     bare = for_inference(network)
     assert not [each for each in bare._flatten_layers() if isinstance(each, keras.layers.Dropout)]
-    films = np.random.default_rng(0).integers(0, 256, (4, exported.SIZE, exported.SIZE, 1)).astype("float32")
-    np.testing.assert_array_equal(bare.predict_on_batch(films), network.predict_on_batch(films))
-    np.testing.assert_array_equal(bare(films, training=False), network(films, training=False))
+    images = np.random.default_rng(0).integers(0, 256, (4, exported.SIZE, exported.SIZE, 1)).astype("float32")
+    np.testing.assert_array_equal(bare.predict_on_batch(images), network.predict_on_batch(images))
+    np.testing.assert_array_equal(bare(images, training=False), network(images, training=False))
 
 
 def test_a_network_without_such_layers_is_taken_as_it_is() -> None:
@@ -79,7 +79,7 @@ def test_thresholds_go_through_the_calibration_so_that_decisions_stay(name: str)
     logits = LOGITS[:, : task.outputs]
     calibrated = calibration.probabilities(logits)
     for k, label in enumerate(task.labels):
-        apart = np.abs(calibrated[:, k] - carried[label]) > 1e-9  # an isotonic map makes some films equal to it
+        apart = np.abs(calibrated[:, k] - carried[label]) > 1e-9  # an isotonic map makes some images equal to it
         positive = metrics.probabilities(task, logits)[:, k] >= raw[label]
         assert apart.sum() > 100
         assert np.array_equal(positive[apart], calibrated[apart, k] >= carried[label])

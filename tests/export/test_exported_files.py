@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from exported import CLASSES, SIZE
 
+from zoo.core.errors import UsageError, ZooError
+from zoo.core.registry import registry
 from zoo.data.resize import square
-from zoo.errors import UsageError, ZooError
 from zoo.evaluation import metrics
 from zoo.export import formats
 from zoo.export.export import Exported, Options, check_options, export
-from zoo.registry import registry
-from zoo.run import Run
+from zoo.runs.run import Run
 
 RNG = np.random.default_rng(5)
-FILMS = [
+IMAGES = [
     RNG.integers(0, 256, shape, dtype=np.uint8) for shape in ((50, 50), (97, 61), (13, 20), (300, 311), (SIZE, SIZE))
 ]
 WAYS = [
@@ -36,15 +36,15 @@ def nothing(line: str) -> None:
 
 
 def write(run: Run, **options: Any) -> Exported:
-    return export(run, Options(**{"films": 6, **options}), registry(), nothing, quiet=True)
+    return export(run, Options(**{"images": 6, **options}), registry(), nothing, quiet=True)
 
 
-def expected(run: Run, films: list[np.ndarray], name: str | None) -> np.ndarray:
+def expected(run: Run, images: list[np.ndarray], name: str | None) -> np.ndarray:
     """Independently of the export: Pillow, the run's network, NumPy."""
     import keras
 
     network = keras.saving.load_model(run.model_file, compile=False)
-    logits = np.asarray(network(np.stack([square(film, SIZE) for film in films])[..., None]))
+    logits = np.asarray(network(np.stack([square(image, SIZE) for image in images])[..., None]))
     return (
         metrics.probabilities(run.task(), logits) if name is None else exported.calibration(name).probabilities(logits)
     )
@@ -59,17 +59,17 @@ def test_a_file_answers_as_zoo_does_where_there_is_no_zoo(
     result = write(run, format=form, quantize=quantize)
     assert result.file == run.path / "exports" / f"first{formats.FORMATS[form].suffix}"
     assert result.parity.largest <= 1e-5
-    assert (result.parity.films, result.parity.flipped) == (6, 0)
-    batch = np.stack([FILMS[0], FILMS[0][::-1]])
-    asked = [film[None, ..., None] for film in FILMS] + [batch[..., None]]
+    assert (result.parity.images, result.parity.flipped) == (6, 0)
+    batch = np.stack([IMAGES[0], IMAGES[0][::-1]])
+    asked = [image[None, ..., None] for image in IMAGES] + [batch[..., None]]
     if form in ("keras", "savedmodel"):
-        asked.append(FILMS[0][None, ..., None].astype(np.float32))
+        asked.append(IMAGES[0][None, ..., None].astype(np.float32))
     answers = exported.ask_stranger(form, result.file, asked, tmp_path)
-    want = expected(run, [*FILMS, *batch, FILMS[0]], calibration)
+    want = expected(run, [*IMAGES, *batch, IMAGES[0]], calibration)
     assert [each.shape for each in answers[:6]] == [(1, fitted.task.outputs)] * 5 + [(2, fitted.task.outputs)]
     found = np.concatenate(answers)
     np.testing.assert_allclose(found, want[: len(found)], atol=1e-5)
-    assert np.ptp(want[:5], axis=0).max() > 0.01  # films that all get one answer would prove nothing
+    assert np.ptp(want[:5], axis=0).max() > 0.01  # images that all get one answer would prove nothing
     check_metadata(run, result, calibration)
 
 
@@ -105,7 +105,7 @@ def check_metadata(run: Run, result: Exported, calibration: str) -> None:
 )
 def test_a_quantised_file_is_smaller_and_says_what_it_costs(form: str, quantize: str, tmp_path: Path) -> None:
     run = exported.make_run(tmp_path / "first", exported.SEVERAL, width=24)
-    result = write(run, format=form, quantize=quantize, films=60, tolerance=1.0)
+    result = write(run, format=form, quantize=quantize, images=60, tolerance=1.0)
     plain = write(run, format=form)
     assert result.file.name == f"first-{quantize}{formats.FORMATS[form].suffix}"
     assert result.size < plain.size
@@ -114,9 +114,9 @@ def test_a_quantised_file_is_smaller_and_says_what_it_costs(form: str, quantize:
     for change in result.parity.changes:
         assert change.change == pytest.approx(change.file - change.zoo)
         assert change.low <= change.change <= change.high
-    answers = exported.ask_stranger(form, result.file, [film[None, ..., None] for film in FILMS], tmp_path)
-    np.testing.assert_allclose(np.concatenate(answers), expected(run, FILMS, None), atol=0.2)
-    assert len(np.unique(np.concatenate(answers)[:, 0])) == len(FILMS)  # the head is not in steps of 1/256
+    answers = exported.ask_stranger(form, result.file, [image[None, ..., None] for image in IMAGES], tmp_path)
+    np.testing.assert_allclose(np.concatenate(answers), expected(run, IMAGES, None), atol=0.2)
+    assert len(np.unique(np.concatenate(answers)[:, 0])) == len(IMAGES)  # the head is not in steps of 1/256
 
 
 def test_a_file_that_differs_is_refused_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,28 +142,28 @@ def test_a_quantised_file_that_loses_too_much_is_refused(tmp_path: Path, monkeyp
     run = exported.make_run(tmp_path / "first", exported.BINARY)
     make_separable(run)
     monkeypatch.setattr(
-        module.formats, "open_file", lambda form, file: lambda film: np.array([float(film[0, 0]) / 255 % 0.01])
+        module.formats, "open_file", lambda form, file: lambda image: np.array([float(image[0, 0]) / 255 % 0.01])
     )
     with pytest.raises(ZooError, match=r"loses 0\.\d+ in AUROC .*95% interval .*more than 0\.01"):
-        write(run, format="onnx", quantize="float16", films=60)
+        write(run, format="onnx", quantize="float16", images=60)
     assert not (run.path / "exports").exists() or not list((run.path / "exports").iterdir())
 
 
 def make_separable(run: Run) -> None:
-    """Give the films the labels that the run's network finds, so that zoo's AUROC is 1."""
+    """Give the images the labels that the run's network finds, so that zoo's AUROC is 1."""
     import pandas as pd
 
     from zoo.engine.evaluate import load_network
-    from zoo.export.films import own_films
     from zoo.export.parity import zoo_probabilities
+    from zoo.export.trial_images import run_images
 
-    films = own_films(run, ["train", "val", "test"], None, registry())
-    assert films is not None
-    found = zoo_probabilities(load_network(run), run.task(), None, films, SIZE, quiet=True)
-    table = pd.read_csv(run.path / "films.csv")
-    assert len(table) == len(films)
+    images = run_images(run, ["train", "val", "test"], None, registry())
+    assert images is not None
+    found = zoo_probabilities(load_network(run), run.task(), None, images, SIZE, quiet=True)
+    table = pd.read_csv(run.path / "images.csv")
+    assert len(table) == len(images)
     table["label:Abnormal"] = (found[:, 0] > np.median(found)).astype(float)
-    table.to_csv(run.path / "films.csv", index=False)
+    table.to_csv(run.path / "images.csv", index=False)
 
 
 @pytest.mark.slow
@@ -171,25 +171,25 @@ def test_without_labels_a_quantised_file_cannot_be_judged(tmp_path: Path) -> Non
     from PIL import Image
 
     run = exported.make_run(tmp_path / "first", exported.BINARY)
-    folder = tmp_path / "films"
+    folder = tmp_path / "images"
     folder.mkdir()
-    for number, film in enumerate(FILMS[:3]):
-        Image.fromarray(film).save(folder / f"{number}.png")
+    for number, image in enumerate(IMAGES[:3]):
+        Image.fromarray(image).save(folder / f"{number}.png")
     with pytest.raises(ZooError, match="cannot be measured"):
-        write(run, format="onnx", quantize="float16", films=folder)
-    result = write(run, format="keras", films=folder)
-    assert (result.parity.films, result.parity.where) == (3, f"films of {folder}")
+        write(run, format="onnx", quantize="float16", images=folder)
+    result = write(run, format="keras", images=folder)
+    assert (result.parity.images, result.parity.where) == (3, f"images of {folder}")
 
 
 @pytest.mark.slow
-def test_drawn_films_stand_in_where_the_run_s_own_are_gone(tmp_path: Path) -> None:
+def test_drawn_images_stand_in_where_the_run_s_own_are_gone(tmp_path: Path) -> None:
     run = exported.make_run(tmp_path / "first", CLASSES)
     config = run.config() | {"data": {"name": "nih", "root": str(tmp_path / "gone")}}
     run.write_json("config.yaml", config)  # JSON is YAML
     result = write(run, format="keras")
     assert not result.parity.real
-    assert "drawn films" in result.notes[0]
-    with pytest.raises(ZooError, match=r"at least 10 training films; 0 could be read"):
+    assert "drawn images" in result.notes[0]
+    with pytest.raises(ZooError, match=r"at least 10 training images; 0 could be read"):
         write(run, format="onnx", quantize="int8")
 
 
@@ -247,6 +247,6 @@ def test_a_run_without_a_network_and_numbers_without_sense_are_refused(tmp_path:
     run.model_file.unlink()
     with pytest.raises(ZooError, match="no trained network"):
         write(run, format="keras")
-    for wrong in ({"tolerance": -1.0}, {"films": 0}):
+    for wrong in ({"tolerance": -1.0}, {"images": 0}):
         with pytest.raises(UsageError):
             check_options(Options("keras", **wrong))

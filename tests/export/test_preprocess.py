@@ -1,4 +1,4 @@
-"""Resizing inside an exported file gives Pillow's gray levels, for films of any size and shape."""
+"""Resizing inside an exported file gives Pillow's gray levels, for images of any size and shape."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from zoo.export.preprocess import prepare
 
 @functools.cache
 def resizer(size: int, dtype: str = "uint8") -> Any:
-    film = keras.Input((None, None, 1), dtype=dtype)
-    return keras.Model(film, prepare(film, size))
+    image = keras.Input((None, None, 1), dtype=dtype)
+    return keras.Model(image, prepare(image, size))
 
 
-def resized(film: np.ndarray, size: int) -> np.ndarray:
-    return np.asarray(resizer(size)(film[None, ..., None]))[0, ..., 0]
+def resized(image: np.ndarray, size: int) -> np.ndarray:
+    return np.asarray(resizer(size)(image[None, ..., None]))[0, ..., 0]
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
 
 
-# sides of 1.14, 4, 13.6, 3.004 and .9 times 224; films taller, wider and much longer than wide
+# sides of 1.14, 4, 13.6, 3.004 and .9 times 224; images taller, wider and much longer than wide
 SHAPES = [
     (256, 256),
     (1024, 1024),
@@ -46,9 +46,9 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("size", [28, 96, 224])
-def test_films_come_out_as_pillow_resizes_them(shape: tuple[int, int], size: int) -> None:
-    film = noise(*shape)
-    np.testing.assert_array_equal(resized(film, size), square(film, size))
+def test_images_come_out_as_pillow_resizes_them(shape: tuple[int, int], size: int) -> None:
+    image = noise(*shape)
+    np.testing.assert_array_equal(resized(image, size), square(image, size))
 
 
 @settings(deadline=None, max_examples=40)
@@ -58,31 +58,31 @@ def test_films_come_out_as_pillow_resizes_them(shape: tuple[int, int], size: int
     width=st.integers(1, 700),
     seed=st.integers(0, 9),
 )
-def test_films_of_any_size_do(size: int, height: int, width: int, seed: int) -> None:
-    film = noise(height, width, seed)
-    np.testing.assert_array_equal(resized(film, size), square(film, size))
+def test_images_of_any_size_do(size: int, height: int, width: int, seed: int) -> None:
+    image = noise(height, width, seed)
+    np.testing.assert_array_equal(resized(image, size), square(image, size))
 
 
 @pytest.mark.parametrize(("size", "shape"), [(512, (257, 250)), (400, (5, 5)), (640, (639, 600)), (100, (9001, 70))])
-def test_much_enlarged_and_huge_films_are_within_a_gray_level(size: int, shape: tuple[int, int]) -> None:
-    film = noise(*shape)
-    difference = np.abs(resized(film, size) - square(film, size).astype(int))
+def test_much_enlarged_and_huge_images_are_within_a_gray_level(size: int, shape: tuple[int, int]) -> None:
+    image = noise(*shape)
+    difference = np.abs(resized(image, size) - square(image, size).astype(int))
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3
 
 
 @pytest.mark.parametrize("level", [0, 1, 127, 128, 254, 255])
-def test_an_even_film_stays_even(level: int) -> None:
+def test_an_even_image_stays_even(level: int) -> None:
     assert (resized(np.full((345, 345), level, np.uint8), 224) == level).all()
 
 
-def test_several_films_at_once_are_each_resized_alone() -> None:
-    films = np.stack([noise(90, 70, seed) for seed in range(3)])
-    together = np.asarray(resizer(32)(films[..., None]))[..., 0]
-    assert np.array_equal(together, [square(film, 32) for film in films])
+def test_several_images_at_once_are_each_resized_alone() -> None:
+    images = np.stack([noise(90, 70, seed) for seed in range(3)])
+    together = np.asarray(resizer(32)(images[..., None]))[..., 0]
+    assert np.array_equal(together, [square(image, 32) for image in images])
 
 
-def test_float_films_are_rounded_to_gray_levels() -> None:
-    film = np.random.default_rng(0).uniform(-20, 275, (80, 61)).astype(np.float32)
-    found = np.asarray(resizer(32, "float32")(film[None, ..., None]))[0, ..., 0]
-    assert np.array_equal(found, square(np.rint(np.clip(film, 0, 255)).astype(np.uint8), 32))
+def test_float_images_are_rounded_to_gray_levels() -> None:
+    image = np.random.default_rng(0).uniform(-20, 275, (80, 61)).astype(np.float32)
+    found = np.asarray(resizer(32, "float32")(image[None, ..., None]))[0, ..., 0]
+    assert np.array_equal(found, square(np.rint(np.clip(image, 0, 255)).astype(np.uint8), 32))

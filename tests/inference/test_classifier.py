@@ -1,4 +1,4 @@
-"""A run that is asked about films: the answers are those of its own evaluation, whatever the way the films come in."""
+"""A run that is asked about images: the answers are those of its own evaluation, whatever the way the images come in."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import pytest
 from PIL import Image
 
 import zoo
-from zoo.config import resolve
+from zoo.config.resolve import resolve
+from zoo.core.errors import DataError, UsageError, ZooError
+from zoo.core.registry import registry
+from zoo.core.tasks import Task
 from zoo.data.pipeline import read_records
-from zoo.errors import DataError, UsageError, ZooError
 from zoo.evaluation import metrics
 from zoo.evaluation.calibration import Calibration
 from zoo.evaluation.predictions import Predictions
 from zoo.inference.classifier import NOT_FINITE, Answer, Classifier
-from zoo.inference.guard import Verdict
-from zoo.registry import registry
-from zoo.run import Run
-from zoo.tasks import Task
+from zoo.inference.ood import Verdict
+from zoo.runs.run import Run
 
 SIZE = 32
 TASKS = ("binary", "multilabel", "multiclass")
@@ -35,7 +35,7 @@ TASKS = ("binary", "multilabel", "multiclass")
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a run of each task, and the test films of each as files, written without loss."""
+    """A folder with a run of each task, and the test images of each as files, written without loss."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_CACHE", str(folder / "cache"))
@@ -53,10 +53,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ).run
             records = read_records(resolve([run.config()], registry()), registry())
             paths = dict(zip(records.table["image"], records.table["path"], strict=True))
-            (folder / f"{task}-films").mkdir()
+            (folder / f"{task}-images").mkdir()
             for image in run.predictions("test").table["image"]:
                 pixels, _ = records.source.read(paths[image])
-                Image.fromarray(pixels).save(folder / f"{task}-films" / f"{image}.png")
+                Image.fromarray(pixels).save(folder / f"{task}-images" / f"{image}.png")
     return folder
 
 
@@ -68,8 +68,8 @@ def run(trained: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Run:
     return Run(tmp_path / "run")
 
 
-def films_of(trained: Path, run: Run) -> list[Path]:
-    folder = trained / f"{run.task().kind}-films"
+def images_of(trained: Path, run: Run) -> list[Path]:
+    folder = trained / f"{run.task().kind}-images"
     return [folder / f"{image}.png" for image in run.predictions("test").table["image"]]
 
 
@@ -82,15 +82,15 @@ def decided(saved: Predictions, run: Run) -> np.ndarray:
 
 
 class Still:
-    """A runtime that answers at once: the mean of each film as every logit, and as its only feature."""
+    """A runtime that answers at once: the mean of each image as every logit, and as its only feature."""
 
     name = "still"
 
     def __init__(self, outputs: int) -> None:
         self.outputs = outputs
 
-    def predict(self, films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        means = films.mean(axis=(1, 2), dtype=np.float32)[:, None]
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        means = images.mean(axis=(1, 2), dtype=np.float32)[:, None]
         return np.repeat(means, self.outputs, axis=1), means
 
     def close(self) -> None:
@@ -103,8 +103,8 @@ def still(task: Task, **keywords: Any) -> Classifier:
 
 
 @pytest.mark.parametrize("run", TASKS, indirect=True)
-def test_answers_to_the_run_s_own_films_are_its_saved_predictions(run: Run, trained: Path) -> None:
-    saved, files = run.predictions("test"), films_of(trained, run)
+def test_answers_to_the_run_s_run_images_are_its_saved_predictions(run: Run, trained: Path) -> None:
+    saved, files = run.predictions("test"), images_of(trained, run)
     with Classifier.open(run) as classifier:
         for words in ({"batch_size": 32}, {"batch_size": 5, "workers": 0}, {"batch_size": 7, "workers": 2}):
             answers = list(classifier.stream(files, **words))
@@ -119,8 +119,8 @@ def test_answers_to_the_run_s_own_films_are_its_saved_predictions(run: Run, trai
         assert classifier.thresholds == thresholds
 
 
-def test_films_read_by_processes_have_the_same_answers(run: Run, trained: Path) -> None:
-    files = [*films_of(trained, run)[:6], "nothing.png"]
+def test_images_read_by_processes_have_the_same_answers(run: Run, trained: Path) -> None:
+    files = [*images_of(trained, run)[:6], "nothing.png"]
     with Classifier.open(run) as classifier:
         one = list(classifier.stream(files, 4))
         other = list(classifier.stream(files, 4, 2, isolated=True))
@@ -129,7 +129,7 @@ def test_films_read_by_processes_have_the_same_answers(run: Run, trained: Path) 
 
 
 def test_arrays_are_answered_as_their_files_are(run: Run, trained: Path) -> None:
-    files = films_of(trained, run)[:3]
+    files = images_of(trained, run)[:3]
     arrays = [np.asarray(Image.open(file)) for file in files]
     with Classifier.open(run) as classifier:
         expected = classifier.predict(files)
@@ -141,12 +141,12 @@ def test_arrays_are_answered_as_their_files_are(run: Run, trained: Path) -> None
         one = classifier.answer(arrays[0])
         assert one.probabilities is not None
         assert one.probabilities == pytest.approx(expected.filter(like="probability:").to_numpy()[0], abs=1e-6)
-        assert one.film is not None
-        assert one.film.shape == (SIZE, SIZE)
+        assert one.image is not None
+        assert one.image.shape == (SIZE, SIZE)
 
 
-def test_the_table_has_a_row_per_film_and_nothing_for_those_that_cannot_be_read(run: Run, trained: Path) -> None:
-    files = films_of(trained, run)
+def test_the_table_has_a_row_per_image_and_nothing_for_those_that_cannot_be_read(run: Run, trained: Path) -> None:
+    files = images_of(trained, run)
     saved = run.predictions("test")
     with Classifier.open(run) as classifier:
         table = classifier.predict([files[0], "nothing.png", str(files[1])])
@@ -166,7 +166,7 @@ def test_the_table_has_a_row_per_film_and_nothing_for_those_that_cannot_be_read(
 @pytest.mark.parametrize("run", ["multiclass"], indirect=True)
 def test_of_exclusive_classes_the_table_names_the_most_probable(run: Run, trained: Path) -> None:
     saved = run.predictions("test")
-    table = zoo.load(run).predict(films_of(trained, run))
+    table = zoo.load(run).predict(images_of(trained, run))
     assert table["class"].tolist() == [saved.task.labels[k] for k in saved.logits.argmax(axis=1)]
     assert table.filter(like="probability:").sum(axis=1).to_numpy() == pytest.approx(1)
     assert not [column for column in table.columns if column.startswith("positive:")]
@@ -189,7 +189,7 @@ def test_probabilities_are_calibrated_and_decisions_stay(run: Run, trained: Path
     saved, calibration = run.predictions("test"), make(run.task())
     run.update_info(calibration=calibration.to_dict())
     with Classifier.open(run) as classifier:
-        answers = list(classifier.stream(films_of(trained, run)))
+        answers = list(classifier.stream(images_of(trained, run)))
         thresholds = classifier.thresholds
         assert classifier.calibration == calibration
     probabilities = given(answers, "probabilities")
@@ -201,7 +201,7 @@ def test_probabilities_are_calibrated_and_decisions_stay(run: Run, trained: Path
         logits = np.zeros((1, saved.task.outputs))
         logits[0, k] = np.log(raw[label] / (1 - raw[label]))
         assert thresholds[label] == pytest.approx(calibration.probabilities(logits)[0, k], abs=1e-12)
-        if make is platt:  # it makes no films equal: the decision can be read off
+        if make is platt:  # it makes no images equal: the decision can be read off
             assert np.array_equal(probabilities[:, k] >= thresholds[label], decided(saved, run)[:, k])
 
 
@@ -214,7 +214,7 @@ def test_a_temperature_of_exclusive_classes_changes_no_class(run: Run, trained: 
         ).to_dict()
     )
     with Classifier.open(run) as classifier:
-        answers = list(classifier.stream(films_of(trained, run)))
+        answers = list(classifier.stream(images_of(trained, run)))
         assert classifier.thresholds == {}
     expected = metrics.probabilities(saved.task, saved.logits.astype(float) / 0.2)
     assert np.abs(given(answers, "probabilities") - expected).max() <= 1e-4
@@ -230,17 +230,17 @@ def test_a_threshold_at_the_end_of_the_scale_is_carried_there(threshold: float) 
     }
 
 
-def test_the_guard_s_verdict_stands_with_each_film() -> None:
+def test_the_guard_s_verdict_stands_with_each_image() -> None:
     class Bright:
-        def judge(self, features: np.ndarray, films: np.ndarray) -> list[Verdict]:
-            assert films.shape == (len(features), 8, 8)
+        def judge(self, features: np.ndarray, images: np.ndarray) -> list[Verdict]:
+            assert images.shape == (len(features), 8, 8)
             return [Verdict(f > 99, float(f), 99.0, "too bright" if f > 99 else "") for f in features[:, 0]]
 
-    films = [np.full((8, 8), value, np.uint8) for value in (5, 200, 90)]
+    images = [np.full((8, 8), value, np.uint8) for value in (5, 200, 90)]
     classifier = still(Task("binary", ("Abnormal",)), guard=Bright())
-    answers = list(classifier.stream([films[0], "nothing.png", *films[1:]], 3))
+    answers = list(classifier.stream([images[0], "nothing.png", *images[1:]], 3))
     assert [each.guard and each.guard.flagged for each in answers] == [False, None, True, False]
-    table = classifier.predict([films[0], "nothing.png", films[1]])
+    table = classifier.predict([images[0], "nothing.png", images[1]])
     assert table["flagged"].tolist() == [False, None, True]
     assert table["flag_reason"].tolist() == ["", "", "too bright"]
 
@@ -249,8 +249,8 @@ def test_an_answer_that_is_no_number_is_no_answer() -> None:
     task = Task("multiclass", ("a", "b"))
 
     class Broken(Still):
-        def predict(self, films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            logits, features = super().predict(films)
+        def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            logits, features = super().predict(images)
             logits[1, 0] = np.nan
             return logits, features
 
@@ -261,15 +261,15 @@ def test_an_answer_that_is_no_number_is_no_answer() -> None:
     assert answers[1].probabilities is None
 
 
-def test_films_are_taken_as_the_answers_are() -> None:
+def test_images_are_taken_as_the_answers_are() -> None:
     taken = []
 
-    def films() -> Iterator[np.ndarray]:
+    def images() -> Iterator[np.ndarray]:
         for i in itertools.count():
             taken.append(i)
             yield np.full((4, 4), i % 256, np.uint8)
 
-    with_reader = still(Task("binary", ("Abnormal",))).stream(films(), 5, 2)
+    with_reader = still(Task("binary", ("Abnormal",))).stream(images(), 5, 2)
     assert taken == []
     for number in range(1, 40):
         answer = next(with_reader)
@@ -279,14 +279,14 @@ def test_films_are_taken_as_the_answers_are() -> None:
     with_reader.close()
 
 
-def test_memory_does_not_grow_with_the_number_of_films(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     for i in range(4):
         Image.fromarray(np.full((90, 60), 40 * i, np.uint8)).save(tmp_path / f"{i}.png")
     classifier = still(Task("binary", ("Abnormal",)))
 
     def peak(count: int) -> int:
         tracemalloc.start()
-        for _ in classifier.stream((tmp_path / f"{i % 4}.png" for i in range(count)), 16, 2, keep_films=True):
+        for _ in classifier.stream((tmp_path / f"{i % 4}.png" for i in range(count)), 16, 2, keep_images=True):
             pass
         highest = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -317,11 +317,11 @@ def test_every_file_of_a_broken_corpus_has_an_answer_or_a_reason(
     assert sum(bool(each.reason) for each in answers) > 100
 
 
-def test_explain_gives_the_map_of_the_film_for_a_label(run: Run, trained: Path) -> None:
+def test_explain_gives_the_map_of_the_image_for_a_label(run: Run, trained: Path) -> None:
     from zoo.engine.evaluate import load_network
     from zoo.explain.maps import heat_maps
 
-    file = films_of(trained, run)[0]
+    file = images_of(trained, run)[0]
     pixels = np.asarray(Image.open(file))
     with Classifier.open(run) as classifier:
         answer = classifier.answer(pixels)
@@ -330,9 +330,9 @@ def test_explain_gives_the_map_of_the_film_for_a_label(run: Run, trained: Path) 
         strongest = classifier.called(answer)[0]
         assert np.array_equal(classifier.explain(file), classifier.explain(file, classifier.labels[strongest]))
         assert classifier.explain(file, method="occlusion").shape == (SIZE, SIZE)
-        assert answer.film is not None
-        several = classifier.heat(np.stack([answer.film] * 3), [2, strongest, 2])
-    expected = heat_maps(load_network(run), answer.film[None], np.array([2]))[0]
+        assert answer.image is not None
+        several = classifier.heat(np.stack([answer.image] * 3), [2, strongest, 2])
+    expected = heat_maps(load_network(run), answer.image[None], np.array([2]))[0]
     assert heat.shape == (SIZE, SIZE)
     assert heat.dtype == np.float32
     assert heat.max() <= 1
@@ -340,7 +340,7 @@ def test_explain_gives_the_map_of_the_film_for_a_label(run: Run, trained: Path) 
     assert np.abs(several[[0, 2]] - expected).max() <= 1e-4
 
 
-def test_the_labels_a_film_is_positive_for_come_first_else_the_most_probable() -> None:
+def test_the_labels_an_image_is_positive_for_come_first_else_the_most_probable() -> None:
     classifier = still(Task("multilabel", ("a", "b", "c")))
     values = np.array([0.2, 0.9, 0.6])
     assert classifier.called(Answer("", probabilities=values, positive=np.array([True, False, True]))) == [2, 0]
@@ -350,18 +350,18 @@ def test_the_labels_a_film_is_positive_for_come_first_else_the_most_probable() -
 
 def test_what_cannot_be_asked_is_refused(run: Run, tmp_path: Path) -> None:
     with Classifier.open(run) as classifier:
-        film = np.zeros((9, 9), np.uint8)
+        image = np.zeros((9, 9), np.uint8)
         with pytest.raises(UsageError, match=r"unknown label 'Effusio'. Did you mean 'Effusion'\?"):
-            classifier.explain(film, "Effusio")
+            classifier.explain(image, "Effusio")
         with pytest.raises(UsageError, match="unknown method 'gradcan'"):
-            classifier.explain(film, method="gradcan")
+            classifier.explain(image, method="gradcan")
         with pytest.raises(DataError, match=r"nothing\.png: missing file"):
             classifier.explain("nothing.png")
-        for bad in (film / 2, np.zeros((4, 9, 3), np.uint8), np.zeros((2, 9, 9, 1, 1), np.uint8)):
-            with pytest.raises(UsageError, match="a film is a gray uint8 array"):
+        for bad in (image / 2, np.zeros((4, 9, 3), np.uint8), np.zeros((2, 9, 9, 1, 1), np.uint8)):
+            with pytest.raises(UsageError, match="an image is a gray uint8 array"):
                 classifier.predict(bad)
-        with pytest.raises(UsageError, match="at least one film"):
-            list(classifier.stream([film], 0))
+        with pytest.raises(UsageError, match="at least one image"):
+            list(classifier.stream([image], 0))
 
 
 @pytest.mark.parametrize(

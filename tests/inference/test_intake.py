@@ -1,4 +1,4 @@
-"""What a user's words mean as films, and reading many of them: in order, ahead by a bounded number, past films that kill."""
+"""What a user's words mean as images, and reading many of them: in order, ahead by a bounded number, past images that kill."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from zoo.data.records import BadImage
+from zoo.core.errors import UsageError, ZooError
+from zoo.core.records import BadImage
 from zoo.data.resize import square
 from zoo.data.workers import CRASHED
-from zoo.errors import UsageError, ZooError
 from zoo.inference import intake, reading
-from zoo.inference.intake import ENDINGS, expand, read_film
-from zoo.inference.reading import Film, FilmReader, Read, by_processes, by_threads
+from zoo.inference.intake import ENDINGS, expand, read_image
+from zoo.inference.reading import ImageFile, ImageReader, Read, by_processes, by_threads
 
 PREAMBLE = bytes(128) + b"DICM" + bytes(20)
 
@@ -48,7 +48,7 @@ def test_files_stand_for_themselves_in_the_order_given_whatever_their_ending() -
     assert list(expand(["b.png", "nothing.png", "a.xyz", "b.png"])) == ["b.png", "nothing.png", "a.xyz", "b.png"]
 
 
-def test_a_folder_is_its_films_sorted_with_those_of_folders_below() -> None:
+def test_a_folder_is_its_images_sorted_with_those_of_folders_below() -> None:
     touch(
         "f/b.PNG",
         "f/a/z.jpeg",
@@ -133,10 +133,10 @@ def test_of_a_folder_every_known_ending_comes_out_once(
     files = {root / f"{name}{ending}" for name, ending in zip(names, endings, strict=False)}
     for file in files:
         touch(str(file))
-    films = {str(file) for file in files if file.suffix.lower() in ENDINGS}
+    images = {str(file) for file in files if file.suffix.lower() in ENDINGS}
     found = list(expand([str(root)]))
-    if films:
-        assert sorted(films) == sorted(found)
+    if images:
+        assert sorted(images) == sorted(found)
     else:
         assert found == [str(root)]
 
@@ -145,20 +145,20 @@ def test_reading_gives_the_pixels_and_what_was_done_to_them() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (30, 20), dtype=np.uint8)
     Image.fromarray(pixels).save("gray.png")
     Image.fromarray(np.dstack([pixels] * 3)).save("colour.tif")
-    found, note = read_film("gray.png")
+    found, note = read_image("gray.png")
     assert np.array_equal(found, pixels)
     assert note == ""
-    found, note = read_film(Path("colour.tif"))
+    found, note = read_image(Path("colour.tif"))
     assert np.array_equal(found, pixels)
     assert "RGB" in note
 
 
-def test_what_is_no_film_has_a_reason() -> None:
+def test_what_is_no_image_has_a_reason() -> None:
     touch("empty/notes.txt", "text.png")
     touch("zero.png", content=b"")
     os.mkfifo("pipe.png")
     reasons = {
-        "empty": "a folder with no film in it",
+        "empty": "a folder with no image in it",
         "text.png": "not an image",
         "zero.png": "zero bytes",
         "nothing.png": "missing file",
@@ -169,7 +169,7 @@ def test_what_is_no_film_has_a_reason() -> None:
     for name, reason in reasons.items():
         assert list(expand([name])) == [name]
         with pytest.raises(BadImage, match=reason):
-            read_film(name)
+            read_image(name)
 
 
 def test_a_folder_that_may_not_be_looked_into_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,22 +184,22 @@ def test_a_folder_that_may_not_be_looked_into_says_so(monkeypatch: pytest.Monkey
     monkeypatch.setattr(intake.os, "scandir", refuse)
     assert list(expand(["f"])) == ["f/b.png", "f/closed"]
     with pytest.raises(BadImage, match=r"a folder that cannot be read \(Permission denied\)"):
-        read_film("f/closed")
+        read_image("f/closed")
 
 
-def write_films(count: int, size: int = 40) -> list[str]:
+def write_images(count: int, size: int = 40) -> list[str]:
     for i in range(count):
         Image.fromarray(np.full((size, size // 2), i, np.uint8)).save(f"{i}.png")
     return [f"{i}.png" for i in range(count)]
 
 
-class Deadly(FilmReader):
-    """A reader that some films kill, as a broken decoder does."""
+class Deadly(ImageReader):
+    """A reader that some images kill, as a broken decoder does."""
 
-    def __call__(self, film: Film, number: int = 0) -> Read:
-        if "deadly" in str(film):
+    def __call__(self, image: ImageFile, number: int = 0) -> Read:
+        if "deadly" in str(image):
             os._exit(3)
-        return super().__call__(film, number)
+        return super().__call__(image, number)
 
 
 Way = Callable[..., Generator[Read, None, None]]
@@ -207,17 +207,17 @@ WAYS = [(by_threads, 0), (by_threads, 1), (by_threads, 3), (by_processes, 1), (b
 
 
 @pytest.mark.parametrize(("way", "workers"), WAYS)
-def test_films_come_in_their_order_with_a_reason_where_they_cannot_be_read(way: Way, workers: int) -> None:
-    names = [*write_films(9), "nothing.png", "0.png"]
-    found = list(way(FilmReader(32), names, workers, 4))
+def test_images_come_in_their_order_with_a_reason_where_they_cannot_be_read(way: Way, workers: int) -> None:
+    names = [*write_images(9), "nothing.png", "0.png"]
+    found = list(way(ImageReader(32), names, workers, 4))
     assert [each.file for each in found] == names
     assert [each.reason for each in found] == [""] * 9 + ["missing file", ""]
     for i in range(9):
-        assert np.array_equal(found[i].film, square(np.full((40, 20), i, np.uint8), 32))
+        assert np.array_equal(found[i].image, square(np.full((40, 20), i, np.uint8), 32))
 
 
 @pytest.mark.parametrize(("way", "workers"), WAYS)
-def test_no_more_films_are_taken_than_may_wait(way: Way, workers: int) -> None:
+def test_no_more_images_are_taken_than_may_wait(way: Way, workers: int) -> None:
     taken: list[str] = []
 
     def names() -> Iterator[str]:
@@ -225,27 +225,27 @@ def test_no_more_films_are_taken_than_may_wait(way: Way, workers: int) -> None:
             taken.append(f"{i}.png")
             yield taken[-1]
 
-    films: Generator[Read, None, None] = way(FilmReader(8), names(), workers, 6)
+    images: Generator[Read, None, None] = way(ImageReader(8), names(), workers, 6)
     assert taken == []
     for number in range(1, 4):
-        assert next(films).reason == "missing file"
+        assert next(images).reason == "missing file"
         assert len(taken) <= number + 5
-    films.close()
+    images.close()
 
 
 @pytest.mark.parametrize("way", [by_threads, by_processes])
-def test_arrays_are_films_too_and_what_is_none_is_refused(way: Way) -> None:
+def test_arrays_are_images_too_and_what_is_none_is_refused(way: Way) -> None:
     good = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    found = list(way(FilmReader(8), [good, good[..., None]], 1, 4))
+    found = list(way(ImageReader(8), [good, good[..., None]], 1, 4))
     assert [each.file for each in found] == ["array 0", "array 1"]
-    assert all(np.array_equal(each.film, good) for each in found)
+    assert all(np.array_equal(each.image, good) for each in found)
     for bad in (good.astype(float), np.zeros((8, 8, 3), np.uint8), np.zeros((0, 8), np.uint8), np.zeros(8, np.uint8)):
-        with pytest.raises(UsageError, match="a film is a gray uint8 array"):
-            list(way(FilmReader(8), [bad], 1, 4))
+        with pytest.raises(UsageError, match="an image is a gray uint8 array"):
+            list(way(ImageReader(8), [bad], 1, 4))
 
 
-def test_a_film_that_kills_its_reader_is_one_film_without_an_answer() -> None:
-    names = write_films(7)
+def test_an_image_that_kills_its_reader_is_one_image_without_an_answer() -> None:
+    names = write_images(7)
     names.insert(2, "deadly-a.png")
     names.insert(3, "deadly-b.png")
     names.append("deadly-c.png")
@@ -254,13 +254,13 @@ def test_a_film_that_kills_its_reader_is_one_film_without_an_answer() -> None:
     assert [each.reason for each in found] == [CRASHED if "deadly" in name else "" for name in names]
 
 
-def test_readers_that_die_on_film_after_film_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readers_that_die_on_image_after_image_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MAX_CRASHES", 1)
-    with pytest.raises(ZooError, match="reading processes died on 2 films"):
+    with pytest.raises(ZooError, match="reading processes died on 2 images"):
         list(by_processes(Deadly(16), ["deadly-1.png", "deadly-2.png"], 1, 4))
 
 
-def test_where_no_process_starts_the_films_are_read_in_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_process_starts_the_images_are_read_in_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         def submit(self, *words: object) -> object:
             raise reading.BrokenProcessPool
@@ -270,15 +270,15 @@ def test_where_no_process_starts_the_films_are_read_in_this_one(monkeypatch: pyt
 
     monkeypatch.setattr(reading, "worker_pool", lambda processes: Broken())
     monkeypatch.setattr(reading, "can_start", lambda: False)
-    assert [each.reason for each in by_processes(FilmReader(16), write_films(3), 2, 8)] == ["", "", ""]
+    assert [each.reason for each in by_processes(ImageReader(16), write_images(3), 2, 8)] == ["", "", ""]
 
 
-def test_memory_does_not_grow_with_the_number_of_films() -> None:
-    names = write_films(5, 200)
+def test_memory_does_not_grow_with_the_number_of_images() -> None:
+    names = write_images(5, 200)
 
-    def peak(films: Iterable[str]) -> int:
+    def peak(images: Iterable[str]) -> int:
         tracemalloc.start()
-        for _ in by_threads(FilmReader(64), films, 2, 40):
+        for _ in by_threads(ImageReader(64), images, 2, 40):
             pass
         highest = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -286,4 +286,4 @@ def test_memory_does_not_grow_with_the_number_of_films() -> None:
 
     peak(names)
     few, many = peak(names * 40), peak(itertools.islice(itertools.cycle(names), 3000))
-    assert many < few + 300_000  # bytes; 3,000 films are 12 MB
+    assert many < few + 300_000  # bytes; 3,000 images are 12 MB

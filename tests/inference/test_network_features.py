@@ -10,16 +10,16 @@ import pytest
 from families import one_per_family
 from keras import layers
 
-from zoo.errors import ZooError
+from zoo.core.errors import ZooError
+from zoo.core.registry import registry
+from zoo.core.tasks import Task
 from zoo.inference.features import with_features
-from zoo.registry import registry
-from zoo.tasks import Task
 
 TASK = Task("multilabel", ("Mass", "Edema", "Hernia"))
 FAST = ("tiny-cnn",)
 
 
-def films(size: int, count: int = 3) -> np.ndarray:
+def make_images(size: int, count: int = 3) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 1), dtype=np.uint8)
 
 
@@ -29,7 +29,7 @@ def test_a_model_of_every_family_gives_its_logits_and_what_its_head_reads(name: 
     options = model.Options(dropout=0.5) if hasattr(model.Options(), "dropout") else model.Options()
     size = max(32, model.info.min_image_size)
     network = model.build(TASK, size, None, options)
-    pixels = films(size)
+    pixels = make_images(size)
     logits, features = with_features(network).predict(pixels, verbose=0)
     assert logits.dtype == features.dtype == np.float32
     np.testing.assert_allclose(logits, network.predict(pixels, verbose=0), atol=1e-6)
@@ -55,25 +55,25 @@ def test_a_head_inside_a_nested_model_is_found() -> None:
     dense = next(layer for layer in network._flatten_layers() if isinstance(layer, layers.Dense))
     model = with_features(network)
     assert model.output_shape == [(None, 2), (None, 5)]
-    logits, features = model.predict(films(12), verbose=0)
+    logits, features = model.predict(make_images(12), verbose=0)
     kernel, bias = dense.get_weights()
     np.testing.assert_allclose(features @ kernel + bias, logits, atol=1e-5)
-    np.testing.assert_allclose(logits, network.predict(films(12), verbose=0), atol=1e-6)
+    np.testing.assert_allclose(logits, network.predict(make_images(12), verbose=0), atol=1e-6)
 
 
 def test_a_network_without_a_dense_layer_gives_the_mean_of_its_last_maps() -> None:
     inputs = keras.Input((12, 12, 1))
     logits = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 1, use_bias=False)(convolved(inputs)))
     network = keras.Model(inputs, logits)
-    values, features = with_features(network).predict(films(12), verbose=0)
+    values, features = with_features(network).predict(make_images(12), verbose=0)
     np.testing.assert_allclose(features, values, atol=1e-6)  # the last maps are those of the logits
 
 
 def test_a_dense_layer_on_maps_gives_their_mean() -> None:
     inputs = keras.Input((12, 12, 1))
     network = keras.Model(inputs, layers.GlobalAveragePooling2D()(layers.Dense(2)(convolved(inputs))))
-    _, features = with_features(network).predict(films(12), verbose=0)
-    maps = keras.Model(inputs, network.get_layer("maps").output).predict(films(12), verbose=0)
+    _, features = with_features(network).predict(make_images(12), verbose=0)
+    maps = keras.Model(inputs, network.get_layer("maps").output).predict(make_images(12), verbose=0)
     np.testing.assert_allclose(features, maps.mean(axis=(1, 2)), atol=1e-6)
 
 
@@ -87,8 +87,8 @@ def test_the_network_itself_is_unchanged_and_its_weights_are_shared() -> None:
     network = nested()
     before = [layer.name for layer in network._flatten_layers()]
     model = with_features(network)
-    model.predict(films(12), verbose=0)
+    model.predict(make_images(12), verbose=0)
     assert [layer.name for layer in network._flatten_layers()] == before
     assert not any("call" in vars(layer) for layer in network._flatten_layers())
     network.set_weights([np.zeros_like(weight) for weight in network.get_weights()])
-    assert not model.predict(films(12), verbose=0)[0].any()
+    assert not model.predict(make_images(12), verbose=0)[0].any()

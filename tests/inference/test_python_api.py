@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 import zoo
-from zoo.errors import UsageError, ZooError
+from zoo.core.errors import UsageError, ZooError
+from zoo.core.registry import registry
 from zoo.evaluation import Evaluation
-from zoo.registry import registry
-from zoo.run import Run
+from zoo.runs.run import Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 QUICK: dict[str, Any] = {

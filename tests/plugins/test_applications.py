@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.backbone import ApplicationModel
+from zoo.core.registry import registry
+from zoo.core.tasks import Task
 from zoo.engine.weights import build_network
-from zoo.registry import registry
-from zoo.tasks import Task
+from zoo.nn.backbone import ApplicationModel
 
 BINARY = Task("binary", ("abnormal",))
 MODELS = {e.name: e.strategy for e in registry().entries("model") if isinstance(e.strategy, ApplicationModel)}
@@ -67,8 +67,8 @@ def give_published_statistics(network: keras.Model) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_pixels_are_scaled_as_the_published_network_wants_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, films = MODELS[name], pixels(32)
-    colour = np.repeat(films.astype("float32"), 3, axis=-1)
+    model, images = MODELS[name], pixels(32)
+    colour = np.repeat(images.astype("float32"), 3, axis=-1)
     if name.startswith(SCALED_INSIDE):
         expected = scaling_of_keras(model.application, monkeypatch)(colour)
     else:
@@ -76,7 +76,7 @@ def test_pixels_are_scaled_as_the_published_network_wants_them(name: str, monkey
         module += "_v2" if module == "resnet" and name.endswith("v2") else ""
         expected = getattr(keras.applications, module).preprocess_input(colour.copy())
     inputs = keras.Input((32, 32, 1))
-    ours = keras.Model(inputs, model.preprocess(inputs))(films)
+    ours = keras.Model(inputs, model.preprocess(inputs))(images)
     np.testing.assert_allclose(np.asarray(ours), np.asarray(expected), atol=3e-5, rtol=1e-5)
 
 
@@ -120,12 +120,12 @@ def test_efficientnet_with_published_weights_computes_what_the_network_of_keras_
     source.save(file)
     monkeypatch.setattr(efficientnet.file_utils, "get_file", lambda *args, **keywords: str(file))
     theirs = keras.applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(64, 64, 3))
-    films = pixels(64)
-    expected = np.asarray(theirs(np.repeat(films.astype("float32"), 3, axis=-1)))
+    images = pixels(64)
+    expected = np.asarray(theirs(np.repeat(images.astype("float32"), 3, axis=-1)))
     assert np.abs(expected).max() > 0.1
     for weights in ("imagenet", str(file)):  # downloaded by Keras, or put there by hand
         network, report = build_network(model, BINARY, 64, weights, model.Options())
-        ours = keras.Model(network.input, network.get_layer("pool").input)(films)
+        ours = keras.Model(network.input, network.get_layer("pool").input)(images)
         np.testing.assert_allclose(np.asarray(ours), expected, atol=1e-3, rtol=1e-3, err_msg=report.summary)
         assert network.count_params() == model.info.parameters
 

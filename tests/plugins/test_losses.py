@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, log_expit, log_softmax
 
-from zoo.contracts import LabelCounts
-from zoo.errors import UsageError
-from zoo.options import validate
-from zoo.registry import registry
-from zoo.tasks import Task
+from zoo.core.contracts import LabelCounts
+from zoo.core.errors import UsageError
+from zoo.core.options import validate
+from zoo.core.registry import registry
+from zoo.core.tasks import Task
 
 FINDINGS = Task("multilabel", ("a", "b", "c"))
 CLASSES = Task("multiclass", ("a", "b", "c"))
@@ -213,13 +213,13 @@ def test_ldam_of_one_label_is_that_of_the_classes_present_and_absent() -> None:
 @pytest.mark.parametrize("task", [FINDINGS, CLASSES], ids=["multilabel", "multiclass"])
 @pytest.mark.parametrize("positive", [[0, 50, 100], [0, 0, 0]], ids=["one", "all"])
 @pytest.mark.parametrize("name", ["class-balanced", "ldam"])
-def test_a_class_without_films_leaves_the_loss_finite(name: str, positive: list[int], task: Task) -> None:
+def test_a_class_without_images_leaves_the_loss_finite(name: str, positive: list[int], task: Task) -> None:
     counts = LabelCounts(np.array(positive, float), 100.0 - np.array(positive))
     got = loss(name, task, counts)(LABELS, LOGITS)
     assert np.isfinite(got).all()
 
 
-def test_a_class_without_films_does_not_decide_the_margins_of_the_others() -> None:
+def test_a_class_without_images_does_not_decide_the_margins_of_the_others() -> None:
     empty = LabelCounts(np.array([0.0, 50.0, 100.0]), np.zeros(3))
     got = loss("ldam", CLASSES, empty)(np.eye(3, dtype="float32"), np.zeros((3, 3), "float32")).max(axis=1)
     widths = np.array([0.5, 0.5, 0.5 * 2**-0.25])

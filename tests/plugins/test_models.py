@@ -9,13 +9,13 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.backbone import BackboneModel
-from zoo.contracts import ModelInfo
+from zoo.core.contracts import ModelInfo
+from zoo.core.errors import UsageError
+from zoo.core.options import validate
+from zoo.core.registry import registry
+from zoo.core.tasks import Task
 from zoo.engine.weights import build_network
-from zoo.errors import UsageError
-from zoo.options import validate
-from zoo.registry import registry
-from zoo.tasks import Task
+from zoo.nn.backbone import BackboneModel
 
 BINARY = Task("binary", ("abnormal",))
 LITE0 = Path(__file__).parents[2].parent / "shared" / "data" / "weights" / "efficientnet_lite0_imagenet.keras"
@@ -107,15 +107,15 @@ def test_tiny_cnn_learns_where_a_bright_square_lies() -> None:
     keras.utils.set_random_seed(0)
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 128)
-    films = generator.integers(0, 100, (128, 16, 16, 1)).astype("float32")
-    for film, label in zip(films, labels, strict=True):
+    images = generator.integers(0, 100, (128, 16, 16, 1)).astype("float32")
+    for image, label in zip(images, labels, strict=True):
         row, column = generator.integers(0, 12), generator.integers(0, 4)
-        film[row : row + 4, column + 8 * label : column + 8 * label + 4] += 120
+        image[row : row + 4, column + 8 * label : column + 8 * label + 4] += 120
     network = build("tiny-cnn", 16, width=8, depth=1)
     network.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
     network.optimizer.learning_rate = 0.01
-    network.fit(films[:96], labels[:96, None].astype("float32"), epochs=8, batch_size=16, verbose=0)
-    predicted = np.asarray(network(films[96:], training=False))[:, 0] > 0
+    network.fit(images[:96], labels[:96, None].astype("float32"), epochs=8, batch_size=16, verbose=0)
+    predicted = np.asarray(network(images[96:], training=False))[:, 0] > 0
     assert (predicted == labels[96:]).mean() > 0.8
 
 

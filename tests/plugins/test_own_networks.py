@@ -12,13 +12,13 @@ import keras
 import numpy as np
 import pytest
 
+from zoo.core.errors import UsageError
+from zoo.core.options import validate
+from zoo.core.registry import registry
+from zoo.core.tasks import Task
 from zoo.engine.weights import load_matching
-from zoo.errors import UsageError
 from zoo.explain.layers import find_layer, spatial_layers
 from zoo.explain.maps import Mapper
-from zoo.options import validate
-from zoo.registry import registry
-from zoo.tasks import Task
 
 TASK = Task("multilabel", ("Mass", "Nodule"))
 SIZES = {"vit-tiny": (192, 3), "vit-small": (384, 6), "vit-base": (768, 12)}
@@ -80,10 +80,10 @@ def gelu(x: np.ndarray) -> np.ndarray:
     return x * (1 + erf(x / np.sqrt(2))) / 2
 
 
-def by_numpy(backbone: Any, film: np.ndarray, class_token: bool) -> np.ndarray:
-    """The tokens `(n, D)` of one film `(S, S, 1)` that come out of the last normalisation, by the formulas."""
-    side = len(film) // 16
-    patches = (film / 127.5 - 1).reshape(side, 16, side, 16).transpose(0, 2, 1, 3).reshape(side * side, 256)
+def by_numpy(backbone: Any, image: np.ndarray, class_token: bool) -> np.ndarray:
+    """The tokens `(n, D)` of one image `(S, S, 1)` that come out of the last normalisation, by the formulas."""
+    side = len(image) // 16
+    patches = (image / 127.5 - 1).reshape(side, 16, side, 16).transpose(0, 2, 1, 3).reshape(side * side, 256)
     w = {layer.name: [np.array(v, np.float64) for v in layer.get_weights()] for layer in backbone.layers}
     kernel, bias = w["patches"]
     x = patches @ kernel.sum(axis=2).reshape(256, -1) + bias  # three equal channels
@@ -105,11 +105,11 @@ def test_vit_computes_by_the_formulas(class_token: bool) -> None:
     backbone = network.get_layer("backbone")
     for weight in backbone.weights:  # none left at 0 or 1, where it would not matter
         weight.assign(weight + np.random.default_rng(1).normal(0, 0.05, weight.shape))
-    films = pixels(224, 1)
-    tokens = by_numpy(backbone, films[0, ..., 0].astype(float), class_token)
+    images = pixels(224, 1)
+    tokens = by_numpy(backbone, images[0, ..., 0].astype(float), class_token)
     read = tokens[0] if class_token else tokens.mean(axis=0)
     kernel, bias = network.get_layer("logits").get_weights()
-    np.testing.assert_allclose(np.asarray(network(films))[0], read @ kernel + bias, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(np.asarray(network(images))[0], read @ kernel + bias, rtol=1e-3, atol=1e-3)
 
 
 def test_positions_are_interpolated_to_the_patches_there_are() -> None:
@@ -122,23 +122,23 @@ def test_positions_are_interpolated_to_the_patches_there_are() -> None:
 
 
 @pytest.mark.parametrize(("size", "cells"), [(32, 2), (33, 3), (100, 7)])
-def test_vit_takes_any_size_and_its_cells_lie_over_the_whole_film(size: int, cells: int) -> None:
+def test_vit_takes_any_size_and_its_cells_lie_over_the_whole_image(size: int, cells: int) -> None:
     backbone = build("vit-tiny", size).get_layer("backbone")
     assert backbone.output.shape == (None, cells, cells, 192)
     patches = keras.Model(backbone.input, backbone.get_layer("patches").output)
-    film = np.zeros((1, size, size, 3), np.float32)
-    film[:, -2:, -2:] = 1  # the last pixels of the film are in the last patch alone
-    changed = np.abs(np.asarray(patches(film)) - np.asarray(patches(0 * film))).max(axis=-1)[0] > 1e-6
+    image = np.zeros((1, size, size, 3), np.float32)
+    image[:, -2:, -2:] = 1  # the last pixels of the image are in the last patch alone
+    changed = np.abs(np.asarray(patches(image)) - np.asarray(patches(0 * image))).max(axis=-1)[0] > 1e-6
     assert changed[-1, -1]
     assert changed.sum() == 1
 
 
-def test_vit_drops_paths_of_whole_films_in_training_alone() -> None:
+def test_vit_drops_paths_of_whole_images_in_training_alone() -> None:
     network = build("vit-tiny", 32, drop_path=0.9)
-    films = np.repeat(pixels(32, 1), 16, axis=0)
-    still = np.asarray(network(films, training=False))
+    images = np.repeat(pixels(32, 1), 16, axis=0)
+    still = np.asarray(network(images, training=False))
     np.testing.assert_allclose(still, np.repeat(still[:1], 16, axis=0), atol=1e-5)
-    assert len(np.unique(np.asarray(network(films, training=True))[:, 0].round(4))) > 8
+    assert len(np.unique(np.asarray(network(images, training=True))[:, 0].round(4))) > 8
     drop = network.get_layer("backbone").get_layer("block12_drop1")
     kept = np.asarray(drop(np.ones((64, 3, 5), np.float32), training=True)).reshape(64, -1)
     assert (kept == kept[:, :1]).all()
@@ -152,10 +152,10 @@ def test_heat_maps_of_a_vit_lie_on_its_patches(class_token: bool) -> None:
     mapper = Mapper(network, "gradcam", batch=2)
     assert mapper.grid == (4, 4)
     assert mapper.where == ("block12_maps" if class_token else "maps")
-    films = pixels(64)[..., 0]
+    images = pixels(64)[..., 0]
     names = [layer.name for layer in spatial_layers(network)]
     assert not {"query", "key", "value", "softmax"} & set(names)  # heads and tokens, not height and width
-    features, gradients, _ = mapper.probe.gradients(films, np.array([0, 1]))
+    features, gradients, _ = mapper.probe.gradients(images, np.array([0, 1]))
     assert features.shape == gradients.shape == (2, 4, 4, 192)
     assert np.abs(gradients).max() > 0
 
@@ -182,7 +182,7 @@ KERAS_ALONE = """
     for name in sys.argv[2:]:
         network = keras.saving.load_model(f"{sys.argv[1]}/{name}.keras", compile=False)
         data = np.load(f"{sys.argv[1]}/{name}.npz")
-        np.testing.assert_allclose(np.asarray(network(data["films"])), data["logits"], atol=1e-4)
+        np.testing.assert_allclose(np.asarray(network(data["images"])), data["logits"], atol=1e-4)
     print(keras.backend.backend(), "zoo" in sys.modules)
 """
 OWN = {
@@ -200,9 +200,9 @@ def test_saved_networks_load_with_keras_alone(backend: str, run_python: Callable
         pytest.skip(f"{backend} is not installed")
     names = [*OWN] if backend == "tensorflow" else ["vit-tiny"]  # JAX compiles each operation of a deep network
     for name in names:
-        network, films = build(name, 40, **OWN[name]), pixels(40)
+        network, images = build(name, 40, **OWN[name]), pixels(40)
         network.save(tmp_path / f"{name}.keras")
-        np.savez(tmp_path / f"{name}.npz", films=films, logits=np.asarray(network(films)))
+        np.savez(tmp_path / f"{name}.npz", images=images, logits=np.asarray(network(images)))
     done = run_python("-c", textwrap.dedent(KERAS_ALONE), str(tmp_path), *names, KERAS_BACKEND=backend)
     assert done.stdout.split() == [backend, "False"], done.stderr
 

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logsumexp, softmax
 
-from zoo import pooling
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
+from zoo.core.options import validate
+from zoo.core.registry import registry
+from zoo.core.tasks import Task
 from zoo.explain.gradients import Probe
 from zoo.explain.layers import find_layer
-from zoo.options import validate
-from zoo.registry import registry
-from zoo.tasks import Task
+from zoo.nn import pooling
 
 TASK = Task("multilabel", ("a", "b", "c"))
 POOLINGS = ("avg", "max", "lse", "attention")
@@ -30,7 +30,7 @@ def build(size: int = 16, **values: Any) -> keras.Model:
     return model.build(TASK, size, None, validate(model.Options, {"width": 4, "depth": 1} | values, "model"))
 
 
-def films(size: int = 16, count: int = 3) -> np.ndarray:
+def make_images(size: int = 16, count: int = 3) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 1), dtype=np.uint8)
 
 
@@ -59,13 +59,13 @@ def test_each_pooling_is_its_formula(name: str) -> None:
     network = build(pooling=name, sharpness=5)
     first = network.get_layer("pool" if name in ("avg", "max") else "positions")
     parts = [first.input, network.get_layer("pool").output]
-    maps, pooled = (np.asarray(each) for each in keras.Model(network.input, parts)(films()))
+    maps, pooled = (np.asarray(each) for each in keras.Model(network.input, parts)(make_images()))
     if name == "attention":
         generator = np.random.default_rng(1)
         for weight in network.weights:
             if "attention" in weight.path:
                 weight.assign(generator.normal(0, 0.5, weight.shape))
-        maps, pooled = (np.asarray(each) for each in keras.Model(network.input, parts)(films()))
+        maps, pooled = (np.asarray(each) for each in keras.Model(network.input, parts)(make_images()))
     assert pooled.shape == (3, 16)
     np.testing.assert_allclose(pooled, EXPECTED[name](network, maps), atol=1e-5)
 
@@ -96,20 +96,20 @@ sys.modules["zoo"] = None  # importing it would fail
 import keras, numpy as np
 for name in sys.argv[2:]:
     network = keras.saving.load_model(f"{sys.argv[1]}/{name}.keras", safe_mode=True)
-    np.save(f"{sys.argv[1]}/{name}.npy", np.asarray(network(np.load(f"{sys.argv[1]}/films.npy"))))
+    np.save(f"{sys.argv[1]}/{name}.npy", np.asarray(network(np.load(f"{sys.argv[1]}/images.npy"))))
 """
 
 
 @pytest.mark.slow
 def test_saved_networks_load_with_keras_alone(run_python: Callable[..., Any], tmp_path: Path) -> None:
-    np.save(tmp_path / "films.npy", films())
+    np.save(tmp_path / "images.npy", make_images())
     networks = {name: build(pooling=name) for name in ("lse", "attention")}
     for name, network in networks.items():
         network.save(tmp_path / f"{name}.keras")
     done = run_python("-c", WITHOUT_ZOO, str(tmp_path), *networks)
     assert done.returncode == 0, done.stderr
     for name, network in networks.items():
-        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), np.asarray(network(films())), atol=1e-6)
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), np.asarray(network(make_images())), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", POOLINGS)
@@ -117,7 +117,7 @@ def test_heat_maps_are_made_of_the_last_maps_of_the_backbone(name: str) -> None:
     network = build(32, pooling=name)
     layer = find_layer(network)
     assert (layer.height, layer.width, layer.channels) == network.get_layer("backbone").output.shape[1:]
-    _, gradients, _ = Probe(network, layer, batch=2).gradients(films(32)[..., 0], np.array([0, 1, 2]))
+    _, gradients, _ = Probe(network, layer, batch=2).gradients(make_images(32)[..., 0], np.array([0, 1, 2]))
     assert np.isfinite(gradients).all()
     assert (np.abs(gradients).max(axis=(1, 2, 3)) > 0).all()
 
@@ -129,9 +129,9 @@ def test_exported_files_pool_alike(form: str, name: str, tmp_path: Path) -> None
     from zoo.export import formats
     from zoo.export.network import assemble, for_inference
 
-    network, film = build(32, pooling=name), films(32, 1)[0, ..., 0]
+    network, image = build(32, pooling=name), make_images(32, 1)[0, ..., 0]
     file, chosen = tmp_path / f"net{formats.FORMATS[form].suffix}", formats.check_format(form, None)
     bare = for_inference(network, float32=True)
     formats.write(chosen, file, lambda d: assemble(bare, TASK, None, 32, d), None, None)
-    found = formats.open_file(chosen, file)(film)
-    np.testing.assert_allclose(found, expit(np.asarray(network(film[None, ..., None]))[0]), atol=1e-4)
+    found = formats.open_file(chosen, file)(image)
+    np.testing.assert_allclose(found, expit(np.asarray(network(image[None, ..., None]))[0]), atol=1e-4)

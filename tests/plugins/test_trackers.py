@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from zoo.config import RunConfig, resolve
-from zoo.engine.observers import Observer, Pruned
-from zoo.errors import UsageError, ZooError
-from zoo.registry import registry
-from zoo.run import Run
-from zoo.tracking import Guarded, observers, parse
+from zoo.config.resolve import RunConfig, resolve
+from zoo.core.errors import UsageError, ZooError
+from zoo.core.observers import Observer, Pruned
+from zoo.core.registry import registry
+from zoo.engine.tracking import Guarded, observers, parse
+from zoo.runs.run import Run
 
 ROW = {"phase": "all", "loss": 0.5, "lr": 1e-3, "val_auroc": 0.7, "val_auprc": float("nan")}
 
@@ -26,7 +26,7 @@ def config() -> RunConfig:
 
 @pytest.fixture
 def run(tmp_path: Path, config: RunConfig) -> Run:
-    made = Run.create(tmp_path / "runs", "film", "tiny-cnn", "binary")
+    made = Run.create(tmp_path / "runs", "image", "tiny-cnn", "binary")
     (made.path / "config.yaml").write_text(config.to_yaml())
     made.write_json("run.json", {"status": "running"})
     return made
@@ -65,7 +65,7 @@ def test_mlflow_has_settings_epochs_and_files_and_a_resumed_run_goes_on_there(
     second.on_end("failed")
 
     found = client().search_runs(["1"])
-    assert [each.info.run_name for each in found] == ["film"]
+    assert [each.info.run_name for each in found] == ["image"]
     data, number = found[0].data, found[0].info.run_id
     assert found[0].info.status == "FAILED"
     assert data.tags["zoo.status"] == "failed"
@@ -102,7 +102,7 @@ def test_tensorboard_has_each_epoch_once_also_of_a_resumed_run(run: Run, config:
         observer.on_start(run, config, rows)
         observer.on_epoch(next(epochs(1, first=len(rows) + 1)))
         observer.on_end("interrupted")
-    found = scalars(tmp_path / "board" / "film")
+    found = scalars(tmp_path / "board" / "image")
     assert [each for each in found if each[0] == "training/loss"] == [
         ("training/loss", 1, 1.0),
         ("training/loss", 2, 0.5),

@@ -15,8 +15,8 @@ from standing import Served, Stub
 
 from zoo.serve.api import create_app
 from zoo.serve.decoding import Decoder
-from zoo.serve.desk import Desk
 from zoo.serve.limits import Limits
+from zoo.serve.service import Desk
 
 Serve = Callable[..., Served]
 

@@ -16,20 +16,20 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from zoo.core.tasks import Task
 from zoo.inference.classifier import Answer
-from zoo.inference.guard import Verdict
-from zoo.run import Run
-from zoo.serve.desk import Desk
+from zoo.inference.ood import Verdict
+from zoo.runs.run import Run
 from zoo.serve.limits import Limits
-from zoo.serve.shield import Shield
-from zoo.tasks import Task
+from zoo.serve.security import Shield
+from zoo.serve.service import Desk
 
 TWO = Task("multilabel", ("Effusion", "Pleural_Thickening"))
 ADDRESS = "http://127.0.0.1:8000"
 
 
 class Stub:
-    """Answers with the film's mean over 255 for the first label, and half of that for others."""
+    """Answers with the image's mean over 255 for the first label, and half of that for others."""
 
     def __init__(
         self, path: Path, task: Task = TWO, size: int = 16, views: frozenset[str] | None = None, guarded: bool = True
@@ -54,16 +54,16 @@ class Stub:
         if self.error is not None:
             raise self.error
         if self.reason:
-            return Answer("film", reason=self.reason)
+            return Answer("image", reason=self.reason)
         first = pixels.mean() / 255
         p = np.array([first] + [first / 2] * (len(self.labels) - 1))
         positive = p == p.max() if self.task.exclusive else p >= 0.3
         verdict = Verdict(bool(first > 0.9), float(first), 0.9, "too bright" if first > 0.9 else "")
-        return Answer("film", logits=p, probabilities=p, positive=positive, guard=verdict if self.guard else None)
+        return Answer("image", logits=p, probabilities=p, positive=positive, guard=verdict if self.guard else None)
 
-    def heat(self, films: np.ndarray, columns: list[int], method: str) -> np.ndarray:
-        """One in the film's middle row for the first label, and for others in its middle column."""
-        maps = np.zeros(films.shape, np.float32)
+    def heat(self, images: np.ndarray, columns: list[int], method: str) -> np.ndarray:
+        """One in the image's middle row for the first label, and for others in its middle column."""
+        maps = np.zeros(images.shape, np.float32)
         middle = self.image_size // 2
         if columns[0] == 0:
             maps[:, middle - 1 : middle + 1] = 1
@@ -109,10 +109,12 @@ class Served:
     def client(self) -> Client:
         return Client(self.shield)
 
-    def post(self, data: bytes, path: str = "/api/films", **options: Any) -> httpx.Response:
+    def post(self, data: bytes, path: str = "/api/images", **options: Any) -> httpx.Response:
         return self.client.post(path, content=data, **options)
 
-    def exchange(self, *messages: dict[str, Any], path: str = "/api/films", pause: float = 0.0) -> list[dict[str, Any]]:
+    def exchange(
+        self, *messages: dict[str, Any], path: str = "/api/images", pause: float = 0.0
+    ) -> list[dict[str, Any]]:
         """Send a request as the server does, message by message, then silence; gives what is sent back."""
         sent: list[dict[str, Any]] = []
         headers = [(b"host", b"127.0.0.1:8000")]

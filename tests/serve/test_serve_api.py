@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 from bad_files import ASIDE, READ, chunk, files, header
-from films_to_send import dicom
+from images_to_send import dicom
 from standing import Served, Stub, flat, pixels, png
 
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
+from zoo.core.tasks import Task
 from zoo.report import RESEARCH_ONLY
-from zoo.serve.shield import HEADERS
-from zoo.tasks import Task
+from zoo.serve.security import HEADERS
 
 Serve = Callable[..., Served]
 
 
-def test_a_film_is_answered_with_probabilities_operating_points_and_decisions(serve: Serve) -> None:
+def test_an_image_is_answered_with_probabilities_operating_points_and_decisions(serve: Serve) -> None:
     got = serve().post(flat(102, 30, 40)).json()
     assert (got["width"], got["height"], got["note"], got["picture"]) == (40, 30, "", None)
     assert got["research_only"] == RESEARCH_ONLY
@@ -58,19 +58,19 @@ def test_exclusive_classes_have_no_operating_point(serve: Serve, tmp_path: Path)
     assert [(each["threshold"], each["positive"]) for each in labels] == [(None, True), (None, False)]
 
 
-def test_the_film_comes_back_as_it_was_read(serve: Serve) -> None:
-    film = np.random.default_rng(0).integers(0, 256, (30, 50), dtype=np.uint8)
-    deep = film.astype(np.uint16) * 257
-    got = serve().post(png(deep), "/api/films?picture=true").json()
+def test_the_image_comes_back_as_it_was_read(serve: Serve) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (30, 50), dtype=np.uint8)
+    deep = image.astype(np.uint16) * 257
+    got = serve().post(png(deep), "/api/images?picture=true").json()
     assert "16-bit" in got["note"]
     start, _, data = got["picture"].partition(",")
     assert start == "data:image/png;base64"
     shown = pixels(base64.b64decode(data))
-    assert np.abs(shown.astype(int) - film * (255 / film.max())).max() <= 1
+    assert np.abs(shown.astype(int) - image * (255 / image.max())).max() <= 1
 
 
-def test_a_large_film_comes_back_for_a_screen(serve: Serve) -> None:
-    got = serve().post(flat(9, 1500, 3000), "/api/films?picture=true").json()
+def test_a_large_image_comes_back_for_a_screen(serve: Serve) -> None:
+    got = serve().post(flat(9, 1500, 3000), "/api/images?picture=true").json()
     assert (got["width"], got["height"]) == (3000, 1500)
     assert pixels(base64.b64decode(got["picture"].partition(",")[2])).shape == (512, 1024)
 
@@ -81,9 +81,9 @@ def test_several_runs_answer_in_their_order_or_those_asked_for(serve: Serve, tmp
     def runs(path: str) -> list[str]:
         return [each["run"] for each in served.post(flat(99), path).json()["answers"]]
 
-    assert runs("/api/films") == ["same", "same-2", "other"]
-    assert runs("/api/films?run=other&run=same&run=other") == ["other", "same"]
-    refused = served.post(flat(99), "/api/films?run=others")
+    assert runs("/api/images") == ["same", "same-2", "other"]
+    assert runs("/api/images?run=other&run=same&run=other") == ["other", "same"]
+    refused = served.post(flat(99), "/api/images?run=others")
     assert refused.status_code == 404
     assert "same, same-2, other" in refused.json()["detail"]
 
@@ -99,9 +99,9 @@ def test_a_run_without_an_answer_says_why_and_the_others_answer(serve: Serve, tm
     assert silent.reason in alone.json()["detail"]
 
 
-def test_a_dicom_film_is_read_and_names_nobody(serve: Serve) -> None:
+def test_a_dicom_image_is_read_and_names_nobody(serve: Serve) -> None:
     served = serve()
-    got = served.post(dicom("PA"), "/api/films?picture=true")
+    got = served.post(dicom("PA"), "/api/images?picture=true")
     assert got.status_code == 200, got.text
     assert (got.json()["width"], got.json()["height"]) == (20, 30)
     damaged = served.post(dicom("PA")[:-300])
@@ -121,17 +121,17 @@ def test_a_lateral_is_refused_by_the_run_that_saw_frontals_only(serve: Serve, tm
     assert [each["reason"] for each in forced] == ["", ""]
 
 
-def test_a_heat_map_lies_on_the_film_and_not_on_its_padding(serve: Serve) -> None:
+def test_a_heat_map_lies_on_the_image_and_not_on_its_padding(serve: Serve) -> None:
     served = serve()
     row, column = (
         pixels(served.post(flat(99, 20, 40), f"/api/heat-maps?run=first&label={label}").content)
         for label in ("Effusion", "Pleural_Thickening")
     )
     assert row.shape == column.shape == (384, 768, 4)
-    assert (row[192, :, 3] == 255).all()  # the middle row of the square is that of the film
+    assert (row[192, :, 3] == 255).all()  # the middle row of the square is that of the image
     assert (row[:60, :, 3] == 0).all()
     band = (row[:, 0, 3] > 0).mean() / (column[0, :, 3] > 0).mean()
-    assert band == pytest.approx(2, abs=0.3)  # of a film half as high as the square the row is twice as much
+    assert band == pytest.approx(2, abs=0.3)  # of an image half as high as the square the row is twice as much
     assert (column[:, 384, 3] == 255).all()
 
 
@@ -157,7 +157,7 @@ def test_a_heat_map_that_is_zero_everywhere_says_so(serve: Serve, tmp_path: Path
     stub = Stub(tmp_path / "a")
     served = serve(stub)
     full = served.post(flat(99), "/api/heat-maps?run=a&label=Effusion")
-    stub.heat = lambda films, columns, method: np.zeros(films.shape, np.float32)  # type: ignore[method-assign]
+    stub.heat = lambda images, columns, method: np.zeros(images.shape, np.float32)  # type: ignore[method-assign]
     empty = served.post(flat(99), "/api/heat-maps?run=a&label=Effusion")
     assert (full.headers["heat-map-empty"], empty.headers["heat-map-empty"]) == ("false", "true")
     assert (pixels(empty.content)[..., 3] == 0).all()
@@ -168,7 +168,7 @@ def test_a_network_without_maps_is_served_without_them(
 ) -> None:
     stub, said = Stub(tmp_path / "flat"), list[str]()
 
-    def refuse(films: np.ndarray, columns: list[int], method: str) -> np.ndarray:
+    def refuse(images: np.ndarray, columns: list[int], method: str) -> np.ndarray:
         raise UsageError("the network has no maps.")
 
     stub.heat = refuse  # type: ignore[method-assign]
@@ -178,7 +178,7 @@ def test_a_network_without_maps_is_served_without_them(
     assert said == ["warming up flat", "flat has no heat maps: the network has no maps."]
     got = served.post(flat(99), "/api/heat-maps?run=flat&label=Effusion")
     assert (got.status_code, got.json()["detail"]) == (422, "the network has no maps.")
-    assert served.post(flat(99), "/api/films").status_code == 200
+    assert served.post(flat(99), "/api/images").status_code == 200
 
 
 def test_every_broken_file_gets_a_reason_and_none_an_error(serve: Serve) -> None:
@@ -186,14 +186,14 @@ def test_every_broken_file_gets_a_reason_and_none_an_error(serve: Serve) -> None
     client = served.client
     seen = 0
     for name, content, case in files():
-        got = client.post("/api/films?picture=true", content=content)
+        got = client.post("/api/images?picture=true", content=content)
         assert got.status_code in (200, 413, 422), f"{name}: {got.status_code} {got.text}"
         if case.outcome == ASIDE:
             assert got.status_code != 200, name
         if case.outcome == READ:
             assert got.status_code == 200, f"{name}: {got.text}"
         if got.status_code != 200:
-            assert re.fullmatch(r"(the film cannot be used: .+|the request has no body.+)\.", got.json()["detail"]), (
+            assert re.fullmatch(r"(the image cannot be used: .+|the request has no body.+)\.", got.json()["detail"]), (
                 name
             )
             seen += 1
@@ -267,12 +267,12 @@ def test_metrics_count_what_was_asked(serve: Serve) -> None:
     served.client.get("/api/no-such-thing/John-Doe")
     text = served.client.get("/api/metrics").text
     values = dict(re.findall(r"^([^#\s]\S*) (\S+)$", text, re.MULTILINE))
-    assert values['zoo_requests_total{method="POST",route="/api/films",status="200"}'] == "1"
-    assert values['zoo_requests_total{method="POST",route="/api/films",status="422"}'] == "1"
+    assert values['zoo_requests_total{method="POST",route="/api/images",status="200"}'] == "1"
+    assert values['zoo_requests_total{method="POST",route="/api/images",status="422"}'] == "1"
     assert values['zoo_requests_total{method="GET",route="(none)",status="404"}'] == "1"
     assert values["zoo_request_seconds_count"] == values['zoo_request_seconds_bucket{le="+Inf"}'] == "3"
     assert values["zoo_jobs_total"] == "2"
-    assert values["zoo_uploads_held_bytes"] == values["zoo_queue_films"] == "0"
+    assert values["zoo_uploads_held_bytes"] == values["zoo_queue_images"] == "0"
     assert "John" not in text
     assert len(re.findall("^# TYPE", text, re.MULTILINE)) == len(set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)))
 
@@ -293,7 +293,7 @@ def test_the_openapi_document_names_every_answer_and_no_other_host(serve: Serve)
         "/api/runs": {"get": plain},
         "/api/runs/{run}": {"get": plain | {"404"}},
         "/api/runs/{run}/card": {"get": plain | {"404"}},
-        "/api/films": {"post": upload},
+        "/api/images": {"post": upload},
         "/api/heat-maps": {"post": upload},
     }
     assert set(document["components"]["schemas"]) & {"HTTPValidationError", "ValidationError"} == set()
@@ -303,7 +303,7 @@ def test_the_openapi_document_names_every_answer_and_no_other_host(serve: Serve)
         for code, answer in operation["responses"].items():
             expected = given.get(path, "application/json") if code == "200" else "application/json"
             assert list(answer["content"]) == [expected], f"{path} {code}"
-    assert "Retry-After" in document["paths"]["/api/films"]["post"]["responses"]["503"]["headers"]
+    assert "Retry-After" in document["paths"]["/api/images"]["post"]["responses"]["503"]["headers"]
     assert "http" not in json.dumps(document).replace("HTTP", "").replace("http.", "")
     for path in ("/docs", "/redoc", "/openapi.json"):
         assert client.get(path).status_code == 404
@@ -325,7 +325,7 @@ def test_the_page_asks_no_other_host_and_holds_no_inline_script_or_style(serve: 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 200), ("GET", "/nothing", 404), ("PUT", "/api/films", 405), ("POST", "/api/films", 422)],
+    [("GET", "/", 200), ("GET", "/nothing", 404), ("PUT", "/api/images", 405), ("POST", "/api/images", 422)],
 )
 def test_every_answer_has_the_safe_headers(serve: Serve, method: str, path: str, status: int) -> None:
     got = serve().client.request(method, path)
@@ -345,17 +345,17 @@ def ask(served: Served, **headers: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1:8000", "localhost", "LOCALHOST:9", "[::1]:8000", "192.168.1.7:8000", "films.lan"]
+    "host", ["127.0.0.1:8000", "localhost", "LOCALHOST:9", "[::1]:8000", "192.168.1.7:8000", "images.lan"]
 )
 def test_asked_by_its_own_names_it_answers(serve: Serve, host: str) -> None:
-    assert ask(serve(names=("Films.lan",)), host=host).status_code == 200
+    assert ask(serve(names=("Images.lan",)), host=host).status_code == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::1", "a@localhost.x"]
 )
 def test_asked_by_another_name_it_does_not(serve: Serve, host: str) -> None:
-    got = ask(serve(names=("Films.lan",)), host=host)
+    got = ask(serve(names=("Images.lan",)), host=host)
     assert got.status_code == 421
     assert "--allow-host" in got.json()["detail"]
 
@@ -364,5 +364,5 @@ def test_asked_by_another_name_it_does_not(serve: Serve, host: str) -> None:
     ("origin", "status"),
     [("http://127.0.0.1:8000", 200), ("http://evil.example", 403), ("null", 403), ("http://127.0.0.1:9000", 403)],
 )
-def test_a_page_of_another_site_may_not_send_films(serve: Serve, origin: str, status: int) -> None:
+def test_a_page_of_another_site_may_not_send_images(serve: Serve, origin: str, status: int) -> None:
     assert serve().post(flat(5), headers={"origin": origin}).status_code == status

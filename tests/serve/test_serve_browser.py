@@ -1,4 +1,4 @@
-"""The page in a real browser, on a real server: films of all kinds, errors, keyboard, phone, both colour schemes."""
+"""The page in a real browser, on a real server: images of all kinds, errors, keyboard, phone, both colour schemes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bad_files import SIGNATURE, chunk, header
-from films_to_send import dicom
+from images_to_send import dicom
 from PIL import Image
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -96,7 +96,7 @@ def opened(browser: Any, address: str) -> Iterator[Open]:
     assert said == []
 
 
-def film(width: int = 120, height: int = 90) -> bytes:
+def image(width: int = 120, height: int = 90) -> bytes:
     rows, columns = np.indices((height, width))
     gray = (110 + 60 * np.sin(columns / 17) + 60 * np.cos(rows / 13)).astype(np.uint8)
     stream = io.BytesIO()
@@ -117,9 +117,9 @@ def send(page: Any, name: str, data: bytes, kind: str = "image/png") -> None:
     page.set_input_files("#file", {"name": name, "mimeType": kind, "buffer": data})
 
 
-def read(page: Any, name: str = "film.png", data: bytes | None = None) -> None:
-    """Send a film and wait for its results and heat maps."""
-    send(page, name, data or film())
+def read(page: Any, name: str = "image.png", data: bytes | None = None) -> None:
+    """Send an image and wait for its results and heat maps."""
+    send(page, name, data or image())
     page.locator("#results").wait_for()
     settle(page)
 
@@ -143,8 +143,8 @@ def test_a_png_is_read_by_both_runs_side_by_side(opened: Open) -> None:
     page = opened()
     assert "not for clinical use" in page.locator("#research").text_content()
     assert page.locator("#model-list li").count() == 2
-    read(page, "my film.png")
-    assert "my film.png · 120 × 90 pixels" in page.locator("#film-facts").text_content()
+    read(page, "my image.png")
+    assert "my image.png · 120 × 90 pixels" in page.locator("#image-facts").text_content()
     articles = page.locator("article.run")
     boxes = [articles.nth(i).bounding_box() for i in range(2)]
     assert boxes[0]["y"] == boxes[1]["y"]
@@ -155,7 +155,7 @@ def test_a_png_is_read_by_both_runs_side_by_side(opened: Open) -> None:
         assert article.locator("tbody tr").count() == 6
         assert article.locator(".point").count() == 6
         shown = "(each) => [each.naturalWidth, each.naturalHeight, each.clientWidth > 100]"
-        assert article.locator("img.film").evaluate(shown) == [120, 90, True]
+        assert article.locator("img.image").evaluate(shown) == [120, 90, True]
         assert "guard" in article.locator(".guard").text_content().lower()
     assert re.match(r"first: positive for .*\nsecond: positive for ", page.locator("#status").text_content())
 
@@ -188,7 +188,7 @@ def test_the_heat_map_follows_the_label_and_the_slider(opened: Open) -> None:
             assert heat.is_visible()
             assert label in heat.get_attribute("alt")
             assert heat.evaluate("(each) => each.naturalWidth / each.naturalHeight") == pytest.approx(4 / 3, abs=0.01)
-            assert heat.bounding_box() == page.locator("img.film").first.bounding_box()
+            assert heat.bounding_box() == page.locator("img.image").first.bounding_box()
         seen.append(heat.get_attribute("src"))
     assert seen[0] == seen[2] != seen[1]
     for percent in (0, 35, 100):
@@ -203,24 +203,24 @@ def test_the_heat_map_follows_the_label_and_the_slider(opened: Open) -> None:
 def test_a_dicom_is_shown_as_it_was_decoded(opened: Open) -> None:
     page = opened()
     read(page, "IM0001", dicom("PA"))
-    assert "20 × 30 pixels" in page.locator("#film-facts").text_content()
-    shown = page.locator("img.film").first.evaluate("(each) => [each.naturalWidth, each.naturalHeight]")
+    assert "20 × 30 pixels" in page.locator("#image-facts").text_content()
+    shown = page.locator("img.image").first.evaluate("(each) => [each.naturalWidth, each.naturalHeight]")
     assert shown == [20, 30]
     assert page.locator("tbody tr").count() == 12
     assert "Secret" not in page.content()
 
 
-def test_what_is_no_film_is_refused_in_plain_words_and_the_next_film_is_read(opened: Open) -> None:
+def test_what_is_no_image_is_refused_in_plain_words_and_the_next_image_is_read(opened: Open) -> None:
     page = opened(expected="Failed to load resource")
-    send(page, "notes.txt", b"not a film\n", "text/plain")
-    assert refused(page) == "The film cannot be used: not an image."
+    send(page, "notes.txt", b"not an image\n", "text/plain")
+    assert refused(page) == "The image cannot be used: not an image."
     bomb = huge()
     assert len(bomb) < 1_000_000
     send(page, "huge.png", bomb)
     assert "14,143 × 14,143 pixels: the limit is 50 megapixels" in refused(page)
     send(page, "empty.png", b"")
     assert "zero bytes" in refused(page)
-    send(page, "half.png", film()[:900])
+    send(page, "half.png", image()[:900])
     assert "truncated" in refused(page)
     read(page)
     assert page.locator("#problem").text_content() == ""
@@ -238,16 +238,16 @@ def test_a_file_over_the_limit_is_not_even_sent(opened: Open) -> None:
     assert sent == []
 
 
-def test_a_film_can_be_dropped_and_several_cannot(opened: Open) -> None:
+def test_an_image_can_be_dropped_and_several_cannot(opened: Open) -> None:
     page = opened()
-    data = list(film())
+    data = list(image())
     make = "([data, count]) => { const all = new DataTransfer(); for (let i = 0; i < count; i += 1) all.items.add("
-    make += "new File([new Uint8Array(data)], `film-${i}.png`)); return all; }"
+    make += "new File([new Uint8Array(data)], `image-${i}.png`)); return all; }"
     page.dispatch_event("main", "drop", {"dataTransfer": page.evaluate_handle(make, [data, 2])})
-    assert "One film at a time" in refused(page)
+    assert "One image at a time" in refused(page)
     page.dispatch_event("main", "drop", {"dataTransfer": page.evaluate_handle(make, [data, 1])})
     page.locator("#results").wait_for()
-    assert "film-0.png" in page.locator("#film-facts").text_content()
+    assert "image-0.png" in page.locator("#image-facts").text_content()
     settle(page)
 
 
@@ -257,19 +257,19 @@ def test_a_busy_server_is_asked_again_and_a_missing_one_is_said(opened: Open) ->
 
     def answer(route: Any) -> None:
         if next(answers, None):
-            body = '{"detail": "16 films are waiting already."}'
+            body = '{"detail": "16 images are waiting already."}'
             route.fulfill(status=503, headers={"Retry-After": "1", "Content-Type": "application/json"}, body=body)
         else:
             route.continue_()
 
-    page.route("**/api/films*", answer)
-    send(page, "film.png", film())
+    page.route("**/api/images*", answer)
+    send(page, "image.png", image())
     page.get_by_text("The server is busy").wait_for()
     page.locator("#results").wait_for()
     settle(page)
-    page.unroute("**/api/films*")
-    page.route("**/api/films*", lambda route: route.abort())
-    send(page, "film.png", film())
+    page.unroute("**/api/images*")
+    page.route("**/api/images*", lambda route: route.abort())
+    send(page, "image.png", image())
     assert refused(page) == "The server cannot be reached. Is zoo serve still running?"
 
 
@@ -279,8 +279,8 @@ def focused(page: Any) -> str:
 
 def test_everything_can_be_done_with_the_keyboard(opened: Open, tmp_path: Path) -> None:
     page = opened()
-    file = tmp_path / "film.png"
-    file.write_bytes(film())
+    file = tmp_path / "image.png"
+    file.write_bytes(image())
     page.keyboard.press("Tab")
     assert focused(page) == "choose"
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
@@ -315,13 +315,13 @@ def test_a_screen_reader_gets_names_roles_and_news(opened: Open) -> None:
     read(page)
     assert page.evaluate("document.documentElement.lang") == "en"
     for role, name in [
-        ("button", "Choose a film…"),
+        ("button", "Choose an image…"),
         ("combobox", "Heat map of"),
         ("slider", "Opacity of the heat map"),
     ]:
         assert page.get_by_role(role, name=name).count() == 1
     for name in ("first", "second"):
-        table = page.get_by_role("table", name=f"What {name} says of the film")
+        table = page.get_by_role("table", name=f"What {name} says of the image")
         assert table.get_by_role("columnheader").all_text_contents()[2:] == ["Operating point", "Decision"]
         assert table.get_by_role("rowheader").count() == 6
         assert page.get_by_role("link", name=f"Model card of {name}, opens in a new tab").count() == 1
@@ -397,13 +397,13 @@ def test_the_model_card_opens_in_its_own_tab(opened: Open) -> None:
     assert page.locator("#results").is_visible()
 
 
-def test_a_film_that_takes_the_place_of_another_is_the_one_shown(opened: Open) -> None:
+def test_an_image_that_takes_the_place_of_another_is_the_one_shown(opened: Open) -> None:
     page = opened()
-    send(page, "one.png", film(300, 200))
-    send(page, "two.png", film(200, 300))
+    send(page, "one.png", image(300, 200))
+    send(page, "two.png", image(200, 300))
     page.get_by_text("two.png").wait_for()
     settle(page)
-    shown = page.locator("img.film").first.evaluate("(each) => [each.naturalWidth, each.naturalHeight]")
+    shown = page.locator("img.image").first.evaluate("(each) => [each.naturalWidth, each.naturalHeight]")
     assert shown == [200, 300]
 
 

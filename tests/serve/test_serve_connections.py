@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from standing import Served, flat
 
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
 from zoo.serve.server import Server, bind, configuration, is_loopback, url
 
 Serve = Callable[..., Served]
-FILM = flat(99)
+IMAGE = flat(99)
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def running(served: Served) -> Iterator[tuple[int, Server]]:
 
 def post(port: int, data: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("POST", "/api/films", data, headers)
+    connection.request("POST", "/api/images", data, headers)
     answer = connection.getresponse()
     found = answer.status, json.loads(answer.read())
     connection.close()
@@ -55,7 +55,7 @@ def opened(port: int, data: bytes) -> socket.socket:
 
 
 def start_of_upload(size: int) -> bytes:
-    return b"POST /api/films HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % size
+    return b"POST /api/images HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % size
 
 
 def closed(connection: socket.socket) -> bool:
@@ -76,10 +76,10 @@ def rest(connection: socket.socket) -> bytes:
     return received
 
 
-def test_a_film_goes_through_a_socket(serve: Serve) -> None:
+def test_an_image_goes_through_a_socket(serve: Serve) -> None:
     with running(serve()) as (port, _):
-        assert post(port, FILM)[0] == 200
-        assert post(port, FILM, Expect="100-continue")[0] == 200
+        assert post(port, IMAGE)[0] == 200
+        assert post(port, IMAGE, Expect="100-continue")[0] == 200
 
 
 def test_a_file_over_the_limit_is_refused_while_it_is_still_sent(serve: Serve) -> None:
@@ -88,11 +88,11 @@ def test_a_file_over_the_limit_is_refused_while_it_is_still_sent(serve: Serve) -
         status, answer = post(port, bytes(20_000_000))
         assert status == 413
         assert "20.0 MB" in answer["detail"]
-        assert post(port, FILM)[0] == 200
+        assert post(port, IMAGE)[0] == 200
     assert served.shield.app.state.uploads.held == 0
 
 
-@pytest.mark.parametrize("start", [b"", b"GET / HT", b"POST /api/films HTTP/1.1\r\nHost: 127.0.0.1\r\n"])
+@pytest.mark.parametrize("start", [b"", b"GET / HT", b"POST /api/images HTTP/1.1\r\nHost: 127.0.0.1\r\n"])
 def test_a_request_whose_head_never_comes_whole_is_given_up(serve: Serve, start: bytes) -> None:
     with running(serve(idle_s=0.3)) as (port, _), opened(port, start) as connection:
         begin = time.monotonic()
@@ -109,8 +109,8 @@ def test_the_rest_of_a_refused_body_is_not_awaited_for_ever(serve: Serve) -> Non
 def test_half_uploads_time_out_and_leave_nothing(serve: Serve) -> None:
     served = serve(idle_s=0.3)
     with running(served) as (port, server):
-        halves = [opened(port, start_of_upload(5000) + FILM[:50]) for _ in range(20)]
-        assert post(port, FILM)[0] == 200
+        halves = [opened(port, start_of_upload(5000) + IMAGE[:50]) for _ in range(20)]
+        assert post(port, IMAGE)[0] == 200
         for each in halves[:10]:
             each.close()  # these are killed, the others fall silent
         for each in halves[10:]:
@@ -141,7 +141,7 @@ def test_too_many_connections_are_turned_away_with_the_time_to_come_back(serve: 
 
 def test_it_stops_at_once_with_a_half_upload_and_an_idle_connection_open(serve: Serve) -> None:
     with running(serve()) as (port, server):
-        half = opened(port, start_of_upload(5000) + FILM[:50])
+        half = opened(port, start_of_upload(5000) + IMAGE[:50])
         idle = opened(port, b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b" 200 " in idle.recv(4096)
         begin = time.monotonic()
@@ -158,7 +158,7 @@ def test_what_is_under_way_is_finished_before_it_stops(serve: Serve) -> None:
     stub.go.clear()
     found: list[int] = []
     with running(served) as (port, server):
-        client = threading.Thread(target=lambda: found.append(post(port, FILM)[0]))
+        client = threading.Thread(target=lambda: found.append(post(port, IMAGE)[0]))
         client.start()
         assert stub.busy.wait(10)
         server.should_exit = True

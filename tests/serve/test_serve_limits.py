@@ -17,7 +17,7 @@ from zoo.serve.decoding import Decoder, Order, Unreadable
 from zoo.serve.limits import Limits
 
 Serve = Callable[..., Served]
-FILM = flat(99)
+IMAGE = flat(99)
 
 
 def held(served: Served) -> tuple[int, int]:
@@ -37,22 +37,22 @@ def stub(served: Served) -> Any:
 
 
 def test_a_file_over_the_limit_is_refused_by_its_length_and_by_counting(serve: Serve) -> None:
-    served = serve(max_bytes=len(FILM))
-    assert served.post(FILM).status_code == 200
+    served = serve(max_bytes=len(IMAGE))
+    assert served.post(IMAGE).status_code == 200
 
     async def chunks() -> AsyncIterator[bytes]:
-        yield FILM
+        yield IMAGE
         yield b"more"
 
-    for body in (FILM + b"!", chunks()):
-        got = served.client.post("/api/films", content=body)
+    for body in (IMAGE + b"!", chunks()):
+        got = served.client.post("/api/images", content=body)
         assert got.status_code == 413
         assert "the limit is" in got.json()["detail"]
     assert held(served) == (0, 0)
 
 
 def test_a_form_is_refused_with_the_way_to_do_it(serve: Serve) -> None:
-    got = serve().client.post("/api/films", files={"film": FILM})
+    got = serve().client.post("/api/images", files={"image": IMAGE})
     assert got.status_code == 415
     assert "--data-binary" in got.json()["detail"]
 
@@ -61,27 +61,27 @@ def test_a_full_queue_refuses_with_the_time_to_come_back(serve: Serve) -> None:
     served = serve(queue=2)
     stub(served).go.clear()
     with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(served.post, FILM)
+        first = pool.submit(served.post, IMAGE)
         until(lambda: stub(served).busy.is_set())
-        others = [pool.submit(served.post, FILM) for _ in range(2)]
+        others = [pool.submit(served.post, IMAGE) for _ in range(2)]
         until(lambda: held(served)[1] == 2)
-        refused = served.post(FILM)
+        refused = served.post(IMAGE)
         stub(served).go.set()
         assert [each.result().status_code for each in (first, *others)] == [200] * 3
     assert refused.status_code == 503
     assert int(refused.headers["retry-after"]) >= 1
     assert held(served) == (0, 0)
-    assert served.post(FILM).status_code == 200
+    assert served.post(IMAGE).status_code == 200
 
 
 def test_uploads_that_fill_the_memory_kept_for_them_make_others_wait(serve: Serve) -> None:
     served = serve(max_bytes=1000)
     stub(served).go.clear()
-    padded = FILM + bytes(1000 - len(FILM))
+    padded = IMAGE + bytes(1000 - len(IMAGE))
     with ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(served.post, padded) for _ in range(4)]
         until(lambda: held(served)[0] == 4000)
-        refused = served.post(FILM)
+        refused = served.post(IMAGE)
         stub(served).go.set()
         assert {each.result().status_code for each in waiting} == {200}
     assert refused.status_code == 503
@@ -89,13 +89,13 @@ def test_uploads_that_fill_the_memory_kept_for_them_make_others_wait(serve: Serv
     assert held(served) == (0, 0)
 
 
-def test_the_film_of_a_client_that_went_away_is_dropped(serve: Serve) -> None:
+def test_the_image_of_a_client_that_went_away_is_dropped(serve: Serve) -> None:
     served = serve()
     stub(served).go.clear()
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(served.post, FILM)
+        first = pool.submit(served.post, IMAGE)
         until(lambda: stub(served).busy.is_set())
-        assert served.exchange(part(FILM, more=False), GONE, pause=0.05)[0]["status"] == 499
+        assert served.exchange(part(IMAGE, more=False), GONE, pause=0.05)[0]["status"] == 499
         assert held(served)[1] == 0
         stub(served).go.set()
         assert first.result().status_code == 200
@@ -107,7 +107,7 @@ def test_the_film_of_a_client_that_went_away_is_dropped(serve: Serve) -> None:
 
 def test_a_half_upload_leaves_nothing_behind(serve: Serve) -> None:
     served = serve()
-    served.exchange(part(FILM[:50], more=True), GONE)
+    served.exchange(part(IMAGE[:50], more=True), GONE)
     assert held(served) == (0, 0)
     assert stub(served).asked == 0
 
@@ -115,7 +115,7 @@ def test_a_half_upload_leaves_nothing_behind(serve: Serve) -> None:
 @pytest.mark.parametrize("limits", [{"idle_s": 0.05}, {"upload_s": 0.05}])
 def test_an_upload_that_stalls_is_given_up(serve: Serve, limits: dict[str, float]) -> None:
     served = serve(**limits)
-    start, *_ = served.exchange(part(FILM[:50], more=True))
+    start, *_ = served.exchange(part(IMAGE[:50], more=True))
     assert start["status"] == 408
     assert (b"connection", b"close") in start["headers"]
     assert held(served) == (0, 0)
@@ -124,39 +124,39 @@ def test_an_upload_that_stalls_is_given_up(serve: Serve, limits: dict[str, float
 def test_an_error_inside_is_one_sentence_and_a_line_without_its_message(serve: Serve) -> None:
     served = serve()
     stub(served).error = RuntimeError("of Jane Doe")
-    got = served.post(FILM)
+    got = served.post(IMAGE)
     assert got.status_code == 500
     assert got.json() == {"detail": "something went wrong in the server."}
     assert any("RuntimeError in answer" in line for line in served.lines)
     assert "Jane" not in got.text + str(served.lines)
     stub(served).error = None
-    assert served.post(FILM).status_code == 200
+    assert served.post(IMAGE).status_code == 200
 
 
 def test_lines_and_counts_name_routes_and_never_what_was_sent(serve: Serve) -> None:
     served = serve()
     served.client.get("/Doe-Jane.png?name=Doe")
-    served.client.request("DOE", "/api/films?run=Doe")
-    served.post(FILM, "/api/films?run=Doe")
+    served.client.request("DOE", "/api/images?run=Doe")
+    served.post(IMAGE, "/api/images?run=Doe")
     assert len(served.lines) == 3
     assert "Doe" not in str(served.lines)
-    assert served.lines[2].startswith("POST /api/films 404 ")
+    assert served.lines[2].startswith("POST /api/images 404 ")
 
 
-def test_a_decoder_that_dies_or_hangs_costs_one_film(serve: Serve) -> None:
+def test_a_decoder_that_dies_or_hangs_costs_one_image(serve: Serve) -> None:
     served = serve(decode_s=2.0)
-    assert served.post(FILM).status_code == 200
+    assert served.post(IMAGE).status_code == 200
     decoder = served.desk.decoder
 
     os.kill(decoder.pid, signal.SIGSTOP)
-    hung = served.post(FILM)
+    hung = served.post(IMAGE)
     assert hung.status_code == 422
     assert "takes longer than 2 s" in hung.json()["detail"]
 
-    assert served.post(FILM).status_code == 200
+    assert served.post(IMAGE).status_code == 200
     os.kill(decoder.pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as pool:
-        under_way = pool.submit(served.post, FILM)
+        under_way = pool.submit(served.post, IMAGE)
         until(lambda: served.shield.app.state.jobs._busy)
         time.sleep(0.1)
         os.kill(decoder.pid, signal.SIGKILL)
@@ -164,10 +164,10 @@ def test_a_decoder_that_dies_or_hangs_costs_one_film(serve: Serve) -> None:
     assert crashed.status_code == 422
     assert "the decoder crashed on it" in crashed.json()["detail"]
 
-    assert served.post(FILM).status_code == 200
+    assert served.post(IMAGE).status_code == 200
     os.kill(decoder.pid, signal.SIGKILL)
     time.sleep(0.1)
-    assert served.post(FILM).status_code == 200
+    assert served.post(IMAGE).status_code == 200
     assert decoder.restarts == 2
 
 
@@ -177,7 +177,7 @@ def test_a_decoder_ends_with_the_server_and_leaves_no_file(tmp_path: Any, monkey
     with pytest.raises(Unreadable, match="not an image"):
         decoder.read(b"text", Order((8,), (None,), picture=False))
     pid = decoder.pid
-    assert decoder.read(FILM, Order((8, 16), (None,), picture=False)).squares[16].shape == (16, 16)
+    assert decoder.read(IMAGE, Order((8, 16), (None,), picture=False)).squares[16].shape == (16, 16)
     assert not list(tmp_path.iterdir())
     decoder.close()
     with pytest.raises(ProcessLookupError):
@@ -187,5 +187,5 @@ def test_a_decoder_ends_with_the_server_and_leaves_no_file(tmp_path: Any, monkey
 def test_a_thread_that_ends_takes_no_more_jobs(serve: Serve) -> None:
     served = serve()
     served.shield.app.state.jobs.close()
-    assert served.post(FILM).status_code == 503
+    assert served.post(IMAGE).status_code == 503
     assert not any(each.name == "zoo-serve-jobs" and each.is_alive() for each in threading.enumerate())

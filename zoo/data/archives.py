@@ -20,10 +20,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from zoo.core.errors import DataError, ZooError
+from zoo.core.files import replacing
+from zoo.core.progress import Progress
 from zoo.data.lock import LOCK, locked
-from zoo.errors import DataError, ZooError
-from zoo.files import replacing
-from zoo.progress import Progress
 
 MANIFEST = "manifest.csv"
 WORK = ".unpacking"

@@ -11,12 +11,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TrainingBatches:
-    """The training films as shuffled full batches.
+    """The training images as shuffled full batches.
 
-    Every epoch shuffles all films anew and leaves out the remainder that does not fill a batch, other films each time.
+    Every epoch shuffles all images anew and leaves out the remainder that does not fill a batch, other images each time.
     `images` is `(M, S, S)` uint8, `labels` `(M, K)` float32, `rows` the training rows of both.
 
-    With `factors`, `(len(rows),)` ≥ 1, an epoch shows each film as often as its factor says, the fraction being drawn anew
+    With `factors`, `(len(rows),)` ≥ 1, an epoch shows each image as often as its factor says, the fraction being drawn anew
     in each epoch, and an epoch is as long as the sum of the factors, rounded down.
     """
 
@@ -30,8 +30,8 @@ class TrainingBatches:
     @property
     def steps(self) -> int:
         """Batches per epoch."""
-        films = len(self.rows) if self.factors is None else int(np.floor(self.factors.sum()))
-        return films // self.batch_size
+        images = len(self.rows) if self.factors is None else int(np.floor(self.factors.sum()))
+        return images // self.batch_size
 
     def order(self, epoch: int) -> np.ndarray:
         """Rows of one epoch, `(steps, batch_size)`; the same for the same seed and epoch."""
@@ -58,7 +58,7 @@ def _repeated(rows: np.ndarray, factors: np.ndarray, random: np.random.Generator
     """Each row as often as its factor, rounded up or down at random so that the mean is the factor.
 
     Systematic sampling: the factors are laid end to end in random order, and every whole step from a random start takes the
-    film it falls on. So the length varies by at most one, and is never below the sum of the factors, rounded down.
+    image it falls on. So the length varies by at most one, and is never below the sum of the factors, rounded down.
     """
     drawn = random.permutation(len(rows))
     start, total = random.random(), factors.sum()

@@ -1,4 +1,4 @@
-"""Decoding one film file to grayscale uint8: a fast path for the usual 8-bit PNG, Pillow for everything else."""
+"""Decoding one image file to grayscale uint8: a fast path for the usual 8-bit PNG, Pillow for everything else."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from zoo.data.records import BadImage
+from zoo.core.errors import ZooError
+from zoo.core.records import BadImage
 from zoo.data.silence import without_warnings
-from zoo.errors import ZooError
 
-# A digitised chest film has at most some 20 megapixels; beyond this a small file is a decompression bomb.
+# A digitised chest X-ray has at most some 20 megapixels; beyond this a small file is a decompression bomb.
 MAX_PIXELS = 100_000_000
 # Only raster formats that Pillow decodes itself: its EPS reader, for one, would start Ghostscript on the file.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
@@ -42,12 +42,12 @@ _NOTES = {
 
 
 def decode(file: Path, *, force: bool = False) -> tuple[np.ndarray, str]:
-    """Decode one film.
+    """Decode one image.
 
-    A DICOM file, known by its content, is read by `zoo.data.dicom` (`force` takes films its header says are no chest films).
+    A DICOM file, known by its content, is read by `zoo.data.dicom` (`force` takes images its header says are no chest X-rays).
 
     Colour becomes gray by the ITU-R 601 luma weights (.299, .587, .114), alpha is dropped, 1 bit becomes 0 and 255.
-    More than 8 bits per pixel are scaled linearly so that the film's own maximum becomes 255 (zero stays zero): files
+    More than 8 bits per pixel are scaled linearly so that the image's own maximum becomes 255 (zero stays zero): files
     do not say how many of the bits they use. Of several frames the first is taken. A PNG whose pixel data does not fit its
     own CRC is damaged and refused, although some readers would show it.
 
@@ -71,7 +71,7 @@ def decode(file: Path, *, force: bool = False) -> tuple[np.ndarray, str]:
 
 
 def decode_bytes(data: bytes) -> tuple[np.ndarray, str]:
-    """Decode one film held in memory; as `decode`, but without DICOM."""
+    """Decode one image held in memory; as `decode`, but without DICOM."""
     with _reasons():
         if not data:
             raise BadImage("zero bytes")
@@ -119,7 +119,7 @@ def check_file(file: Path) -> int:
 
 
 def reason_of(error: Exception) -> str:
-    """The reason in words for a film that an exception set aside."""
+    """The reason in words for an image that an exception set aside."""
     text = str(error)
     if "truncated" in text.lower():
         return "truncated"

@@ -11,7 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.contracts import Dataset, Download
+from zoo.core.contracts import Dataset, Download
+from zoo.core.errors import DataError, UsageError, ZooError, unknown
+from zoo.core.files import replacing
+from zoo.core.progress import Progress
+from zoo.core.registry import Registry
 from zoo.data.archives import (
     ARCHIVES,
     MANIFEST,
@@ -29,10 +33,6 @@ from zoo.data.archives import (
     write_manifest,
 )
 from zoo.data.lock import LOCK, locked
-from zoo.errors import DataError, UsageError, ZooError, unknown
-from zoo.files import replacing
-from zoo.progress import Progress
-from zoo.registry import Registry
 
 _ENDINGS = (".tar.gz", ".tgz", ".zip")
 

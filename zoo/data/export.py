@@ -18,23 +18,23 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from zoo.config import RunConfig
+from zoo.config.resolve import RunConfig
+from zoo.core.errors import UsageError, ZooError
+from zoo.core.progress import Progress
+from zoo.core.records import SPLITS, Records
+from zoo.core.registry import Registry
 from zoo.data.lock import LOCK, locked
 from zoo.data.pipeline import Say, read_records
-from zoo.data.records import SPLITS, Records
 from zoo.data.split import assign, check_leaks, join_groups
 from zoo.data.store import Store, prepare
 from zoo.data.tfrecord import Value, encode_example, frame
 from zoo.data.workers import usable_cores
-from zoo.errors import UsageError, ZooError
-from zoo.progress import Progress
-from zoo.registry import Registry
 
 METADATA = "metadata.json"
-FORMAT, VERSION = "zoo-films", 1
+FORMAT, VERSION = "zoo-images", 1
 SHARD_BYTES = 128 * 10**6
-_SAMPLE = 64  # films that say how large the others will be
-_BATCH = 256  # films encoded at a time
+_SAMPLE = 64  # images that say how large the others will be
+_BATCH = 256  # images encoded at a time
 _RESERVED = ("image", "path", "split")
 _FIXED = ("labels", "published_split", "row")
 
@@ -43,7 +43,7 @@ Encoding = Literal["png", "raw"]
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the folder, films per file, bytes in all, and the films of each split."""
+    """What was written: the folder, images per file, bytes in all, and the images of each split."""
 
     folder: Path
     shards: dict[str, int]
@@ -52,7 +52,7 @@ class Exported:
     set_aside: int
 
 
-def export_films(
+def export_images(
     config: RunConfig,
     registry: Registry,
     out: Path,
@@ -61,7 +61,7 @@ def export_films(
     shard_bytes: int = SHARD_BYTES,
     say: Say = lambda line: None,
 ) -> Exported:
-    """Write the films of the configured dataset, with all their findings, into the new folder `out`.
+    """Write the images of the configured dataset, with all their findings, into the new folder `out`.
 
     The folder appears under its name when it is complete. The split written down is the published one; what that leaves open
     is drawn by patient with the configured seed, stratified over all findings, as for the multilabel task.
@@ -71,7 +71,7 @@ def export_films(
         registry: of the strategies.
         out: must not exist.
         encoding: "png", without loss, or "raw": rows of uint8.
-        shard_bytes: films of one file, about; the files of each split are of equal numbers of films.
+        shard_bytes: images of one file, about; the files of each split are of equal numbers of images.
         say: receives a line for each thing a user should read.
 
     Raises:
@@ -83,19 +83,19 @@ def export_films(
     for note in records.notes:
         say(note)
     store = prepare(records, int(config.settings.image_size or 0), name=config.data.name, say=say)
-    rows = np.flatnonzero((store.films["reason"] == "").to_numpy())
+    rows = np.flatnonzero((store.table["reason"] == "").to_numpy())
     split = _split(records, store, rows, config, say)
-    films = _Films(records, store, rows, split, encoding)
-    size = films.expected_bytes()
+    images = _Images(records, store, rows, split, encoding)
+    size = images.expected_bytes()
     plan = _plan(split, size / max(len(rows), 1), shard_bytes)
     try:
         with _new_folder(out) as partial:
             _need_room(partial, size, len(rows))
-            say(f"Writing {len(rows):,} films to {len(plan)} files in {out} (about {size / 1e6:,.0f} MB)")
+            say(f"Writing {len(rows):,} images to {len(plan)} files in {out} (about {size / 1e6:,.0f} MB)")
             with Progress("Exporting", len(rows)) as progress:
-                written = sum(_write_shard(partial / name, films, places, progress) for name, places in plan.items())
+                written = sum(_write_shard(partial / name, images, places, progress) for name, places in plan.items())
             shards = {name: len(places) for name, places in plan.items()}
-            metadata = films.metadata(config, shards)
+            metadata = images.metadata(config, shards)
             (partial / METADATA).write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise ZooError(f"cannot write {out}: {error.strerror or error}. Nothing was left there.") from error
@@ -128,20 +128,20 @@ def _new_folder(out: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _need_room(folder: Path, size: int, films: int) -> None:
+def _need_room(folder: Path, size: int, images: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise ZooError(
-            f"{films:,} films take about {size / 1e6:,.0f} MB, but {folder.parent} has only {free / 1e6:,.0f} MB free. Free some "
+            f"{images:,} images take about {size / 1e6:,.0f} MB, but {folder.parent} has only {free / 1e6:,.0f} MB free. Free some "
             "space, name another folder, or a smaller --image-size."
         )
 
 
 def _split(records: Records, store: Store, rows: np.ndarray, config: RunConfig, say: Say) -> np.ndarray:
-    """The split of each film, from the published lists where there are any."""
+    """The split of each image, from the published lists where there are any."""
     settings = config.settings
     table = records.table.iloc[rows].reset_index(drop=True)
-    digests = store.films["digest"].to_numpy()[rows]
+    digests = store.table["digest"].to_numpy()[rows]
     published = table["split"].to_numpy() if "split" in table else None
     if published is not None and not np.isin(published, ("train", "train_val")).any():
         split = published.astype(object)  # nothing to draw from
@@ -156,26 +156,26 @@ def _split(records: Records, store: Store, rows: np.ndarray, config: RunConfig, 
         )
     copies = int(check_leaks(split, table, digests).sum())
     if copies:
-        say(f"Warning: {copies:,} films stand pixel for pixel in a later split too; they are written nevertheless")
+        say(f"Warning: {copies:,} images stand pixel for pixel in a later split too; they are written nevertheless")
     return split
 
 
-def _plan(split: np.ndarray, film_bytes: float, shard_bytes: int) -> dict[str, np.ndarray]:
-    """Which films go into which file: every split into files of its own, the films in their order."""
+def _plan(split: np.ndarray, image_bytes: float, shard_bytes: int) -> dict[str, np.ndarray]:
+    """Which images go into which file: every split into files of its own, the images in their order."""
     plan = {}
     for name in SPLITS:
         places = np.flatnonzero(split == name)
-        count = max(1, min(len(places), math.ceil(len(places) * film_bytes / shard_bytes)))
+        count = max(1, min(len(places), math.ceil(len(places) * image_bytes / shard_bytes)))
         for number, part in enumerate(np.array_split(places, count) if len(places) else ()):
             plan[f"{name}-{number:05}-of-{count:05}.tfrecord"] = part
     return plan
 
 
-def _write_shard(file: Path, films: _Films, places: np.ndarray, progress: Progress) -> int:
+def _write_shard(file: Path, images: _Images, places: np.ndarray, progress: Progress) -> int:
     with file.open("wb") as stream, ThreadPoolExecutor(usable_cores()) as pool:
         for start in range(0, len(places), _BATCH):
             part = places[start : start + _BATCH]
-            for record in pool.map(films.record, part):
+            for record in pool.map(images.record, part):
                 stream.write(record)
             progress.advance(len(part))
         stream.flush()
@@ -183,8 +183,8 @@ def _write_shard(file: Path, films: _Films, places: np.ndarray, progress: Progre
         return stream.tell()
 
 
-class _Films:
-    """The films to be written, each as one record."""
+class _Images:
+    """The images to be written, each as one record."""
 
     def __init__(self, records: Records, store: Store, rows: np.ndarray, split: np.ndarray, encoding: Encoding) -> None:
         self.records, self.store, self.rows, self.split, self.encoding = records, store, rows, split, encoding
@@ -214,7 +214,7 @@ class _Films:
         return int(1.05 * sum(len(self.record(place)) for place in some) / len(some) * len(self.rows))
 
     def record(self, place: int) -> bytes:
-        """The record of the film at this place among those that are written."""
+        """The record of the image at this place among those that are written."""
         row = int(self.rows[place])
         pixels = np.ascontiguousarray(self.store.images[row])
         published = "" if self.published is None else self.published[row]
@@ -240,14 +240,14 @@ class _Films:
         import zoo
 
         records, settings = self.records, config.settings
-        unread = self.store.films[self.store.films["reason"] != ""]
+        unread = self.store.table[self.store.table["reason"] != ""]
         aside = pd.concat([records.set_aside[["image", "reason"]], unread[["image", "reason"]]])
         return {
             "format": FORMAT,
             "version": VERSION,
             "written_by": f"zoo {zoo.__version__}",
             "dataset": config.data.name,
-            "films": len(self.rows),
+            "images": len(self.rows),
             "image_size": self.store.size,
             "encoding": self.encoding,
             "labels": list(records.labels),
@@ -271,14 +271,14 @@ def _png(pixels: np.ndarray) -> bytes:
 
 
 def _square_boxes(records: Records, rows: np.ndarray) -> dict[str, dict[str, Value]]:
-    """Features of the films that have boxes, in fractions of the padded square that is written."""
-    from zoo.explain.films import film_shape, in_square
+    """Features of the images that have boxes, in fractions of the padded square that is written."""
+    from zoo.explain.pairs import image_shape, in_square
 
     table = records.table.iloc[rows]
     paths = dict(zip(table["image"], table["path"], strict=True))
     found: dict[str, dict[str, Value]] = {}
     for image, boxes in records.boxes[records.boxes["image"].isin(table["image"])].groupby("image", sort=False):
-        shape = film_shape(records.source, paths[image])
+        shape = image_shape(records.source, paths[image])
         corners = np.array([in_square(each, *shape) for each in boxes[["x", "y", "width", "height"]].to_numpy(float)])
         found[str(image)] = {
             "image/object/bbox/xmin": corners[:, 0],

@@ -1,4 +1,4 @@
-"""Where films come from: files below a root, or rows of arrays in one archive."""
+"""Where images come from: files below a root, or rows of arrays in one archive."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from zoo.core.records import BadImage, ImageSource
 from zoo.data.decode import decode, reason_of, scaled
-from zoo.data.records import BadImage, ImageSource
 
 __all__ = ["ArraySource", "FileSource", "decode"]
 
@@ -40,10 +40,10 @@ def _stamp(file: str) -> str:
 
 @dataclass(frozen=True)
 class FileSource(ImageSource):
-    """Films that are files under `root`; a film's path is relative to it.
+    """Images that are files under `root`; an image's path is relative to it.
 
     A path or link that leaves the root is refused unless `allow_outside`: a table from elsewhere could name any file. `force`
-    takes DICOM films that their header says are no chest films.
+    takes DICOM images that their header says are no chest X-rays.
     """
 
     root: str
@@ -65,8 +65,8 @@ class FileSource(ImageSource):
         how = (word for word, given in (("outside too", self.allow_outside), ("force", self.force)) if given)
         return _digest((*how, *marks))
 
-    def film_keys(self, paths: Sequence[str]) -> list[str]:
-        """One key per film that changes whenever its pixels may have; "" for a film that is not there.
+    def image_keys(self, paths: Sequence[str]) -> list[str]:
+        """One key per image that changes whenever its pixels may have; "" for an image that is not there.
 
         Stricter than `fingerprint`, as pixels are taken over by it from one store to another: the root and the file's number
         on its disk count too.
@@ -89,7 +89,7 @@ def _array(file: str, stamp: str, key: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ArraySource(ImageSource):
-    """Films that are rows of arrays in one .npz `file`: the path "train/12" is `train_images[12]`.
+    """Images that are rows of arrays in one .npz `file`: the path "train/12" is `train_images[12]`.
 
     Arrays are `(N, H, W)` or `(N, H, W, 3)`, read when first needed and kept once per process, outside the instance.
     """
@@ -101,27 +101,27 @@ class ArraySource(ImageSource):
         if not part or not (index.isascii() and index.isdecimal()):
             raise BadImage(f"'{path}' is not of the form split/number")
         try:
-            films = _array(self.file, _stamp(self.file), f"{part}_images")
+            images = _array(self.file, _stamp(self.file), f"{part}_images")
         except FileNotFoundError:
             raise BadImage("missing file") from None
         except KeyError:
             raise BadImage(f"the file has no array {part}_images") from None
         except Exception as error:  # zip, zlib and NumPy each have their own errors for a damaged file
             raise BadImage(reason_of(error)) from None
-        if films.ndim == 0 or int(index) >= len(films):
-            raise BadImage(f"{part}_images has {len(films) if films.ndim else 0} films only")
-        return _gray(films[int(index)])
+        if images.ndim == 0 or int(index) >= len(images):
+            raise BadImage(f"{part}_images has {len(images) if images.ndim else 0} images only")
+        return _gray(images[int(index)])
 
     def fingerprint(self, paths: Sequence[str]) -> str:
         return _digest([_stamp(self.file), *paths])
 
 
-def _gray(film: np.ndarray) -> tuple[np.ndarray, str]:
+def _gray(image: np.ndarray) -> tuple[np.ndarray, str]:
     """One array row to uint8 `(H, W)`."""
-    if film.ndim == 3 and film.shape[2] == 1:
-        film = film[:, :, 0]
-    if film.ndim == 3 and film.shape[2] == 3 and film.dtype == np.uint8:
-        return np.array(Image.fromarray(film).convert("L"), dtype=np.uint8), "RGB, converted to gray"
-    if film.ndim != 2 or film.size == 0 or film.dtype.kind not in "uif":
-        raise BadImage(f"an array {film.shape} of {film.dtype} is not a film")
-    return (film.copy(), "") if film.dtype == np.uint8 else scaled(film)
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
+        return np.array(Image.fromarray(image).convert("L"), dtype=np.uint8), "RGB, converted to gray"
+    if image.ndim != 2 or image.size == 0 or image.dtype.kind not in "uif":
+        raise BadImage(f"an array {image.shape} of {image.dtype} is not an image")
+    return (image.copy(), "") if image.dtype == np.uint8 else scaled(image)

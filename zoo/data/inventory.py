@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zoo.core.records import Records
 from zoo.data.journal import IMAGES, read
-from zoo.data.records import Records
 from zoo.data.store import HOW, Store, fingerprint, preparation
 from zoo.data.store import verify as verify_store
 
 _FOLDER = re.compile(r"(?P<name>.+)-(?P<size>\d+)px-(?P<key>[0-9a-f]{16})(?P<partial>\.partial)?")
-_NAMED = 3  # damaged films that a line names
+_NAMED = 3  # damaged images that a line names
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The result for one store: whose it is, how many films it has, and what is damaged ("" if nothing is).
+    """The result for one store: whose it is, how many images it has, and what is damaged ("" if nothing is).
 
     `outdated` tells a store that another version of zoo, or another decoder, prepared: it is not used any more.
     """
@@ -31,25 +31,25 @@ class Checked:
     path: Path
     name: str
     size: int
-    films: int
+    images: int
     finished: bool
     damage: str
     outdated: bool = False
 
     def words(self) -> str:
-        films = f"{self.films:,} films at {self.size}×{self.size}"
+        images = f"{self.images:,} images at {self.size}×{self.size}"
         if self.outdated:
-            return f"{films}, not used any more: prepared by another version of zoo or another decoder; may be removed"
+            return f"{images}, not used any more: prepared by another version of zoo or another decoder; may be removed"
         if self.damage:
             return f"DAMAGED, {self.damage}"
-        return f"{films}, whole" if self.finished else f"{films} finished, interrupted; the same preparation goes on"
+        return f"{images}, whole" if self.finished else f"{images} finished, interrupted; the same preparation goes on"
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "path": str(self.path)}
 
 
 def find(cache: Path, name: str | None = None, records: Records | None = None) -> list[Path]:
-    """The folders of stores in a cache, by name; of one dataset, or only those of these very films at any size."""
+    """The folders of stores in a cache, by name; of one dataset, or only those of these very images at any size."""
     folders = []
     for folder in sorted(cache.iterdir()) if cache.is_dir() else ():
         match = _FOLDER.fullmatch(folder.name)
@@ -75,43 +75,43 @@ def check(folder: Path) -> Checked:
         return Checked(folder, name, size, _count(folder), True, "", outdated=True)
     fault = ""
     try:
-        films = pd.read_csv(folder / "films.csv", dtype=str, keep_default_na=False)[["image"]]
+        images = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False)[["image"]]
     except (FileNotFoundError, ValueError, KeyError, pd.errors.ParserError):
-        films, fault = pd.DataFrame({"image": []}, dtype=str), "its table films.csv is missing or damaged"
+        images, fault = pd.DataFrame({"image": []}, dtype=str), "its table images.csv is missing or damaged"
     if not fault and not (folder / IMAGES).is_file():
         fault = f"its pixels, {IMAGES}, are missing"
     if not fault:
-        fault = _seal(folder, len(films))
+        fault = _seal(folder, len(images))
     if fault:
         with contextlib.suppress(OSError):  # of another user, or gone
             (folder / "store.json").unlink()
-        return Checked(folder, name, size, len(films), True, fault)
-    wrong = verify_store(Store(np.empty((0, size, size), np.uint8), films, match["key"], folder))
+        return Checked(folder, name, size, len(images), True, fault)
+    wrong = verify_store(Store(np.empty((0, size, size), np.uint8), images, match["key"], folder))
     more = ", …" if len(wrong) > _NAMED else ""
-    named = f"{len(wrong):,} of {len(films):,} films: {', '.join(wrong[:_NAMED])}{more}"
-    return Checked(folder, name, size, len(films), True, named if wrong else "")
+    named = f"{len(wrong):,} of {len(images):,} images: {', '.join(wrong[:_NAMED])}{more}"
+    return Checked(folder, name, size, len(images), True, named if wrong else "")
 
 
 def _count(folder: Path) -> int:
-    """The films that a store's journal names."""
-    return sum(len(finished.films) for finished in read(folder))
+    """The images that a store's journal names."""
+    return sum(len(finished.images) for finished in read(folder))
 
 
 def _outdated(folder: Path) -> bool:
-    """Whether a store says that it was prepared in another way than films are now: no fingerprint leads to it."""
+    """Whether a store says that it was prepared in another way than images are now: no fingerprint leads to it."""
     try:
         return bool(json.loads((folder / HOW).read_text()) != preparation())
     except (OSError, ValueError):
         return False
 
 
-def _seal(folder: Path, films: int) -> str:
+def _seal(folder: Path, images: int) -> str:
     """What is wrong with the mark of a finished store."""
     try:
         seal = json.loads((folder / "store.json").read_text())
-        count = seal["films"]
+        count = seal["images"]
     except FileNotFoundError:
         return "given up before as damaged, and not mended yet"
     except (ValueError, TypeError, KeyError):
         return "its seal store.json is damaged"
-    return "" if count == films else f"its table names {films:,} films, its seal {count}"
+    return "" if count == images else f"its table names {images:,} images, its seal {count}"

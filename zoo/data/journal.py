@@ -1,8 +1,8 @@
-"""The journal of a store: which films are finished, with the checksum of their pixels, so that no work is lost or trusted
+"""The journal of a store: which images are finished, with the checksum of their pixels, so that no work is lost or trusted
 unseen.
 
-A store's folder holds `images.npy` `(N, S, S)` and `chunks.jsonl`: a line for each run of finished films with its first row,
-the CRC-32 of its pixels and what is known of each film. A line is written after the pixels are on disk and bears a checksum of its
+A store's folder holds `images.npy` `(N, S, S)` and `chunks.jsonl`: a line for each run of finished images with its first row,
+the CRC-32 of its pixels and what is known of each image. A line is written after the pixels are on disk and bears a checksum of its
 own, so a line cut by a kill counts for nothing.
 """
 
@@ -22,8 +22,8 @@ from isal.isal_zlib import crc32
 IMAGES, JOURNAL = "images.npy", "chunks.jsonl"
 
 
-class Film(NamedTuple):
-    """What is known of one prepared film: digest of its source pixels, note, reason ("" if it can be used), key of its file."""
+class PreparedImage(NamedTuple):
+    """What is known of one prepared image: digest of its source pixels, note, reason ("" if it can be used), key of its file."""
 
     digest: str
     note: str
@@ -33,14 +33,14 @@ class Film(NamedTuple):
 
 @dataclass(frozen=True)
 class Finished:
-    """A run of finished films from row `start` on; `crc` is the CRC-32 of their pixels in the store."""
+    """A run of finished images from row `start` on; `crc` is the CRC-32 of their pixels in the store."""
 
     start: int
     crc: int
-    films: tuple[Film, ...]
+    images: tuple[PreparedImage, ...]
 
     def line(self) -> str:
-        text = json.dumps([self.start, self.crc, self.films], ensure_ascii=True, separators=(",", ":"))
+        text = json.dumps([self.start, self.crc, self.images], ensure_ascii=True, separators=(",", ":"))
         return f"{crc32(text.encode()):08x} {text}\n"
 
 
@@ -61,8 +61,8 @@ def _parse(line: str) -> Finished | None:
     try:
         if int(check, 16) != crc32(text.encode()):
             return None
-        start, crc, films = json.loads(text)
-        return Finished(int(start), int(crc), tuple(Film(*film) for film in films))
+        start, crc, images = json.loads(text)
+        return Finished(int(start), int(crc), tuple(PreparedImage(*image) for image in images))
     except (ValueError, TypeError):
         return None
 
@@ -75,12 +75,12 @@ class Pixels:
 
     @property
     def row(self) -> int:
-        """Bytes of a film."""
+        """Bytes of an image."""
         return self.size * self.size
 
     @classmethod
     def create(cls, file: Path, count: int, size: int) -> Pixels:
-        """Make the file of `count` black films, its whole place taken on the disk: a full disk is an error now, not later."""
+        """Make the file of `count` black images, its whole place taken on the disk: a full disk is an error now, not later."""
         with file.open("wb") as stream:
             header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
             np.lib.format.write_array_header_1_0(stream, header)
@@ -113,9 +113,9 @@ class Pixels:
             stream.seek(self.offset + start * self.row)
             return stream.read(count * self.row)
 
-    def write(self, start: int, films: np.ndarray) -> int:
-        """Write films `(n, S, S)`; returns their CRC-32. They are safe after `sync` only."""
-        content = np.ascontiguousarray(films).data.cast("B")
+    def write(self, start: int, images: np.ndarray) -> int:
+        """Write images `(n, S, S)`; returns their CRC-32. They are safe after `sync` only."""
+        content = np.ascontiguousarray(images).data.cast("B")
         with self.file.open("rb+") as stream:
             stream.seek(self.offset + start * self.row)
             stream.write(content)
@@ -127,8 +127,8 @@ class Pixels:
             os.fsync(stream.fileno())
 
     def holds(self, finished: Finished) -> bool:
-        """Whether the pixels of these films are in the file as the journal says."""
-        count = len(finished.films)
+        """Whether the pixels of these images are in the file as the journal says."""
+        count = len(finished.images)
         inside = finished.start >= 0 and finished.start + count <= self.count
         return inside and crc32(self.read(finished.start, count)) == finished.crc
 
@@ -145,17 +145,17 @@ def _reserve(stream: IO[bytes], total: int) -> None:
 
 @dataclass(frozen=True)
 class Copy:
-    """A film's row in another store, to be taken over."""
+    """An image's row in another store, to be taken over."""
 
     pixels: Pixels
     row: int
-    film: Film
+    image: PreparedImage
 
 
 def copies(folders: Iterable[Path], size: int, keys: Sequence[str]) -> dict[str, Copy]:
-    """Where films with these keys lie finished in other stores; only rows whose checksum was verified just now.
+    """Where images with these keys lie finished in other stores; only rows whose checksum was verified just now.
 
-    Films that were set aside are not taken over: whatever was wrong may have been put right.
+    Images that were set aside are not taken over: whatever was wrong may have been put right.
     """
     wanted, found = {key for key in keys if key}, dict[str, Copy]()
     for folder in folders:
@@ -166,10 +166,10 @@ def copies(folders: Iterable[Path], size: int, keys: Sequence[str]) -> dict[str,
         if pixels.size != size:
             continue
         for finished in read(folder):
-            good = (film.key for film in finished.films if not film.reason)
+            good = (image.key for image in finished.images if not image.reason)
             new = {key for key in good if key in wanted and key not in found}
             if new and pixels.holds(finished):
-                for row, film in enumerate(finished.films, finished.start):
-                    if film.key in new and not film.reason:
-                        found[film.key] = Copy(pixels, row, film)
+                for row, image in enumerate(finished.images, finished.start):
+                    if image.key in new and not image.reason:
+                        found[image.key] = Copy(pixels, row, image)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zoo.locks import flock
+from zoo.core.locks import flock
 
 LOCK = "lock"
 

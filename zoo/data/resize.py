@@ -1,11 +1,11 @@
-"""Bringing a film to the square size a network takes, with its proportions kept."""
+"""Bringing an image to the square size a network takes, with its proportions kept."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-from zoo.data.records import BadImage
+from zoo.core.records import BadImage
 
 MAX_SIDE = 20_000  # of the padded square, which is held in memory: a strip of few pixels could ask for gigabytes
 
@@ -13,7 +13,7 @@ MAX_SIDE = 20_000  # of the padded square, which is held in memory: a strip of f
 def square(pixels: np.ndarray, size: int) -> np.ndarray:
     """Pad uint8 `(H, W)` with black to a square, so that hearts keep their proportions, and resample to `(size, size)`.
 
-    Films are shrunk by Pillow's bilinear filter, after averaging areas of the largest whole factor that goes into them:
+    Images are shrunk by Pillow's bilinear filter, after averaging areas of the largest whole factor that goes into them:
     a third of the time, and .4 gray levels from averaging areas alone in the mean. They are enlarged by its bicubic filter.
 
     Raises:

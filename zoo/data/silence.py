@@ -1,4 +1,4 @@
-"""Warnings off while films are decoded: libraries warn of large images and odd metadata, and quote what is in the file."""
+"""Warnings off while images are decoded: libraries warn of large images and odd metadata, and quote what is in the file."""
 
 from __future__ import annotations
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from zoo.data.records import SPLITS
-from zoo.errors import DataError
+from zoo.core.errors import DataError
+from zoo.core.records import SPLITS
 
-# share of films; a published test list leaves only the validation share to draw
+# share of images; a published test list leaves only the validation share to draw
 VAL_FRACTION, TEST_FRACTION = 0.1, 0.2
 
 
@@ -23,12 +23,12 @@ def assign(
     val_fraction: float = VAL_FRACTION,
     test_fraction: float = TEST_FRACTION,
 ) -> np.ndarray:
-    """Give every film a split.
+    """Give every image a split.
 
     Args:
-        published: "train", "val", "test" or "train_val" per film, or None. What the lists do not separate is drawn:
-            validation (and test, where no list names it) come out of the training films by patient.
-        groups: `(N,)` patient per film; films of one group never part.
+        published: "train", "val", "test" or "train_val" per image, or None. What the lists do not separate is drawn:
+            validation (and test, where no list names it) come out of the training images by patient.
+        groups: `(N,)` patient per image; images of one group never part.
         labels: `(N, K)` 1, 0 or NaN, stratified over.
         seed: of the draw.
 
@@ -50,19 +50,19 @@ def assign(
         pool = np.flatnonzero(split == "train")
         if not len(pool):
             raise DataError(
-                "the published split leaves no film to train on: every usable film is in validation or test."
+                "the published split leaves no image to train on: every usable image is in validation or test."
             )
         split[pool] = grouped_split(groups[pool], labels[pool], missing, seed)
     return split
 
 
 def grouped_split(groups: np.ndarray, labels: np.ndarray, fractions: Mapping[str, float], seed: int) -> np.ndarray:
-    """Draw splits by group so that each holds its share of the films, of the patients and of every label's positives.
+    """Draw splits by group so that each holds its share of the images, of the patients and of every label's positives.
 
-    Greedy, after iterative stratification (Sechidis et al., ECML 2011) with patients in place of films: patients with the
+    Greedy, after iterative stratification (Sechidis et al., ECML 2011) with patients in place of images: patients with the
     rarest label first, the large before the small. Each goes where it makes the chi-square distance between what the
-    splits hold and what they should hold smallest, over labels, films and patients together. Patients count, because
-    a split could have its share of films by many patients with one film each, and be no sample of all. What `fractions`
+    splits hold and what they should hold smallest, over labels, images and patients together. Patients count, because
+    a split could have its share of images by many patients with one image each, and be no sample of all. What `fractions`
     leaves over is "train".
     """
     names = [*fractions, "train"]
@@ -92,7 +92,7 @@ def grouped_split(groups: np.ndarray, labels: np.ndarray, fractions: Mapping[str
     return np.array(names, dtype=object)[chosen[group]]
 
 
-def limit_films(table: pd.DataFrame, limit: int, seed: int) -> np.ndarray:
+def limit_images(table: pd.DataFrame, limit: int, seed: int) -> np.ndarray:
     """Choose about `limit` rows, whole patients only, every published split keeping its share; returns sorted row numbers."""
     if limit >= len(table):
         return np.arange(len(table))
@@ -112,9 +112,9 @@ def limit_films(table: pd.DataFrame, limit: int, seed: int) -> np.ndarray:
 
 
 def join_groups(patients: np.ndarray, digests: np.ndarray) -> np.ndarray:
-    """Merge patients that share an identical film, so that no split can part the two copies; `(N,)` group numbers."""
+    """Merge patients that share an identical image, so that no split can part the two copies; `(N,)` group numbers."""
     _, group = np.unique(patients, return_inverse=True)
-    _, first, film = np.unique(digests, return_index=True, return_inverse=True)
+    _, first, image = np.unique(digests, return_index=True, return_inverse=True)
     parent = np.arange(group.max() + 1)
 
     def root(node: int) -> int:
@@ -123,16 +123,16 @@ def join_groups(patients: np.ndarray, digests: np.ndarray) -> np.ndarray:
             node = parent[node]
         return node
 
-    for index in np.flatnonzero(group != group[first[film]]):
-        parent[root(group[index])] = root(group[first[film[index]]])
+    for index in np.flatnonzero(group != group[first[image]]):
+        parent[root(group[index])] = root(group[first[image[index]]])
     return np.array([root(g) for g in range(len(parent))])[group]
 
 
 def check_leaks(split: np.ndarray, table: pd.DataFrame, digests: np.ndarray) -> np.ndarray:
-    """Find films whose pixels stand in two splits; patients in two splits are refused.
+    """Find images whose pixels stand in two splits; patients in two splits are refused.
 
     Returns:
-        A mask of the training and validation copies of films that also stand in a later split (test before validation).
+        A mask of the training and validation copies of images that also stand in a later split (test before validation).
 
     Raises:
         DataError: a patient stands in two splits; names the patient and the splits.

@@ -1,4 +1,4 @@
-"""The store: every film decoded and resized once into one memory-mapped array, found again by fingerprint."""
+"""The store: every image decoded and resized once into one memory-mapped array, found again by fingerprint."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
+from zoo.core.errors import ZooError
+from zoo.core.files import replacing
+from zoo.core.progress import Progress
+from zoo.core.records import Records
 from zoo.data.decode import fast_png
-from zoo.data.journal import IMAGES, JOURNAL, Film, Finished, Pixels, copies, read
+from zoo.data.journal import IMAGES, JOURNAL, Finished, Pixels, PreparedImage, copies, read
 from zoo.data.lock import LOCK, locked
-from zoo.data.records import Records
 from zoo.data.resize import square
 from zoo.data.workers import Chunk, refuse_import, run, usable_cores
-from zoo.errors import ZooError
-from zoo.files import replacing
-from zoo.progress import Progress
 
 __all__ = ["Store", "default_cache", "fingerprint", "prepare", "square", "usable_cores", "verify"]
 
 FORMAT = 2  # part of the fingerprint: a change of the preparation makes new stores
 CHUNK = 64
-PARALLEL_FROM = 512  # films; below, starting processes costs more than it saves
-_DONORS = 8  # older stores to look for films in
-_TABLE, _SEAL = "films.csv", "store.json"
+PARALLEL_FROM = 512  # images; below, starting processes costs more than it saves
+_DONORS = 8  # older stores to look for images in
+_TABLE, _SEAL = "images.csv", "store.json"
 HOW = "preparation.json"
 _PARTIAL = ".partial"
-_SUPERSEDED = 0.95  # share of an interrupted preparation's films that a finished store must hold to take its place
+_SUPERSEDED = 0.95  # share of an interrupted preparation's images that a finished store must hold to take its place
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Store:
-    """Prepared films. Row i of `images` `(N, S, S)` uint8 is row i of the records it was made from.
+    """Prepared images. Row i of `images` `(N, S, S)` uint8 is row i of the records it was made from.
 
-    `films` has a row per film: `image`, `digest` (of the source pixels), `note` (how it was normalised) and `reason`
+    `images` has a row per image: `image`, `digest` (of the source pixels), `note` (how it was normalised) and `reason`
     (why it was set aside, "" if it was not).
     """
 
     images: np.ndarray
-    films: pd.DataFrame
+    table: pd.DataFrame
     fingerprint: str
     path: Path
 
@@ -60,9 +60,9 @@ class Store:
 
 @runtime_checkable
 class Keyed(Protocol):
-    """A source that can tell for each film whether it is the one that was prepared before."""
+    """A source that can tell for each image whether it is the one that was prepared before."""
 
-    def film_keys(self, paths: Sequence[str]) -> list[str]: ...
+    def image_keys(self, paths: Sequence[str]) -> list[str]: ...
 
 
 def default_cache() -> Path:
@@ -74,7 +74,7 @@ def default_cache() -> Path:
 
 
 def preparation() -> list[str | int]:
-    """What pixels depend on beside the films: the format's number and the library that decodes.
+    """What pixels depend on beside the images: the format's number and the library that decodes.
 
     Pillow alone serves too, but gives another answer on some damaged files.
     """
@@ -82,7 +82,7 @@ def preparation() -> list[str | int]:
 
 
 def fingerprint(records: Records, size: int) -> str:
-    """Identify a store by the films, their sources and the preparation; labels and splits do not count."""
+    """Identify a store by the images, their sources and the preparation; labels and splits do not count."""
     paths = records.table["path"].tolist()
     digest = hashlib.blake2b(digest_size=8)
     digest.update(json.dumps([preparation(), size, records.source.fingerprint(paths)]).encode())
@@ -95,27 +95,27 @@ def prepare(
     size: int,
     cache: Path | None = None,
     *,
-    name: str = "films",
+    name: str = "images",
     say: Say = lambda line: None,
     workers: int | None = None,
 ) -> Store:
     """Open the store of these records, making it first where it does not exist yet.
 
     A store appears under its final name only when it is complete. A preparation that was interrupted, however, is taken
-    up again by the next one of the same films, and films that an older store of this name and size holds are taken over from it,
+    up again by the next one of the same images, and images that an older store of this name and size holds are taken over from it,
     both after their pixels were verified by checksum. Of several processes that prepare the same store one works, the others
-    wait. A film that cannot be read, or whose decoder crashes, is set aside with its reason and the work goes on.
+    wait. An image that cannot be read, or whose decoder crashes, is set aside with its reason and the work goes on.
 
     Args:
-        records: the films.
-        size: height and width in pixels; films are padded to a square with black and resampled.
+        records: the images.
+        size: height and width in pixels; images are padded to a square with black and resampled.
         cache: folder of stores, `default_cache()` if None.
         name: a readable part of the folder's name.
         say: receives a line before anything is written, and one for each thing out of the ordinary.
-        workers: processes, 0 for none but this one; if None the number of usable cores, or none for a few films.
+        workers: processes, 0 for none but this one; if None the number of usable cores, or none for a few images.
 
     Raises:
-        ZooError: the store cannot be written, or not one film can be read.
+        ZooError: the store cannot be written, or not one image can be read.
     """
     refuse_import()
     cache = cache or default_cache()
@@ -133,32 +133,32 @@ def prepare(
             f"cannot write or read the store {path}: {error.strerror or error}. Choose another cache folder with the "
             "environment variable ZOO_CACHE."
         ) from error
-    if (store.films["reason"] != "").all():
-        reason = store.films["reason"].iloc[0]
+    if (store.table["reason"] != "").all():
+        reason = store.table["reason"].iloc[0]
         raise ZooError(
-            f"not one of the {len(records):,} films can be read; the first, {store.films['image'].iloc[0]}: {reason}"
+            f"not one of the {len(records):,} images can be read; the first, {store.table['image'].iloc[0]}: {reason}"
         )
     return store
 
 
 def verify(store: Store) -> list[str]:
-    """Compare all pixels of a store with its checksums; returns the names of the films whose pixels are damaged or unknown.
+    """Compare all pixels of a store with its checksums; returns the names of the images whose pixels are damaged or unknown.
 
     If there are any, the store is no longer found: the next preparation verifies it again, keeps the whole part and makes
     the rest anew.
     """
-    good = np.zeros(len(store.films), bool)
+    good = np.zeros(len(store.table), bool)
     try:
         pixels = Pixels.open(store.path / IMAGES)
         for finished in read(store.path):
             if pixels.holds(finished):
-                good[finished.start : finished.start + len(finished.films)] = True
+                good[finished.start : finished.start + len(finished.images)] = True
     except ValueError:
         good[:] = False
     if not good.all():
         with contextlib.suppress(PermissionError):  # another user's store can be read, and not given up
             (store.path / _SEAL).unlink(missing_ok=True)
-    return store.films["image"].to_numpy()[~good].tolist()
+    return store.table["image"].to_numpy()[~good].tolist()
 
 
 def _partial(path: Path) -> Path:
@@ -169,14 +169,14 @@ def _open(path: Path, key: str, count: int) -> Store | None:
     """The complete store at `path`; None if there is none, or one that is not what it should be."""
     try:
         seal = json.loads((path / _SEAL).read_text())
-        films = pd.read_csv(path / _TABLE, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path / _TABLE, dtype=str, keep_default_na=False)
         Pixels.open(path / IMAGES)
         images = np.load(path / IMAGES, mmap_mode="r", allow_pickle=False)
     except (FileNotFoundError, NotADirectoryError, ValueError, pd.errors.ParserError):
         return None
-    if not isinstance(seal, dict) or not seal.get("films") == len(films) == len(images) == count:
+    if not isinstance(seal, dict) or not seal.get("images") == len(table) == len(images) == count:
         return None
-    return Store(images, films, key, path)
+    return Store(images, table, key, path)
 
 
 class _Making:
@@ -186,7 +186,7 @@ class _Making:
         self.records, self.size, self.path, self.key, self.say = records, size, path, key, say
         self.partial = _partial(path)
         self.paths: list[str] = records.table["path"].tolist()
-        self.films: list[Film | None] = [None] * len(self.paths)
+        self.images: list[PreparedImage | None] = [None] * len(self.paths)
 
     def make(self, workers: int | None) -> Store:
         taken_up = (self.partial / IMAGES).exists()
@@ -201,7 +201,7 @@ class _Making:
             self.say(f"{before:,} of them were finished before and are kept")
         source = self.records.source
         count = usable_cores() if workers is None else workers
-        # a film may have crashed the process that prepared by itself: what it left is taken up at arm's length
+        # an image may have crashed the process that prepared by itself: what it left is taken up at arm's length
         if workers is None and not taken_up and (count == 1 or len(self.paths) <= PARALLEL_FROM):
             count = 0
         try:
@@ -214,11 +214,11 @@ class _Making:
                     journal.write(finished.line())
                     journal.flush()
                     self._note(finished)
-                    progress.advance(len(finished.films))
+                    progress.advance(len(finished.images))
                 os.fsync(journal.fileno())
         except KeyboardInterrupt:
             self.say(
-                f"Interrupted: {self._finished():,} of {len(self.paths):,} films are prepared and kept for next time"
+                f"Interrupted: {self._finished():,} of {len(self.paths):,} images are prepared and kept for next time"
             )
             raise
         return self._publish()
@@ -236,20 +236,20 @@ class _Making:
 
     def _say_size(self) -> None:
         """Say what will be written, and refuse to begin where it does not fit on the disk."""
-        films = f"{len(self.paths):,} films at {self.size}×{self.size}"
+        images = f"{len(self.paths):,} images at {self.size}×{self.size}"
         needed = len(self.paths) * (self.size * self.size + 200)  # and the tables
-        self.say(f"Preparing {films} once ({needed / 1e6:,.0f} MB in {self.path})")
+        self.say(f"Preparing {images} once ({needed / 1e6:,.0f} MB in {self.path})")
         array = self.partial / IMAGES
         held = array.stat().st_blocks * 512 if array.exists() and hasattr(os.stat_result, "st_blocks") else 0
         free = shutil.disk_usage(self.partial).free
         if needed - held > free:
             raise ZooError(
-                f"{films} take {needed / 1e6:,.0f} MB, but {self.path.parent} has only {free / 1e6:,.0f} MB free. Free some space, "
-                "choose another folder with the environment variable ZOO_CACHE, or a smaller --image-size."
+                f"{images} take {needed / 1e6:,.0f} MB, but {self.path.parent} has only {free / 1e6:,.0f} MB free. "
+                "Free some space, choose another folder with the environment variable ZOO_CACHE, or a smaller --image-size."
             )
 
     def _open_pixels(self) -> tuple[Pixels, list[Finished]]:
-        """The pixel file, and what of it is finished: films whose checksum holds."""
+        """The pixel file, and what of it is finished: images whose checksum holds."""
         array = self.partial / IMAGES
         try:
             pixels = Pixels.open(array)
@@ -269,17 +269,17 @@ class _Making:
         return pixels, kept
 
     def _note(self, finished: Finished) -> None:
-        self.films[finished.start : finished.start + len(finished.films)] = finished.films
+        self.images[finished.start : finished.start + len(finished.images)] = finished.images
 
     def _finished(self) -> int:
-        return sum(film is not None for film in self.films)
+        return sum(image is not None for image in self.images)
 
     def _chunks(self) -> list[Chunk]:
-        """What is left to do, in runs of at most `CHUNK` rows; films that an older store holds are named."""
-        todo = [row for row, film in enumerate(self.films) if film is None]
+        """What is left to do, in runs of at most `CHUNK` rows; images that an older store holds are named."""
+        todo = [row for row, image in enumerate(self.images) if image is None]
         keys = [""] * len(self.paths)
         if isinstance(self.records.source, Keyed):
-            for row, key in zip(todo, self.records.source.film_keys([self.paths[row] for row in todo]), strict=True):
+            for row, key in zip(todo, self.records.source.image_keys([self.paths[row] for row in todo]), strict=True):
                 keys[row] = key
         found = copies(self._donors() if any(keys) else (), self.size, [keys[row] for row in todo])
         if found:
@@ -303,14 +303,14 @@ class _Making:
     def _publish(self) -> Store:
         if fingerprint(self.records, self.size) != self.key:
             raise ZooError(
-                "films were changed while they were prepared: wait until they are all in place, then run the same command again. "
-                "Films that did not change are kept."
+                "images were changed while they were prepared: wait until they are all in place, then run the same command again. "
+                "Images that did not change are kept."
             )
-        table = pd.DataFrame([film[:3] for film in self.films if film], columns=["digest", "note", "reason"])
+        table = pd.DataFrame([image[:3] for image in self.images if image], columns=["digest", "note", "reason"])
         table.insert(0, "image", self.records.table["image"].to_numpy())
         with replacing(self.partial / _TABLE) as new:
             table.to_csv(new, index=False)
-        seal = {"size": self.size, "films": len(table)}
+        seal = {"size": self.size, "images": len(table)}
         with replacing(self.partial / _SEAL) as new:
             new.write_text(json.dumps(seal) + "\n")
         self.partial.rename(self.path)
@@ -322,13 +322,13 @@ class _Making:
         return store
 
     def _clear_superseded(self) -> None:
-        """Remove interrupted preparations whose work is in this store, as of the same films before some were added."""
-        own = {film.key for film in self.films if film}
+        """Remove interrupted preparations whose work is in this store, as of the same images before some were added."""
+        own = {image.key for image in self.images if image}
         for folder in self._donors():
             if not folder.name.endswith(_PARTIAL):
                 continue
             with locked(folder, lambda: None, block=False) as held:
-                keys = [film.key for finished in read(folder) for film in finished.films]
+                keys = [image.key for finished in read(folder) for image in finished.images]
                 if held and sum(key in own for key in keys) >= _SUPERSEDED * len(keys):
                     shutil.rmtree(folder, ignore_errors=True)
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from zoo.data.records import Records
-from zoo.errors import DataError, UsageError, unknown
-from zoo.tasks import Task, TaskKind
+from zoo.core.errors import DataError, UsageError, unknown
+from zoo.core.records import Records
+from zoo.core.tasks import Task, TaskKind
 
 Uncertain = Literal["ignore", "zero", "one", "half"]
 OTHER = "another finding than those of the setting findings"
@@ -21,10 +21,10 @@ HALF_A_CLASS = (
 
 @dataclass(frozen=True)
 class Targets:
-    """The task with its labels, the label array `(N, outputs)`, and for each film why the task cannot use it ("" if it can).
+    """The task with its labels, the label array `(N, outputs)`, and for each image why the task cannot use it ("" if it can).
 
-    `training` are the labels as training films have them: those of `labels`, with the unknown ones answered by the policy
-    on uncertain labels. `training_only` `(N,)` marks films that only such an answer makes usable.
+    `training` are the labels as training images have them: those of `labels`, with the unknown ones answered by the policy
+    on uncertain labels. `training_only` `(N,)` marks images that only such an answer makes usable.
     """
 
     task: Task
@@ -50,14 +50,14 @@ def make_targets(
     """Project the findings of `records` onto a task.
 
     binary: abnormal is any finding present, normal is every finding known to be absent. multilabel: the findings as they
-    are. multiclass: the films with exactly one finding, and those with none where the dataset has a normal class.
+    are. multiclass: the images with exactly one finding, and those with none where the dataset has a normal class.
 
     Args:
-        records: the films.
+        records: the images.
         kind: the task.
-        findings: those to keep, in this order; all if None. binary: abnormal is any of them, and films with only other
-            findings are set aside. multilabel: they are the outputs; every film stays. multiclass: they are the classes,
-            the normal one among them if it is named; films with another finding are set aside.
+        findings: those to keep, in this order; all if None. binary: abnormal is any of them, and images with only other
+            findings are set aside. multilabel: they are the outputs; every image stays. multiclass: they are the classes,
+            the normal one among them if it is named; images with another finding are set aside.
         uncertain: what an unknown label counts as in training (Irvin et al. 2019, CheXpert, section 3.3: U-Ignore, U-Zeros,
             U-Ones): nothing, absent, present, or one half, which multiclass cannot have.
 
@@ -82,7 +82,7 @@ def _with_training(targets: Targets, answered: Targets, half: bool) -> Targets:
     labels, reasons = targets.labels, answered.reasons.copy()
     training = _columns(answered, targets.task)
     if targets.task.exclusive:
-        reasons[(reasons == "") & (training.sum(axis=1) == 0)] = "a class that no film has for certain"
+        reasons[(reasons == "") & (training.sum(axis=1) == 0)] = "a class that no image has for certain"
     if half:
         training = np.where(np.isnan(labels) & (training == 1), np.float32(0.5), labels)
         reasons = np.where(np.isnan(training).all(axis=1) & (reasons == ""), targets.reasons, reasons)
@@ -93,7 +93,7 @@ def _with_training(targets: Targets, answered: Targets, half: bool) -> Targets:
 
 
 def _columns(answered: Targets, task: Task) -> np.ndarray:
-    """The answered labels in the task's columns: guesses may bring classes that have no certain film."""
+    """The answered labels in the task's columns: guesses may bring classes that have no certain image."""
     place = {name: k for k, name in enumerate(answered.task.labels)}
     columns = [
         answered.labels[:, place[name]] if name in place else np.zeros(len(answered.labels)) for name in task.labels
@@ -115,7 +115,7 @@ def _chosen(records: Records, kind: TaskKind, findings: Sequence[str]) -> tuple[
         raise UsageError(f"the setting findings names '{twice[0]}' twice.")
     if kind == "multilabel" and records.normal in names:
         raise UsageError(
-            f"the multilabel task has no output for '{records.normal}': a normal film has none of the findings. Leave it out of "
+            f"the multilabel task has no output for '{records.normal}': a normal image has none of the findings. Leave it out of "
             "the setting findings."
         )
     if not set(names) & set(records.labels) or (kind == "multiclass" and len(names) < 2):
@@ -139,13 +139,13 @@ def _binary(records: Records, findings: np.ndarray, chosen: tuple[str, ...] | No
     labels = np.where(present, 1.0, np.where(absent, 0.0, np.nan)).astype(np.float32)[:, None]
     if not absent.any():
         raise DataError(
-            f"the binary task needs normal films, and none of the {len(records):,} films is without a finding "
+            f"the binary task needs normal images, and none of the {len(records):,} images is without a finding "
             f"(labels: {', '.join(records.labels)}). Name the class that means normal with --set data.normal=NAME, "
             "or choose --task multilabel or multiclass."
         )
     if not present.any():
         raise DataError(
-            f"the binary task needs abnormal films, and none of the {len(records):,} films has a finding "
+            f"the binary task needs abnormal images, and none of the {len(records):,} images has a finding "
             f"(labels: {', '.join(named)})."
         )
     reasons = _reasons(np.isnan(labels[:, 0]), "label unknown")
@@ -157,7 +157,7 @@ def _multilabel(records: Records, findings: np.ndarray, chosen: tuple[str, ...] 
     names = records.labels if chosen is None else chosen
     findings = findings[:, [records.labels.index(name) for name in names]]
     if not (findings == 1).any():
-        raise DataError(f"no film has any of the labels {', '.join(names)}: there is nothing to learn.")
+        raise DataError(f"no image has any of the labels {', '.join(names)}: there is nothing to learn.")
     unknown = np.isnan(findings).all(axis=1)
     return Targets(Task("multilabel", names), findings, _reasons(unknown, "every label unknown"))
 
@@ -183,10 +183,10 @@ def _multiclass(records: Records, findings: np.ndarray, chosen: tuple[str, ...] 
     filled = labels[reasons == ""].sum(axis=0) > 0
     if chosen is not None and filled.sum() > 1:
         filled[:] = True  # a class that was asked for is never left out in silence
-    kept = tuple(c for c, any_film in zip(classes, filled, strict=True) if any_film)
+    kept = tuple(c for c, any_image in zip(classes, filled, strict=True) if any_image)
     if len(kept) < 2:
         raise DataError(
-            f"the multiclass task needs films of at least two classes; found {', '.join(kept) or 'none'} "
+            f"the multiclass task needs images of at least two classes; found {', '.join(kept) or 'none'} "
             f"of {', '.join(classes)}."
         )
     return Targets(Task("multiclass", kept), labels[:, filled].astype(np.float32), reasons)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.errors import UsageError, unknown
+from zoo.core.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from zoo.data.records import Records
+    from zoo.core.records import Records
 
 LONGEST = 2000  # characters; a condition is typed by people
 DEEPEST = 50  # conditions within conditions
@@ -31,7 +31,7 @@ _QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`([^`]*)`")
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of a condition, film by film: bool `(N,)` where it holds and where it does not; else it is unknown."""
+    """What is known of a condition, image by image: bool `(N,)` where it holds and where it does not; else it is unknown."""
 
     yes: np.ndarray
     no: np.ndarray
@@ -136,14 +136,14 @@ def columns_of(records: Records) -> dict[str, np.ndarray]:
 
 
 def filter_records(records: Records, text: str) -> Records:
-    """The records whose films satisfy a condition; the number of the others is kept in `Records.filtered_out`.
+    """The records whose images satisfy a condition; the number of the others is kept in `Records.filtered_out`.
 
-    An unknown value satisfies no comparison, nor its contrary: `age >= 18` and `not (age >= 18)` both leave out the films
+    An unknown value satisfies no comparison, nor its contrary: `age >= 18` and `not (age >= 18)` both leave out the images
     without an age, and `known(age)` finds them.
 
     Raises:
         UsageError: the condition cannot be read, names a column that is not there, compares what cannot be compared, leaves
-            no film, or none of the published test films.
+            no image, or none of the published test images.
     """
     read = parse_filter(text)
     there = columns_of(records)
@@ -151,10 +151,10 @@ def filter_records(records: Records, text: str) -> Records:
     keep = np.flatnonzero(read.truth(columns).yes)
     if not len(keep):
         held = "; ".join(column.words() for column in columns.values())
-        raise UsageError(f"the filter {text!r} leaves none of the {len(records):,} films. In them {held}.")
+        raise UsageError(f"the filter {text!r} leaves none of the {len(records):,} images. In them {held}.")
     kept = records.take(keep)
     _need_test(records, kept, text)
-    note = f"Filter {text}: {len(kept):,} of {len(records):,} films kept"
+    note = f"Filter {text}: {len(kept):,} of {len(records):,} images kept"
     return replace(kept, notes=(*kept.notes, note), filtered_out=len(records) - len(kept))
 
 
@@ -165,8 +165,8 @@ def _need_test(records: Records, kept: Records, text: str) -> None:
     before, after = (int((each.table["split"] == "test").sum()) for each in (records, kept))
     if before and not after:
         raise UsageError(
-            f"the filter {text!r} leaves none of the {before:,} published test films, so there would be nothing to test on. Let it "
-            "keep some of them."
+            f"the filter {text!r} leaves none of the {before:,} published test images, so there would be nothing to test on. "
+            "Let it keep some of them."
         )
 
 

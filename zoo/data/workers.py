@@ -1,4 +1,4 @@
-"""Preparing chunks of films in processes that may die: a film that kills its decoder is set aside, the rest goes on."""
+"""Preparing chunks of images in processes that may die: an image that kills its decoder is set aside, the rest goes on."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from dataclasses import dataclass
 import numpy as np
 from isal.isal_zlib import crc32
 
-from zoo.data.journal import Copy, Film, Finished, Pixels
-from zoo.data.records import BadImage, ImageSource
+from zoo.core.errors import ZooError
+from zoo.core.records import BadImage, ImageSource
+from zoo.data.journal import Copy, Finished, Pixels, PreparedImage
 from zoo.data.resize import square
-from zoo.errors import ZooError
 
 CRASHED = "the decoder crashed on it"
 MAX_CRASHES = 50
-_BAND = 64  # rows of a film under one checksum of its digest
+_BAND = 64  # rows of an image under one checksum of its digest
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Films to prepare into the rows from `start` on: path, key of the file, and where the film lies prepared already."""
+    """Images to prepare into the rows from `start` on: path, key of the file, and where the image lies prepared already."""
 
     start: int
-    films: tuple[tuple[str, str, Copy | None], ...]
+    images: tuple[tuple[str, str, Copy | None], ...]
 
     def single(self) -> Iterator[Chunk]:
-        """The same films, each as a chunk of its own."""
-        return (Chunk(row, (film,)) for row, film in enumerate(self.films, self.start))
+        """The same images, each as a chunk of its own."""
+        return (Chunk(row, (image,)) for row, image in enumerate(self.images, self.start))
 
 
 def usable_cores() -> int:
@@ -43,9 +43,9 @@ def usable_cores() -> int:
 
 
 def digest(pixels: np.ndarray) -> str:
-    """A name for the pixels of a film: equal for equal pixels, different for others.
+    """A name for the pixels of an image: equal for equal pixels, different for others.
 
-    The CRC-32 of every 64 rows, hashed together. Copies of a film have to be found, not forgeries, and this takes a
+    The CRC-32 of every 64 rows, hashed together. Copies of an image have to be found, not forgeries, and this takes a
     fortieth of the time that a cryptographic hash of the pixels does.
     """
     rows = np.ascontiguousarray(pixels)
@@ -56,27 +56,27 @@ def digest(pixels: np.ndarray) -> str:
 
 
 def prepare_chunk(source: ImageSource, pixels: Pixels, chunk: Chunk) -> Finished:
-    """Read, resize and write the films of one chunk."""
-    films = np.zeros((len(chunk.films), pixels.size, pixels.size), np.uint8)
+    """Read, resize and write the images of one chunk."""
+    images = np.zeros((len(chunk.images), pixels.size, pixels.size), np.uint8)
     found = []
-    for film, (path, key, copy) in zip(films, chunk.films, strict=True):
-        if copy is not None and _take_over(copy, film):
-            found.append(copy.film)
+    for image, (path, key, copy) in zip(images, chunk.images, strict=True):
+        if copy is not None and _take_over(copy, image):
+            found.append(copy.image)
             continue
         try:
             original, note = source.read(path)
-            film[:] = square(original, pixels.size)
+            image[:] = square(original, pixels.size)
         except BadImage as error:
-            found.append(Film("", "", str(error), key))
+            found.append(PreparedImage("", "", str(error), key))
             continue
-        found.append(Film(digest(original), note, "", key))
-    return Finished(chunk.start, pixels.write(chunk.start, films), tuple(found))
+        found.append(PreparedImage(digest(original), note, "", key))
+    return Finished(chunk.start, pixels.write(chunk.start, images), tuple(found))
 
 
-def _take_over(copy: Copy, film: np.ndarray) -> bool:
-    """Fill `film` with its pixels from another store; False if that is gone since it was looked at."""
+def _take_over(copy: Copy, image: np.ndarray) -> bool:
+    """Fill `image` with its pixels from another store; False if that is gone since it was looked at."""
     try:
-        film[:] = np.frombuffer(copy.pixels.read(copy.row, 1), np.uint8).reshape(film.shape)
+        image[:] = np.frombuffer(copy.pixels.read(copy.row, 1), np.uint8).reshape(image.shape)
     except (OSError, ValueError):
         return False
     return True
@@ -85,10 +85,10 @@ def _take_over(copy: Copy, film: np.ndarray) -> bool:
 def run(source: ImageSource, pixels: Pixels, chunks: Iterable[Chunk], processes: int) -> Iterator[Finished]:
     """Prepare the chunks, in any order, in this many processes; with 0 in this one.
 
-    When a process dies, the chunks under way are done again in processes of their own, film by film where that one dies too.
+    When a process dies, the chunks under way are done again in processes of their own, image by image where that one dies too.
 
     Raises:
-        ZooError: processes died on more than `MAX_CRASHES` films.
+        ZooError: processes died on more than `MAX_CRASHES` images.
         OSError: the store cannot be written.
     """
     if processes == 0:
@@ -105,16 +105,16 @@ def run(source: ImageSource, pixels: Pixels, chunks: Iterable[Chunk], processes:
             return
         except BrokenProcessPool:
             suspects = sorted(under_way.values(), key=lambda chunk: chunk.start)
-        if not (works or can_start()):  # as in a script without a main guard: nothing a film could be blamed for
+        if not (works or can_start()):  # as in a script without a main guard: nothing an image could be blamed for
             yield from (prepare_chunk(source, pixels, chunk) for chunk in [*suspects, *left])
             return
         for finished in _apart(source, pixels, suspects):
-            crashes += sum(film.reason == CRASHED for film in finished.films)
+            crashes += sum(image.reason == CRASHED for image in finished.images)
             yield finished
             if crashes > MAX_CRASHES:
                 raise ZooError(
-                    f"preparation processes died on {crashes} films, most likely for lack of memory or by a broken "
-                    "kornia_rs. The films finished so far are kept; the same command goes on from there."
+                    f"preparation processes died on {crashes} images, most likely for lack of memory or by a broken "
+                    "kornia_rs. The images finished so far are kept; the same command goes on from there."
                 )
 
 
@@ -167,12 +167,12 @@ def _apart(source: ImageSource, pixels: Pixels, chunks: Iterable[Chunk]) -> Iter
         except BrokenProcessPool:
             if todo and todo[0] is chunk:
                 todo.pop(0)
-            if len(chunk.films) > 1:
+            if len(chunk.images) > 1:
                 todo[:0] = chunk.single()
             else:
                 black = np.zeros((1, pixels.size, pixels.size), np.uint8)
                 crc = pixels.write(chunk.start, black)
-                yield Finished(chunk.start, crc, (Film("", "", CRASHED, chunk.films[0][1]),))
+                yield Finished(chunk.start, crc, (PreparedImage("", "", CRASHED, chunk.images[0][1]),))
 
 
 def refuse_import() -> None:
@@ -182,7 +182,7 @@ def refuse_import() -> None:
         RuntimeError: this process is being started as a worker.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise RuntimeError('a script that prepares films needs the guard: if __name__ == "__main__":')
+        raise RuntimeError('a script that prepares images needs the guard: if __name__ == "__main__":')
 
 
 def can_start() -> bool:

@@ -14,12 +14,12 @@ REMAINDER = 0.01  # weight that a start of zero has after the last batch, and is
 
 
 class BatchStatistics(keras.Model):
-    """Gives the batch-normalisation layers of a network the statistics of clean films ("precise batch norm", Wu and
+    """Gives the batch-normalisation layers of a network the statistics of clean images ("precise batch norm", Wu and
     Johnson 2021, arXiv:2105.07576).
 
     The running averages that training leaves behind do not serve inference: with momentum .999 (MobileNetV3 of
     keras.applications) they still hold the initial values after hundreds of steps, and under augmentation they describe
-    augmented films (noise of 3 grey levels cost an ImageNet network .17 of AUROC). Before each validation the
+    augmented images (noise of 3 grey levels cost an ImageNet network .17 of AUROC). Before each validation the
     network therefore sees some training batches without augmentation, in training mode and without a gradient.
     Frozen layers keep their statistics.
     """

@@ -1,4 +1,4 @@
-"""What may have changed since a run began: the films, the software, the device, the files that its network comes from."""
+"""What may have changed since a run began: the images, the software, the device, the files that its network comes from."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from zoo.config import REGISTERED, RunConfig
-from zoo.contracts import Model
-from zoo.data.pipeline import Films
+from zoo.config.resolve import REGISTERED, RunConfig
+from zoo.core.contracts import Model
+from zoo.core.errors import UsageError
+from zoo.core.registry import Registry
+from zoo.data.pipeline import ImageSet
 from zoo.engine import devices
 from zoo.engine.weights import weights_file
-from zoo.errors import UsageError
-from zoo.registry import Registry
-from zoo.run import Run
+from zoo.runs.run import Run
 
 # what decides the numbers; the platform's text changes with every kernel
 DECISIVE = ("cxr-zoo", "python", "keras", "tensorflow", "jax", "numpy")
@@ -61,21 +61,21 @@ def changed_software(before: Mapping[str, str], now: Mapping[str, str]) -> list[
     ]
 
 
-def films_table(films: Films) -> str:
-    """films.csv: every film with the digest of its pixels and its labels (`label:NAME`)."""
-    digests = films.store.films["digest"].to_numpy()[films.rows]
-    labels = {f"label:{name}": films.labels[:, k] for k, name in enumerate(films.task.labels)}
-    return str(films.table.assign(digest=digests, **labels).to_csv(index=False))
+def images_table(images: ImageSet) -> str:
+    """images.csv: every image with the digest of its pixels and its labels (`label:NAME`)."""
+    digests = images.store.table["digest"].to_numpy()[images.rows]
+    labels = {f"label:{name}": images.labels[:, k] for k, name in enumerate(images.task.labels)}
+    return str(images.table.assign(digest=digests, **labels).to_csv(index=False))
 
 
-def changed_films(run: Run, films: Films) -> list[str]:
-    """Sentences on how the films differ from those the run began with, which data.json and films.csv describe."""
+def changed_images(run: Run, images: ImageSet) -> list[str]:
+    """Sentences on how the images differ from those the run began with, which data.json and images.csv describe."""
     kept = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
-    text = films_table(films)
-    before = (run.path / "films.csv").read_bytes().decode()  # as written: `read_text` would alter line ends
-    same_store = kept["fingerprint"] == films.store.fingerprint
+    text = images_table(images)
+    before = (run.path / "images.csv").read_bytes().decode()  # as written: `read_text` would alter line ends
+    same_store = kept["fingerprint"] == images.store.fingerprint
     if before == text:
-        files = f"the films' files or their preparation changed (fingerprint {kept['fingerprint']}, now {films.store.fingerprint})"
+        files = f"the image files or their preparation changed (fingerprint {kept['fingerprint']}, now {images.store.fingerprint})"
         return [] if same_store else [f"{files}, though not their pixels and labels"]
     old, new = (
         pd.read_csv(io.StringIO(t), dtype=str, keep_default_na=False).set_index("image") for t in (before, text)
@@ -89,7 +89,7 @@ def changed_films(run: Run, films: Films) -> list[str]:
         sides = [table.loc[both].reindex(columns=columns) for table in (old, new)]
         counts[f"with {what} changed"] = int((sides[0].fillna("") != sides[1].fillna("")).any(axis=1).sum())
     parts = [f"{count:,} {what}" for what, count in counts.items() if count]
-    return [f"the films changed: {', '.join(parts) or 'their order'}"]
+    return [f"the images changed: {', '.join(parts) or 'their order'}"]
 
 
 def _compared(columns: list[str]) -> dict[str, list[str]]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import ZooError
-from zoo.files import replacing
+from zoo.core.errors import ZooError
+from zoo.core.files import replacing
 
 FORMAT = 1
 KEPT = 2

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from zoo.errors import UsageError, ZooError
+from zoo.core.errors import UsageError, ZooError
 
 
 @contextmanager

@@ -10,14 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.config import MONITORS
+from zoo.config.resolve import MONITORS
+from zoo.core.observers import Observer
 from zoo.data.batches import TrainingBatches
-from zoo.data.pipeline import Films
+from zoo.data.pipeline import ImageSet
 from zoo.engine.averaging import averaged
 from zoo.engine.batch_norm import BatchStatistics
 from zoo.engine.features import FeatureCache
 from zoo.engine.inference import predict_logits
-from zoo.engine.observers import Observer
 from zoo.engine.optimizers import PlateauOptions
 from zoo.engine.recorder import Recorder
 from zoo.engine.state import network_weights, synchronise
@@ -47,7 +47,7 @@ class Policy:
     monitor: str
     patience: int | None
     plateau: PlateauOptions | None
-    threshold: float = 0.5  # probability from which val_f1, val_recall … call a film positive
+    threshold: float = 0.5  # probability from which val_f1, val_recall … call an image positive
 
 
 class Epochs:
@@ -57,7 +57,7 @@ class Epochs:
         self,
         recorder: Recorder,
         steps: Steps,
-        films: Films,
+        images: ImageSet,
         batches: TrainingBatches,
         phases: Sequence[Phase],
         policy: Policy,
@@ -65,10 +65,10 @@ class Epochs:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.observers = observers
-        self.recorder, self.steps, self.films, self.batches = recorder, steps, films, batches
+        self.recorder, self.steps, self.images, self.batches = recorder, steps, images, batches
         self.trainer, self.state = recorder.trainer, recorder.state
         self.phases, self.policy, self.say = phases, policy, say
-        self._validation = films.of("val")
+        self._validation = images.of("val")
         self.features: FeatureCache | None = None  # while the backbone is frozen, where they can be kept
 
     def begin_phase(self) -> None:
@@ -91,10 +91,10 @@ class Epochs:
         state, phase = self.state, self.phases[self.state.phase]
         with averaged(self.trainer):
             self._statistics.update(
-                self.films.store.images, self.batches.order(state.epoch).ravel(), self.batches.batch_size
+                self.images.store.images, self.batches.order(state.epoch).ravel(), self.batches.batch_size
             )
             logits = self._validate()
-            self.steps.check()  # the weights: not before, as reading all of them would keep the films waiting
+            self.steps.check()  # the weights: not before, as reading all of them would keep the images waiting
             row: dict[str, Any] = {
                 "epoch": state.epoch + 1,
                 "phase": phase.name,
@@ -102,7 +102,7 @@ class Epochs:
                 "lr": self._rate(),
                 **self._scores(logits),
                 "seconds": round(seconds, 3),
-                "films_per_second": round(self.batches.steps * self.batches.batch_size / max(seconds, 1e-9), 1),
+                "images_per_second": round(self.batches.steps * self.batches.batch_size / max(seconds, 1e-9), 1),
             }
             state.rows.append(row)
             better = self._improved(row[self.policy.monitor])
@@ -118,22 +118,22 @@ class Epochs:
         self.steps.end_if_asked()
 
     def _validate(self) -> np.ndarray:
-        """Logits `(V, outputs)` of the validation films."""
+        """Logits `(V, outputs)` of the validation images."""
         if self.features is not None:
             return self.features.validation_logits()
-        images, rows = self.films.store.images, self.films.rows[self._validation]
+        images, rows = self.images.store.images, self.images.rows[self._validation]
         return predict_logits(self.trainer.network, images, rows, self.batches.batch_size)
 
     def _scores(self, logits: np.ndarray) -> dict[str, float]:
-        films, labels = self.films, self.films.labels[self._validation]
-        loss = masked_loss(films.task, self.trainer.elementwise_loss, keras.ops.convert_to_tensor(labels), logits)
+        images, labels = self.images, self.images.labels[self._validation]
+        loss = masked_loss(images.task, self.trainer.elementwise_loss, keras.ops.convert_to_tensor(labels), logits)
         return {
             "val_loss": float(keras.ops.convert_to_numpy(loss)),
-            "val_auroc": mean_auroc(films.task, labels, logits),
-            "val_auprc": mean_auprc(films.task, labels, logits),
+            "val_auroc": mean_auroc(images.task, labels, logits),
+            "val_auprc": mean_auprc(images.task, labels, logits),
             **{
                 f"val_{name}": value
-                for name, value in decided(films.task, labels, logits, self.policy.threshold).items()
+                for name, value in decided(images.task, labels, logits, self.policy.threshold).items()
             },
         }
 
@@ -156,7 +156,7 @@ class Epochs:
         names = dict.fromkeys(("loss", "val_loss", "val_auroc", self.policy.monitor))
         shown = "  ".join(f"{k} {row[k]:.4f}" for k in names)
         mark = "  best" if better else ""
-        self.say(f"Epoch {row['epoch']:>2}  {shown}  {row['films_per_second']:,.0f} films/s{mark}")
+        self.say(f"Epoch {row['epoch']:>2}  {shown}  {row['images_per_second']:,.0f} images/s{mark}")
 
     def _adapt(self, better: bool, phase: Phase) -> bool:
         """Reduce the rate on a plateau; whether the phase stops early. The head alone trains at a constant rate."""

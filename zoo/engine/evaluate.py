@@ -1,4 +1,4 @@
-"""Evaluating a finished run on another dataset, by running its network over all of the films."""
+"""Evaluating a finished run on another dataset, by running its network over all of the images."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.config import Choice
-from zoo.data.pipeline import Films, load_all, with_writable_names
-from zoo.data.records import Records
+from zoo.config.resolve import Choice
+from zoo.core.errors import DataError, UsageError, ZooError
+from zoo.core.records import Records
+from zoo.core.registry import Registry
+from zoo.core.tasks import Task
+from zoo.data.pipeline import ImageSet, load_all, with_writable_names
 from zoo.data.targets import Targets, make_targets
 from zoo.engine import devices
-from zoo.errors import DataError, UsageError, ZooError
 from zoo.evaluation import Predictions
-from zoo.evaluation.study import Study, measure, stored_rule
-from zoo.registry import Registry
-from zoo.run import Run
-from zoo.tasks import Task
+from zoo.runs.results import Study, measure, stored_rule
+from zoo.runs.run import Run
 
 
 def evaluate_on(
     run: Run, data: Choice, root: Path | None, registry: Registry, say: Callable[[str], None], **options: Any
 ) -> tuple[Study, Path]:
-    """Run the network over all films of another dataset and measure it there; thresholds, calibration and floors are those
-    of the run's own films. `options` are the keywords of `zoo.evaluation.study.study`.
+    """Run the network over all images of another dataset and measure it there; thresholds, calibration and floors are those
+    of the run's own images. `options` are the keywords of `zoo.runs.results.study`.
 
     Returns:
         The study, and the folder in the run's evaluations/ where predictions and results are kept.
@@ -44,41 +44,41 @@ def evaluate_on(
     validation = run.predictions("val")
     records = with_writable_names(registry.get("dataset", data.name).read(root, data.options))
     targets, notes = align(records, task)
-    films = load_all(records, targets, int(info["image_size"]), data.name, say)
-    predictions = _predict(run, films, say)
-    folder = run.path / "evaluations" / f"{data.name}-{films.store.fingerprint}"
+    images = load_all(records, targets, int(info["image_size"]), data.name, say)
+    predictions = _predict(run, images, say)
+    folder = run.path / "evaluations" / f"{data.name}-{images.store.fingerprint}"
     predictions.save(folder / "predictions.csv")
-    films.set_aside.to_csv(folder / "set_aside.csv", index=False)
-    seen = _seen_before(run, films)
+    images.set_aside.to_csv(folder / "set_aside.csv", index=False)
+    seen = _seen_before(run, images)
     rule = options.pop("rule", None) or stored_rule(run)
     result = measure(
-        run.name, "test", predictions, validation, run.films(), leaks=seen, rule=rule, seed=config["seed"], **options
+        run.name, "test", predictions, validation, run.images(), leaks=seen, rule=rule, seed=config["seed"], **options
     )
     result = replace(result, notes=(*notes, *result.notes))
     result.save(folder)
     return result, folder
 
 
-def _predict(run: Run, films: Films, say: Callable[[str], None]) -> Predictions:
-    """The network's predictions for all of the films, by the fastest runtime at hand."""
+def _predict(run: Run, images: ImageSet, say: Callable[[str], None]) -> Predictions:
+    """The network's predictions for all of the images, by the fastest runtime at hand."""
     from zoo.engine.inference import runtime_logits
-    from zoo.inference.runtime import open_runtime
+    from zoo.inference.runtimes.runtime import open_runtime
 
-    rows = films.of("test")
-    with closing(open_runtime(run, films=len(rows), say=say)) as runtime:
-        logits = runtime_logits(runtime, films.store.images, films.rows[rows])
-    return Predictions(films.task, films.table.iloc[rows].reset_index(drop=True), films.labels[rows], logits)
+    rows = images.of("test")
+    with closing(open_runtime(run, images=len(rows), say=say)) as runtime:
+        logits = runtime_logits(runtime, images.store.images, images.rows[rows])
+    return Predictions(images.task, images.table.iloc[rows].reset_index(drop=True), images.labels[rows], logits)
 
 
-def _seen_before(run: Run, films: Films) -> tuple[str, ...]:
-    """A sentence where films of another dataset are, pixel for pixel, films the run was trained or chosen on."""
-    own = pd.read_csv(run.path / "films.csv", dtype=str)
+def _seen_before(run: Run, images: ImageSet) -> tuple[str, ...]:
+    """A sentence where images of another dataset are, pixel for pixel, images the run was trained or chosen on."""
+    own = pd.read_csv(run.path / "images.csv", dtype=str)
     known = set(own.loc[own["split"] != "test", "digest"])
-    digests = films.store.films["digest"].to_numpy()[films.rows]
+    digests = images.store.table["digest"].to_numpy()[images.rows]
     seen = sum(digest in known for digest in digests)
     if not seen:
         return ()
-    return (f"{seen:,} of these {len(digests):,} films were used in training or validation: the result is too good.",)
+    return (f"{seen:,} of these {len(digests):,} images were used in training or validation: the result is too good.",)
 
 
 def load_network(run: Run) -> Any:
@@ -96,7 +96,7 @@ def load_network(run: Run) -> Any:
 
 def align(records: Records, task: Task) -> tuple[Targets, tuple[str, ...]]:
     """Project another dataset's findings onto the labels of a trained network; names match without regard to case, spaces
-    and underscores. A label the dataset does not have is unknown in all its films.
+    and underscores. A label the dataset does not have is unknown in all its images.
 
     Returns:
         The targets, and sentences the reader of the result should know.
@@ -113,7 +113,7 @@ def align(records: Records, task: Task) -> tuple[Targets, tuple[str, ...]]:
     if _plain(name) == "abnormal":
         return targets, ()
     return targets, (
-        f"The dataset has no label {name}: a film with any of {', '.join(records.labels)} counts as {name}.",
+        f"The dataset has no label {name}: an image with any of {', '.join(records.labels)} counts as {name}.",
     )
 
 
@@ -157,7 +157,7 @@ def _plain(name: str) -> str:
 
 def parse_data(name: str, root: Path | None, values: dict[str, Any], registry: Registry) -> Choice:
     """Validate a dataset chosen on the command line with its options."""
-    from zoo.options import validate
+    from zoo.core.options import validate
 
     strategy = registry.get("dataset", name)
     if strategy.info.needs_root and root is None:

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone: computed once for all films, then the head alone is trained on them."""
+"""Features of a frozen backbone: computed once for all images, then the head alone is trained on them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.contracts import Info
+from zoo.core.contracts import Info
 from zoo.data.batches import TrainingBatches, inference_batches, occurrences
 from zoo.engine.feed import step_feed
-from zoo.engine.own_call import own_call
 from zoo.engine.replicas import Place, gathered
 from zoo.engine.training import Trainer
 from zoo.engine.weights import BACKBONE
+from zoo.nn.override_call import own_call
 
 LIMIT = 4 * 2**30  # bytes of memory that features may take
-VALIDATION_ROWS = 8192  # films that the head sees at once in validation
+VALIDATION_ROWS = 8192  # images that the head sees at once in validation
 # layers behind the backbone that always do the same: what they give out may be kept instead of what they take
 FIXED = (
     keras.layers.Activation,
@@ -95,7 +95,7 @@ def _behind_backbone(network: Any) -> list[Any]:
 
 
 def _size(tensor: Any) -> int:
-    """Numbers per film."""
+    """Numbers per image."""
     if None in tensor.shape[1:]:
         raise NotSeparable("its features have no fixed size")
     return int(np.prod(tensor.shape[1:]))
@@ -113,14 +113,14 @@ def _check_fixed(trunk: keras.Model) -> None:
         return
     # a stranger's layer may do anything in training: see whether it does
     shape = trunk.input_shape[1:]
-    films = np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.float32)
-    trained, plain = (ops.convert_to_numpy(trunk(films, training=training)) for training in (True, False))
+    images = np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.float32)
+    trained, plain = (ops.convert_to_numpy(trunk(images, training=training)) for training in (True, False))
     if not np.allclose(trained, plain, rtol=1e-3, atol=1e-3):
         raise NotSeparable("a layer of the backbone does something else in training")
 
 
 class Extractor(keras.Model):
-    """Films to features, with the augmentation of the training."""
+    """Images to features, with the augmentation of the training."""
 
     def __init__(self, trunk: keras.Model, augment: Any, seed: int) -> None:
         super().__init__(name="extractor", dtype="float32")
@@ -135,14 +135,14 @@ class Extractor(keras.Model):
 
 
 class FeatureCache:
-    """The features of all training and validation films, and what trains and validates the head with them.
+    """The features of all training and validation images, and what trains and validates the head with them.
 
     Args:
         head: the trained part, sharing its layers with the network.
-        batches: the training films, whose order and labels hold.
-        views: `(V, N, …)` float32, the features of the training films in V augmentations; epoch e takes view e mod V, and
-            a film that is repeated within an epoch the next view each time.
-        validation: `(M, …)` float32, the features of the validation films, not augmented.
+        batches: the training images, whose order and labels hold.
+        views: `(V, N, …)` float32, the features of the training images in V augmentations; epoch e takes view e mod V, and
+            an image that is repeated within an epoch the next view each time.
+        validation: `(M, …)` float32, the features of the validation images, not augmented.
     """
 
     def __init__(self, head: keras.Model, batches: TrainingBatches, views: np.ndarray, validation: np.ndarray) -> None:
@@ -152,7 +152,7 @@ class FeatureCache:
         self._epoch, self._order, self._view = -1, np.empty(0), np.empty(0)
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Features `(B, …)` and labels `(B, K)` of a step, counted from the first of epoch 0: films as in `batches`."""
+        """Features `(B, …)` and labels `(B, K)` of a step, counted from the first of epoch 0: images as in `batches`."""
         epoch, number = divmod(int(step), self.batches.steps)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self.batches.order(epoch)
@@ -165,7 +165,7 @@ class FeatureCache:
         return step_feed(self.batch, "feature", range(start, stop))
 
     def validation_logits(self) -> np.ndarray:
-        """Logits `(M, outputs)` float32 of the validation films by the head as it is now."""
+        """Logits `(M, outputs)` float32 of the validation images by the head as it is now."""
         parts = np.split(self.validation, range(VALIDATION_ROWS, len(self.validation), VALIDATION_ROWS))
         return np.concatenate(
             [ops.convert_to_numpy(self.head(part, training=False)).astype(np.float32) for part in parts]
@@ -195,15 +195,15 @@ def cached_features(
 ) -> FeatureCache | None:
     """Compute the features of a network whose backbone is frozen, where they serve several epochs.
 
-    Without augmentation the head then learns what it would learn from the films, to the last digits. An augmentation that
-    changes each film on its own (`AugmenterInfo.per_film`) is drawn `views` times per film, instead of anew in each epoch.
+    Without augmentation the head then learns what it would learn from the images, to the last digits. An augmentation that
+    changes each image on its own (`AugmenterInfo.per_image`) is drawn `views` times per image, instead of anew in each epoch.
 
     Args:
         trainer: holds the network, frozen, and the augmentation.
         augmenter: the augmenter's record.
-        batches: the training films.
-        validation: the validation films' rows of `batches.images`.
-        views: augmented views per film; 0: nothing is kept.
+        batches: the training images.
+        validation: the validation images' rows of `batches.images`.
+        views: augmented views per image; 0: nothing is kept.
         epochs: epochs for which the backbone is frozen.
         say: is told what was done, or why not.
         after_batch: called after each batch; what it raises ends the work.
@@ -214,9 +214,9 @@ def cached_features(
     """
     if not views:
         return None
-    if not getattr(augmenter, "per_film", False):
+    if not getattr(augmenter, "per_image", False):
         say(
-            f"Frozen backbone: computed anew in each epoch, since the augmentation {augmenter.name} reaches beyond single films"
+            f"Frozen backbone: computed anew in each epoch, since the augmentation {augmenter.name} reaches beyond single images"
         )
         return None
     random = getattr(augmenter, "random", True)
@@ -243,13 +243,13 @@ def cached_features(
         place.separate_seeds(extractor)
     compute = _features_together if place is not None and place.replicas > 1 else _features
     kept = np.stack([compute(extractor, batches, batches.rows, after_batch) for _ in range(count)])
-    # an augmentation without chance may still change the training films, and never the others
+    # an augmentation without chance may still change the training images, and never the others
     plain = Extractor(parts.trunk, None, 0)
     plain.jit_compile = extractor.jit_compile
     cache = FeatureCache(parts.head, batches, kept, compute(plain, batches, validation, after_batch))
     what = f"{count} views each" if random else "one view each"
     say(
-        f"Frozen backbone: computed once for {len(batches.rows) + len(validation):,} films ({what}, {needed / 2**20:,.1f} MiB, "
+        f"Frozen backbone: computed once for {len(batches.rows) + len(validation):,} images ({what}, {needed / 2**20:,.1f} MiB, "
         f"{time.monotonic() - start:.1f} s); the head trains on its output"
     )
     return cache

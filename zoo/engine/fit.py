@@ -11,17 +11,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.config import RunConfig
+from zoo.config.resolve import RunConfig
+from zoo.core.errors import UsageError
+from zoo.core.observers import Observer
+from zoo.core.progress import Progress
+from zoo.core.registry import Registry
 from zoo.data.batches import TrainingBatches
-from zoo.data.pipeline import Films
+from zoo.data.pipeline import ImageSet
 from zoo.engine.checkpoints import Checkpoint, CheckpointFolder
 from zoo.engine.epochs import Epochs, Phase, Policy
 from zoo.engine.features import FeatureCache, cached_features
 from zoo.engine.feed import training_feed
-from zoo.engine.fused_norm import fused_batch_norm
-from zoo.engine.hard_swish import lean_hard_swish
 from zoo.engine.layer_rates import ShareOf, layer_rates
-from zoo.engine.observers import Observer
 from zoo.engine.optimizers import PlateauOptions, build_optimizer
 from zoo.engine.recorder import Recorder
 from zoo.engine.replicas import Place
@@ -36,11 +37,10 @@ from zoo.engine.state import (
 )
 from zoo.engine.steps import Steps
 from zoo.engine.training import Trainer
-from zoo.errors import UsageError
 from zoo.evaluation.thresholds import monitor_threshold
-from zoo.progress import Progress
-from zoo.registry import Registry
-from zoo.run import Run
+from zoo.nn.fused_norm import fused_batch_norm
+from zoo.nn.hard_swish import lean_hard_swish
+from zoo.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def fit(
     network: Any,
     config: RunConfig,
     registry: Registry,
-    films: Films,
+    images: ImageSet,
     run: Run,
     say: Callable[[str], None],
     **options: Any,
@@ -96,7 +96,7 @@ def fit(
         fused_batch_norm(network, deterministic=config.settings.deterministic) as fused,
         lean_hard_swish(network),
     ):
-        fitting = Fitting(network, config, registry, films, run, say, **options)
+        fitting = Fitting(network, config, registry, images, run, say, **options)
         for each in fitting.epochs.observers:
             each.on_start(run, config, tuple(fitting.state.rows))
         fitting.carry_out()
@@ -115,7 +115,7 @@ class Fitting:
 
     Args:
         network: the network to train, in place.
-        config, registry, films, run, say: as in `fit`.
+        config, registry, images, run, say: as in `fit`.
         saving: when to save, and what to start from.
         signals: says when the user asks to stop.
         place: the devices that train.
@@ -127,7 +127,7 @@ class Fitting:
         network: Any,
         config: RunConfig,
         registry: Registry,
-        films: Films,
+        images: ImageSet,
         run: Run,
         say: Callable[[str], None],
         *,
@@ -138,20 +138,20 @@ class Fitting:
     ) -> None:
         settings = config.settings
         self.network, self.config, self.say, self.signals, self.place = network, config, say, signals, place
-        counts = films.counts("train", films.balance)
-        loss = registry.get("loss", config.loss.name).build(films.task, counts, config.loss.options)
+        counts = images.counts("train", images.balance)
+        loss = registry.get("loss", config.loss.name).build(images.task, counts, config.loss.options)
         augment = registry.get("augmenter", config.augment.name).build(settings.image_size, config.augment.options)
-        rows = films.rows[films.of("train")]
+        rows = images.rows[images.of("train")]
         # labels by row of the store, so that one index serves both
         self.batches = TrainingBatches(
-            films.store.images,
-            _by_store_row(films),
+            images.store.images,
+            _by_store_row(images),
             rows,
             settings.batch_size,
             settings.seed,
-            None if films.balance is None else films.balance.factors,
+            None if images.balance is None else images.balance.factors,
         )
-        self.trainer = Trainer(network, films.task, loss, augment, settings.seed)
+        self.trainer = Trainer(network, images.task, loss, augment, settings.seed)
         place.train_together(self.trainer)
         self.phases = phases_of(config)
         self.augmenter = registry.get("augmenter", config.augment.name).effect(config.augment.options)
@@ -163,11 +163,11 @@ class Fitting:
         if self.checkpoint is not None:
             recorder.saved = self.state.place
             recorder.publish_again()
-        self.progress = Progress("Training", self._films_left(), quiet=not place.first)
+        self.progress = Progress("Training", self._images_left(), quiet=not place.first)
         plateau = config.schedule.options if isinstance(config.schedule.options, PlateauOptions) else None
         self.steps = Steps(
             recorder,
-            films,
+            images,
             self.batches,
             signals,
             self.progress,
@@ -176,7 +176,7 @@ class Fitting:
             team=place.team,
         )
         policy = Policy(settings.monitor, settings.patience, plateau, monitor_threshold(settings.threshold))
-        self.epochs = Epochs(recorder, self.steps, films, self.batches, self.phases, policy, say, observers)
+        self.epochs = Epochs(recorder, self.steps, images, self.batches, self.phases, policy, say, observers)
 
     def carry_out(self) -> None:
         """Run what is left of the phases, then put the best epoch's weights into the network."""
@@ -191,13 +191,13 @@ class Fitting:
             return TrainingState(epoch=self.phases[0].first_epoch, steps=self.batches.steps)
         state = read_state(checkpoint)
         restore_model(self.trainer, checkpoint)
-        if state.steps != self.batches.steps:  # other films, accepted by the user: their epoch starts anew
+        if state.steps != self.batches.steps:  # other images, accepted by the user: their epoch starts anew
             state.step, state.steps, state.epoch_seconds = 0, self.batches.steps, 0.0
         done = "the training is done" if state.phase >= len(self.phases) else f"going on from {state.place}"
         self.say(f"Checkpoint: {done}")
         return state
 
-    def _films_left(self) -> int:
+    def _images_left(self) -> int:
         left = sum(phase.epochs for phase in self.phases[self.state.phase + 1 :]) * self.batches.steps
         if self.state.phase < len(self.phases):
             left += (self.phases[self.state.phase].end - self.state.epoch) * self.batches.steps - self.state.step
@@ -223,15 +223,15 @@ class Fitting:
                 self._fit_epochs(state.epoch, phase.end, lambda: None)
 
     def _features(self, phase: Phase) -> FeatureCache | None:
-        """The output of the frozen backbone for all films, where it can be kept."""
+        """The output of the frozen backbone for all images, where it can be kept."""
         if phase.name != "head":
             return None
-        films = self.epochs.films
+        images = self.epochs.images
         return cached_features(
             self.trainer,
             self.augmenter,
             self.batches,
-            films.rows[films.of("val")],
+            images.rows[images.of("val")],
             views=self.config.settings.feature_views,
             epochs=phase.epochs,
             say=self.say,
@@ -319,7 +319,7 @@ def freeze(network: Any, backbone: bool, norm: bool) -> None:
                 layer.trainable = False
 
 
-def _by_store_row(films: Films) -> np.ndarray:
-    labels = np.full((len(films.store.images), films.labels.shape[1]), np.nan, np.float32)
-    labels[films.rows] = films.labels
+def _by_store_row(images: ImageSet) -> np.ndarray:
+    labels = np.full((len(images.store.images), images.labels.shape[1]), np.nan, np.float32)
+    labels[images.rows] = images.labels
     return labels

@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.config import RunConfig, Settings, resolve
-from zoo.data.pipeline import Films
+from zoo.config.resolve import RunConfig, Settings, resolve
+from zoo.core.errors import UsageError, ZooError
+from zoo.core.registry import Registry
+from zoo.data.pipeline import ImageSet
 from zoo.engine import devices, supervisor
-from zoo.engine.changes import films_table
+from zoo.engine.changes import images_table
 from zoo.engine.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from zoo.engine.train import Job, Outcome, Say, assist, train
-from zoo.errors import UsageError, ZooError
-from zoo.registry import Registry
-from zoo.run import Run
+from zoo.runs.run import Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,17 +141,17 @@ class Team:
         config = resolve([values["config"]], registry)
         return Job(Run(Path(values["run"])), config, registry, _say_nothing, values["every"], team=self)
 
-    def share(self, films: Films, checkpoint: Checkpoint | None) -> None:
-        """Check that all hosts have the same films, and give them the checkpoint to start from."""
-        self.agree("films", _digest(films))
+    def share(self, images: ImageSet, checkpoint: Checkpoint | None) -> None:
+        """Check that all hosts have the same images, and give them the checkpoint to start from."""
+        self.agree("images", _digest(images))
         data = b"" if checkpoint is None else _packed(checkpoint)
         self.tell("checkpoint", str(len(data)))
         if data:
             self._broadcast(data)
 
-    def shared(self, films: Films) -> Checkpoint | None:
+    def shared(self, images: ImageSet) -> Checkpoint | None:
         """What the first host shares."""
-        self.agree("films", _digest(films))
+        self.agree("images", _digest(images))
         size = int(self.hear("checkpoint"))
         return _unpacked(self._broadcast(bytes(size)).tobytes()) if size else None
 
@@ -267,9 +267,9 @@ def _together(
         return None
 
 
-def _digest(films: Films) -> str:
-    """What must be the same on all hosts: films, labels, splits, pixels and their order."""
-    return hashlib.blake2b(films_table(films).encode(), digest_size=16).hexdigest()
+def _digest(images: ImageSet) -> str:
+    """What must be the same on all hosts: images, labels, splits, pixels and their order."""
+    return hashlib.blake2b(images_table(images).encode(), digest_size=16).hexdigest()
 
 
 def _packed(checkpoint: Checkpoint) -> bytes:

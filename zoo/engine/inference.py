@@ -1,4 +1,4 @@
-"""The forward pass over films of a store."""
+"""The forward pass over images of a store."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from zoo.engine.feed import inference_feed
 from zoo.engine.replicas import one_device
 
 if TYPE_CHECKING:
-    from zoo.inference.outputs import Runtime
+    from zoo.inference.runtimes.outputs import Runtime
 
-CHUNK = 256  # films handed to a runtime at once: 13 MB at 224 pixels
+CHUNK = 256  # images handed to a runtime at once: 13 MB at 224 pixels
 
 
 def predict_logits(network: Any, images: np.ndarray, rows: np.ndarray, batch_size: int) -> np.ndarray:
     """Logits `(len(rows), outputs)` float32 of the given rows of `images` `(M, S, S)` uint8, in their order.
 
-    By the network itself while it is trained and when a run ends: the same bits for a film in every pass.
+    By the network itself while it is trained and when a run ends: the same bits for an image in every pass.
     """
     return np.asarray(forward(network, images, rows, batch_size), dtype=np.float32)[: len(rows)]
 
@@ -35,21 +35,21 @@ def forward(network: Any, images: np.ndarray, rows: np.ndarray, batch_size: int)
     index = inference_batches(rows, batch_size)
     if not one_device(network):
         return network.predict(inference_feed(images, rows, batch_size), steps=len(index), verbose=0)
-    return np.concatenate([network.predict_on_batch(films[..., None]) for films in _read_ahead(images, index)])
+    return np.concatenate([network.predict_on_batch(pixels[..., None]) for pixels in _read_ahead(images, index)])
 
 
 def _read_ahead(images: np.ndarray, parts: Sequence[np.ndarray] | np.ndarray) -> Iterator[np.ndarray]:
-    """The films of each part, read while the part before it is computed."""
-    with ThreadPoolExecutor(1, thread_name_prefix="films") as reader:
+    """The images of each part, read while the part before it is computed."""
+    with ThreadPoolExecutor(1, thread_name_prefix="images") as reader:
         coming = reader.submit(images.__getitem__, parts[0])
         for following in [*parts[1:], None]:
-            films = coming.result()
+            pixels = coming.result()
             if following is not None:
                 coming = reader.submit(images.__getitem__, following)
-            yield films
+            yield pixels
 
 
 def runtime_logits(runtime: Runtime, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """As `predict_logits`, by a runtime of a finished run."""
     parts = [rows[start : start + CHUNK] for start in range(0, max(1, len(rows)), CHUNK)]
-    return np.concatenate([runtime.predict(films)[0] for films in _read_ahead(images, parts)])
+    return np.concatenate([runtime.predict(pixels)[0] for pixels in _read_ahead(images, parts)])

@@ -13,8 +13,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from zoo.core.errors import UsageError, ZooError
 from zoo.engine.weights import BACKBONE
-from zoo.errors import UsageError, ZooError
 
 ShareOf = Callable[[Any], float]
 
@@ -83,7 +83,7 @@ def layer_rates(network: Any, decay: float, pattern: str = "") -> Rates:
     and width are halved: five in the usual networks of convolutions. Layers without maps are blocks one by one.
 
     Args:
-        network: any network from films to logits.
+        network: any network from images to logits.
         decay: the share of the rate from one block to the next.
         pattern: a regular expression with one group, the block's number, searched for in the paths of weights.
 
@@ -129,7 +129,7 @@ def _below_head(network: Any) -> list[_Layer]:
 
 
 def _stages(layers: list[_Layer], size: int) -> list[Hashable]:
-    """How often the film's size is halved where each layer computes.
+    """How often the image's size is halved where each layer computes.
 
     A gate between the maps (squeeze-excite) has an output of 1×1: the largest maps from a layer on say where it stands.
     """

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zoo.errors import ZooError
-from zoo.locks import flock
+from zoo.core.errors import ZooError
+from zoo.core.locks import flock
 
 NAME = ".lock"
 

@@ -41,7 +41,7 @@ def total(value: Any) -> Any:
 
 @contextmanager
 def synchronised_norm(network: keras.Model, replicas: int) -> Iterator[None]:
-    """Let batch normalisation in training use mean and variance over the films of all replicas, as on one device.
+    """Let batch normalisation in training use mean and variance over the images of all replicas, as on one device.
 
     Mean first, then the mean squared distance from it, as on one device: Keras' own `synchronized=True` subtracts the square
     of the mean from the mean of squares, which loses digits where the mean is large. The layers are as before in the end.

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from zoo.contracts import NoOptions, option
+from zoo.core.contracts import NoOptions, option
+from zoo.core.errors import UsageError
 from zoo.engine.averaging import Averaging
 from zoo.engine.layer_rates import LayerRates, ShareOf
-from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     import keras

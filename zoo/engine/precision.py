@@ -9,9 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from zoo.config import RunConfig
+from zoo.config.resolve import RunConfig
+from zoo.core.options import as_dict
 from zoo.engine import devices
-from zoo.options import as_dict
 
 MEASUREMENTS = "precision.csv"
 LEAST_RATIO = 1.1  # what a lower precision must gain; less is within the noise of the measurements

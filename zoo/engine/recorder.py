@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from zoo.core.errors import UnwritableRun
+from zoo.core.files import replacing
 from zoo.engine.averaging import averaged
 from zoo.engine.checkpoints import CheckpointFolder
 from zoo.engine.state import TrainingState, assign_weights, capture, network_weights
 from zoo.engine.training import Trainer
-from zoo.errors import UnwritableRun
-from zoo.files import replacing
-from zoo.run import Run
+from zoo.runs.run import Run
 
 SCORES = ("val_loss", "val_auroc", "val_auprc", "val_f1", "val_accuracy", "val_recall", "val_precision")
 BEST, LAST = "best.weights.h5", "last.weights.h5"
-COLUMNS = ("epoch", "phase", "loss", "lr", *SCORES, "seconds", "films_per_second")
+COLUMNS = ("epoch", "phase", "loss", "lr", *SCORES, "seconds", "images_per_second")
 
 
 class Recorder:

@@ -7,10 +7,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.config import Settings
+from zoo.config.resolve import Settings
+from zoo.core.errors import UsageError
 from zoo.engine import devices
-from zoo.engine.own_call import own_call
-from zoo.errors import UsageError
+from zoo.nn.override_call import own_call
 
 if TYPE_CHECKING:
     from zoo.engine.hosts import Team
@@ -83,7 +83,7 @@ class Place:
 
     @contextmanager
     def adapted(self, network: Any) -> Iterator[None]:
-        """Let a network normalise over the films of all replicas, and every host see what it predicts."""
+        """Let a network normalise over the images of all replicas, and every host see what it predicts."""
         with ExitStack() as stack:
             if self.strategy is not None:
                 from zoo.engine.mirrored import synchronised_norm
@@ -116,8 +116,8 @@ def placed(settings: Settings, team: Team | None = None) -> Iterator[Place]:
     if settings.batch_size % replicas:
         lower = settings.batch_size // replicas * replicas
         raise UsageError(
-            f"a batch of {settings.batch_size} films cannot be divided equally among {replicas} devices. --batch-size counts the "
-            f"films of all devices together: use {lower or replicas} or {lower + replicas}."
+            f"a batch of {settings.batch_size} images cannot be divided equally among {replicas} devices. --batch-size counts the "
+            f"images of all devices together: use {lower or replicas} or {lower + replicas}."
         )
     line = f"{replicas} × {kind}" + (f" on {team.count} hosts" if team else "")
     with devices.numerics(settings.precision, settings.seed):

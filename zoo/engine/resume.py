@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.config import RunConfig, read_file, resolve
+from zoo.config.resolve import RunConfig, read_file, resolve
+from zoo.core.errors import UsageError
+from zoo.core.observers import Observer
+from zoo.core.registry import Registry
 from zoo.engine.changes import Changes, changed_software, software
 from zoo.engine.devices import split_cpu
 from zoo.engine.lock import locked
-from zoo.engine.observers import Observer
 from zoo.engine.train import Job, Outcome, Say, carry_out
-from zoo.errors import UsageError
-from zoo.registry import Registry
-from zoo.run import Run
+from zoo.runs.run import Run
 
 if TYPE_CHECKING:
     from zoo.engine.hosts import Team
@@ -41,7 +41,7 @@ def resume(
         registry: where its strategies are.
         say: receives lines for the user.
         checkpoint_every: steps between checkpoints; as the run was started with if None.
-        allow_changed: go on although films, software, devices or initial weights have changed since the run began.
+        allow_changed: go on although images, software, devices or initial weights have changed since the run began.
         devices: other devices than those of the configuration, as its setting `devices`.
         team: where several hosts train, this one, which must be the first of them (`zoo.engine.hosts`).
         observers: told of the start, of every epoch and of the end.

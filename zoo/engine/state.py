@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from zoo.core.errors import ZooError
 from zoo.engine.checkpoints import Checkpoint
 from zoo.engine.training import Trainer
-from zoo.errors import ZooError
 
 MODEL, OPTIMIZER, METRICS, BEST = "model", "optimizer", "metrics", "best"
 
@@ -49,7 +49,7 @@ def capture(state: TrainingState, trainer: Trainer, *, within_phase: bool) -> Ch
 
     Variables are those of the network, batch-normalisation statistics and the seed generators of dropout and
     augmentation included; within a phase also those of the optimizer (iterations, moments, rate, loss scale) and the running
-    mean of the epoch's loss. Nothing else is drawn from: the order of the films follows from seed, epoch and step.
+    mean of the epoch's loss. Nothing else is drawn from: the order of the images follows from seed, epoch and step.
     """
     synchronise(trainer)
     arrays = _named(MODEL, [_array(v) for v in trainer.variables])

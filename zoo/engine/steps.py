@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from zoo.core.errors import ZooError
+from zoo.core.progress import Progress
 from zoo.data.batches import TrainingBatches
-from zoo.data.pipeline import Films
+from zoo.data.pipeline import ImageSet
 from zoo.engine.recorder import Recorder
 from zoo.engine.signals import Signals
 from zoo.engine.state import all_finite, network_weights
-from zoo.errors import ZooError
-from zoo.progress import Progress
 
 if TYPE_CHECKING:
     from zoo.engine.hosts import Team
 
 WATCHED_ON_ACCELERATOR = 20  # steps
 HEARD_EVERY = 10  # steps after which several hosts ask each other whether to stop
-NAMED = 3  # films
+NAMED = 3  # images
 
 
 class DivergedTraining(ZooError):
@@ -42,7 +42,7 @@ class Steps:
     def __init__(
         self,
         recorder: Recorder,
-        films: Films,
+        images: ImageSet,
         batches: TrainingBatches,
         signals: Signals,
         progress: Progress,
@@ -51,7 +51,7 @@ class Steps:
         on_cpu: bool,
         team: Team | None = None,
     ) -> None:
-        self.recorder, self.films, self.batches = recorder, films, batches
+        self.recorder, self.images, self.batches = recorder, images, batches
         self.signals, self.progress, self.every = signals, progress, every
         self.state, self.trainer = recorder.state, recorder.trainer
         self._team = team
@@ -128,15 +128,15 @@ class Steps:
         network_weights(self.trainer)  # on JAX: lets the optimizer know how far it is
         rate = float(keras.ops.convert_to_numpy(self.trainer.optimizer.learning_rate))
         return DivergedTraining(
-            f"{what} at step {step} of {self.batches.steps} in epoch {self.state.epoch + 1} (learning rate {rate:.3g}; films of "
-            f"the step: {self._films(step)}). {self.recorder.kept} Lower --lr, or clip gradients with --set optimizer.clipnorm=1."
+            f"{what} at step {step} of {self.batches.steps} in epoch {self.state.epoch + 1} (learning rate {rate:.3g}; images of "
+            f"the step: {self._images(step)}). {self.recorder.kept} Lower --lr, or clip gradients with --set optimizer.clipnorm=1."
         )
 
-    def _films(self, step: int) -> str:
-        """The first films of a step, counted from 1 in the epoch."""
+    def _images(self, step: int) -> str:
+        """The first images of a step, counted from 1 in the epoch."""
         rows = self.batches.order(self.state.epoch)[step - 1]
-        place = np.full(len(self.films.store.images), -1)
-        place[self.films.rows] = np.arange(len(self.films.rows))
-        names = [str(name) for name in self.films.table["image"].to_numpy()[place[rows[:NAMED]]]]
+        place = np.full(len(self.images.store.images), -1)
+        place[self.images.rows] = np.arange(len(self.images.rows))
+        names = [str(name) for name in self.images.table["image"].to_numpy()[place[rows[:NAMED]]]]
         more = len(rows) - len(names)
         return ", ".join(names) + (f" and {more} more" if more else "")

@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from zoo.errors import ZooError
-from zoo.run import Run
+from zoo.core.errors import ZooError
+from zoo.runs.run import Run
 
 ENVIRONMENT = "ZOO_SUPERVISED"  # two file descriptors: one that closes with the supervisor, one to report to it
 FORWARDED = (signal.SIGINT, signal.SIGTERM)

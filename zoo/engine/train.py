@@ -1,4 +1,4 @@
-"""Training a configuration into a run: films, network, phases, the best weights, predictions and results."""
+"""Training a configuration into a run: images, network, phases, the best weights, predictions and results."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.config import RunConfig
-from zoo.data.pipeline import Films, load_films
-from zoo.data.records import SPLITS
+from zoo.config.resolve import RunConfig
+from zoo.core.errors import UnwritableRun, UsageError, ZooError
+from zoo.core.files import replacing, write_text
+from zoo.core.observers import Observer, Pruned
+from zoo.core.options import as_dict
+from zoo.core.records import SPLITS
+from zoo.core.registry import Registry
+from zoo.data.pipeline import ImageSet, load_images
 from zoo.engine import devices
 from zoo.engine.changes import (
     Changes,
-    changed_films,
+    changed_images,
     changed_sources,
     changed_weights,
-    films_table,
+    images_table,
     software,
     source_digests,
     weights_digest,
 )
 from zoo.engine.lock import locked
-from zoo.engine.observers import Observer, Pruned
 from zoo.engine.replicas import Place, placed
 from zoo.engine.signals import Interrupted, Signals
-from zoo.errors import UnwritableRun, UsageError, ZooError
 from zoo.evaluation import Evaluation, Predictions
-from zoo.evaluation.study import Study, study
-from zoo.files import replacing, write_text
-from zoo.options import as_dict
-from zoo.registry import Registry
-from zoo.run import Run
+from zoo.runs.results import Study, study
+from zoo.runs.run import Run
 
 if TYPE_CHECKING:
-    from zoo.contracts import Model
+    from zoo.core.contracts import Model
     from zoo.engine.checkpoints import Checkpoint
     from zoo.engine.hosts import Team
 
@@ -49,14 +49,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run with what was measured on its validation and test films."""
+    """A finished run with what was measured on its validation and test images."""
 
     run: Run
     study: Study
 
     @property
     def validation(self) -> Evaluation:
-        assert self.study.validation is not None  # a study of the test films has validation beside it
+        assert self.study.validation is not None  # a study of the test images has validation beside it
         return self.study.validation
 
     @property
@@ -69,7 +69,7 @@ class Job:
     """One process's work on a run: all of it, or with `changes` what earlier processes left.
 
     `checkpoint_every` counts steps; None leaves it at the ends of the epochs. `team` is this host among several that train;
-    `observers` are told how it goes. `check` sees the films before anything is built, and raises where they will not do.
+    `observers` are told how it goes. `check` sees the images before anything is built, and raises where they will not do.
     """
 
     run: Run
@@ -80,7 +80,7 @@ class Job:
     changes: Changes | None = None
     team: Team | None = None
     observers: Sequence[Observer] = ()
-    check: Callable[[Films], None] | None = None
+    check: Callable[[ImageSet], None] | None = None
 
 
 def train(
@@ -93,7 +93,7 @@ def train(
     checkpoint_every: int | None = None,
     team: Team | None = None,
     observers: Sequence[Observer] = (),
-    check: Callable[[Films], None] | None = None,
+    check: Callable[[ImageSet], None] | None = None,
 ) -> Outcome:
     """Train `config` into a new run.
 
@@ -107,7 +107,7 @@ def train(
             in run.json and not in the configuration.
         team: where several hosts train, this one, which must be the first of them (`zoo.engine.hosts`).
         observers: told of the start, of every epoch and of the end.
-        check: sees the films before anything is built, and raises where they will not do.
+        check: sees the images before anything is built, and raises where they will not do.
 
     Raises:
         Pruned: an observer gave it up; the run is kept with the status "pruned".
@@ -155,36 +155,36 @@ def carry_out(job: Job) -> Outcome:
     with Signals() as signals, _recorded(job), _watched(job):
         if job.team:
             job.team.announce(job)
-        films = load_films(job.config, job.registry, job.say)
+        images = load_images(job.config, job.registry, job.say)
         if job.check:
-            job.check(films)
+            job.check(images)
         begun = (run.path / "data.json").exists()
         if job.changes and begun:
-            job.changes.accept(changed_films(run, films))
+            job.changes.accept(changed_images(run, images))
         folder = CheckpointFolder(run.checkpoints)
         checkpoint = folder.load(job.say)
         if job.team:
-            job.team.share(films, checkpoint)
+            job.team.share(images, checkpoint)
         with placed(settings, job.team) as place:
             job.say(f"Device: {place.line}, {settings.precision}{', deterministic' if settings.deterministic else ''}")
             if job.changes:
                 _check_resumed(job, place.line, checkpoint, begun)
-            network = _build(job, films)
+            network = _build(job, images)
             network.jit_compile = place.jit(settings.jit)
-            _write_start(job, films, place)
-            _fit(job, network, films, signals, folder, checkpoint, place)
+            _write_start(job, images, place)
+            _fit(job, network, images, signals, folder, checkpoint, place)
             if place.replicas == 1:
-                return _finish(network, job.config, films, run)
+                return _finish(network, job.config, images, run)
         # what remains is the work of one device
         with devices.session(settings.one_device, settings.precision, settings.seed):
-            return _finish(_on_one_device(network, run), job.config, films, run)
+            return _finish(_on_one_device(network, run), job.config, images, run)
 
 
 def assist(registry: Registry, say: Say, team: Team) -> None:
     """Train as one of the other hosts what the first one announces: the same steps, but nothing is written.
 
     Raises:
-        ZooError: as `train`; or this host's films are not those of the first.
+        ZooError: as `train`; or this host's images are not those of the first.
         Interrupted: a host was asked to stop.
     """
     from zoo.engine.checkpoints import CheckpointFolder
@@ -193,12 +193,12 @@ def assist(registry: Registry, say: Say, team: Team) -> None:
     settings = job.config.settings
     with Signals() as signals, _watched(job):
         say(f"Host {team.index} of {team.count}: training the run {job.run.name} of host 0, which reports")
-        films = load_films(job.config, registry, say)
-        checkpoint = team.shared(films)
+        images = load_images(job.config, registry, say)
+        checkpoint = team.shared(images)
         with placed(settings, team) as place:
-            network = _build(job, films)
+            network = _build(job, images)
             network.jit_compile = place.jit(settings.jit)
-            _fit(job, network, films, signals, CheckpointFolder(job.run.checkpoints), checkpoint, place)
+            _fit(job, network, images, signals, CheckpointFolder(job.run.checkpoints), checkpoint, place)
 
 
 def _watched(job: Job) -> AbstractContextManager[None]:
@@ -271,12 +271,12 @@ def _model(job: Job) -> Model:
     return job.registry.get("model", job.config.model.name)
 
 
-def _build(job: Job, films: Films) -> Any:
+def _build(job: Job, images: ImageSet) -> Any:
     from zoo.engine.weights import build_network
 
     config, settings = job.config, job.config.settings
     network, report = build_network(
-        _model(job), films.task, int(settings.image_size or 0), settings.weights, config.model.options
+        _model(job), images.task, int(settings.image_size or 0), settings.weights, config.model.options
     )
     size = f"{settings.image_size}×{settings.image_size}"
     job.say(f"Model: {config.model.name}, {network.count_params():,} parameters, {size}")
@@ -286,7 +286,7 @@ def _build(job: Job, films: Films) -> Any:
 
 
 def _fit(
-    job: Job, network: Any, films: Films, signals: Signals, folder: Any, checkpoint: Checkpoint | None, place: Place
+    job: Job, network: Any, images: ImageSet, signals: Signals, folder: Any, checkpoint: Checkpoint | None, place: Place
 ) -> None:
     from zoo.engine.fit import Saving, fit, phases_of
 
@@ -296,7 +296,7 @@ def _fit(
         network,
         job.config,
         job.registry,
-        films,
+        images,
         job.run,
         job.say,
         saving=Saving(folder, job.checkpoint_every, checkpoint),
@@ -306,52 +306,54 @@ def _fit(
     )
 
 
-def _write_start(job: Job, films: Films, place: Place) -> None:
+def _write_start(job: Job, images: ImageSet, place: Place) -> None:
     """Record what the run is trained on; data.json comes last, so that where it is the others are whole."""
     run, config = job.run, job.config
     run.update_info(
         status="running",
-        task=films.task.kind,
-        labels=list(films.task.labels),
+        task=images.task.kind,
+        labels=list(images.task.labels),
         device=place.line,
         devices=place.replicas,
         hosts=place.hosts,
     )
-    write_text(run.path / "films.csv", films_table(films))
-    write_text(run.path / "set_aside.csv", str(films.set_aside.to_csv(index=False)))
-    counts = {name: films.counts(name) for name in SPLITS}
+    write_text(run.path / "images.csv", images_table(images))
+    write_text(run.path / "set_aside.csv", str(images.set_aside.to_csv(index=False)))
+    counts = {name: images.counts(name) for name in SPLITS}
     run.write_json(
         "data.json",
         {
             "dataset": config.data.name,
             "root": config.root,
-            "fingerprint": films.store.fingerprint,
-            "store": str(films.store.path),
-            "split": "published" if films.official_split else "drawn",
-            "films": {name: len(films.of(name)) for name in SPLITS},
-            "patients": {n: int(films.table.loc[films.table["split"] == n, "patient"].nunique()) for n in SPLITS},
-            "positive": {n: dict(zip(films.task.labels, c.positive.tolist(), strict=True)) for n, c in counts.items()},
-            "set_aside": len(films.set_aside),
+            "fingerprint": images.store.fingerprint,
+            "store": str(images.store.path),
+            "split": "published" if images.official_split else "drawn",
+            "images": {name: len(images.of(name)) for name in SPLITS},
+            "patients": {n: int(images.table.loc[images.table["split"] == n, "patient"].nunique()) for n in SPLITS},
+            "positive": {n: dict(zip(images.task.labels, c.positive.tolist(), strict=True)) for n, c in counts.items()},
+            "set_aside": len(images.set_aside),
             "where": config.settings.where,
-            "filtered_out": films.filtered_out,
-            "balance": None if films.balance is None else films.balance.to_dict(),
-            "notes": list(films.notes),
+            "filtered_out": images.filtered_out,
+            "balance": None if images.balance is None else images.balance.to_dict(),
+            "notes": list(images.notes),
             "weights_digest": weights_digest(config.settings.weights),
             "sources": source_digests(_model(job), config.model.options),
         },
     )
 
 
-def _finish(network: Any, config: RunConfig, films: Films, run: Run) -> Outcome:
+def _finish(network: Any, config: RunConfig, images: ImageSet, run: Run) -> Outcome:
     """Save the network, predict validation and test, choose thresholds on validation and measure both."""
-    from zoo.inference.guarding import guard_trained
+    from zoo.inference.ood_training import guard_trained
 
     with replacing(run.model_file) as partial:
         network.save(partial)
-    predictions = {split: predict_films(network, films, split, config.settings.batch_size) for split in ("val", "test")}
+    predictions = {
+        split: predict_images(network, images, split, config.settings.batch_size) for split in ("val", "test")
+    }
     for split, each in predictions.items():
         each.save(run.predictions_file(split))
-    guard_trained(network, films, run, config.settings.batch_size)
+    guard_trained(network, images, run, config.settings.batch_size)
     outcome = Outcome(run, study(run, "test", rule=config.settings.threshold))
     run.update_info(
         thresholds=outcome.test.thresholds,
@@ -363,23 +365,23 @@ def _finish(network: Any, config: RunConfig, films: Films, run: Run) -> Outcome:
     return outcome
 
 
-def predict_films(network: Any, films: Films, split: str, batch_size: int) -> Predictions:
-    """Run the network over one split of prepared films.
+def predict_images(network: Any, images: ImageSet, split: str, batch_size: int) -> Predictions:
+    """Run the network over one split of prepared images.
 
     Raises:
-        ZooError: the films are not of the network's input size.
+        ZooError: the images are not of the network's input size.
     """
-    from zoo.engine.fused_norm import fused_batch_norm
     from zoo.engine.inference import predict_logits
+    from zoo.nn.fused_norm import fused_batch_norm
 
-    rows = films.of(split)
-    if tuple(network.input_shape[1:3]) != films.store.images.shape[1:]:
+    rows = images.of(split)
+    if tuple(network.input_shape[1:3]) != images.store.images.shape[1:]:
         raise ZooError(
-            f"the network takes {network.input_shape[1:3]} pixels, the films are {films.store.images.shape[1:]}."
+            f"the network takes {network.input_shape[1:3]} pixels, the images are {images.store.images.shape[1:]}."
         )
     with fused_batch_norm(network):
-        logits = predict_logits(network, films.store.images, films.rows[rows], batch_size)
-    return Predictions(films.task, films.table.iloc[rows].reset_index(drop=True), films.labels[rows], logits)
+        logits = predict_logits(network, images.store.images, images.rows[rows], batch_size)
+    return Predictions(images.task, images.table.iloc[rows].reset_index(drop=True), images.labels[rows], logits)
 
 
-__all__ = ["Interrupted", "Job", "Outcome", "carry_out", "predict_films", "train"]
+__all__ = ["Interrupted", "Job", "Outcome", "carry_out", "predict_images", "train"]

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from zoo.contracts import AugmentFunction, LossFunction
-from zoo.tasks import Task
+from zoo.core.contracts import AugmentFunction, LossFunction
+from zoo.core.tasks import Task
 
 
 def masked_loss(
@@ -18,7 +18,7 @@ def masked_loss(
     """Reduce an elementwise loss `(N, outputs)` to a scalar over the known labels.
 
     NaN labels are unknown: they count neither above nor below the fraction. A multiclass loss is summed over the classes
-    and averaged over the films; any other is averaged over all known labels of the batch.
+    and averaged over the images; any other is averaged over all known labels of the batch.
 
     Where replicas have a part of the batch each, `total` adds up a number over them: the result is this replica's share of
     the loss over the known labels of the whole batch, and the shares add up to it.

@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import UsageError, ZooError, unknown
+from zoo.core.errors import UsageError, ZooError, unknown
 
 if TYPE_CHECKING:
     import h5py
     import keras
     import numpy as np
 
-    from zoo.contracts import Model, ModelInfo
-    from zoo.tasks import Task
+    from zoo.core.contracts import Model, ModelInfo
+    from zoo.core.tasks import Task
 
 BACKBONE = "backbone"
 RUN_FILES = ("model.keras", "checkpoints/best.weights.h5", "checkpoints/last.weights.h5")

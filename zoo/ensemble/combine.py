@@ -1,4 +1,4 @@
-"""What several networks say together: the weighted mean of their probabilities, and the weights that suit some films best."""
+"""What several networks say together: the weighted mean of their probabilities, and the weights that suit some images best."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zoo.errors import DataError
+from zoo.core.errors import DataError
+from zoo.core.tasks import Task
 from zoo.evaluation import metrics
-from zoo.tasks import Task
 
 SMALLEST = 1e-4  # a fitted weight below it is 0: the network behind it would be asked for nothing
 
@@ -43,7 +43,7 @@ def _log_sum(values: np.ndarray) -> np.ndarray:
 
 
 def log_loss(task: Task, labels: np.ndarray, logits: np.ndarray) -> float:
-    """Mean negative log-likelihood of known labels `(N, K)` under logits `(N, K)`; of exclusive classes one per film.
+    """Mean negative log-likelihood of known labels `(N, K)` under logits `(N, K)`; of exclusive classes one per image.
 
     Raises:
         DataError: no label is known.
@@ -53,7 +53,7 @@ def log_loss(task: Task, labels: np.ndarray, logits: np.ndarray) -> float:
 
 
 def fit_weights(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """The weights of a mean of probabilities with the smallest log-loss on films, each ≥ 0 and together 1.
+    """The weights of a mean of probabilities with the smallest log-loss on images, each ≥ 0 and together 1.
 
     The loss is convex in the weights, so that the smallest one is found from anywhere: SciPy's SLSQP (Kraft 1988) from
     equal weights, which are kept where nothing is gained.
@@ -104,5 +104,5 @@ def _likelihoods(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarr
         other = np.stack([metrics.probabilities(task, -np.asarray(each)) for each in logits])  # 1 - p, not rounded
         of_truth = np.where(labels == 1, probability, other)
     if not known.any():
-        raise DataError("the weights cannot be fitted: no label of the validation films is known.")
+        raise DataError("the weights cannot be fitted: no label of the validation images is known.")
     return np.asarray(np.maximum(of_truth[:, known], np.finfo(np.float64).tiny))

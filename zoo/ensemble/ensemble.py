@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from zoo.config import OF_THE_FILMS, RunConfig, resolve
-from zoo.data.pipeline import Films
-from zoo.engine.changes import changed_films
+from zoo.config.resolve import OF_THE_IMAGES, RunConfig, resolve
+from zoo.core.errors import DataError, UsageError, unknown
+from zoo.core.options import as_dict
+from zoo.core.registry import Registry
+from zoo.data.pipeline import ImageSet
+from zoo.engine.changes import changed_images
 from zoo.engine.train import Outcome, train
 from zoo.ensemble.combine import combine, fit_weights, log_loss
 from zoo.ensemble.members import check_members
 from zoo.ensemble.strategy import NAME, with_ensembles
-from zoo.errors import DataError, UsageError, unknown
 from zoo.evaluation import ThresholdRule
 from zoo.evaluation.predictions import Predictions
-from zoo.options import as_dict
-from zoo.registry import Registry
-from zoo.run import Run
+from zoo.runs.run import Run
 
 Say = Callable[[str], None]
 FITTED = "fitted"
@@ -53,7 +53,7 @@ def ensemble(
     """Join finished runs into a new one.
 
     Args:
-        runs: two or more, trained for one task on one split of the same films.
+        runs: two or more, trained for one task on one split of the same images.
         options: how.
         registry: where their dataset's reader is.
         runs_dir: the folder of runs.
@@ -70,11 +70,11 @@ def ensemble(
     weights = _weights(runs, options, validation, say)
     config = configuration(runs, options, weights, with_ensembles(registry))
 
-    def check(films: Films) -> None:
-        changes = changed_films(runs[0], films)
+    def check(images: ImageSet) -> None:
+        changes = changed_images(runs[0], images)
         if changes:
             raise DataError(
-                f"since the run {runs[0].name} was trained {'; '.join(changes)}: the films of its split are needed as they were."
+                f"since the run {runs[0].name} was trained {'; '.join(changes)}: the images of its split are needed as they were."
             )
 
     outcome = train(config, with_ensembles(registry), runs_dir, name, say, check=check)
@@ -84,10 +84,10 @@ def ensemble(
 
 
 def configuration(runs: Sequence[Run], options: Options, weights: Sequence[float], registry: Registry) -> RunConfig:
-    """The configuration of an ensemble: the films and the arithmetic of its first run, and a training of its head or none."""
+    """The configuration of an ensemble: the images and the arithmetic of its first run, and a training of its head or none."""
     first = runs[0].config()
     features = options.by == "features"
-    values: dict[str, Any] = {key: first[key] for key in OF_THE_FILMS if key in first}
+    values: dict[str, Any] = {key: first[key] for key in OF_THE_IMAGES if key in first}
     values |= {"image_size": int(runs[0].info()["image_size"]), "batch_size": first["batch_size"], "weights": "none"}
     values["model"] = {"name": NAME, "members": [str(run.path.resolve()) for run in runs], "by": options.by}
     if not features:
@@ -135,10 +135,10 @@ def _weights(runs: Sequence[Run], options: Options, validation: Sequence[Predict
     equal = log_loss(task, labels, combine(task, logits, [1 / len(runs)] * len(runs)))
     shown = ", ".join(f"{run.name} {weight:.3f}" for run, weight in zip(runs, found, strict=True))
     say(
-        f"Weights fitted to {len(labels):,} validation films: {shown} (log-loss there "
+        f"Weights fitted to {len(labels):,} validation images: {shown} (log-loss there "
         f"{log_loss(task, labels, combine(task, logits, list(found))):.4f}, with equal weights {equal:.4f})"
     )
-    say("Note: what is measured on validation is now too good, its intervals included: look at the test films.")
+    say("Note: what is measured on validation is now too good, its intervals included: look at the test images.")
     for run, weight in zip(runs, found, strict=True):
         if not weight:
             say(f"Note: {run.name} has no weight and is left out of the network.")
@@ -146,14 +146,14 @@ def _weights(runs: Sequence[Run], options: Options, validation: Sequence[Predict
 
 
 def _logits(several: Sequence[Predictions]) -> np.ndarray:
-    """`(M, N, K)` of the same films, in the order of the first."""
+    """`(M, N, K)` of the same images, in the order of the first."""
     names = several[0].table["image"].astype(str)
     found = []
     for each in several:
         place = {image: row for row, image in enumerate(each.table["image"].astype(str))}
         missing = [name for name in names if name not in place]
         if missing or len(place) != len(names):
-            raise DataError("the runs have predictions for different validation films; one of them was edited.")
+            raise DataError("the runs have predictions for different validation images; one of them was edited.")
         found.append(each.logits[[place[name] for name in names]])
     return np.stack(found)
 

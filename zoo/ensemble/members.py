@@ -1,4 +1,4 @@
-"""Which runs can be joined: finished ones of one task, one image size and the same films on the same sides."""
+"""Which runs can be joined: finished ones of one task, one image size and the same images on the same sides."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from zoo.config import OF_THE_FILMS
-from zoo.errors import DataError, UsageError, ZooError
+from zoo.config.resolve import OF_THE_IMAGES
+from zoo.core.errors import DataError, UsageError, ZooError
 from zoo.evaluation.comparison import task_text
-from zoo.run import Run
+from zoo.runs.run import Run
 
 LEARNED = ("train", "val")  # the sides of which a network, or what was chosen for it, has seen the labels
 
@@ -21,7 +21,7 @@ def check_members(runs: Sequence[Run]) -> None:
     Raises:
         UsageError: there are fewer than two, or one is named twice.
         ZooError: one is not finished, or lacks a file.
-        DataError: their tasks, labels, image sizes, films or splits differ; says how, and what makes them alike.
+        DataError: their tasks, labels, image sizes, images or splits differ; says how, and what makes them alike.
     """
     if len(runs) < 2:
         raise UsageError("an ensemble needs at least two runs: zoo ensemble RUN RUN [RUN...].")
@@ -32,10 +32,10 @@ def check_members(runs: Sequence[Run]) -> None:
     for run in runs:
         _check_finished(run)
     first = runs[0]
-    films = _films(first)
+    images = _images(first)
     for other in runs[1:]:
         _check_alike(first, other)
-        _check_split(first, films, other, _films(other))
+        _check_split(first, images, other, _images(other))
 
 
 def _check_finished(run: Run) -> None:
@@ -60,34 +60,34 @@ def _check_alike(first: Run, other: Run) -> None:
     sizes = [int(run.info()["image_size"]) for run in (first, other)]
     if sizes[0] != sizes[1]:
         raise DataError(
-            f"{first.name} takes films of {sizes[0]} pixels and {other.name} of {sizes[1]}: the networks of an ensemble read the "
-            f"same film. Train one of them again with --image-size {max(sizes)}."
+            f"{first.name} takes images of {sizes[0]} pixels and {other.name} of {sizes[1]}: the networks of an ensemble read the "
+            f"same image. Train one of them again with --image-size {max(sizes)}."
         )
 
 
-def _films(run: Run) -> pd.DataFrame:
-    films = run.films()
-    return films.assign(image=films["image"].astype(str)).set_index("image")
+def _images(run: Run) -> pd.DataFrame:
+    images = run.images()
+    return images.assign(image=images["image"].astype(str)).set_index("image")
 
 
 def _check_split(first: Run, a: pd.DataFrame, other: Run, b: pd.DataFrame) -> None:
     leaks = [*_leaks(first, a, other, b), *_leaks(other, b, first, a)]
     if leaks:
         raise DataError(
-            f"{' and '.join(leaks)}: what the ensemble says of films that one of its networks learned from is too good. "
+            f"{' and '.join(leaks)}: what the ensemble says of images that one of its networks learned from is too good. "
             f"{_remedy(first, other)}"
         )
     only = [(run, x.index.difference(y.index)) for run, x, y in ((first, a, b), (other, b, a))]
     lone = [f"{len(names):,} only in {run.name}, such as '{names[0]}'" for run, names in only if len(names)]
     if lone:
         raise DataError(
-            f"{first.name} and {other.name} have different films ({'; '.join(lone)}). {_remedy(first, other)}"
+            f"{first.name} and {other.name} have different images ({'; '.join(lone)}). {_remedy(first, other)}"
         )
     b = b.loc[a.index]
     moved = (a["split"] != b["split"]).to_numpy()
     if moved.any():
         raise DataError(
-            f"{moved.sum():,} films stand on another side in {other.name} than in {first.name}, such as "
+            f"{moved.sum():,} images stand on another side in {other.name} than in {first.name}, such as "
             f"'{a.index[int(moved.argmax())]}'. {_remedy(first, other)}"
         )
     for column in ("digest", *(f"label:{label}" for label in first.task().labels)):
@@ -96,15 +96,15 @@ def _check_split(first: Run, a: pd.DataFrame, other: Run, b: pd.DataFrame) -> No
         if differ.any():
             what = "other pixels" if column == "digest" else f"another label {column.removeprefix('label:')}"
             raise DataError(
-                f"{differ.sum():,} films have {what} in {other.name} than in {first.name}, such as "
+                f"{differ.sum():,} images have {what} in {other.name} than in {first.name}, such as "
                 f"'{a.index[int(differ.argmax())]}': the dataset changed between the two. Train the older one again."
             )
 
 
 def _leaks(learner: Run, a: pd.DataFrame, measured: Run, b: pd.DataFrame) -> list[str]:
-    """A phrase where a network has learned from films that the other run holds back for its measurement.
+    """A phrase where a network has learned from images that the other run holds back for its measurement.
 
-    Validation films count too: the ensemble's thresholds are chosen on them.
+    Validation images count too: the ensemble's thresholds are chosen on them.
     """
     found = []
     for side, called in (("test", "test"), ("val", "validation")):
@@ -114,7 +114,7 @@ def _leaks(learner: Run, a: pd.DataFrame, measured: Run, b: pd.DataFrame) -> lis
         shared = held[held.isin(learned.index) | b.loc[held, "digest"].isin(set(learned["digest"])).to_numpy()]
         if len(shared):
             found.append(
-                f"{learner.name} has learned from {len(shared):,} of the {len(held):,} {called} films of {measured.name}, such "
+                f"{learner.name} has learned from {len(shared):,} of the {len(held):,} {called} images of {measured.name}, such "
                 f"as '{shared[0]}'"
             )
             break
@@ -124,10 +124,10 @@ def _leaks(learner: Run, a: pd.DataFrame, measured: Run, b: pd.DataFrame) -> lis
 def _remedy(first: Run, other: Run) -> str:
     """What to do, and which settings differ."""
     a, b = first.config(), other.config()
-    differ = [name for name in OF_THE_FILMS if _plain(a.get(name)) != _plain(b.get(name))]
+    differ = [name for name in OF_THE_IMAGES if _plain(a.get(name)) != _plain(b.get(name))]
     settings = "; ".join(f"{name}: {_plain(a.get(name))} and {_plain(b.get(name))}" for name in differ)
     said = f" They differ in {settings}." if differ else ""
-    return f"Train them on the same films and with the same seed, which draws the split.{said}"
+    return f"Train them on the same images and with the same seed, which draws the split.{said}"
 
 
 def _plain(value: Any) -> Any:

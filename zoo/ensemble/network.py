@@ -1,4 +1,4 @@
-"""One network out of several: the film goes through each of them, and what they say is combined into logits."""
+"""One network out of several: the image goes through each of them, and what they say is combined into logits."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
+from zoo.core.tasks import Task
 from zoo.export.network import for_inference
-from zoo.tasks import Task
 
 BACKBONE = "backbone"
 PREFIX = "member_"
@@ -88,7 +88,7 @@ def _trunk(network: Any, head: Any) -> keras.Model:
 
 
 def _backbone(parts: Sequence[Any]) -> keras.Model:
-    """One film to what all parts give for it, side by side, in float32."""
+    """One image to what all parts give for it, side by side, in float32."""
     image = keras.Input(parts[0].input_shape[1:])
     for number, part in enumerate(parts, 1):
         part.name = f"{PREFIX}{number}"

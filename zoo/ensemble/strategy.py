@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoo.contracts import Model, ModelInfo, option
-from zoo.errors import UsageError
-from zoo.registry import Entry, Registry
-from zoo.run import Run
+from zoo.core.contracts import Model, ModelInfo, option
+from zoo.core.errors import UsageError
+from zoo.core.registry import Entry, Registry
+from zoo.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import keras
 
-    from zoo.tasks import Task
+    from zoo.core.tasks import Task
 
 NAME = "ensemble"
 WAYS = {
@@ -33,7 +33,7 @@ class EnsembleOptions:
     members: tuple[str, ...] = option((), "the runs it is made of")
     by: Literal["mean", "weighted", "features"] = option("mean", "how they are joined")
     weights: tuple[float, ...] = option((), "of the runs' probabilities, together 1")
-    fitted: bool = option(False, "whether the weights were fitted to the validation films")
+    fitted: bool = option(False, "whether the weights were fitted to the validation images")
 
 
 class Ensemble(Model):

@@ -1,7 +1,7 @@
 """Confidence intervals from a bootstrap over patients (Efron & Tibshirani 1993, ch. 8: resample the independent unit).
 
-Films of one patient are not independent, so patients are drawn with replacement, and every film weighs as often as its
-patient was drawn. The films are sorted once per label; a replicate then costs one weighted count per label.
+Images of one patient are not independent, so patients are drawn with replacement, and every image weighs as often as its
+patient was drawn. The images are sorted once per label; a replicate then costs one weighted count per label.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CHUNK = 4_000_000  # numbers in the largest temporary array, 32 MB
 @dataclass(frozen=True)
 class Replicates:
     """Metrics of every replicate: `labels[metric]` is `(R, K)`, `micro[metric]` `(R, 1)`, `positives` `(R, K)`, and
-    `samples` `(R, M)` are means over films of what was asked for."""
+    `samples` `(R, M)` are means over images of what was asked for."""
 
     labels: dict[str, np.ndarray]
     micro: dict[str, np.ndarray]
@@ -29,9 +29,9 @@ class Replicates:
 
 
 def patient_codes(patients: Sequence[str] | np.ndarray | pd.Series) -> tuple[np.ndarray, int]:
-    """Number the patients: the code of each film `(N,)` and how many there are.
+    """Number the patients: the code of each image `(N,)` and how many there are.
 
-    Codes follow the sorted names, so the draws do not depend on the order of the films. A film without a patient (missing
+    Codes follow the sorted names, so the draws do not depend on the order of the images. An image without a patient (missing
     or blank) stands for one of its own.
     """
     names = pd.Series(patients).reset_index(drop=True)
@@ -43,13 +43,13 @@ def patient_codes(patients: Sequence[str] | np.ndarray | pd.Series) -> tuple[np.
 
 
 def unknown_patients(patients: Sequence[str] | np.ndarray | pd.Series) -> pd.Series:
-    """Which films `(N,)` have no patient: missing or blank."""
+    """Which images `(N,)` have no patient: missing or blank."""
     names = pd.Series(patients)
     return names.isna() | (names.astype(str).str.strip() == "")
 
 
 def patient_weights(patients: Sequence[str] | np.ndarray | pd.Series, replicates: int, seed: int) -> np.ndarray:
-    """How often each film counts in each replicate, float64 `(R, N)`: as often as its patient was drawn."""
+    """How often each image counts in each replicate, float64 `(R, N)`: as often as its patient was drawn."""
     return np.concatenate([np.empty((0, len(patients))), *weight_chunks(patients, replicates, seed)])
 
 
@@ -84,7 +84,7 @@ def auroc_replicates(
         seed: of the draws. Calls with equal patients, R and seed may be subtracted row by row: they are paired.
 
     Returns:
-        NaN where a resample lacks one of the classes, and for a label with a NaN score on a film whose label is known.
+        NaN where a resample lacks one of the classes, and for a label with a NaN score on an image whose label is known.
     """
     labels, scores = np.asarray(labels), np.asarray(scores)
     result = np.full((replicates, labels.shape[1]), np.nan)
@@ -131,7 +131,7 @@ def confusion_replicates(
 def mean_replicates(
     values: np.ndarray, patients: Sequence[str] | np.ndarray | pd.Series, replicates: int, seed: int
 ) -> np.ndarray:
-    """Means over films of `values` `(N, M)`, NaN left out, in every resample of the patients `(R, M)`."""
+    """Means over images of `values` `(N, M)`, NaN left out, in every resample of the patients `(R, M)`."""
     codes, number = patient_codes(patients)
     columns = np.concatenate([np.nan_to_num(values), ~np.isnan(values)], axis=1)
     tallies = np.stack([np.bincount(codes, column, minlength=number) for column in columns.T], axis=1)
@@ -147,7 +147,7 @@ def _sums(tallies: np.ndarray, patients: int, replicates: int, seed: int) -> np.
 
 
 class _Ranking:
-    """One label's films in bins, such that the weights per bin give AUROC and AUPRC of any weighting, ties exact.
+    """One label's images in bins, such that the weights per bin give AUROC and AUPRC of any weighting, ties exact.
 
     With G distinct scores among the positives, bin 2g+1 holds the negatives that equal the g-th of them, bin 2g those
     between it and the one before, and bin 2G+1+g the positives of that score.
@@ -155,7 +155,7 @@ class _Ranking:
 
     def __init__(self, labels: np.ndarray, scores: np.ndarray) -> None:
         known = np.flatnonzero(~np.isnan(labels))
-        self.films = None if len(known) == len(labels) else known
+        self.images = None if len(known) == len(labels) else known
         positive, scores = labels[known] > 0.5, scores[known]
         distinct, group = np.unique(scores[positive], return_inverse=True)
         self.groups = len(distinct)
@@ -166,8 +166,8 @@ class _Ranking:
         self.code[positive] = 2 * self.groups + 1 + group
 
     def count(self, weights: np.ndarray) -> np.ndarray:
-        """Sum the weights `(N,)` of the films in each bin `(bins,)`; exact, the weights being whole numbers."""
-        return np.bincount(self.code, weights if self.films is None else weights[self.films], minlength=self.bins)
+        """Sum the weights `(N,)` of the images in each bin `(bins,)`; exact, the weights being whole numbers."""
+        return np.bincount(self.code, weights if self.images is None else weights[self.images], minlength=self.bins)
 
     def measure(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """AUROC and AUPRC `(R,)` from weights per bin `(R, bins)`."""
@@ -191,18 +191,18 @@ def resample(
     patients: Sequence[str] | np.ndarray | pd.Series,
     replicates: int,
     seed: int,
-    by_film: np.ndarray | None = None,
+    by_image: np.ndarray | None = None,
 ) -> Replicates:
     """Compute every metric in every replicate.
 
     Args:
         labels: `(N, K)`, 1, 0 or NaN for unknown.
-        scores: finite `(N, K)`; ranks films within a label, and over all labels for the micro average.
+        scores: finite `(N, K)`; ranks images within a label, and over all labels for the micro average.
         positive: bool `(N, K)`, what is called positive.
         patients: `(N,)`.
         replicates: how many times the patients are drawn, R.
         seed: of the draws; equal patients, seed and R give equal draws.
-        by_film: values of the films `(N, M)`, NaN where undefined, whose means over films are wanted as well.
+        by_image: values of the images `(N, M)`, NaN where undefined, whose means over images are wanted as well.
 
     Memory stays bounded whatever R is: replicates are worked through in chunks.
     """
@@ -232,7 +232,7 @@ def resample(
         labels={"auroc": by_label[0], "auprc": by_label[1], **rates(table)},
         micro={"auroc": micro[0], "auprc": micro[1], **rates(table.total())},
         positives=table.tp + table.fn,
-        samples=None if by_film is None else mean_replicates(by_film, patients, replicates, seed),
+        samples=None if by_image is None else mean_replicates(by_image, patients, replicates, seed),
     )
 
 
@@ -240,8 +240,8 @@ def _tallies(labels: np.ndarray, positive: np.ndarray, codes: np.ndarray, patien
     """Each patient's own confusion table, parts `(patients, K)`: a replicate's table is the sum over its draws."""
     has, has_not = labels > 0.5, labels <= 0.5
     parts = []
-    for films in (has & positive, has_not & positive, has & ~positive, has_not & ~positive):
-        by_label = [np.bincount(codes, films[:, k], minlength=patients) for k in range(labels.shape[1])]
+    for images in (has & positive, has_not & positive, has & ~positive, has_not & ~positive):
+        by_label = [np.bincount(codes, images[:, k], minlength=patients) for k in range(labels.shape[1])]
         parts.append(np.stack(by_label, axis=1))
     return Confusion(*parts)
 

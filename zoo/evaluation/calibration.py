@@ -1,4 +1,4 @@
-"""Calibration: a map from logits to probabilities, fitted on validation films, that never turns the ranking round."""
+"""Calibration: a map from logits to probabilities, fitted on validation images, that never turns the ranking round."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import DataError, UsageError, unknown
+from zoo.core.errors import DataError, UsageError, unknown
+from zoo.core.tasks import Task
 from zoo.evaluation import metrics
 from zoo.evaluation.notes import FEW
 from zoo.evaluation.plain import plain
 from zoo.evaluation.predictions import Predictions
-from zoo.tasks import Task
 
 METHODS = ("temperature", "platt", "isotonic")
 TEMPERATURES = (0.01, 100.0)  # the range that is searched
@@ -39,7 +39,7 @@ class Calibration:
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, float64 `(N, K)` in [0, 1], from finite logits `(N, K)`.
 
-        The order of the films within a label is kept; an isotonic map makes some of them equal. For a multiclass task
+        The order of the images within a label is kept; an isotonic map makes some of them equal. For a multiclass task
         the rows sum to 1 and the most probable class stays the same.
 
         Raises:
@@ -47,7 +47,7 @@ class Calibration:
         """
         z = np.array(logits, dtype=np.float64)
         if z.ndim != 2 or z.shape[1] != self.task.outputs:
-            raise ValueError(f"logits have the shape {z.shape}; it must be (films, {self.task.outputs})")
+            raise ValueError(f"logits have the shape {z.shape}; it must be (images, {self.task.outputs})")
         if self.method == "isotonic":
             probability = metrics.probabilities(self.task, z)
             for k, label in enumerate(self.task.labels):
@@ -94,23 +94,23 @@ class Calibration:
 
 
 def fit_calibration(method: str, validation: Predictions) -> Calibration:
-    """Fit one map per label on validation films; a NaN label leaves the film out for that label.
+    """Fit one map per label on validation images; a NaN label leaves the image out for that label.
 
     - "temperature" divides the logits by T > 0 (Guo et al. 2017, arXiv:1706.04599), the minimum of the log loss, convex
       in 1/T and searched from T = .01 to 100. A multiclass task has one T for its softmax, the others one per label.
     - "platt" is sigmoid(slope · logit + intercept), the minimum of the log loss on Platt's smoothed targets
-      (N₊+1)/(N₊+2) and 1/(N₋+2) (Platt 1999), with which it is finite even for perfectly separated films.
+      (N₊+1)/(N₊+2) and 1/(N₋+2) (Platt 1999), with which it is finite even for perfectly separated images.
     - "isotonic" is the best non-decreasing map (Zadrozny & Elkan 2002): pooled adjacent violators with straight lines
       between the blocks and constant beyond the ends. Its values are kept within 1/(n+2) and (n+1)/(n+2), Laplace's rule
-      of succession for n films: n films cannot vouch for less, and the log loss of a new film stays finite.
+      of succession for n images: n images cannot vouch for less, and the log loss of a new image stays finite.
 
-    A label stays as it is (and `calibration_notes` says so) where fewer than 10 films have or have not got it, where the
-    best map would not be increasing (inverted outputs), or, for temperature, where the outputs separate the films
+    A label stays as it is (and `calibration_notes` says so) where fewer than 10 images have or have not got it, where the
+    best map would not be increasing (inverted outputs), or, for temperature, where the outputs separate the images
     perfectly at 0: the log loss then falls for ever as T goes to 0.
 
     Raises:
         UsageError: the method is unknown, or cannot be used for a multiclass task.
-        DataError: the predictions have no films, a logit that is not finite, or a film twice.
+        DataError: the predictions have no images, a logit that is not finite, or an image twice.
     """
     if method not in METHODS:
         raise unknown("calibration method", method, METHODS)
@@ -154,7 +154,7 @@ def pool(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Isotonic regression of labels `(N,)`, 1 or 0, on scores `(N,)`: pooled adjacent violators, equal scores together.
 
     Returns:
-        The distinct scores in order `(D,)`, the value fitted to each `(D,)`, each film's place among the distinct scores
+        The distinct scores in order `(D,)`, the value fitted to each `(D,)`, each image's place among the distinct scores
         `(N,)`, and where the blocks of equal value begin in them, with D at the end.
     """
     from scipy.optimize import isotonic_regression
@@ -171,7 +171,7 @@ def _fit_label(method: str, labels: np.ndarray, logits: np.ndarray) -> _Fit:
     positives = int(positive.sum())
     negatives = len(positive) - positives
     if min(positives, negatives) < FEW:
-        return {}, f"{positives} validation films with it, {negatives} without"
+        return {}, f"{positives} validation images with it, {negatives} without"
     if z.min() == z.max():
         return {}, "its outputs are all equal"
     return {"temperature": _fit_sigmoid, "platt": _fit_platt, "isotonic": _fit_isotonic}[method](positive, z)
@@ -181,7 +181,7 @@ def _fit_sigmoid(positive: np.ndarray, z: np.ndarray) -> _Fit:
     from scipy.special import expit
 
     if (np.where(positive, z, -z) > 0).all():
-        return {}, "its outputs separate the validation films perfectly, so they tell no temperature"
+        return {}, "its outputs separate the validation images perfectly, so they tell no temperature"
     return _temperature(lambda inverse: float(((expit(inverse * z) - positive) * z).mean()))
 
 
@@ -192,10 +192,10 @@ def _fit_softmax(labels: np.ndarray, logits: np.ndarray) -> _Fit:
     truth, z = labels[known] > 0.5, logits[known]
     others = len(truth) - int(truth.sum(axis=0).max(initial=0))
     if others < FEW:
-        return {}, f"all but {others} of {len(truth)} validation films are of one class"
+        return {}, f"all but {others} of {len(truth)} validation images are of one class"
     right = z[truth]
     if (np.where(truth, -np.inf, z).max(axis=1) < right).all():
-        return {}, "they separate the validation films perfectly, so they tell no temperature"
+        return {}, "they separate the validation images perfectly, so they tell no temperature"
     return _temperature(lambda inverse: float(((softmax(inverse * z, axis=1) * z).sum(axis=1) - right).mean()))
 
 
@@ -234,7 +234,7 @@ def _fit_platt(positive: np.ndarray, z: np.ndarray) -> _Fit:
     w = minimize(loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-9}).x
     slope = float(w[0] / spread)
     if slope <= 0:
-        return {}, "its outputs rank the validation films the wrong way round"
+        return {}, "its outputs rank the validation images the wrong way round"
     return {"slope": slope, "intercept": float(w[1] - slope * centre)}, ""
 
 

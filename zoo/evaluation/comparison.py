@@ -1,4 +1,4 @@
-"""Two runs on the same films: their paired difference, its interval, and whether the data can tell them apart.
+"""Two runs on the same images: their paired difference, its interval, and whether the data can tell them apart.
 
 Both runs are measured in the same resamples of the patients, so what makes a resample easy or hard cancels out of the
 difference. Two runs whose intervals overlap widely can still be told apart, and this is how.
@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import DataError
+from zoo.core.errors import DataError
+from zoo.core.tasks import Task
 from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import auroc_replicates, patient_codes, percentile_interval, resample
 from zoo.evaluation.delong import paired_test
 from zoo.evaluation.evaluate import Interval, short
 from zoo.evaluation.plain import plain
 from zoo.evaluation.predictions import Predictions
-from zoo.tasks import Task
 
 # Metrics that are defined or not by the labels alone: a mean over labels then covers the same labels for both runs.
 METRICS = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "balanced_accuracy")
@@ -54,7 +54,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs compared on the same films: over all labels, and for several labels label by label.
+    """Two runs compared on the same images: over all labels, and for several labels label by label.
 
     `overall.label` is the one label, "macro" for a mean over the labels, or "all" for what a multiclass task has only once.
     `no_delong` says why DeLong's test is not given, and is empty where it is.
@@ -63,7 +63,7 @@ class Comparison:
     first: str
     second: str
     metric: str
-    films: int
+    images: int
     patients: int
     overall: Difference
     per_label: dict[str, Difference]
@@ -76,9 +76,9 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One metric of one run: of all films and in every resample of the patients, for each label and for all.
+    """One metric of one run: of all images and in every resample of the patients, for each label and for all.
 
-    `predictions` are in the order of the films' names, which with equal patients makes the resamples of two runs the
+    `predictions` are in the order of the images' names, which with equal patients makes the resamples of two runs the
     same. `values` is `(K,)`, `drawn` `(R, K)`; `overall` and `overall_drawn` `(R,)` are the binary task's own or the
     macro average.
     """
@@ -105,14 +105,14 @@ def measure(
 
     Args:
         name: of the run, for messages.
-        predictions: its films.
+        predictions: its images.
         metric: one of `METRICS`.
         thresholds: the run's own, a probability per label; needed for the metrics in `AT_THRESHOLD` unless multiclass.
-        replicates: resamples of the patients; none are drawn where all films are of one patient.
+        replicates: resamples of the patients; none are drawn where all images are of one patient.
         seed: of the resamples.
 
     Raises:
-        DataError: there are no films, a logit is not finite, or a film is named twice.
+        DataError: there are no images, a logit is not finite, or an image is named twice.
     """
     if metric not in METRICS:
         raise ValueError(f"metric {metric!r} is none of {METRICS}")
@@ -128,16 +128,16 @@ def measure(
 
 
 def _measure(
-    films: Predictions, metric: str, thresholds: Mapping[str, float] | None, replicates: int, seed: int
+    images: Predictions, metric: str, thresholds: Mapping[str, float] | None, replicates: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    labels, scores, patients = films.labels, films.scores, films.table["patient"]
-    columns = range(films.task.outputs)
+    labels, scores, patients = images.labels, images.scores, images.table["patient"]
+    columns = range(images.task.outputs)
     if metric == "auroc":
         values = np.array([metrics.auroc(labels[:, k], scores[:, k]) for k in columns])
         drawn = auroc_replicates(labels, scores, patients, replicates, seed)
         return values, drawn, _mean(values), _mean(drawn)
     if metric in AT_THRESHOLD:
-        positive = metrics.decisions(films.task, films.logits, thresholds or {})
+        positive = metrics.decisions(images.task, images.logits, thresholds or {})
     else:
         positive = np.zeros(labels.shape, dtype=bool)
     found = resample(labels, scores, positive, patients, replicates, seed)
@@ -147,9 +147,9 @@ def _measure(
         return values, drawn, _mean(values), _mean(drawn)
     table = metrics.confusion(labels, positive)
     rates, pooled = metrics.rates(table), metrics.rates(table.total())
-    overall = metrics.averages(films.task, rates, pooled, table.tp + table.fn)["macro"][metric]
+    overall = metrics.averages(images.task, rates, pooled, table.tp + table.fn)["macro"][metric]
     micro = {name: found.micro[name] for name in pooled}
-    averages = metrics.averages(films.task, {name: found.labels[name] for name in rates}, micro, found.positives)
+    averages = metrics.averages(images.task, {name: found.labels[name] for name in rates}, micro, found.positives)
     return rates[metric], drawn, overall, averages["macro"][metric]
 
 
@@ -166,32 +166,32 @@ def compare(first: Measured, second: Measured, *, level: float = 0.95) -> Compar
     The p values of labels are corrected over the labels; that of the whole is not, see `corrected`.
 
     Raises:
-        DataError: the films, their labels or their patients differ; see `differences` for what does.
+        DataError: the images, their labels or their patients differ; see `differences` for what does.
     """
     if first.metric != second.metric:
         raise ValueError(f"one run has {first.metric}, the other {second.metric}")
     found = differences(first.name, first.predictions, second.name, second.predictions)
     if found:
         raise DataError(f"{first.name} and {second.name} cannot be compared: {'; '.join(found)}.")
-    films = first.predictions
-    codes, patients = patient_codes(films.table["patient"])
+    images = first.predictions
+    codes, patients = patient_codes(images.table["patient"])
     if (codes != patient_codes(second.predictions.table["patient"])[0]).any():
         raise DataError(
-            f"{first.name} and {second.name} cannot be compared: they give the same films to different patients."
+            f"{first.name} and {second.name} cannot be compared: they give the same images to different patients."
         )
-    several = films.task.outputs > 1
-    reason = _no_delong(first.metric, len(films), patients)
+    several = images.task.outputs > 1
+    reason = _no_delong(first.metric, len(images), patients)
     rows = []
-    for k, label in enumerate(films.task.labels):
+    for k, label in enumerate(images.task.labels):
         p_delong = math.nan
         if not reason:
             scores = (each.predictions.scores[:, k] for each in (first, second))
-            p_delong = paired_test(films.labels[:, k], *scores).p
+            p_delong = paired_test(images.labels[:, k], *scores).p
         values, drawn = (float(first.values[k]), float(second.values[k])), first.drawn[:, k] - second.drawn[:, k]
         rows.append(_difference(label, *values, drawn, level, p_delong))
     if several:
         drawn = first.overall_drawn - second.overall_drawn
-        averaged = not (films.task.exclusive and first.metric in ("accuracy", "balanced_accuracy"))
+        averaged = not (images.task.exclusive and first.metric in ("accuracy", "balanced_accuracy"))
         overall = _difference("macro" if averaged else "all", first.overall, second.overall, drawn, level, math.nan)
         reason = reason or "it compares single labels, not a mean over them"
     else:
@@ -199,7 +199,7 @@ def compare(first: Measured, second: Measured, *, level: float = 0.95) -> Compar
     adjusted = holm([row.p for row in rows])
     per_label = {r.label: dataclasses.replace(r, p_holm=p) for r, p in zip(rows, adjusted, strict=True)}
     return Comparison(
-        first.name, second.name, first.metric, len(films), patients, overall, per_label if several else {}, reason
+        first.name, second.name, first.metric, len(images), patients, overall, per_label if several else {}, reason
     )
 
 
@@ -249,16 +249,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in result]
 
 
-def _no_delong(metric: str, films: int, patients: int) -> str:
+def _no_delong(metric: str, images: int, patients: int) -> str:
     if metric != "auroc":
         return "it compares AUROCs only"
-    if patients < films:
-        return f"it takes films as independent, and these {films:,} films are of {patients:,} patients"
+    if patients < images:
+        return f"it takes images as independent, and these {images:,} images are of {patients:,} patients"
     return ""
 
 
 def differences(first: str, a: Predictions, second: str, b: Predictions) -> list[str]:
-    """What keeps two runs out of one table, as phrases with counts and an example: task, films or labels."""
+    """What keeps two runs out of one table, as phrases with counts and an example: task, images or labels."""
     found = []
     if a.task != b.task:
         found.append(f"{first} predicts {task_text(a.task)}, {second} {task_text(b.task)}")
@@ -266,18 +266,18 @@ def differences(first: str, a: Predictions, second: str, b: Predictions) -> list
     only_a, only_b = (sorted(set(x) - set(y)) for x, y in ((rows_a, rows_b), (rows_b, rows_a)))
     if only_a or only_b:
         parts = [
-            f"{_films(len(only))} only in {name}, such as '{only[0]}'"
+            f"{_images(len(only))} only in {name}, such as '{only[0]}'"
             for name, only in ((first, only_a), (second, only_b))
             if only
         ]
-        found.append(f"they were measured on different films ({'; '.join(parts)})")
+        found.append(f"they were measured on different images ({'; '.join(parts)})")
     elif a.task == b.task:
         images = sorted(rows_a)
         x, y = a.labels[[rows_a[i] for i in images]], b.labels[[rows_b[i] for i in images]]
         differ = ((x != y) & ~(np.isnan(x) & np.isnan(y))).any(axis=1)
         if differ.any():
             example = images[int(differ.argmax())]
-            found.append(f"the labels differ on {differ.sum():,} of {_films(len(a))}, such as '{example}'")
+            found.append(f"the labels differ on {differ.sum():,} of {_images(len(a))}, such as '{example}'")
     return found
 
 
@@ -293,10 +293,12 @@ def verdict(comparison: Comparison) -> str:
     first, second = comparison.first, comparison.second
     value, p = found.difference, p_text(found.p_holm)
     if math.isnan(value.value):
-        return f"{first} and {second} cannot be compared: {name} is undefined on these films."
+        return f"{first} and {second} cannot be compared: {name} is undefined on these images."
     if math.isnan(found.p_holm):
         why = (
-            "all films are of one patient" if comparison.patients < 2 else "there are too few patients, or no resamples"
+            "all images are of one patient"
+            if comparison.patients < 2
+            else "there are too few patients, or no resamples"
         )
         return f"The {name} of {first} minus that of {second} is {short(value.value)}, without an interval: {why}."
     if not found.told_apart:
@@ -317,5 +319,5 @@ def p_text(p: float) -> str:
     return "<.001" if p < 0.0005 else short(p)
 
 
-def _films(count: int) -> str:
-    return f"{count:,} film{'s' if count != 1 else ''}"
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' if count != 1 else ''}"

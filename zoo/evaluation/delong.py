@@ -1,4 +1,4 @@
-"""DeLong's variance of the AUROC and his paired test, for films that are independent of one another.
+"""DeLong's variance of the AUROC and his paired test, for images that are independent of one another.
 
 DeLong, DeLong & Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating characteristic
 curves: a nonparametric approach", Biometrics 44 (1988), by the algorithm of Sun & Xu, "Fast implementation of DeLong's
@@ -44,18 +44,18 @@ def delong(labels: np.ndarray, scores: np.ndarray) -> DeLong:
 
     Args:
         labels: `(N,)`, 1, 0 or NaN for unknown; the latter are left out.
-        scores: finite `(N, M)`, M scores of the same films, higher meaning more likely positive. The films must be
-            independent: with several films of a patient the variance comes out too small.
+        scores: finite `(N, M)`, M scores of the same images, higher meaning more likely positive. The images must be
+            independent: with several images of a patient the variance comes out too small.
 
     Returns:
-        AUROCs are NaN where a class is absent, the covariance also where a class has a single film.
+        AUROCs are NaN where a class is absent, the covariance also where a class has a single image.
     """
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     positive, negative = scores[labels > 0.5], scores[labels <= 0.5]
     m, n, columns = len(positive), len(negative), scores.shape[1]
     if not m or not n:
         return DeLong(np.full(columns, np.nan), np.full((columns, columns), np.nan))
-    # of each positive film the share of negatives below it, of each negative film the share of positives above it
+    # of each positive image the share of negatives below it, of each negative image the share of positives above it
     above, below = np.empty((columns, m)), np.empty((columns, n))
     for k in range(columns):
         pooled = midranks(np.concatenate([positive[:, k], negative[:, k]]))
@@ -68,7 +68,7 @@ def delong(labels: np.ndarray, scores: np.ndarray) -> DeLong:
 
 
 def paired_test(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> PairedTest:
-    """Test whether two scores `(N,)` of the same films have the same AUROC.
+    """Test whether two scores `(N,)` of the same images have the same AUROC.
 
     Takes labels as `delong` does. Scores that rank alike differ by 0 with p = 1. Where the difference is not 0 but has no
     variance (one score perfect, the other perfectly wrong) z and p are NaN: the test says nothing there.

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import DataError
+from zoo.core.errors import DataError
+from zoo.core.files import write_text
+from zoo.core.tasks import Task
 from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import Replicates, patient_codes, percentile_interval, resample
-from zoo.evaluation.notes import notes_on_films, notes_on_outputs, notes_on_patients, notes_on_replicates
+from zoo.evaluation.notes import notes_on_images, notes_on_outputs, notes_on_patients, notes_on_replicates
 from zoo.evaluation.plain import plain
 from zoo.evaluation.predictions import Predictions
-from zoo.files import write_text
-from zoo.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Evaluation:
     """What was measured on one split.
 
     `per_label[label][metric]` and `averages["macro" | "micro" | "weighted"][metric]` are intervals, for the metrics of
-    `metrics.METRICS`; a multilabel task has the average "samples" as well, see `metrics.film_rates`. `positives` and
-    `known` count films per label, `notes` are sentences the reader must see. Intervals are percentiles of `replicates`
+    `metrics.METRICS`; a multilabel task has the average "samples" as well, see `metrics.image_rates`. `positives` and
+    `known` count images per label, `notes` are sentences the reader must see. Intervals are percentiles of `replicates`
     resamples of the patients. A multiclass task decides by the most probable class, so its `thresholds` are not used.
-    `constant` names the labels with the same output on every film. `films_digest` and `truth_digest` (see `Predictions`)
-    say which films and labels were measured; "" in evaluations saved without them.
+    `constant` names the labels with the same output on every image. `images_digest` and `truth_digest` (see `Predictions`)
+    say which images and labels were measured; "" in evaluations saved without them.
     """
 
     split: str
@@ -61,7 +61,7 @@ class Evaluation:
     seed: int
     replicates: int
     level: float
-    films_digest: str = ""
+    images_digest: str = ""
     truth_digest: str = ""
     constant: tuple[str, ...] = ()
 
@@ -132,21 +132,21 @@ def evaluate(
     seed: int = 0,
     notes: Sequence[str] = (),
 ) -> Evaluation:
-    """Measure all films of `predictions`.
+    """Measure all images of `predictions`.
 
     Args:
-        predictions: the films of one split.
-        thresholds: a probability per label, chosen on validation films; not needed for a multiclass task.
-        split: what these films are called: "val", "test".
+        predictions: the images of one split.
+        thresholds: a probability per label, chosen on validation images; not needed for a multiclass task.
+        split: what these images are called: "val", "test".
         replicates: resamples of the patients; 0 leaves the intervals undefined.
         level: of the intervals, in (0, 1).
         seed: of the resampling.
         notes: sentences to put first, such as those of `threshold_notes`.
 
     Raises:
-        DataError: there are no films, a logit is not finite, or a film is named twice.
+        DataError: there are no images, a logit is not finite, or an image is named twice.
     """
-    task, films = predictions.task, predictions.table
+    task, images = predictions.task, predictions.table
     predictions.check(f"{split} predictions")
     missing = [label for label in task.labels if label not in thresholds]
     if missing and not task.exclusive:
@@ -154,15 +154,15 @@ def evaluate(
     labels, scores = predictions.labels, predictions.scores
     positive = metrics.decisions(task, predictions.logits, thresholds)
     point = _measure(task, labels, scores, positive)
-    patients = patient_codes(films["patient"])[1]
+    patients = patient_codes(images["patient"])[1]
     drawn = resample(
         labels,
         scores,
         positive,
-        films["patient"],
+        images["patient"],
         replicates if patients > 1 else 0,
         seed,
-        by_film=metrics.film_rates(labels, positive) if task.kind == "multilabel" else None,
+        by_image=metrics.image_rates(labels, positive) if task.kind == "multilabel" else None,
     )
     per_label = {
         label: {m: interval(point.labels[m][k], drawn.labels[m][:, k], level) for m in metrics.METRICS}
@@ -170,18 +170,18 @@ def evaluate(
     }
     positives = dict(zip(task.labels, point.positives.tolist(), strict=True))
     known = dict(zip(task.labels, (~np.isnan(labels)).sum(axis=0).tolist(), strict=True))
-    constant = tuple(label for k, label in enumerate(task.labels) if len(films) > 1 and np.ptp(scores[:, k]) == 0)
+    constant = tuple(label for k, label in enumerate(task.labels) if len(images) > 1 and np.ptp(scores[:, k]) == 0)
     said = [
         *notes,
-        *notes_on_films(task, point.labels, positives, known),
+        *notes_on_images(task, point.labels, positives, known),
         *notes_on_outputs(task, constant, {label: values["auroc"].high for label, values in per_label.items()}),
-        *notes_on_patients(films, patients, bool(replicates)),
+        *notes_on_patients(images, patients, bool(replicates)),
         *notes_on_replicates(task, point.labels, drawn.labels, replicates),
     ]
     return Evaluation(
         split=split,
         task=task,
-        images=len(films),
+        images=len(images),
         patients=patients,
         per_label=per_label,
         averages=_averages(task, point, drawn, level),
@@ -192,14 +192,14 @@ def evaluate(
         seed=seed,
         replicates=replicates,
         level=level,
-        films_digest=predictions.films_digest,
+        images_digest=predictions.images_digest,
         truth_digest=predictions.truth_digest,
         constant=constant,
     )
 
 
 def _measure(task: Task, labels: np.ndarray, scores: np.ndarray, positive: np.ndarray) -> Replicates:
-    """All films measured once, in the form of one replicate without its axis."""
+    """All images measured once, in the form of one replicate without its axis."""
     table = metrics.confusion(labels, positive)
     ranked = {"auroc": metrics.auroc, "auprc": metrics.auprc}
     return Replicates(
@@ -215,7 +215,7 @@ def _measure(task: Task, labels: np.ndarray, scores: np.ndarray, positive: np.nd
             **metrics.rates(table.total()),
         },
         positives=table.tp + table.fn,
-        samples=metrics.mean_over_films(metrics.film_rates(labels, positive)) if task.kind == "multilabel" else None,
+        samples=metrics.mean_over_images(metrics.image_rates(labels, positive)) if task.kind == "multilabel" else None,
     )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zoo.tasks import Task
+from zoo.core.tasks import Task
 
 METRICS = (
     "auroc",
@@ -22,7 +22,7 @@ METRICS = (
     "mcc",
     "prevalence",
 )
-FILM_METRICS = ("sensitivity", "precision", "f1")
+IMAGE_METRICS = ("sensitivity", "precision", "f1")
 
 
 class Confusion(NamedTuple):
@@ -132,7 +132,7 @@ def _mean_over_labels(
 
 
 def confusion(labels: np.ndarray, positive: np.ndarray) -> Confusion:
-    """Count the films of each label, arrays `(K,)`, from labels `(N, K)` and decisions bool `(N, K)`."""
+    """Count the images of each label, arrays `(K,)`, from labels `(N, K)` and decisions bool `(N, K)`."""
     has, has_not = labels > 0.5, labels <= 0.5  # both False where unknown
     return Confusion(
         *(part.sum(axis=0) for part in (has & positive, has_not & positive, has & ~positive, has_not & ~positive))
@@ -166,7 +166,7 @@ def decided(task: Task, labels: np.ndarray, logits: np.ndarray, threshold: float
     """Macro F1, accuracy, recall and precision of the decisions at one threshold, from arrays `(N, K)`.
 
     The means are over the labels where a metric is defined, as in `averages`; a multiclass task decides for the most probable
-    class, and its accuracy is the share of films that are right. NaN where a metric is defined for no label or a logit is NaN.
+    class, and its accuracy is the share of images that are right. NaN where a metric is defined for no label or a logit is NaN.
     """
     names = {"f1": "f1", "accuracy": "accuracy", "recall": "sensitivity", "precision": "precision"}
     if np.isnan(logits).any():
@@ -176,12 +176,12 @@ def decided(task: Task, labels: np.ndarray, logits: np.ndarray, threshold: float
     return {name: float(found[own]) for name, own in names.items()}
 
 
-def film_rates(labels: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """`FILM_METRICS` of every film over its labels, `(N, 3)`, from labels `(N, K)` and decisions bool `(N, K)`.
+def image_rates(labels: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """`IMAGE_METRICS` of every image over its labels, `(N, 3)`, from labels `(N, K)` and decisions bool `(N, K)`.
 
-    Their mean over films is scikit-learn's `average="samples"` with `zero_division=nan`: undefined (NaN), and left out of
-    the mean, are the sensitivity of a film without findings, the precision of one that nothing is called on, and F1 where
-    both hold; F1 of a film without findings that something is called on is 0. Unknown labels do not count.
+    Their mean over images is scikit-learn's `average="samples"` with `zero_division=nan`: undefined (NaN), and left out of
+    the mean, are the sensitivity of an image without findings, the precision of one that nothing is called on, and F1 where
+    both hold; F1 of an image without findings that something is called on is 0. Unknown labels do not count.
     """
     tp = ((labels > 0.5) & positive).sum(axis=1)
     has, called = (labels > 0.5).sum(axis=1), (~np.isnan(labels) & positive).sum(axis=1)
@@ -189,7 +189,7 @@ def film_rates(labels: np.ndarray, positive: np.ndarray) -> np.ndarray:
         return np.stack([tp / has, tp / called, 2 * tp / (has + called)], axis=1)
 
 
-def mean_over_films(values: np.ndarray) -> np.ndarray:
+def mean_over_images(values: np.ndarray) -> np.ndarray:
     """Means of the columns of `(N, M)`, NaN left out; NaN where nothing is left."""
     return _mean(values.T, np.ones_like(values.T))
 
@@ -205,8 +205,8 @@ def averages(
 
     Macro is the plain mean over the labels where a metric is defined, weighted the mean by number of positives. For a
     multiclass task accuracy and balanced accuracy are those of the most probable class over all classes: the share of
-    films that are right, and the mean sensitivity. `samples` `(..., 3)` are means of `film_rates` over films; with them
-    there is an average of that name, NaN for the metrics that a single film does not have.
+    images that are right, and the mean sensitivity. `samples` `(..., 3)` are means of `image_rates` over images; with them
+    there is an average of that name, NaN for the metrics that a single image does not have.
     """
     result = {
         "macro": {name: _mean(values, np.ones_like(values)) for name, values in metrics.items()},
@@ -215,7 +215,7 @@ def averages(
     }
     if samples is not None:
         undefined = np.full(samples.shape[:-1], np.nan)
-        by_name = dict(zip(FILM_METRICS, np.moveaxis(samples, -1, 0), strict=True))
+        by_name = dict(zip(IMAGE_METRICS, np.moveaxis(samples, -1, 0), strict=True))
         result["samples"] = {name: by_name.get(name, undefined) for name in metrics}
     if task.exclusive:
         right, balanced = result["micro"]["sensitivity"], result["macro"]["sensitivity"]

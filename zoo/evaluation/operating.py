@@ -1,4 +1,4 @@
-"""Operating points: what the thresholds chosen on validation keep of their promise on test films."""
+"""Operating points: what the thresholds chosen on validation keep of their promise on test images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
 from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import confusion_replicates, patient_codes
 from zoo.evaluation.evaluate import Interval, interval, short
@@ -29,12 +29,12 @@ class OperatingPoint:
         label: the label.
         rule: how the threshold was chosen; "most probable class" for a multiclass task.
         target: the sensitivity or specificity that the rule asked for; None for the rules without one.
-        threshold: a probability, films at or above it being positive; NaN for a multiclass task.
-        validation: `MEASURES` on the films the threshold was chosen on, therefore hopeful.
-        test: `MEASURES` on test films, where `precision` and `npv` hold at the prevalence of these films.
-        confusion: test films: tp, fp, fn, tn.
+        threshold: a probability, images at or above it being positive; NaN for a multiclass task.
+        validation: `MEASURES` on the images the threshold was chosen on, therefore hopeful.
+        test: `MEASURES` on test images, where `precision` and `npv` hold at the prevalence of these images.
+        confusion: test images: tp, fp, fn, tn.
         shortfall: target minus what was achieved on test, where that is below the target, else None.
-        prevalence: share of positives among the test films, NaN where the label is unknown on all.
+        prevalence: share of positives among the test images, NaN where the label is unknown on all.
         assumed_prevalence: the prevalence given by the caller, in (0, 1).
         ppv_at: positive predictive value at the assumed prevalence, by Bayes' rule from sensitivity and specificity.
         npv_at: negative predictive value likewise.
@@ -71,8 +71,8 @@ def operating_points(
     """Choose the thresholds on validation and measure them on test, label by label.
 
     Args:
-        validation: films to choose on.
-        test: films to measure on, of the same task.
+        validation: images to choose on.
+        test: images to measure on, of the same task.
         rule: how to choose.
         prevalence: the share of positives, in (0, 1), of the population that predictive values are wanted for.
         replicates: resamples of the test patients; 0 leaves the intervals undefined. The thresholds stay as chosen.
@@ -81,11 +81,11 @@ def operating_points(
 
     Raises:
         UsageError: the prevalence is not in (0, 1), or a target is asked for on a multiclass task.
-        DataError: one of the two has no films, a logit that is not finite, or a film twice.
+        DataError: one of the two has no images, a logit that is not finite, or an image twice.
     """
     task = test.task
     if prevalence is not None and not 0 < prevalence < 1:
-        raise UsageError(f"the prevalence is a share of films between 0 and 1, such as .1, not {prevalence!r}.")
+        raise UsageError(f"the prevalence is a share of images between 0 and 1, such as .1, not {prevalence!r}.")
     check_rule(task.kind, rule)
     validation.check("validation predictions")
     test.check("test predictions")
@@ -161,6 +161,6 @@ def operating_notes(points: Sequence[OperatingPoint]) -> tuple[str, ...]:
         rule = next(each.rule for each in points if each.label == untold[0])
         kind = "positive" if rule == "sensitivity" else "negative"
         notes.append(
-            f"Without {kind} test films it cannot be said whether the target {rule} is met: {', '.join(untold)}."
+            f"Without {kind} test images it cannot be said whether the target {rule} is met: {', '.join(untold)}."
         )
     return tuple(notes)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.tasks import Task
+from zoo.core.tasks import Task
 
 
 def plain(value: Any) -> Any:

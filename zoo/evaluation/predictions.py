@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zoo.errors import DataError
+from zoo.core.errors import DataError
+from zoo.core.files import write_text
+from zoo.core.tasks import Task
 from zoo.evaluation import metrics
-from zoo.files import write_text
-from zoo.tasks import Task
 
 COLUMNS = ("image", "patient")
 METADATA = ("split", "view", "age", "sex", "follow_up")
@@ -22,10 +22,10 @@ _OWN = ("label:", "logit:", "probability:")
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Logits and labels of films, in the order of `table`.
+    """Logits and labels of images, in the order of `table`.
 
     `table` has the columns image and patient, any of split, view, age, sex and follow_up, and whatever else the dataset says of a
-    film. `labels` is float32 `(N, K)`: 1, 0 or NaN for unknown. `logits` is float32 `(N, K)`.
+    image. `labels` is float32 `(N, K)`: 1, 0 or NaN for unknown. `logits` is float32 `(N, K)`.
     """
 
     task: Task
@@ -38,7 +38,7 @@ class Predictions:
         for name in ("labels", "logits"):
             array = np.asarray(getattr(self, name), dtype=np.float32)
             if array.shape != shape:
-                raise ValueError(f"{name} have the shape {array.shape}; {shape[0]} films × {shape[1]} labels: {shape}")
+                raise ValueError(f"{name} have the shape {array.shape}; {shape[0]} images × {shape[1]} labels: {shape}")
             object.__setattr__(self, name, array)
         missing = [c for c in COLUMNS if c not in self.table.columns]
         if missing:
@@ -56,23 +56,23 @@ class Predictions:
 
     @property
     def scores(self) -> np.ndarray:
-        """What ranks films: `(N, K)` in the order of the probabilities (see `metrics.ranking_scores`)."""
+        """What ranks images: `(N, K)` in the order of the probabilities (see `metrics.ranking_scores`)."""
         return metrics.ranking_scores(self.task, self.logits)
 
     @property
-    def films_digest(self) -> str:
-        """Names the set of films, whatever their order: two runs with the same digest were measured on the same films."""
+    def images_digest(self) -> str:
+        """Names the set of images, whatever their order: two runs with the same digest were measured on the same images."""
         return _digest(sorted(self.table["image"].astype(str)))
 
     @property
     def truth_digest(self) -> str:
-        """Names the films together with their labels: equal where two runs were measured against the same truth."""
+        """Names the images together with their labels: equal where two runs were measured against the same truth."""
         values = np.where(np.isnan(self.labels), -1, self.labels).astype(int).tolist()
         rows = sorted(zip(self.table["image"].astype(str), values, strict=True))
         return _digest([*self.task.labels, *(f"{image} {row}" for image, row in rows)])
 
     def where(self, mask: np.ndarray) -> Predictions:
-        """The films chosen by a boolean mask `(N,)`."""
+        """The images chosen by a boolean mask `(N,)`."""
         keep = np.asarray(mask, dtype=bool)
         return Predictions(self.task, self.table[keep].reset_index(drop=True), self.labels[keep], self.logits[keep])
 
@@ -80,21 +80,21 @@ class Predictions:
         """Make sure that there is something to measure; `what` names these predictions in the message.
 
         Raises:
-            DataError: there are no films, a logit is not finite, or a film is named twice.
+            DataError: there are no images, a logit is not finite, or an image is named twice.
         """
         if not len(self):
-            raise DataError(f"{what}: there are no films to evaluate.")
+            raise DataError(f"{what}: there are no images to evaluate.")
         bad = ~np.isfinite(self.logits).all(axis=1)
         if bad.any():
             first = self.table["image"].iloc[int(bad.argmax())]
             raise DataError(
-                f"{what}: {bad.sum()} of {len(self)} films have a logit that is NaN or infinite, "
+                f"{what}: {bad.sum()} of {len(self)} images have a logit that is NaN or infinite, "
                 f"the first is '{first}'. The network has diverged: train again with a lower learning rate."
             )
         twice = self.table["image"].duplicated()
         if twice.any():
             first = self.table["image"][twice].iloc[0]
-            raise DataError(f"{what}: {twice.sum()} films are named more than once, the first is '{first}'.")
+            raise DataError(f"{what}: {twice.sum()} images are named more than once, the first is '{first}'.")
 
     def save(self, path: Path) -> None:
         """Write a CSV, whole or not at all: image, patient, metadata, then per label its value, logit and probability.
@@ -116,7 +116,7 @@ class Predictions:
         """Read what `save` wrote.
 
         Raises:
-            DataError: the file is not there, lacks columns, holds something that is no number or no label, names a film
+            DataError: the file is not there, lacks columns, holds something that is no number or no label, names an image
                 twice, or was written for another kind of task.
         """
         table = read_table(
@@ -129,7 +129,7 @@ class Predictions:
         twice = table["image"].duplicated()
         if twice.any():
             first = table["image"][twice].iloc[0]
-            raise DataError(f"{path}: {twice.sum()} films are named more than once, the first is '{first}'.")
+            raise DataError(f"{path}: {twice.sum()} images are named more than once, the first is '{first}'.")
         found = cls(task, table[[c for c in table.columns if not c.startswith(_OWN)]], labels, logits)
         columns = [f"probability:{label}" for label in task.labels]
         if set(columns) <= set(table.columns):
@@ -147,7 +147,7 @@ def _digest(lines: list[str]) -> str:
 
 
 def read_table(path: Path, needed: list[str]) -> pd.DataFrame:
-    """Read a table of films as written: names keep their zeros and a film called "NA" stays one.
+    """Read a table of images as written: names keep their zeros and an image called "NA" stays one.
 
     Raises:
         DataError: the file is not there, is no table, or lacks a needed column.
@@ -164,9 +164,9 @@ def read_table(path: Path, needed: list[str]) -> pd.DataFrame:
             na_values={c: ["", "nan"] if c not in _TEXT else [""] for c in columns},
         )
     except FileNotFoundError:
-        raise DataError(f"there is no table of films at {path}.") from None
+        raise DataError(f"there is no table of images at {path}.") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a table of films: {error}") from None
+        raise DataError(f"{path} is not a table of images: {error}") from None
 
 
 def _numbers(table: pd.DataFrame, path: Path, columns: list[str]) -> np.ndarray:

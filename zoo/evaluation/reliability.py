@@ -18,8 +18,8 @@ from zoo.evaluation.predictions import Predictions
 
 BINS = 10
 BINNING = (
-    f"Up to {BINS} bins of about equally many films along the probability, placed anew before and after calibration; "
-    "films of equal probability stay together. A bin's interval is Wilson's, which counts films, not patients."
+    f"Up to {BINS} bins of about equally many images along the probability, placed anew before and after calibration; "
+    "images of equal probability stay together. A bin's interval is Wilson's, which counts images, not patients."
 )
 NOTICEABLE = 0.05  # share by which a temperature, or a mean probability, is said to be off
 
@@ -30,7 +30,7 @@ class Brier:
 
     value = miscalibration - discrimination + uncertainty (CORP: Dimitriadis, Gneiting & Jordan 2021, PNAS,
     doi:10.1073/pnas.2016191118). `miscalibration` is what the best non-decreasing map of the probabilities, fitted on the
-    same films, would take off; `discrimination` what such a map gains over the plain prevalence; `uncertainty` is
+    same images, would take off; `discrimination` what such a map gains over the plain prevalence; `uncertainty` is
     prevalence × (1 - prevalence). None is negative, and none depends on a choice of bins.
     """
 
@@ -42,7 +42,7 @@ class Brier:
 
 @dataclass(frozen=True)
 class Bin:
-    """Films of similar probability, which runs from `low` to `high` among them; `predicted` is its mean.
+    """Images of similar probability, which runs from `low` to `high` among them; `predicted` is its mean.
 
     `observed` is the share that has the label, with Wilson's interval `observed_low` to `observed_high` (Wilson 1927).
     """
@@ -53,15 +53,15 @@ class Bin:
     observed: float
     observed_low: float
     observed_high: float
-    films: int
+    images: int
 
 
 @dataclass(frozen=True)
 class Reliability:
     """One label's Brier score, expected calibration error and the bins of its reliability diagram.
 
-    `ece` is the mean over films of their bin's |observed - predicted|, in [0, 1]. All is NaN and there are no bins where
-    the label is unknown on every film.
+    `ece` is the mean over images of their bin's |observed - predicted|, in [0, 1]. All is NaN and there are no bins where
+    the label is unknown on every image.
     """
 
     label: str
@@ -76,7 +76,7 @@ class Reliability:
 
 @dataclass(frozen=True)
 class CalibrationResult:
-    """What a calibration fitted on validation films does on the films it is tested on, `before` and `after`, per label.
+    """What a calibration fitted on validation images does on the images it is tested on, `before` and `after`, per label.
 
     The classes of a multiclass task are each measured against the rest. `binning` says in words what a bin is, `notes`
     are sentences for the reader.
@@ -108,14 +108,14 @@ def reliability(
     """Measure one label's probabilities.
 
     The bins are scikit-learn's `calibration_curve(strategy="quantile")`: edges at the quantiles of the probabilities, so
-    that ties are never split, and bins without films vanish. They are fixed in the resampling.
+    that ties are never split, and bins without images vanish. They are fixed in the resampling.
 
     The Brier score's interval is the percentiles of resamples of the patients. The ECE of a sample is too high, noise in
     a bin counting as error (Bröcker & Smith 2007; Kumar, Liang & Ma 2019, arXiv:1909.10155), and its resamples are higher
-    still: their percentiles, tried on simulated films, never hold the true ECE of well calibrated outputs. Its interval
+    still: their percentiles, tried on simulated images, never hold the true ECE of well calibrated outputs. Its interval
     is therefore the basic one, 2·ECE - percentiles (Davison & Hinkley 1997, section 5.2), kept around the value, with a
     lower end of 0 where calibrated outputs would reach this ECE by chance (the resampled gaps about their own mean, at
-    `level`). In the simulations, 250 to 3,000 films, 95% intervals held the truth in 84 to 97% of the cases.
+    `level`). In the simulations, 250 to 3,000 images, 95% intervals held the truth in 84 to 97% of the cases.
 
     Args:
         label: its name.
@@ -155,11 +155,11 @@ def evaluate_calibration(
     level: float = 0.95,
     seed: int = 0,
 ) -> CalibrationResult:
-    """Fit on validation films alone (see `fit_calibration`), then measure the test films before and after.
+    """Fit on validation images alone (see `fit_calibration`), then measure the test images before and after.
 
     Raises:
         UsageError: the method is unknown, or cannot be used for a multiclass task.
-        DataError: the predictions have no films, a logit that is not finite, or a film twice.
+        DataError: the predictions have no images, a logit that is not finite, or an image twice.
     """
     if validation.task != test.task:
         raise ValueError(f"validation has the task {validation.task}, test {test.task}")
@@ -186,7 +186,7 @@ def evaluate_calibration(
     shared = int(test.table["image"].isin(set(validation.table["image"])).sum())
     if shared:
         notes.append(
-            f"{shared} of the {len(test)} films measured are among those the calibration was fitted on: "
+            f"{shared} of the {len(test)} images measured are among those the calibration was fitted on: "
             "what it gains there is too good to be true."
         )
     return replace(result, notes=tuple(notes))
@@ -195,7 +195,7 @@ def evaluate_calibration(
 def _means(
     values: np.ndarray, patients: np.ndarray | pd.Series, replicates: int, level: float, seed: int
 ) -> list[Interval]:
-    """Mean of each column `(N, M)` over films, NaN left out, with its interval."""
+    """Mean of each column `(N, M)` over images, NaN left out, with its interval."""
     drawn = mean_replicates(values, patients, replicates if patient_codes(patients)[1] > 1 else 0, seed)
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
@@ -215,7 +215,7 @@ def _bin(y: np.ndarray, p: np.ndarray, level: float) -> Bin:
 
 
 def _wilson(share: float, number: int, level: float) -> tuple[float, float]:
-    """Wilson's score interval of a share of independent films."""
+    """Wilson's score interval of a share of independent images."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     centre = (share + z * z / (2 * number)) / (1 + z * z / number)
     half = z / (1 + z * z / number) * math.sqrt(share * (1 - share) / number + z * z / (4 * number * number))
@@ -231,7 +231,7 @@ def _brier(y: np.ndarray, p: np.ndarray, value: Interval) -> Brier:
 
 
 def _ece(gaps: np.ndarray, drawn: np.ndarray, level: float) -> Interval:
-    """From each bin's share of films × (observed - predicted), `(B,)`, and the same in every resample `(R, B)`."""
+    """From each bin's share of images × (observed - predicted), `(B,)`, and the same in every resample `(R, B)`."""
     value = float(np.abs(gaps).sum())
     low, high, _ = percentile_interval(np.abs(drawn).sum(axis=1), level)
     if math.isnan(low):
@@ -247,13 +247,13 @@ def _notes_on_temperatures(calibration: Calibration) -> list[str]:
         return []
     if calibration.task.outputs == 1 or calibration.task.exclusive:
         t = next(iter(found.values()))
-        return [f"Temperature {_two(t)}: on the validation films the outputs were {_confidence(t)}."]
+        return [f"Temperature {_two(t)}: on the validation images the outputs were {_confidence(t)}."]
     said = []
     for word in (_confidence(t) for t in (2.0, 0.5, 1.0)):
         those = [f"{label} {_two(t)}" for label, t in found.items() if _confidence(t) == word]
         if those:
             said.append(f"{word} for {', '.join(those)}")
-    return [f"Temperatures: on the validation films the outputs were {'; '.join(said)}."]
+    return [f"Temperatures: on the validation images the outputs were {'; '.join(said)}."]
 
 
 def _confidence(temperature: float) -> str:
@@ -270,24 +270,24 @@ def _notes_on_change(result: CalibrationResult, change: list[Interval]) -> list[
     """Say what calibration did to ECE and Brier score; `change` is the Brier score's, per label."""
     known = [label for label, found in result.before.items() if found.bins]
     if not known:
-        return ["The label is unknown on every test film, so calibration is not measured."]
+        return ["The label is unknown on every test image, so calibration is not measured."]
     stages = (result.before, result.after)
     ece = [short(float(np.mean([stage[label].ece.value for label in known]))) for stage in stages]
     brier = [short(float(np.mean([stage[label].brier.value.value for label in known]))) for stage in stages]
     mean = "mean " if len(result.before) > 1 else ""
     notes = [
-        f"On the test films the {mean}ECE is {ece[0]} before and {ece[1]} after calibration, "
+        f"On the test images the {mean}ECE is {ece[0]} before and {ece[1]} after calibration, "
         f"the {mean}Brier score {brier[0]} before and {brier[1]} after."
     ]
     worse = {label: c for label, c in zip(result.before, change, strict=True) if c.value >= 0.0005}  # as it is shown
     if worse:
         listed = ", ".join(f"{label} by {_shown(c)}" for label, c in worse.items())
-        notes.append(f"Calibration made the Brier score worse on the test films: {listed}.")
+        notes.append(f"Calibration made the Brier score worse on the test images: {listed}.")
     return notes
 
 
 def _notes_on_means(test: Predictions, probabilities: np.ndarray, excess: list[Interval]) -> list[str]:
-    """Say where the mean probability after calibration misses the share of films with the label, beyond chance.
+    """Say where the mean probability after calibration misses the share of images with the label, beyond chance.
 
     `excess` is the former minus the latter, per label.
     """
@@ -299,7 +299,7 @@ def _notes_on_means(test: Predictions, probabilities: np.ndarray, excess: list[I
     if not off:
         return []
     return [
-        f"After calibration the mean probability still misses the share of test films with the label: {', '.join(off)}."
+        f"After calibration the mean probability still misses the share of test images with the label: {', '.join(off)}."
     ]
 
 

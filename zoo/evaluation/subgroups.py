@@ -1,4 +1,4 @@
-"""How well a classifier does on groups of films: by sex, age band, view, or any other column of the predictions table."""
+"""How well a classifier does on groups of images: by sex, age band, view, or any other column of the predictions table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.errors import UsageError, unknown
+from zoo.core.errors import UsageError, unknown
 from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import auroc_replicates, patient_codes, percentile_interval, weight_chunks
 from zoo.evaluation.evaluate import Interval
@@ -20,7 +20,7 @@ DEFAULT_COLUMNS = ("sex", "age", "view")
 AGES = (("0-17", 0.0), ("18-39", 18.0), ("40-59", 40.0), ("60-79", 60.0), ("80+", 80.0))  # name, youngest in years
 UNKNOWN = "unknown"
 MACRO = "macro"
-FEW_FILMS = 10  # of a class: with fewer, a group's numbers are marked as small
+FEW_IMAGES = 10  # of a class: with fewer, a group's numbers are marked as small
 FEW_PATIENTS = 20
 MOST_VALUES = 8  # of a number column that are groups each; with more, quartiles
 MOST_GROUPS = 30  # of a text column
@@ -29,19 +29,19 @@ _SHOWN = 5  # clear gaps that the notes spell out
 
 @dataclass(frozen=True)
 class Group:
-    """One group of films and one label, or the mean over the labels ("macro").
+    """One group of images and one label, or the mean over the labels ("macro").
 
-    `films` counts the group's films with the label known, `patients` theirs. For macro, films are those with any label
+    `images` counts the group's images with the label known, `patients` theirs. For macro, images are those with any label
     known, positives and negatives the sums over the labels, and the metrics means over the labels where they are
-    defined. A gap is this group minus all other films (`auroc_gap` below 0 and `fnr_gap` above 0 are to the group's
-    disadvantage); for macro it is the mean of the labels' gaps. `small`: fewer than 10 positive or negative films, or
+    defined. A gap is this group minus all other images (`auroc_gap` below 0 and `fnr_gap` above 0 are to the group's
+    disadvantage); for macro it is the mean of the labels' gaps. `small`: fewer than 10 positive or negative images, or
     fewer than 20 patients.
     """
 
     column: str
     name: str
     label: str
-    films: int
+    images: int
     patients: int
     positives: int
     negatives: int
@@ -59,7 +59,7 @@ class Group:
 
 @dataclass(frozen=True)
 class _Measures:
-    """AUROC and sensitivity of one set of films: the values `(K,)` and the resampled ones `(R, K)`."""
+    """AUROC and sensitivity of one set of images: the values `(K,)` and the resampled ones `(R, K)`."""
 
     auroc: np.ndarray
     sensitivity: np.ndarray
@@ -76,13 +76,13 @@ def subgroups(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[Group, ...]:
-    """Measure every group of films beside all the others, which share the draws of patients.
+    """Measure every group of images beside all the others, which share the draws of patients.
 
     Text is grouped by value, age (years) by the bands 0-17, 18-39, 40-59, 60-79 and 80+, another number with more than 8
-    distinct values by quartiles. Films without a value form the group "unknown". A column with one group has no gap.
+    distinct values by quartiles. Images without a value form the group "unknown". A column with one group has no gap.
 
     Args:
-        predictions: the films of one split.
+        predictions: the images of one split.
         thresholds: a probability per label; a multiclass task takes the most probable class.
         columns: of the predictions table; without them those of `DEFAULT_COLUMNS` that it has.
         replicates: resamples of the patients; 0 leaves the intervals undefined.
@@ -94,7 +94,7 @@ def subgroups(
 
     Raises:
         UsageError: the table has no such column, or one with so many values that they are no groups.
-        DataError: there are no films, a logit is not finite, or a film is named twice.
+        DataError: there are no images, a logit is not finite, or an image is named twice.
     """
     predictions.check("predictions")
     if columns is None:
@@ -116,7 +116,7 @@ def subgroups(
 
 
 def group_names(values: pd.Series, column: str) -> np.ndarray:
-    """Name the group of each film, text `(N,)`, by the rules of `subgroups`; a missing value is "unknown"."""
+    """Name the group of each image, text `(N,)`, by the rules of `subgroups`; a missing value is "unknown"."""
     text = values.astype(str).str.strip()
     missing = values.isna() | (text == "")
     is_age = column.lower() == "age"
@@ -140,15 +140,15 @@ def subgroup_notes(groups: Sequence[Group], level: float = 0.95) -> tuple[str, .
     for column, rows in by_column.items():
         found = {row.name for row in rows}
         if found == {UNKNOWN}:
-            notes.append(f"The {column} of every film is unknown: there are no groups to compare.")
+            notes.append(f"The {column} of every image is unknown: there are no groups to compare.")
         elif len(found) == 1:
-            notes.append(f"All films are of one group by {column} ({found.pop()}): there is no gap to measure.")
+            notes.append(f"All images are of one group by {column} ({found.pop()}): there is no gap to measure.")
     clear, looked_at = _clear_gaps(by_column)
     if clear:
         several = len({g.label for g in groups}) > 1
         shown = "; ".join(_said(group, gap, what, several) for group, gap, what in clear[:_SHOWN])
         more = f"; and {len(clear) - _SHOWN} more" if len(clear) > _SHOWN else ""
-        notes.append(f"Clear gaps to all other films: {shown}{more}.")
+        notes.append(f"Clear gaps to all other images: {shown}{more}.")
         notes.append(
             f"{looked_at} gaps were looked at: where there is no real difference, about {(1 - level) * 100:.0f} of 100 such "
             "intervals exclude 0 by chance. A gap is a question to follow up, not a finding."
@@ -157,12 +157,12 @@ def subgroup_notes(groups: Sequence[Group], level: float = 0.95) -> tuple[str, .
     small = [f"{g.column} {g.name}" for g in means or groups if g.small]
     if small:
         notes.append(
-            f"Too few films to judge (fewer than {FEW_FILMS} of a class, or {FEW_PATIENTS} patients): {', '.join(small)}."
+            f"Too few images to judge (fewer than {FEW_IMAGES} of a class, or {FEW_PATIENTS} patients): {', '.join(small)}."
         )
     few = sum(g.small for g in groups if g.label != MACRO)
     if means and few:
         notes.append(
-            f"Label by label, {few} of {len(groups) - len(means)} groups have fewer than {FEW_FILMS} films of a class or "
+            f"Label by label, {few} of {len(groups) - len(means)} groups have fewer than {FEW_IMAGES} images of a class or "
             f"{FEW_PATIENTS} patients: read those with care."
         )
     return tuple(notes)
@@ -229,11 +229,11 @@ def _ordered(names: np.ndarray, column: str) -> list[str]:
 def _measure(
     predictions: Predictions, thresholds: Mapping[str, float], masks: list[np.ndarray], replicates: int, seed: int
 ) -> dict[bytes, _Measures]:
-    """Measure the films of every mask and of its complement, all with the same draws of patients."""
+    """Measure the images of every mask and of its complement, all with the same draws of patients."""
     sets = {m.tobytes(): m for mask in masks for m in (mask, ~mask) if m.any()}
     if not sets:
         return {}
-    # outside its set a film counts as unknown: the draws stay those of all patients
+    # outside its set an image counts as unknown: the draws stay those of all patients
     labels = np.concatenate([np.where(m[:, None], predictions.labels, np.nan) for m in sets.values()], axis=1)
     scores = np.tile(predictions.scores, len(sets))
     called = np.tile(metrics.decisions(predictions.task, predictions.logits, thresholds), len(sets))
@@ -283,7 +283,7 @@ def _rows(
     for label, members in sets:
         known = ~np.isnan(labels[:, members])
         some = known.any(axis=1)
-        films, people = int(some.sum()), patient_codes(patients[some])[1]
+        images, people = int(some.sum()), patient_codes(patients[some])[1]
         positives = int((labels[:, members] > 0.5).sum())
         negatives = int(known.sum()) - positives
         rows.append(
@@ -291,7 +291,7 @@ def _rows(
                 column,
                 name,
                 label,
-                films,
+                images,
                 people,
                 positives,
                 negatives,
@@ -299,7 +299,7 @@ def _rows(
                     metric: mean_interval(value[members], drawn[:, members], level)
                     for metric, (value, drawn) in columns.items()
                 },
-                small=min(positives, negatives) < FEW_FILMS or people < FEW_PATIENTS,
+                small=min(positives, negatives) < FEW_IMAGES or people < FEW_PATIENTS,
             )
         )
     return rows
@@ -345,9 +345,9 @@ def _clear_gaps(by_column: Mapping[str, list[Group]]) -> tuple[list[tuple[Group,
 
 
 def _few(rows: Sequence[Group]) -> bool:
-    """Whether the films of these groups together are as few as those of a small one."""
-    films = min(sum(r.positives for r in rows), sum(r.negatives for r in rows))
-    return films < FEW_FILMS or sum(r.patients for r in rows) < FEW_PATIENTS
+    """Whether the images of these groups together are as few as those of a small one."""
+    images = min(sum(r.positives for r in rows), sum(r.negatives for r in rows))
+    return images < FEW_IMAGES or sum(r.patients for r in rows) < FEW_PATIENTS
 
 
 def _said(group: Group, gap: Interval, what: str, several: bool) -> str:

@@ -1,4 +1,4 @@
-"""Thresholds: chosen on validation films, then kept."""
+"""Thresholds: chosen on validation images, then kept."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from zoo.errors import UsageError, unknown
+from zoo.core.errors import UsageError, unknown
+from zoo.core.tasks import TaskKind
 from zoo.evaluation.notes import FEW
 from zoo.evaluation.predictions import Predictions
-from zoo.tasks import TaskKind
 
 DEFAULT = 0.5
 TARGETS = ("sensitivity", "specificity")
@@ -19,7 +19,7 @@ RULES = ("fixed", "youden", "f1", *TARGETS)
 
 @dataclass(frozen=True)
 class ThresholdRule:
-    """How thresholds come about, per label, on validation films.
+    """How thresholds come about, per label, on validation images.
 
     "fixed" is `value` itself; "youden" the best sensitivity + specificity - 1 (Youden 1950); "f1" the best F1;
     "sensitivity" the highest threshold whose sensitivity is at least `value`, and "specificity" the lowest whose
@@ -75,16 +75,16 @@ def monitor_threshold(rule: ThresholdRule) -> float:
 
 
 def choose_thresholds(predictions: Predictions, rule: ThresholdRule) -> dict[str, float]:
-    """Choose one threshold per label, a probability: a film is positive at or above it.
+    """Choose one threshold per label, a probability: an image is positive at or above it.
 
-    A chosen threshold lies halfway between two neighbouring probabilities of the validation films, or between the
-    highest of them and 1 where no film may be called positive; of several that are equally good by Youden or F1 the one
-    nearest to .5 is taken. Where the films cannot tell (a class that the rule needs is absent, or no threshold is better
+    A chosen threshold lies halfway between two neighbouring probabilities of the validation images, or between the
+    highest of them and 1 where no image may be called positive; of several that are equally good by Youden or F1 the one
+    nearest to .5 is taken. Where the images cannot tell (a class that the rule needs is absent, or no threshold is better
     than chance) it is .5, and `threshold_notes` says so. A multiclass task takes the most probable class and has no
     thresholds to choose: they are all .5.
 
     Raises:
-        DataError: the predictions have no films, a logit that is not finite, or a film twice.
+        DataError: the predictions have no images, a logit that is not finite, or an image twice.
         UsageError: a target is asked for on a multiclass task.
     """
     check_rule(predictions.task.kind, rule)
@@ -106,7 +106,7 @@ def threshold_notes(predictions: Predictions, rule: ThresholdRule) -> tuple[str,
     fallen = [label for label, t in best.items() if t is None]
     if fallen:
         notes.append(
-            f"The validation films cannot tell the {'thresholds' if len(fallen) > 1 else 'threshold'} of "
+            f"The validation images cannot tell the {'thresholds' if len(fallen) > 1 else 'threshold'} of "
             f"{', '.join(fallen)}; .5 is used."
         )
     if rule.target is not None:
@@ -115,7 +115,7 @@ def threshold_notes(predictions: Predictions, rule: ThresholdRule) -> tuple[str,
 
 
 def _target_notes(predictions: Predictions, rule: ThresholdRule, best: dict[str, float | None]) -> list[str]:
-    """Say where a target is met in name only: by calling every film alike, or on a handful of films."""
+    """Say where a target is met in name only: by calling every image alike, or on a handful of images."""
     alike, few = [], []
     probability = predictions.probabilities
     wanted = 1.0 if rule.rule == "sensitivity" else 0.0
@@ -132,11 +132,11 @@ def _target_notes(predictions: Predictions, rule: ThresholdRule, best: dict[str,
     notes = []
     target = f"{rule.rule} {rule.value:g}".replace(" 0.", " .")
     if alike:
-        all_or_none = "calling every film positive" if wanted else "calling no film positive"
+        all_or_none = "calling every image positive" if wanted else "calling no image positive"
         notes.append(f"On validation the target {target} is only reached by {all_or_none}: {', '.join(alike)}.")
     if few:
         kind = "with" if wanted else "without"
-        notes.append(f"The target {target} rests on fewer than {FEW} validation films {kind}: {', '.join(few)}.")
+        notes.append(f"The target {target} rests on fewer than {FEW} validation images {kind}: {', '.join(few)}.")
     return notes
 
 
@@ -161,12 +161,12 @@ def _best_threshold(labels: np.ndarray, probability: np.ndarray, rule: Threshold
     fp = np.bincount(group, ~positive)[::-1].cumsum()[::-1]
     if rule.rule == "sensitivity":  # falls from 1 with the threshold
         return float(_between(cuts)[np.flatnonzero(tp / positives >= rule.value)[-1]])
-    if rule.rule == "specificity":  # rises to 1, which it reaches at the latest above all films
+    if rule.rule == "specificity":  # rises to 1, which it reaches at the latest above all images
         met = np.flatnonzero((negatives - fp) / negatives >= rule.value)
         if len(met):
             return float(_between(cuts)[met[0]])
         above = max((cuts[-1] + 1) / 2, np.nextafter(cuts[-1], 2))
-        return float(above) if above <= 1 else None  # a film without the finding at probability 1
+        return float(above) if above <= 1 else None  # an image without the finding at probability 1
     if rule.rule == "youden":
         # sensitivity - false positive rate, times both class sizes: whole numbers, so that ties are ties
         goodness = tp * negatives - fp * positives

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from zoo.core.tasks import Task
 from zoo.evaluation.evaluate import Evaluation, short
 from zoo.evaluation.notes import FEW
-from zoo.tasks import Task
 
 NEAR_PERFECT = 0.99
 CLEAR_GAP = 0.05
@@ -15,15 +15,15 @@ CLEAR_GAP = 0.05
 def verdict(evaluation: Evaluation) -> str:
     """One sentence on whether the outputs tell anything, from the headline AUROC and its interval."""
     found = evaluation.headline
-    name = f"{_capital(_headline_name(evaluation.task))} on the {_called(evaluation.split)} films"
+    name = f"{_capital(_headline_name(evaluation.task))} on the {_called(evaluation.split)} images"
     if math.isnan(found.value):
         return f"{name} is undefined: {_why_undefined(evaluation)}."
     text = f"{name} is {short(found.value) if math.isnan(found.low) else found}"
     if len(evaluation.constant) == evaluation.task.outputs:
-        return f"{text}: the network gives every film the same output, which tells nothing."
+        return f"{text}: the network gives every image the same output, which tells nothing."
     text = f"{text}: {_judged(evaluation)}"
     if evaluation.constant:
-        text += f"; {', '.join(evaluation.constant)} get{'s' * (len(evaluation.constant) == 1)} the same output on every film"
+        text += f"; {', '.join(evaluation.constant)} get{'s' * (len(evaluation.constant) == 1)} the same output on every image"
     return f"{text}."
 
 
@@ -32,7 +32,7 @@ def _judged(evaluation: Evaluation) -> str:
     if evaluation.patients < FEW:
         return f"too few patients ({evaluation.patients}) to say more"
     if found.value >= NEAR_PERFECT:
-        said = "near-perfect, so check for leakage between training and these films"
+        said = "near-perfect, so check for leakage between training and these images"
         return f"{said}; with {few} it may also be luck" if few else said
     if math.isnan(found.low):
         return "without an interval, whether that is better than chance cannot be said"
@@ -48,7 +48,7 @@ def _judged(evaluation: Evaluation) -> str:
 
 
 def _few_of_a_class(evaluation: Evaluation) -> str | None:
-    """How many films there are of the rarer class, where that is below ten for every label with an AUROC."""
+    """How many images there are of the rarer class, where that is below ten for every label with an AUROC."""
     rarer = [
         min(evaluation.positives[label], evaluation.known[label] - evaluation.positives[label])
         for label in evaluation.task.labels
@@ -57,14 +57,14 @@ def _few_of_a_class(evaluation: Evaluation) -> str | None:
     most = max(rarer, default=FEW)
     if most >= FEW:
         return None
-    films = f"{most} film{'s' if most != 1 else ''} of the rarer class"
-    return f"only {films}" if evaluation.task.kind == "binary" else f"at most {films} per label"
+    images = f"{most} image{'s' if most != 1 else ''} of the rarer class"
+    return f"only {images}" if evaluation.task.kind == "binary" else f"at most {images} per label"
 
 
 def _why_undefined(evaluation: Evaluation) -> str:
     if not any(evaluation.known.values()):
-        return "the labels are unknown on every film"
-    return "only one class is present" if evaluation.task.kind == "binary" else "no label has films of both classes"
+        return "the labels are unknown on every image"
+    return "only one class is present" if evaluation.task.kind == "binary" else "no label has images of both classes"
 
 
 def gap_verdict(val: Evaluation, test: Evaluation) -> str | None:
@@ -83,7 +83,7 @@ def gap_verdict(val: Evaluation, test: Evaluation) -> str | None:
     )
     if not apart and not math.isnan(after.high + before.low):
         text += ", though their intervals overlap"
-    return f"{text}: the {_called(val.split)} figure does not carry over to the {_called(test.split)} films."
+    return f"{text}: the {_called(val.split)} figure does not carry over to the {_called(test.split)} images."
 
 
 def _headline_name(task: Task) -> str:

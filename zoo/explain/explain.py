@@ -1,4 +1,4 @@
-"""Explaining a run's network on films: its own, with the radiologists' boxes where there are any, or given files."""
+"""Explaining a run's network on images: its own, with the radiologists' boxes where there are any, or given files."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import DataError, UsageError, unknown
+from zoo.core.errors import DataError, UsageError, unknown
+from zoo.core.files import write_text
+from zoo.core.progress import Progress
+from zoo.core.registry import Registry
+from zoo.core.tasks import Task
 from zoo.evaluation import metrics
 from zoo.evaluation.plain import plain
 from zoo.explain import localisation as scoring
-from zoo.explain.films import Pair, no_boxes, split_pairs
 from zoo.explain.localisation import Localisation, Scores
 from zoo.explain.maps import METHODS, Mapper
 from zoo.explain.overlay import Picture, file_name, save_picture
+from zoo.explain.pairs import Pair, no_boxes, split_pairs
 from zoo.explain.sanity import RANDOMISATIONS, Sanity, check
-from zoo.files import write_text
-from zoo.progress import Progress
-from zoo.registry import Registry
-from zoo.run import Run
-from zoo.tasks import Task
+from zoo.runs.run import Run
 
 Say = Callable[[str], None]
 SANITY_MAPS = {"gradcam": 50, "gradcam++": 50, "occlusion": 8}  # at most; occlusion costs hundreds of passes per map
@@ -32,7 +32,7 @@ COARSE = 16  # cells: a map with fewer says so
 
 @dataclass(frozen=True)
 class Options:
-    """How to explain. `labels` empty: what the films' boxes or the network's answers name. `sanity` None: on for a split."""
+    """How to explain. `labels` empty: what the images' boxes or the network's answers name. `sanity` None: on for a split."""
 
     method: str = "gradcam"
     layer: str | None = None
@@ -67,7 +67,7 @@ class Explanation:
     method: str
     layer: str
     maps: int
-    films: tuple[Explained, ...]
+    images: tuple[Explained, ...]
     localisation: Localisation | None
     sanity: Sanity | None
     notes: tuple[str, ...]
@@ -89,13 +89,13 @@ def explain_files(run: Run, files: Sequence[Path], options: Options, out: Path |
         DataError: not one file can be read.
         ZooError: the run has no network, or an option does not fit it.
     """
+    from zoo.core.records import BadImage
     from zoo.data.images import decode
-    from zoo.data.records import BadImage
     from zoo.data.store import square
 
     task, columns = run.task(), _columns(run.task(), options.labels)
     size = int(run.info()["image_size"])
-    films, names = [], []
+    squares, names = [], []
     skipped: dict[str, str] = {}
     for file in files:
         name = str(file).encode("utf-8", "backslashreplace").decode()
@@ -107,11 +107,11 @@ def explain_files(run: Run, files: Sequence[Path], options: Options, out: Path |
             continue
         if note:
             say(f"{name}: {note}")
-        films.append(square(pixels, size))
+        squares.append(square(pixels, size))
         names.append(name)
-    if not films:
-        raise DataError(f"not one of the {len(files)} files can be read as a film.")
-    images = np.stack(films)
+    if not squares:
+        raise DataError(f"not one of the {len(files)} files can be read as an image.")
+    images = np.stack(squares)
 
     def choose(probe: Any) -> list[Pair]:
         probabilities = metrics.probabilities(task, probe.logits(images))
@@ -138,13 +138,13 @@ def _called(task: Task, probabilities: np.ndarray, thresholds: dict[str, float])
 def explain_split(
     run: Run, split: str, with_boxes: bool, options: Options, registry: Registry, out: Path | None, say: Say
 ) -> Explanation:
-    """Explain films of the run's own split.
+    """Explain images of the run's own split.
 
-    With boxes: all films that have one of a label of the network, scored against them. Without: up to `options.limit`
-    films that have a finding.
+    With boxes: all images that have one of a label of the network, scored against them. Without: up to `options.limit`
+    images that have a finding.
 
     Raises:
-        DataError: the split has no such films, or the dataset is not there any more.
+        DataError: the split has no such images, or the dataset is not there any more.
         ZooError: the run has no network, or an option does not fit it.
     """
     columns = _columns(run.task(), options.labels)
@@ -230,8 +230,8 @@ def _work(
         pair, label = pairs[i], task.labels[pairs[i].column]
         value = float(probabilities[i, pair.column])
         file = f"maps/{file_name(number, pair.image, label)}"
-        film = np.asarray(images[pair.row])
-        save_picture(Picture(film, kept[i], pair.image, label, value, pair.truth, pair.boxes, how), folder / file)
+        image = np.asarray(images[pair.row])
+        save_picture(Picture(image, kept[i], pair.image, label, value, pair.truth, pair.boxes, how), folder / file)
         pictures.append(Explained(pair.image, label, value, pair.truth, file, len(pair.boxes)))
     notes = _notes(mapper, len(pairs), len(shown), empty, folder, scored)
     result = Explanation(folder, mapper.method, mapper.where, len(pairs), tuple(pictures), found, sanity, notes)
@@ -240,7 +240,7 @@ def _work(
 
 
 def _spread(pairs: Sequence[Pair], count: int) -> list[int]:
-    """At most `count` of the pairs: as many of each label as there are, films from all over the list."""
+    """At most `count` of the pairs: as many of each label as there are, images from all over the list."""
     if len(pairs) <= count:
         return list(range(len(pairs)))
     by_label: dict[int, list[int]] = {}
@@ -258,7 +258,7 @@ def _spread(pairs: Sequence[Pair], count: int) -> list[int]:
 def _localise(
     mapper: Mapper, pairs: Sequence[Pair], task: Task, parts: list[tuple[np.ndarray, Scores]], seed: int
 ) -> Localisation:
-    order = np.argsort(np.concatenate([index for index, _ in parts]))  # occlusion works film by film
+    order = np.argsort(np.concatenate([index for index, _ in parts]))  # occlusion works image by image
     joined = scoring.join([found for _, found in parts])
     own = Scores(joined.pointing[order], joined.energy[order], joined.iou[order])
     boxes = [p.boxes for p in pairs]
@@ -280,7 +280,7 @@ def _notes(mapper: Mapper, maps: int, shown: int, empty: int, folder: Path, scor
     if height * width < COARSE:
         notes.append(f"The layer {mapper.where} has {height}×{width} cells only: the maps are coarse.")
     if empty and not scored:  # the scores say it themselves
-        notes.append(f"{empty} of {maps} maps are zero everywhere: nothing in the film speaks for the label.")
+        notes.append(f"{empty} of {maps} maps are zero everywhere: nothing in the image speaks for the label.")
     return tuple(notes)
 
 
@@ -293,7 +293,7 @@ def _write_index(result: Explanation) -> None:
         before = json.loads(file.read_text(encoding="utf-8"))
         if values["localisation"] is None:
             values["localisation"] = before.get("localisation")
-        stale = {each["file"] for each in before["films"]} - {each.file for each in result.films}
+        stale = {each["file"] for each in before["images"]} - {each.file for each in result.images}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         stale = set()
     write_text(file, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -307,6 +307,6 @@ def _write_index(result: Explanation) -> None:
 def check_request(files: Sequence[Path], split: str | None, boxes: bool) -> None:
     """Raise UsageError unless either files or a split are asked for."""
     if files and (split or boxes):
-        raise UsageError("explain either IMAGE files or films of the run (--split, --boxes), not both.")
+        raise UsageError("explain either IMAGE files or images of the run (--split, --boxes), not both.")
     if not files and not split and not boxes:
-        raise UsageError("nothing to explain: name IMAGE files, or use --split test --boxes for the run's own films.")
+        raise UsageError("nothing to explain: name IMAGE files, or use --split test --boxes for the run's own images.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import ZooError
+from zoo.core.errors import ZooError
 from zoo.explain.layers import SpatialLayer, perturbed, recorded
 
 
@@ -21,14 +21,14 @@ def _backend() -> str:
 def trace(network: Any) -> list[tuple[Any, Any]]:
     """Every layer of a network with its output, in the order of computing, and without computing anything.
 
-    The outputs have a shape and no values: a symbolic film is sent through.
+    The outputs have a shape and no values: a symbolic image is sent through.
     """
     shape = (1, *network.input_shape[1:])
     if _backend() == "tensorflow":
         import tensorflow as tf
 
         with recorded(network) as seen:
-            function = tf.function(lambda films: network(films, training=False), autograph=False)
+            function = tf.function(lambda images: network(images, training=False), autograph=False)
             function.get_concrete_function(tf.TensorSpec(shape, tf.float32))
         return seen
     import jax
@@ -48,7 +48,7 @@ def trace(network: Any) -> list[tuple[Any, Any]]:
 class Probe:
     """A network that is asked for its logits, and for the gradient of one of them by the features of a layer.
 
-    Compiled once for batches of `batch` films, and right after the weights of the network change, too.
+    Compiled once for batches of `batch` images, and right after the weights of the network change, too.
     """
 
     def __init__(self, network: Any, target: SpatialLayer | None = None, batch: int = 16) -> None:
@@ -56,15 +56,15 @@ class Probe:
         self.size = int(network.input_shape[1])
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Logits float32 `(N, K)` of films `(N, S, S)` in [0, 255]."""
+        """Logits float32 `(N, K)` of images `(N, S, S)` in [0, 255]."""
         return np.concatenate([self._logits(part)[:count] for count, part, _ in self._batches(images, None)])
 
     def gradients(self, images: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Features and the gradients of logits by them.
 
         Args:
-            images: films `(N, S, S)` in [0, 255].
-            columns: which logit of each film is meant, `(N,)`.
+            images: images `(N, S, S)` in [0, 255].
+            columns: which logit of each image is meant, `(N,)`.
 
         Returns:
             The layer's features and the gradients, each float32 `(N, height, width, channels)`, and all logits `(N, K)`.
@@ -76,7 +76,7 @@ class Probe:
     def _batches(self, images: np.ndarray, columns: np.ndarray | None) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Batches of one size, the last one filled up: another size would be compiled anew."""
         if images.shape[1:] != (self.size, self.size):
-            raise ZooError(f"the network takes {self.size}×{self.size} pixels, the films are {images.shape[1:]}.")
+            raise ZooError(f"the network takes {self.size}×{self.size} pixels, the images are {images.shape[1:]}.")
         columns = np.zeros(len(images), np.int32) if columns is None else columns.astype(np.int32)
         for start in range(0, len(images), self.batch):
             rows = np.arange(start, start + self.batch).clip(max=len(images) - 1)
@@ -94,7 +94,7 @@ class Probe:
 def _tf_logits(probe: Probe) -> Callable[[np.ndarray], np.ndarray]:
     import tensorflow as tf
 
-    from zoo.engine.fused_norm import fused_batch_norm
+    from zoo.nn.fused_norm import fused_batch_norm
 
     shape = (probe.batch, probe.size, probe.size, 1)
 
@@ -109,14 +109,14 @@ def _tf_logits(probe: Probe) -> Callable[[np.ndarray], np.ndarray]:
 def _tf_gradients(probe: Probe) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]]:
     import tensorflow as tf
 
-    from zoo.engine.fused_norm import fused_batch_norm
+    from zoo.nn.fused_norm import fused_batch_norm
 
     network, target = probe.network, probe.target
     assert target is not None
-    films = tf.TensorSpec((probe.batch, probe.size, probe.size, 1), tf.float32)
+    pixels = tf.TensorSpec((probe.batch, probe.size, probe.size, 1), tf.float32)
     shape = (probe.batch, target.height, target.width, target.channels)
 
-    @tf.function(autograph=False, input_signature=[films, tf.TensorSpec((probe.batch,), tf.int32)])
+    @tf.function(autograph=False, input_signature=[pixels, tf.TensorSpec((probe.batch,), tf.int32)])
     def compute(images: Any, columns: Any) -> Any:
         zeros = tf.zeros(shape)
 

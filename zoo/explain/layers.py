@@ -7,10 +7,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoo.errors import UsageError, closest
+from zoo.core.errors import UsageError, closest
 
 SHOWN = 12  # names in an error; a DenseNet has some four hundred layers
-# what moves features away from where they were in the film
+# what moves features away from where they were in the image
 SHIFTING = ("ZeroPadding2D", "Cropping2D")
 # inside of these four axes are heads and tokens, not height and width
 ATTENTION = ("MultiHeadAttention", "GroupedQueryAttention")
@@ -35,7 +35,7 @@ def spatial_layers(network: Any) -> list[SpatialLayer]:
     """The layers of a network with outputs of more than one row and column, in the order in which they compute.
 
     Layers inside nested models are among them, and plain operations such as a product. What comes before the first layer
-    with weights is preprocessing, and left out, as are layers that pad or crop, whose outputs do not lie over the film, and the
+    with weights is preprocessing, and left out, as are layers that pad or crop, whose outputs do not lie over the image, and the
     inside of attention layers.
     """
     from zoo.explain.gradients import trace

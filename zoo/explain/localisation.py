@@ -12,11 +12,11 @@ from zoo.evaluation.bootstrap import patient_codes, patient_weights, percentile_
 from zoo.evaluation.evaluate import Interval
 
 THRESHOLDS = (0.25, 0.5, 0.75)  # of the map's maximum
-TOLERANCE = 15 / 224  # of the film's side: the 15 pixels of Zhang et al. 2018, arXiv:1608.00507, on their 224
-SIGMA = 0.25  # of the film's side: the centre baseline's standard deviation
-DRAWS = 10  # random maps per film, of which the mean counts
+TOLERANCE = 15 / 224  # of the image's side: the 15 pixels of Zhang et al. 2018, arXiv:1608.00507, on their 224
+SIGMA = 0.25  # of the image's side: the centre baseline's standard deviation
+DRAWS = 10  # random maps per image, of which the mean counts
 ALL = "all"
-NAMES = {"centre": "a blob in the centre of the film", "random": "smooth noise"}
+NAMES = {"centre": "a blob in the centre of the image", "random": "smooth noise"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +30,12 @@ class Scores:
 
 @dataclass(frozen=True)
 class LocalisationRow:
-    """One method on the films of one label, or of all: means with intervals, `iou` by threshold."""
+    """One method on the images of one label, or of all: means with intervals, `iou` by threshold."""
 
     label: str
     method: str
     boxes: int
-    films: int
+    images: int
     pointing: Interval
     energy: Interval
     iou: dict[str, Interval]
@@ -45,7 +45,7 @@ class LocalisationRow:
 class Localisation:
     """All rows, the method's own first in each label, and sentences on what they mean.
 
-    `tolerance` and `sigma` are fractions of the film's side.
+    `tolerance` and `sigma` are fractions of the image's side.
     """
 
     thresholds: tuple[float, ...]
@@ -59,8 +59,8 @@ def box_mask(boxes: np.ndarray, size: int) -> np.ndarray:
     """The union of boxes as bool `(size, size)`: pixels whose centre lies in one, and the pixel of each box's own centre.
 
     Args:
-        boxes: `(M, 4)`, x, y, width and height in fractions of the film.
-        size: the film's side in pixels.
+        boxes: `(M, 4)`, x, y, width and height in fractions of the image.
+        size: the image's side in pixels.
     """
     mask = np.zeros((size, size), dtype=bool)
     centres = (np.arange(size) + 0.5) / size
@@ -76,7 +76,7 @@ def box_mask(boxes: np.ndarray, size: int) -> np.ndarray:
 def pointing(heat: np.ndarray, boxes: np.ndarray, tolerance: float = TOLERANCE) -> float:
     """The pointing game (Zhang et al. 2018, arXiv:1608.00507) on one map `(S, S)`: 1 where its maximum lies in a box.
 
-    A maximum no farther than `tolerance`, in fractions of the film's side, from a box counts as in it. Where several
+    A maximum no farther than `tolerance`, in fractions of the image's side, from a box counts as in it. Where several
     pixels share the maximum, the share of them that hit; 0 where the map is zero everywhere and points nowhere.
     """
     size = len(heat)
@@ -108,7 +108,7 @@ def score(
     thresholds: Sequence[float] = THRESHOLDS,
     tolerance: float = TOLERANCE,
 ) -> Scores:
-    """Score maps `(N, S, S)` ≥ 0 against the boxes of their films, `(M, 4)` each, in fractions of the film."""
+    """Score maps `(N, S, S)` ≥ 0 against the boxes of their images, `(M, 4)` each, in fractions of the image."""
     masks = [box_mask(each, maps.shape[1]) for each in boxes]
     return Scores(
         np.array([pointing(h, b, tolerance) for h, b in zip(maps, boxes, strict=True)]),
@@ -123,7 +123,7 @@ def join(parts: Sequence[Scores]) -> Scores:
 
 
 def centre_map(size: int) -> np.ndarray:
-    """The centre baseline `(size, size)`: a Gaussian on the middle of the film, its deviation `SIGMA` of the side."""
+    """The centre baseline `(size, size)`: a Gaussian on the middle of the image, its deviation `SIGMA` of the side."""
     place = (np.arange(size) + 0.5) / size - 0.5
     line = np.exp(-0.5 * (place / SIGMA) ** 2)
     return np.asarray(np.outer(line, line), dtype=np.float32)
@@ -138,7 +138,7 @@ def random_maps(number: int, grid: tuple[int, int], size: int, seed: int) -> np.
 
 
 def baselines(boxes: Sequence[np.ndarray], grid: tuple[int, int], size: int, seed: int) -> dict[str, Scores]:
-    """Scores of the centre and of random maps on the same films; of several random ones per film the mean counts."""
+    """Scores of the centre and of random maps on the same images; of several random ones per image the mean counts."""
     centre = np.broadcast_to(centre_map(size), (len(boxes), size, size))
     means = []
     for number, each in enumerate(boxes):
@@ -160,7 +160,7 @@ def localisation(
     level: float = 0.95,
     seed: int = 0,
 ) -> Localisation:
-    """Average the scores of film-and-label pairs, per label and over all.
+    """Average the scores of image-and-label pairs, per label and over all.
 
     Args:
         scores: by method, the one to be judged first and the baselines after it; each of N pairs.
@@ -184,7 +184,7 @@ def localisation(
                     label=label,
                     method=method,
                     boxes=int(counts[keep].sum()),
-                    films=len(keep),
+                    images=len(keep),
                     pointing=_mean(found.pointing[keep], weights, level),
                     energy=_mean(found.energy[keep], weights, level),
                     iou={f"{t:g}": _mean(found.iou[keep, k], weights, level) for k, t in enumerate(thresholds)},
@@ -212,7 +212,7 @@ def _mean(values: np.ndarray, weights: np.ndarray, level: float) -> Interval:
 
 
 def _verdicts(scores: dict[str, Scores], weights: np.ndarray, level: float) -> list[str]:
-    """A sentence for each baseline: by how much the maps beat it, films and patients paired."""
+    """A sentence for each baseline: by how much the maps beat it, images and patients paired."""
     from zoo.explain.maps import METHODS
 
     method = next(iter(scores))

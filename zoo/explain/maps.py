@@ -1,4 +1,4 @@
-"""From features and gradients, or from covered patches, to heat maps over the film. NumPy; the network is behind `Probe`."""
+"""From features and gradients, or from covered patches, to heat maps over the image. NumPy; the network is behind `Probe`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.explain.layers import SpatialLayer
@@ -19,7 +19,7 @@ METHODS = {
     "gradcam++": "Grad-CAM++",
     "occlusion": "occlusion",
 }
-PATCH = 8  # the side of an occluding patch is an eighth of the film's, its stride half of that
+PATCH = 8  # the side of an occluding patch is an eighth of the image's, its stride half of that
 
 
 def gradcam(features: np.ndarray, gradients: np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ def gradcam_plus_plus(features: np.ndarray, gradients: np.ndarray) -> np.ndarray
     """Grad-CAM++ (Chattopadhay et al. 2018, arXiv:1710.11063); arrays as in `gradcam`.
 
     The score is exp(logit), as in the paper, so that its second and third derivative are powers of the logit's gradient
-    (eq. 19). The factor exp(logit) itself is the same all over a film and left out: normalising would undo it.
+    (eq. 19). The factor exp(logit) itself is the same all over an image and left out: normalising would undo it.
     """
     squares = gradients**2
     rest = 2 * squares + (features * gradients**3).sum(axis=(1, 2), keepdims=True)
@@ -70,14 +70,14 @@ def normalise(maps: np.ndarray) -> np.ndarray:
 
 
 def occlusion_starts(size: int, patch: int, stride: int) -> np.ndarray:
-    """Where patches begin along a side, in pixels; the last one ends with the film."""
+    """Where patches begin along a side, in pixels; the last one ends with the image."""
     return np.append(np.arange(0, size - patch, stride), size - patch)
 
 
-def occluded(film: np.ndarray, starts: np.ndarray, patch: int) -> np.ndarray:
-    """The film `(S, S)` once for every patch `(P², S, S)`, covered there with its mean, row by row."""
-    copies = np.repeat(film[None], len(starts) ** 2, axis=0)
-    fill = np.rint(film.mean()).astype(film.dtype) if film.dtype.kind == "u" else film.mean()
+def occluded(image: np.ndarray, starts: np.ndarray, patch: int) -> np.ndarray:
+    """The image `(S, S)` once for every patch `(P², S, S)`, covered there with its mean, row by row."""
+    copies = np.repeat(image[None], len(starts) ** 2, axis=0)
+    fill = np.rint(image.mean()).astype(image.dtype) if image.dtype.kind == "u" else image.mean()
     for number, (top, left) in enumerate(np.stack(np.meshgrid(starts, starts, indexing="ij"), -1).reshape(-1, 2)):
         copies[number, top : top + patch, left : left + patch] = fill
     return copies
@@ -87,10 +87,10 @@ def occlusion_map(drops: np.ndarray, starts: np.ndarray, patch: int, size: int) 
     """How much the logit falls when a pixel is covered: the mean over the patches that cover it, `(size, size)` ≥ 0.
 
     Args:
-        drops: the logit of the whole film minus that with a patch covered, `(P, P)`.
+        drops: the logit of the whole image minus that with a patch covered, `(P, P)`.
         starts: where the patches begin, `(P,)`.
         patch: their side in pixels.
-        size: the film's side.
+        size: the image's side.
     """
     pixels = np.arange(size)
     covers = ((pixels[:, None] >= starts) & (pixels[:, None] < starts + patch)).astype(np.float64)
@@ -102,7 +102,7 @@ def occlusion_map(drops: np.ndarray, starts: np.ndarray, patch: int, size: int) 
 
 @dataclass(frozen=True)
 class Maps:
-    """Heat maps `(N, S, S)` float32 in [0, 1] of film-and-label pairs, `index` `(N,)` of them, and the films' logits `(N, K)`."""
+    """Heat maps `(N, S, S)` float32 in [0, 1] of image-and-label pairs, `index` `(N,)` of them, and the images' logits `(N, K)`."""
 
     index: np.ndarray
     maps: np.ndarray
@@ -128,13 +128,13 @@ class Mapper:
             method: one of `METHODS`.
             layer: whose features Grad-CAM reads; the last spatial one if None, and of an ensemble the last of each of its
                 networks, whose maps are added. Not for occlusion.
-            patch: side of the occluding patch in pixels; an eighth of the film's if None (Zeiler and Fergus 2014,
+            patch: side of the occluding patch in pixels; an eighth of the image's if None (Zeiler and Fergus 2014,
                 arXiv:1311.2901, cover with a grey square; the size is ours).
             stride: step between patches in pixels; half the patch if None.
-            batch: films at once.
+            batch: images at once.
 
         Raises:
-            UsageError: an unknown layer, or a patch or stride that does not fit the film.
+            UsageError: an unknown layer, or a patch or stride that does not fit the image.
         """
         from zoo.explain.gradients import Probe
         from zoo.explain.layers import find_layers
@@ -160,7 +160,7 @@ class Mapper:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """How many cells the map has before it is brought to the film's size; of several the most."""
+        """How many cells the map has before it is brought to the image's size; of several the most."""
         if self.layers:
             return max(((each.height, each.width) for each in self.layers), key=math.prod)
         return len(self.starts), len(self.starts)
@@ -171,11 +171,11 @@ class Mapper:
         return ", ".join(each.name for each in self.layers) or f"patch {self.patch}, stride {self.stride} pixels"
 
     def make(self, images: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Iterator[Maps]:
-        """Maps of film-and-label pairs, in parts as they are ready.
+        """Maps of image-and-label pairs, in parts as they are ready.
 
         Args:
-            images: films `(M, S, S)`, uint8 or float in [0, 255].
-            rows: the film of each pair, `(N,)` into `images`.
+            images: images `(M, S, S)`, uint8 or float in [0, 255].
+            rows: the image of each pair, `(N,)` into `images`.
             columns: the label of each pair, `(N,)` into the logits.
         """
         if self.method == "occlusion":
@@ -199,12 +199,12 @@ class Mapper:
         return upsample(gradcam(features, gradients), self.size) * np.float32(cells)
 
     def _occlusion(self, images: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Iterator[Maps]:
-        """One film at a time, for all of its labels: covering it is the work."""
+        """One image at a time, for all of its labels: covering it is the work."""
         side = len(self.starts)
         for row in dict.fromkeys(rows.tolist()):
             index = np.flatnonzero(rows == row)
-            film = np.asarray(images[row])
-            logits = self.probe.logits(np.concatenate([film[None], occluded(film, self.starts, self.patch)]))
+            image = np.asarray(images[row])
+            logits = self.probe.logits(np.concatenate([image[None], occluded(image, self.starts, self.patch)]))
             drops = (logits[:1] - logits[1:])[:, columns[index]].T.reshape(-1, side, side)
             maps = np.stack([occlusion_map(each, self.starts, self.patch, self.size) for each in drops])
             yield Maps(index, normalise(maps), np.repeat(logits[:1], len(index), axis=0))
@@ -212,7 +212,7 @@ class Mapper:
 
 def _check_patch(size: int, patch: int, stride: int) -> None:
     if not 1 <= patch < size:
-        raise UsageError(f"--patch {patch} does not fit films of {size} pixels: use 1 to {size - 1}.")
+        raise UsageError(f"--patch {patch} does not fit images of {size} pixels: use 1 to {size - 1}.")
     if not 1 <= stride <= patch:
         raise UsageError(f"--stride {stride} would leave pixels uncovered: use 1 to the patch's side, {patch}.")
 
@@ -220,7 +220,7 @@ def _check_patch(size: int, patch: int, stride: int) -> None:
 def heat_maps(
     network: Any, images: np.ndarray, columns: np.ndarray, method: str = "gradcam", layer: str | None = None
 ) -> np.ndarray:
-    """Heat maps float32 `(N, S, S)` in [0, 1] of films `(N, S, S)`, each for the logit in `columns` `(N,)`."""
+    """Heat maps float32 `(N, S, S)` in [0, 1] of images `(N, S, S)`, each for the logit in `columns` `(N,)`."""
     maps = np.zeros(images.shape, np.float32)
     for part in Mapper(network, method, layer).make(images, np.arange(len(images)), np.asarray(columns)):
         maps[part.index] = part.maps

@@ -1,4 +1,4 @@
-"""The picture of one heat map: the film, the map on it, the radiologist's boxes, and what the network says."""
+"""The picture of one heat map: the image, the map on it, the radiologist's boxes, and what the network says."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from zoo.files import replacing
+from zoo.core.files import replacing
 from zoo.report import RESEARCH_ONLY
 
 COLOURS = "inferno"  # perceptually uniform: equal steps of the map look equal
-FAINTEST = 0.3  # where in the colours a map begins: those before are black, and would look like a dark film
-BOX_COLOUR = "#35e0ff"  # cyan: the one hue that neither the film nor the map has
-STRONGEST = 0.72  # opacity of the map's maximum: the film stays visible below it
+FAINTEST = 0.3  # where in the colours a map begins: those before are black, and would look like a dark image
+BOX_COLOUR = "#35e0ff"  # cyan: the one hue that neither the image nor the map has
+STRONGEST = 0.72  # opacity of the map's maximum: the image stays visible below it
 INCHES, DPI = (5.0, 4.95), 100
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """What one picture shows: a film `(S, S)` in [0, 255], its map `(S, S)` in [0, 1], boxes `(M, 4)` in fractions."""
+    """What one picture shows: an image `(S, S)` in [0, 255], its map `(S, S)` in [0, 1], boxes `(M, 4)` in fractions."""
 
-    film: np.ndarray
+    image: np.ndarray
     heat: np.ndarray
-    image: str
+    name: str
     label: str
     probability: float
     truth: int | None
@@ -48,7 +48,7 @@ def save_picture(picture: Picture, path: Path) -> None:
     edge = axes.get_position().x1
     figure.text(0.03, 0.963, _label(picture.label), fontsize=12, weight="bold", va="center", parse_math=False)
     figure.text(edge, 0.963, _answer(picture), fontsize=9.5, ha="right", va="center", parse_math=False)
-    figure.text(0.03, 0.917, _shorten(picture.image, 30), **grey)
+    figure.text(0.03, 0.917, _shorten(picture.name, 30), **grey)
     figure.text(edge, 0.917, _shorten(picture.how, 42), ha="right", **grey)
     figure.text(0.03, 0.028, RESEARCH_ONLY, **grey)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,8 +80,8 @@ def _draw(axes: Any, picture: Picture) -> None:
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import Normal, withStroke
 
-    size = len(picture.film)
-    axes.imshow(picture.film, cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0), interpolation="bilinear")
+    size = len(picture.image)
+    axes.imshow(picture.image, cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0), interpolation="bilinear")
     colours = _colours(picture.heat)
     axes.imshow(colours, extent=(0, 1, 1, 0), interpolation="bilinear")
     if picture.heat.max() > 0:
@@ -108,7 +108,7 @@ def _colours(heat: np.ndarray) -> np.ndarray:
 
 
 def _colour_bar(figure: Any, axes: Any) -> None:
-    """The map's colours as they look on a gray film; the white line is drawn at half of the maximum."""
+    """The map's colours as they look on a gray image; the white line is drawn at half of the maximum."""
     place = axes.get_position()
     bar = figure.add_axes((place.x1 + 0.025, place.y0 + place.height * 0.2, 0.03, place.height * 0.6))
     colours = _colours(np.linspace(0, 1, 128))
@@ -125,7 +125,7 @@ def _colour_bar(figure: Any, axes: Any) -> None:
 
 
 def file_name(number: int, image: str, label: str) -> str:
-    """A picture's file name from plain letters: number, film and label."""
+    """A picture's file name from plain letters: number, image and label."""
     parts = [_plain(Path(image).stem), _plain(label)]
     return f"{number:0{max(3, int(math.log10(number + 1)) + 1)}d}-{'-'.join(p for p in parts if p)}.png"
 

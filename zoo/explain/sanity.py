@@ -1,7 +1,7 @@
 """Do the maps depend on what the network has learned? The parameter randomisation test of Adebayo et al. 2018.
 
 Adebayo et al., Sanity checks for saliency maps, arXiv:1810.03292: a map that stays the same when the weights are made random
-shows edges of the film, not what the network knows.
+shows edges of the image, not what the network knows.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ CHANGED, PARTLY = 0.3, 0.6  # rank correlations: below, the maps change; above t
 class Sanity:
     """How much maps of a randomised network resemble those of the trained one.
 
-    `rank_correlation` (Spearman) and `correlation` (Pearson) are means over `films` maps and `randomisations` networks,
+    `rank_correlation` (Spearman) and `correlation` (Pearson) are means over `images` maps and `randomisations` networks,
     pixel against pixel; `flat` counts the pairs of which one map is the same everywhere, which have neither.
     """
 
     method: str
-    films: int
+    images: int
     randomisations: int
     rank_correlation: float
     correlation: float
@@ -61,8 +61,8 @@ def check(
     Args:
         network: the trained network; has its own weights back afterwards.
         mapper: what made `maps` from it.
-        images: films `(M, S, S)`.
-        rows: the film of each map, `(N,)`.
+        images: images `(M, S, S)`.
+        rows: the image of each map, `(N,)`.
         columns: the label of each map, `(N,)`.
         maps: `(N, S, S)` of the trained network.
         seed: of the randomisation.
@@ -83,12 +83,12 @@ def check(
     return judge(mapper.method, len(maps), np.array(ranked), np.array(plain))
 
 
-def judge(method: str, films: int, ranked: np.ndarray, plain: np.ndarray) -> Sanity:
+def judge(method: str, images: int, ranked: np.ndarray, plain: np.ndarray) -> Sanity:
     """The verdict from the correlations of all pairs, NaN where one of the maps is flat."""
     flat = int(np.isnan(ranked).sum())
     rank = float(np.nanmean(ranked)) if flat < len(ranked) else math.nan
     other = float(np.nanmean(plain)) if flat < len(ranked) else math.nan
-    title, of = METHODS[method], f"rank correlation {short(rank)} over {films} map{'s' if films != 1 else ''}"
+    title, of = METHODS[method], f"rank correlation {short(rank)} over {images} map{'s' if images != 1 else ''}"
     passed: bool | None = None
     if math.isnan(rank):
         sentence = (
@@ -111,7 +111,7 @@ def judge(method: str, films: int, ranked: np.ndarray, plain: np.ndarray) -> San
         )
     if flat and not math.isnan(rank):
         sentence += f" {flat} of {len(ranked)} comparisons are left out: one of the two maps is flat."
-    return Sanity(method, films, RANDOMISATIONS, rank, other, flat, passed, sentence)
+    return Sanity(method, images, RANDOMISATIONS, rank, other, flat, passed, sentence)
 
 
 def ranks(values: np.ndarray) -> np.ndarray:

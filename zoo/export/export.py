@@ -1,4 +1,4 @@
-"""A run as one file for use without zoo: written, compared with zoo on films, and kept only where it says the same."""
+"""A run as one file for use without zoo: written, compared with zoo on images, and kept only where it says the same."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 
 import numpy as np
 
+from zoo.core.errors import DataError, UsageError, ZooError
+from zoo.core.registry import Registry
+from zoo.core.tasks import Task
 from zoo.engine import devices
 from zoo.engine.evaluate import load_network
-from zoo.errors import DataError, UsageError, ZooError
 from zoo.evaluation.calibration import Calibration
 from zoo.evaluation.plain import plain
-from zoo.export import films as film_sources
 from zoo.export import formats, metadata
-from zoo.export.films import Films
+from zoo.export import trial_images as image_sources
 from zoo.export.network import assemble, for_inference
 from zoo.export.parity import Parity, compare, zoo_probabilities
-from zoo.registry import Registry
-from zoo.run import Run
-from zoo.tasks import Task
+from zoo.export.trial_images import TrialImages
+from zoo.runs.run import Run
 
 Say = Callable[[str], None]
 
 TOLERANCE = 1e-4  # largest difference of a probability in float32
 LOSS = 0.01  # of AUROC that quantisation may cost
-FILMS = 100  # of the run's own that float32 is compared on
-FILMS_FOR_AUROC = 1000
-SAMPLES = 100  # training films that int8 takes its ranges from
+IMAGES = 100  # of the run's own that float32 is compared on
+IMAGES_FOR_AUROC = 1000
+SAMPLES = 100  # training images that int8 takes its ranges from
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Options:
     """What `zoo export` is asked for.
 
     `format` is keras, savedmodel, litert or onnx; `quantize` float16, int8 or None; `out` the file, by default in the run's
-    exports/. `films` is a folder to compare on or the number of the run's own films. `tolerance` bounds the difference of a
+    exports/. `images` is a folder to compare on or the number of the run's own images. `tolerance` bounds the difference of a
     probability, in a quantised file the loss of AUROC; None takes `TOLERANCE` or `LOSS`. `force` keeps a file beyond it.
     """
 
     format: str
     quantize: str | None = None
     out: Path | None = None
-    films: Path | int | None = None
+    images: Path | int | None = None
     tolerance: float | None = None
     force: bool = False
 
@@ -64,14 +64,14 @@ class Exported:
 
 
 def export(run: Run, options: Options, registry: Registry, say: Say, quiet: bool = False) -> Exported:
-    """Write a run as one file that takes raw films of any size and gives calibrated probabilities.
+    """Write a run as one file that takes raw images of any size and gives calibrated probabilities.
 
     The file gets its name only after it was compared with zoo; one that differs too much is not kept.
 
     Args:
         run: a finished run.
         options: what to write.
-        registry: has the run's dataset, for films to compare on.
+        registry: has the run's dataset, for images to compare on.
         say: receives lines for the user.
         quiet: show no progress.
 
@@ -88,10 +88,10 @@ def export(run: Run, options: Options, registry: Registry, say: Say, quiet: bool
     with devices.session("cpu", "float32", 0):
         original = load_network(run)
         network = for_inference(original, float32=form.name in ("litert", "onnx"))
-        films = _films(run, options, registry)
-        expected = zoo_probabilities(original, task, calibration, films, size, quiet)
-        about = metadata.describe(run, registry, calibration, form.films, options.quantize)
-        samples = film_sources.samples(run, SAMPLES, size, registry) if options.quantize == "int8" else None
+        images = _images(run, options, registry)
+        expected = zoo_probabilities(original, task, calibration, images, size, quiet)
+        about = metadata.describe(run, registry, calibration, form.images, options.quantize)
+        samples = image_sources.samples(run, SAMPLES, size, registry) if options.quantize == "int8" else None
 
         def assembled(dtype: str) -> Any:
             return assemble(network, task, calibration, size, dtype)
@@ -102,7 +102,7 @@ def export(run: Run, options: Options, registry: Registry, say: Say, quiet: bool
             parity = compare(
                 formats.open_file(form, partial),
                 expected,
-                films,
+                images,
                 task,
                 about["thresholds"],
                 auroc=options.quantize is not None,
@@ -110,7 +110,7 @@ def export(run: Run, options: Options, registry: Registry, say: Say, quiet: bool
             )
             notes = _judge(parity, options)
             formats.add_metadata(form, partial, plain(about | {"parity": parity}))
-            formats.open_file(form, partial)(films.pixels[0])
+            formats.open_file(form, partial)(images.pixels[0])
             bytes_ = _size(partial)
     return Exported(file, bytes_, parity, notes)
 
@@ -138,16 +138,16 @@ def _calibration(run: Run, task: Task) -> Calibration | None:
     return calibration
 
 
-def _films(run: Run, options: Options, registry: Registry) -> Films:
-    """The films to compare on; for a quantised file all test films, which have labels, unless others are asked for."""
-    if isinstance(options.films, Path):
-        return film_sources.films_of_folder(options.films)
+def _images(run: Run, options: Options, registry: Registry) -> TrialImages:
+    """The images to compare on; for a quantised file all test images, which have labels, unless others are asked for."""
+    if isinstance(options.images, Path):
+        return image_sources.images_of_folder(options.images)
     if options.quantize is None:
-        count, splits = options.films or FILMS, ["val", "test"]
+        count, splits = options.images or IMAGES, ["val", "test"]
     else:
-        count, splits = options.films or FILMS_FOR_AUROC, ["test"]
-    found = film_sources.own_films(run, splits, count, registry)
-    return found if found is not None else film_sources.drawn_films(min(count, FILMS), registry)
+        count, splits = options.images or IMAGES_FOR_AUROC, ["test"]
+    found = image_sources.run_images(run, splits, count, registry)
+    return found if found is not None else image_sources.drawn_images(min(count, IMAGES), registry)
 
 
 def _judge(parity: Parity, options: Options) -> tuple[str, ...]:
@@ -159,7 +159,7 @@ def _judge(parity: Parity, options: Options) -> tuple[str, ...]:
     problem = _quantised(parity, options) if options.quantize else _exact(parity, options)
     notes = []
     if not parity.real:
-        notes.append("Compared on drawn films: the run's own could not be read. --films FOLDER compares on others.")
+        notes.append("Compared on drawn images: the run's own could not be read. --images FOLDER compares on others.")
     if problem and not options.force:
         raise ZooError(f"{problem} The file was not kept; --force keeps it all the same.")
     return (*notes, *([f"{problem} Kept by --force."] if problem else []))
@@ -170,7 +170,7 @@ def _exact(parity: Parity, options: Options) -> str:
     if parity.largest <= limit:
         return ""
     return (
-        f"the file's probabilities differ from zoo's by up to {parity.largest:.2g} on {parity.films} films, more than "
+        f"the file's probabilities differ from zoo's by up to {parity.largest:.2g} on {parity.images} images, more than "
         f"{limit:g} (--tolerance)."
     )
 
@@ -181,15 +181,15 @@ def _quantised(parity: Parity, options: Options) -> str:
         return "the quantised file gives numbers that are not finite."
     if not parity.changes:
         return (
-            "what the quantised file loses in AUROC cannot be measured: these films have no labels, or the run's own test "
-            "films are not there."
+            "what the quantised file loses in AUROC cannot be measured: these images have no labels, or the run's own test "
+            "images are not there."
         )
     change = parity.changes[0]
     if change.change >= -limit:
         return ""
     return (
         f"the quantised file loses {-change.change:.4f} in AUROC ({change.zoo:.4f} to {change.file:.4f}, 95% interval of the "
-        f"change {change.low:+.4f} to {change.high:+.4f}) on {parity.films} films, more than {limit:g} (--tolerance)."
+        f"change {change.low:+.4f} to {change.high:+.4f}) on {parity.images} images, more than {limit:g} (--tolerance)."
     )
 
 
@@ -197,8 +197,8 @@ def check_options(options: Options) -> None:
     """Raise UsageError for numbers that make no sense."""
     if options.tolerance is not None and not 0 <= options.tolerance <= 1:
         raise UsageError(f"--tolerance is from 0 to 1, not {options.tolerance:g}.")
-    if isinstance(options.films, int) and options.films < 1:
-        raise UsageError(f"--films takes a folder or a number from 1, not {options.films}.")
+    if isinstance(options.images, int) and options.images < 1:
+        raise UsageError(f"--images takes a folder or a number from 1, not {options.images}.")
 
 
 def _size(path: Path) -> int:

@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import UsageError, ZooError
+from zoo.core.errors import UsageError, ZooError
+from zoo.core.files import replacing
 from zoo.export import quantize
-from zoo.files import replacing
-from zoo.inference.convert import quiet, to_litert, to_onnx
+from zoo.inference.runtimes.convert import quiet, to_litert, to_onnx
 
 METADATA_FILE = "zoo-metadata.json"  # inside the file; `metadata.json` of a .keras file is Keras' own
 OUTPUT = "probabilities"
-EITHER = "gray pixels (N, H, W, 1) in [0, 255], uint8 or float, any N, H and W; films need not be square"
-BYTES = "gray pixels (N, H, W, 1), uint8, any N, H and W; films need not be square"
+EITHER = "gray pixels (N, H, W, 1) in [0, 255], uint8 or float, any N, H and W; images need not be square"
+BYTES = "gray pixels (N, H, W, 1), uint8, any N, H and W; images need not be square"
 
-# a film (H, W) uint8 -> probabilities (K,) float32
+# an image (H, W) uint8 -> probabilities (K,) float32
 Runner = Callable[[np.ndarray], np.ndarray]
 
 
@@ -35,7 +35,7 @@ class Format:
 
     name: str
     suffix: str
-    films: str
+    images: str
     quantize: tuple[str, ...] = ()
     extra: str = ""
     modules: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ def write(
         file: where to; the caller renames it when it is whole.
         assembled: gives the model of `network.assemble` for an input of float32 or uint8.
         quantization: float16, int8 or None.
-        samples: prepared films uint8 `(N, S, S)`, which int8 takes its ranges from.
+        samples: prepared images uint8 `(N, S, S)`, which int8 takes its ranges from.
 
     Raises:
         ZooError: the format cannot express the network.
@@ -110,7 +110,7 @@ def _write_savedmodel(floats: Any, bytes_: Any, folder: Path) -> None:
         raise ZooError("a SavedModel is written on the TensorFlow backend alone. Set KERAS_BACKEND=tensorflow.")
     archive = keras.export.ExportArchive()
     for name, model, dtype in (("serve", bytes_, "uint8"), ("serve_float", floats, "float32")):
-        spec = keras.InputSpec(shape=(None, None, None, 1), dtype=dtype, name="film")
+        spec = keras.InputSpec(shape=(None, None, None, 1), dtype=dtype, name="image")
         archive.add_endpoint(name, _named(model), input_signature=[spec])
     try:
         with quiet():
@@ -120,8 +120,8 @@ def _write_savedmodel(floats: Any, bytes_: Any, folder: Path) -> None:
 
 
 def _named(model: Any) -> Callable[[Any], dict[str, Any]]:
-    def answer(film: Any) -> dict[str, Any]:
-        return {OUTPUT: model(film, training=False)}
+    def answer(image: Any) -> dict[str, Any]:
+        return {OUTPUT: model(image, training=False)}
 
     return answer
 
@@ -131,7 +131,7 @@ def _write_onnx(model: Any, file: Path, quantization: str | None, samples: np.nd
 
     to_onnx(model, file, dtype="uint8")
     graph = onnx.load(file)
-    for kind, names in ((graph.graph.input[0], ("films", "height", "width")), (graph.graph.output[0], ("films",))):
+    for kind, names in ((graph.graph.input[0], ("images", "height", "width")), (graph.graph.output[0], ("images",))):
         for axis, name in zip(kind.type.tensor_type.shape.dim, names, strict=False):
             axis.dim_param = name
     _rename_output(graph, OUTPUT)
@@ -184,7 +184,7 @@ def read_metadata(file: Path) -> dict[str, Any]:
 
 
 def open_file(form: Format, file: Path) -> Runner:
-    """A function from a film `(H, W)` uint8 to the file's probabilities `(K,)`, by the format's own runtime."""
+    """A function from an image `(H, W)` uint8 to the file's probabilities `(K,)`, by the format's own runtime."""
     return _RUNNERS[form.name](file)
 
 
@@ -192,14 +192,14 @@ def _run_keras(file: Path) -> Runner:
     import keras
 
     model = keras.saving.load_model(file, compile=False, safe_mode=True)
-    return lambda film: np.asarray(model.predict_on_batch(film[None, ..., None]))[0]
+    return lambda image: np.asarray(model.predict_on_batch(image[None, ..., None]))[0]
 
 
 def _run_savedmodel(file: Path) -> Runner:
     import keras
 
     layer = keras.layers.TFSMLayer(file, call_endpoint="serving_default")
-    return lambda film: np.asarray(layer(film[None, ..., None])[OUTPUT])[0]
+    return lambda image: np.asarray(layer(image[None, ..., None])[OUTPUT])[0]
 
 
 def _run_litert(file: Path) -> Runner:
@@ -211,12 +211,12 @@ def _run_litert(file: Path) -> Runner:
     into, out = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
     shape: list[tuple[int, ...]] = [()]
 
-    def run(film: np.ndarray) -> np.ndarray:
-        if film.shape != shape[0]:
-            interpreter.resize_tensor_input(into, (1, *film.shape, 1))
+    def run(image: np.ndarray) -> np.ndarray:
+        if image.shape != shape[0]:
+            interpreter.resize_tensor_input(into, (1, *image.shape, 1))
             interpreter.allocate_tensors()
-            shape[0] = film.shape
-        interpreter.set_tensor(into, np.ascontiguousarray(film[None, ..., None]))
+            shape[0] = image.shape
+        interpreter.set_tensor(into, np.ascontiguousarray(image[None, ..., None]))
         interpreter.invoke()
         return np.asarray(interpreter.get_tensor(out))[0]
 
@@ -230,7 +230,7 @@ def _run_onnx(file: Path) -> Runner:
     options.log_severity_level = 3  # warnings about its own optimisations say nothing to a user
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda film: np.asarray(session.run([OUTPUT], {name: film[None, ..., None]})[0])[0]
+    return lambda image: np.asarray(session.run([OUTPUT], {name: image[None, ..., None]})[0])[0]
 
 
 _RUNNERS = {"keras": _run_keras, "savedmodel": _run_savedmodel, "litert": _run_litert, "onnx": _run_onnx}

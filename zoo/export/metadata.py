@@ -7,18 +7,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import ZooError
+from zoo.core.errors import ZooError
+from zoo.core.registry import Registry
+from zoo.core.tasks import Task
 from zoo.evaluation.calibration import Calibration
-from zoo.registry import Registry
 from zoo.report import RESEARCH_ONLY
-from zoo.run import Run
-from zoo.tasks import Task
+from zoo.runs.run import Run
 
 DISTRIBUTION = "cxr-zoo"
 
 
 def describe(
-    run: Run, registry: Registry, calibration: Calibration | None, films: str, quantize: str | None
+    run: Run, registry: Registry, calibration: Calibration | None, images: str, quantize: str | None
 ) -> dict[str, Any]:
     """The metadata of an exported file, ready for JSON.
 
@@ -26,7 +26,7 @@ def describe(
         run: the run that is exported.
         registry: knows the licences of model and dataset.
         calibration: that of the file.
-        films: the input in words.
+        images: the input in words.
         quantize: float16, int8 or None.
     """
     info, task = run.info(), run.task()
@@ -40,7 +40,7 @@ def describe(
         "decision": "the most probable class" if task.exclusive else "positive at or above the label's threshold",
         "threshold_rule": info.get("threshold_rule"),
         "calibration": None if calibration is None else calibration.method,
-        "input": films,
+        "input": images,
         "output": "probabilities (N, K) float32, one column per label in the order of `labels`",
         "image_size": int(info["image_size"]),
         "precision": quantize or "float32",

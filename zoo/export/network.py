@@ -1,4 +1,4 @@
-"""The network of an exported file: raw films of any size in, calibrated probabilities out, training-only parts gone."""
+"""The network of an exported file: raw images of any size in, calibrated probabilities out, training-only parts gone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.core.tasks import Task
 from zoo.export.preprocess import prepare
-from zoo.tasks import Task
 
 if TYPE_CHECKING:
     import keras
@@ -64,7 +64,7 @@ def assemble(network: Any, task: Task, calibration: Calibration | None, size: in
         network: from pixels `(N, size, size, 1)` to logits `(N, K)`.
         task: says which activation.
         calibration: of the logits; None gives the plain activation.
-        size: height and width of the network's films in pixels.
+        size: height and width of the network's images in pixels.
         dtype: of the input, float32 or uint8.
 
     Returns:
@@ -73,9 +73,9 @@ def assemble(network: Any, task: Task, calibration: Calibration | None, size: in
     """
     import keras
 
-    film = keras.Input((None, None, 1), dtype=dtype, name="film")
-    logits = network(prepare(film, size))
-    return keras.Model(film, probabilities(logits, task, calibration), name=network.name)
+    image = keras.Input((None, None, 1), dtype=dtype, name="image")
+    logits = network(prepare(image, size))
+    return keras.Model(image, probabilities(logits, task, calibration), name=network.name)
 
 
 def probabilities(logits: Any, task: Task, calibration: Calibration | None) -> Any:

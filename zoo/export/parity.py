@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from zoo.core.progress import Progress
+from zoo.core.tasks import Task
 from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import auroc_replicates, percentile_interval
 from zoo.evaluation.calibration import Calibration
-from zoo.export.films import Films, known_labels, prepared
 from zoo.export.formats import Runner
-from zoo.progress import Progress
-from zoo.tasks import Task
+from zoo.export.trial_images import TrialImages, known_labels, prepared
 
 REPLICATES = 1000
 LEVEL = 0.95
@@ -23,7 +23,7 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Change:
-    """AUROC of zoo and of the file on the same films, and the difference with its 95% interval.
+    """AUROC of zoo and of the file on the same images, and the difference with its 95% interval.
 
     `label` is empty for the mean over the labels. The interval is from a bootstrap over patients, both drawn together.
     """
@@ -38,31 +38,31 @@ class Change:
 
 @dataclass(frozen=True)
 class Parity:
-    """The comparison of a file with zoo on films that neither has prepared.
+    """The comparison of a file with zoo on images that neither has prepared.
 
-    `largest` and `mean` are absolute differences of probabilities, `flipped` counts decisions that are others (film by film and
-    label by label), `films_per_s` is the file's own rate, one film at a time with its resizing. `changes` has one entry per
-    label and, for several labels, the mean first; it is empty where the films have no labels.
+    `largest` and `mean` are absolute differences of probabilities, `flipped` counts decisions that are others (image by image and
+    label by label), `images_per_s` is the file's own rate, one image at a time with its resizing. `changes` has one entry per
+    label and, for several labels, the mean first; it is empty where the images have no labels.
     """
 
-    films: int
+    images: int
     where: str
     real: bool
     largest: float
     mean: float
     flipped: int
-    films_per_s: float
+    images_per_s: float
     changes: tuple[Change, ...] = ()
 
 
 def zoo_probabilities(
-    network: Any, task: Task, calibration: Calibration | None, films: Films, size: int, quiet: bool = False
+    network: Any, task: Task, calibration: Calibration | None, images: TrialImages, size: int, quiet: bool = False
 ) -> np.ndarray:
-    """What zoo itself says of films, float64 `(N, K)`: resizing by Pillow, the network, calibration in float64."""
+    """What zoo itself says of images, float64 `(N, K)`: resizing by Pillow, the network, calibration in float64."""
     logits = []
-    with Progress("zoo's own answers", len(films), quiet=quiet) as progress:
-        for start in range(0, len(films), BATCH):
-            part = films.pixels[start : start + BATCH]
+    with Progress("zoo's own answers", len(images), quiet=quiet) as progress:
+        for start in range(0, len(images), BATCH):
+            part = images.pixels[start : start + BATCH]
             batch = prepared(part, size)[..., None]
             batch = np.concatenate(
                 [batch, np.repeat(batch[-1:], BATCH - len(part), axis=0)]
@@ -76,44 +76,44 @@ def zoo_probabilities(
 def compare(
     run: Runner,
     expected: np.ndarray,
-    films: Films,
+    images: TrialImages,
     task: Task,
     thresholds: dict[str, float] | None,
     *,
     auroc: bool,
     quiet: bool = False,
 ) -> Parity:
-    """Run the file on films, one at a time as they are, and hold its answers against zoo's.
+    """Run the file on images, one at a time as they are, and hold its answers against zoo's.
 
     Args:
         run: the file.
         expected: zoo's probabilities `(N, K)`.
-        films: N films.
+        images: N images.
         task: the labels.
         thresholds: the operating point on these probabilities; None for exclusive classes.
-        auroc: measure the change of AUROC as well, where the films' labels are known.
+        auroc: measure the change of AUROC as well, where the images' labels are known.
     """
     answers = []
-    run(films.pixels[0])  # the first answer is slow
+    run(images.pixels[0])  # the first answer is slow
     began = time.perf_counter()
-    with Progress("the file's answers", len(films), quiet=quiet) as progress:
-        for film in films.pixels:
-            answers.append(np.asarray(run(film), np.float64))
+    with Progress("the file's answers", len(images), quiet=quiet) as progress:
+        for image in images.pixels:
+            answers.append(np.asarray(run(image), np.float64))
             progress.advance(1)
     seconds = time.perf_counter() - began
     found = np.stack(answers)
     difference = np.abs(found - expected)
     changes: tuple[Change, ...] = ()
-    if auroc and known_labels(task, films):
-        changes = auroc_changes(task, films, expected, found)
+    if auroc and known_labels(task, images):
+        changes = auroc_changes(task, images, expected, found)
     return Parity(
-        films=len(films),
-        where=films.where,
-        real=films.real,
+        images=len(images),
+        where=images.where,
+        real=images.real,
         largest=float(difference.max()) if np.isfinite(difference).all() else float("inf"),
         mean=float(difference.mean()),
         flipped=int((_decisions(found, thresholds, task) != _decisions(expected, thresholds, task)).sum()),
-        films_per_s=len(films) / max(seconds, 1e-9),
+        images_per_s=len(images) / max(seconds, 1e-9),
         changes=changes,
     )
 
@@ -124,12 +124,14 @@ def _decisions(probabilities: np.ndarray, thresholds: dict[str, float] | None, t
     return probabilities >= np.array([thresholds[label] for label in task.labels])
 
 
-def auroc_changes(task: Task, films: Films, before: np.ndarray, after: np.ndarray, seed: int = 0) -> tuple[Change, ...]:
-    """AUROC of two sets of probabilities `(N, K)` of the same films, by label, with paired bootstrap intervals."""
-    assert films.labels is not None
-    assert films.patients is not None
-    labels = films.labels
-    draws = [auroc_replicates(labels, scores, films.patients, REPLICATES, seed) for scores in (before, after)]
+def auroc_changes(
+    task: Task, images: TrialImages, before: np.ndarray, after: np.ndarray, seed: int = 0
+) -> tuple[Change, ...]:
+    """AUROC of two sets of probabilities `(N, K)` of the same images, by label, with paired bootstrap intervals."""
+    assert images.labels is not None
+    assert images.patients is not None
+    labels = images.labels
+    draws = [auroc_replicates(labels, scores, images.patients, REPLICATES, seed) for scores in (before, after)]
     points = [
         np.array([metrics.auroc(labels[:, k], scores[:, k]) for k in range(task.outputs)]) for scores in (before, after)
     ]

@@ -1,11 +1,11 @@
-"""`zoo.data.resize.square` as operations of the network itself, so that an exported file takes films of any size.
+"""`zoo.data.resize.square` as operations of the network itself, so that an exported file takes images of any size.
 
-All arithmetic is in 32-bit integers, as Pillow's is for 8-bit films: every runtime computes the same gray levels, and
-quantisation leaves the operations alone. Shapes that depend on the film are met by cumulative sums and look-ups into arrays
+All arithmetic is in 32-bit integers, as Pillow's is for 8-bit images: every runtime computes the same gray levels, and
+quantisation leaves the operations alone. Shapes that depend on the image are met by cumulative sums and look-ups into arrays
 of fixed size: the areas averaged are fewer than two per output pixel, and four of them meet in it at most.
 
 The gray levels are Pillow's. In two cases less than one pixel of a thousand may be a level off: enlarging to more than 380
-pixels, and films with a side of `WITH_ROUNDING` or more (tests/export/test_preprocess.py).
+pixels, and images with a side of `WITH_ROUNDING` or more (tests/export/test_preprocess.py).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-BITS = 22  # of Pillow's fixed-point weights for 8-bit films (Resample.c: PRECISION_BITS)
+BITS = 22  # of Pillow's fixed-point weights for 8-bit images (Resample.c: PRECISION_BITS)
 WITH_ROUNDING = 8192  # pixels: beyond, products of the correction would not fit into 32 bits
 TAPS = 4  # pixels that meet in an output pixel: the filters reach less than 2 pixels either way
 
 
 def prepare(pixels: Any, size: int) -> Any:
-    """Pad films with black to a square and resample them to `size`, as `zoo.data.resize.square` does.
+    """Pad images with black to a square and resample them to `size`, as `zoo.data.resize.square` does.
 
     Args:
         pixels: Keras tensor `(N, H, W, 1)` in [0, 255]; float values are rounded to gray levels.
@@ -34,23 +34,23 @@ def prepare(pixels: Any, size: int) -> Any:
 
     if pixels.dtype != "uint8":
         pixels = ops.round(ops.clip(ops.cast(pixels, "float32"), 0.0, 255.0))
-    films = ops.squeeze(ops.cast(pixels, "int32"), -1)
-    height = ops.sum(ops.ones_like(ops.max(films, axis=(0, 2))))
-    width = ops.sum(ops.ones_like(ops.max(films, axis=(0, 1))))
+    images = ops.squeeze(ops.cast(pixels, "int32"), -1)
+    height = ops.sum(ops.ones_like(ops.max(images, axis=(0, 2))))
+    width = ops.sum(ops.ones_like(ops.max(images, axis=(0, 1))))
     side = ops.maximum(height, width)
     factor = ops.maximum(ops.floor_divide(side, size), 1)
-    films, rows = _area_sums(films, height, side, factor, size, axis=1)
-    films, columns = _area_sums(films, width, side, factor, size, axis=2)
+    images, rows = _area_sums(images, height, side, factor, size, axis=1)
+    images, columns = _area_sums(images, width, side, factor, size, axis=2)
     count = ops.multiply(ops.expand_dims(rows, 1), ops.expand_dims(columns, 0))
-    films = _means(films, ops.maximum(count, 1))
+    images = _means(images, ops.maximum(count, 1))
     start, weights = _weights(side, factor, size)
-    films = _resample(films, start, weights, size, axis=2)
-    films = _resample(films, start, weights, size, axis=1)
-    return ops.expand_dims(ops.cast(films, "float32"), -1)
+    images = _resample(images, start, weights, size, axis=2)
+    images = _resample(images, start, weights, size, axis=1)
+    return ops.expand_dims(ops.cast(images, "float32"), -1)
 
 
-def _area_sums(films: Any, length: Any, side: Any, factor: Any, size: int, axis: int) -> tuple[Any, Any]:
-    """Sums over stretches of `factor` pixels of the padded film along an axis, `2 * size` of them, and how long each is.
+def _area_sums(images: Any, length: Any, side: Any, factor: Any, size: int, axis: int) -> tuple[Any, Any]:
+    """Sums over stretches of `factor` pixels of the padded image along an axis, `2 * size` of them, and how long each is.
 
     The stretch at the border may be shorter; those beyond it are 0 long.
     """
@@ -59,7 +59,7 @@ def _area_sums(films: Any, length: Any, side: Any, factor: Any, size: int, axis:
     edges = ops.minimum(ops.multiply(factor, np.arange(2 * size + 1, dtype="int32")), side)
     margin = ops.floor_divide(ops.subtract(side, length), 2)
     inside = ops.minimum(ops.maximum(ops.subtract(edges, margin), 0), length)
-    sums = ops.take(ops.cumsum(films, axis=axis), ops.maximum(ops.subtract(inside, 1), 0), axis=axis)
+    sums = ops.take(ops.cumsum(images, axis=axis), ops.maximum(ops.subtract(inside, 1), 0), axis=axis)
     sums = ops.multiply(sums, ops.reshape(ops.minimum(inside, 1), _along(axis)))
     before = np.arange(2 * size, dtype="int32")
     difference = ops.subtract(ops.take(sums, before + 1, axis=axis), ops.take(sums, before, axis=axis))
@@ -86,7 +86,7 @@ def _means(sums: Any, count: Any) -> Any:
 def _weights(side: Any, factor: Any, size: int) -> tuple[Any, Any]:
     """The first of the `TAPS` areas that meet in each output pixel `(size, 1)`, and their weights `(size, TAPS)`.
 
-    Distances are whole numbers in units of `1 / (2 * factor * size)` of an area. The filter is Pillow's bilinear one for films
+    Distances are whole numbers in units of `1 / (2 * factor * size)` of an area. The filter is Pillow's bilinear one for images
     larger than `size`, which reaches `side / (factor * size)` areas, and bicubic for others, which reaches 2.
     """
     from keras import ops
@@ -198,7 +198,7 @@ def _divide(dividend: Any, divisor: Any, bits: int) -> tuple[Any, Any]:
     return value, rest
 
 
-def _resample(films: Any, start: Any, weights: Any, size: int, axis: int) -> Any:
+def _resample(images: Any, start: Any, weights: Any, size: int, axis: int) -> Any:
     """Weighted sums of `TAPS` neighbours along an axis, rounded to gray levels."""
     from keras import ops
 
@@ -206,7 +206,7 @@ def _resample(films: Any, start: Any, weights: Any, size: int, axis: int) -> Any
     for tap in range(TAPS):
         at = ops.reshape(ops.minimum(ops.add(start, tap), 2 * size - 1), (-1,))
         weight = ops.reshape(ops.take(weights, tap, axis=1), _along(axis))
-        total = ops.add(ops.multiply(ops.take(films, at, axis=axis), weight), total)
+        total = ops.add(ops.multiply(ops.take(images, at, axis=axis), weight), total)
     return ops.minimum(ops.floor_divide(ops.maximum(total, 0), 2**BITS), 255)
 
 

@@ -1,4 +1,4 @@
-"""Smaller exported files: weights in half precision, or arithmetic in 8-bit integers with ranges from training films.
+"""Smaller exported files: weights in half precision, or arithmetic in 8-bit integers with ranges from training images.
 
 What comes after the last convolution (pooling, the head, activation, calibration) stays in float32: it is little work, and 256
 steps would make equal what the network tells apart. Resizing is whole numbers already and is not touched.
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import ZooError
-from zoo.inference.convert import quiet
+from zoo.core.errors import ZooError
+from zoo.inference.runtimes.convert import quiet
 
 LEAST_WEIGHTS = 64  # of an array worth storing in half precision
 _LITERT_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
@@ -27,7 +27,7 @@ def litert_int8(model: Any, file: Path, samples: np.ndarray | None) -> None:
     Args:
         model: a Keras model on the TensorFlow backend.
         file: where to.
-        samples: films uint8 `(N, S, S)` that the ranges of activations are taken from.
+        samples: images uint8 `(N, S, S)` that the ranges of activations are taken from.
 
     Raises:
         ZooError: the converter fails.
@@ -36,15 +36,15 @@ def litert_int8(model: Any, file: Path, samples: np.ndarray | None) -> None:
     import tensorflow as tf
     from tensorflow.lite.python.convert import mlir_quantize
 
-    films = _at_least_some(samples)
+    images = _at_least_some(samples)
 
     def batches() -> Iterator[list[np.ndarray]]:
-        for film in films:
-            yield [film[None, ..., None]]
+        for image in images:
+            yield [image[None, ..., None]]
 
     try:
         with tempfile.TemporaryDirectory() as folder, quiet():
-            spec = keras.InputSpec(shape=(None, None, None, 1), dtype="uint8", name="film")
+            spec = keras.InputSpec(shape=(None, None, None, 1), dtype="uint8", name="image")
             model.export(folder, format="tf_saved_model", input_signature=[spec], verbose=False)
             converter = tf.lite.TFLiteConverter.from_saved_model(folder)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -96,16 +96,16 @@ def onnx_int8(model: Any, samples: np.ndarray | None) -> Any:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    films = _at_least_some(samples)
+    images = _at_least_some(samples)
     name = model.graph.input[0].name
 
-    class Films(CalibrationDataReader):
+    class TrialImages(CalibrationDataReader):
         def __init__(self) -> None:
-            self.left = iter(films)
+            self.left = iter(images)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
-            film = next(self.left, None)
-            return None if film is None else {name: film[None, ..., None]}
+            image = next(self.left, None)
+            return None if image is None else {name: image[None, ..., None]}
 
     with tempfile.TemporaryDirectory() as folder, quiet():
         whole, ready, file = (Path(folder, f"{name}.onnx") for name in ("whole", "ready", "int8"))
@@ -116,7 +116,7 @@ def onnx_int8(model: Any, samples: np.ndarray | None) -> Any:
             quantize_static(
                 ready,
                 file,
-                Films(),
+                TrialImages(),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
@@ -147,9 +147,9 @@ def _after_the_last(kinds: list[str], wanted: tuple[str, ...], otherwise: tuple[
 
 
 def _at_least_some(samples: np.ndarray | None) -> np.ndarray:
-    from zoo.inference.convert import LEAST_SAMPLES
+    from zoo.inference.runtimes.convert import LEAST_SAMPLES
 
     given = 0 if samples is None else len(samples)
     if samples is None or given < LEAST_SAMPLES:
-        raise ZooError(f"int8 takes its ranges from at least {LEAST_SAMPLES} training films; {given} could be read.")
+        raise ZooError(f"int8 takes its ranges from at least {LEAST_SAMPLES} training images; {given} could be read.")
     return samples

@@ -1,1 +1,1 @@
-"""A trained run at work: films in, probabilities out."""
+"""A trained run at work: images in, probabilities out."""

@@ -1,4 +1,4 @@
-"""A finished run as something to ask: films in, probabilities and decisions out, from Python and from every command."""
+"""A finished run as something to ask: images in, probabilities and decisions out, from Python and from every command."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.errors import DataError, UsageError, ZooError, unknown
+from zoo.core.errors import DataError, UsageError, ZooError, unknown
+from zoo.core.tasks import Task
 from zoo.evaluation import metrics
 from zoo.evaluation.calibration import Calibration
 from zoo.inference import intake
-from zoo.inference.reading import Film, FilmReader, Read, by_processes, by_threads
-from zoo.run import Run
-from zoo.tasks import Task
+from zoo.inference.reading import ImageFile, ImageReader, Read, by_processes, by_threads
+from zoo.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from zoo.explain.maps import Mapper
-    from zoo.inference.guard import Guard, Verdict
-    from zoo.inference.runtime import Runtime
+    from zoo.inference.ood import Guard, Verdict
+    from zoo.inference.runtimes.runtime import Runtime
 
 BATCH = 32
 MAPS_AT_ONCE = 8
@@ -33,12 +33,12 @@ NOT_FINITE = "the network's answer is not a finite number"
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a run says of one film.
+    """What a run says of one image.
 
-    `reason` is why the film has no answer ("" where it has one), `note` how it was normalised. `logits` float32 `(K,)` are the
+    `reason` is why the image has no answer ("" where it has one), `note` how it was normalised. `logits` float32 `(K,)` are the
     network's, `probabilities` float64 `(K,)` in [0, 1] are calibrated where the run has a calibration, `positive` bool `(K,)`
     is the decision at the run's operating point, for exclusive classes the most probable one. All three are None without
-    an answer, `guard` also where the run has no guard. `film` is uint8 `(S, S)` as the network saw it, where it was asked for.
+    an answer, `guard` also where the run has no guard. `image` is uint8 `(S, S)` as the network saw it, where it was asked for.
     """
 
     file: str
@@ -48,14 +48,14 @@ class Answer:
     probabilities: np.ndarray | None = None
     positive: np.ndarray | None = None
     guard: Verdict | None = None
-    film: np.ndarray | None = field(default=None, repr=False)
+    image: np.ndarray | None = field(default=None, repr=False)
 
 
 class Classifier:
     """A finished run: `Classifier.open(run)` or `zoo.load("NAME")`.
 
     `run`, `task`, `labels`, `image_size` (pixels), `calibration` (None where the run has none), `guard` (None likewise),
-    `reader` (what reads films) and `runtime` are attributes.
+    `reader` (what reads images) and `runtime` are attributes.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Classifier:
         self.run, self.task, self.image_size = run, task, image_size
         self.labels: tuple[str, ...] = task.labels
         self.calibration, self.guard, self.runtime = calibration, guard, runtime
-        self.reader, self.device = FilmReader(image_size, views, force), device
+        self.reader, self.device = ImageReader(image_size, views, force), device
         self._raw_thresholds = raw_thresholds
         self._mappers: dict[tuple[str, int], Mapper] = {}
 
@@ -88,7 +88,7 @@ class Classifier:
         runtime: str = "auto",
         device: str = "auto",
         force: bool = False,
-        films: int | None = None,
+        images: int | None = None,
         say: Callable[[str], None] | None = None,
     ) -> Classifier:
         """Load a run.
@@ -97,16 +97,16 @@ class Classifier:
             run: a finished run.
             runtime: what computes: auto (the fastest that is installed and ready), keras, litert or onnx.
             device: auto, cpu, gpu or gpu:N.
-            force: read DICOM films although their tags speak against it.
-            films: how many are expected, where that is known: for many of them a faster runtime is made ready.
+            force: read DICOM images although their tags speak against it.
+            images: how many are expected, where that is known: for many of them a faster runtime is made ready.
             say: receives lines for the user.
 
         Raises:
             ZooError: the run is not finished, or a file of it is damaged.
             UsageError: there is no such runtime or device here.
         """
-        from zoo.inference.guard import load_guard
-        from zoo.inference.runtime import open_runtime
+        from zoo.inference.ood import load_guard
+        from zoo.inference.runtimes.runtime import open_runtime
 
         info = run.info()
         if not run.model_file.exists():
@@ -133,7 +133,7 @@ class Classifier:
             {label: float(info["thresholds"][label]) for label in task.labels},
             calibration,
             load_guard(run),
-            open_runtime(run, runtime, device=device, films=films, say=say),
+            open_runtime(run, runtime, device=device, images=images, say=say),
             views=intake.views_seen(run),
             force=force,
             device=device,
@@ -141,11 +141,11 @@ class Classifier:
 
     @cached_property
     def thresholds(self) -> dict[str, float]:
-        """The operating point: a film is positive for a label at or above this probability. Empty for exclusive classes.
+        """The operating point: an image is positive for a label at or above this probability. Empty for exclusive classes.
 
         On the probabilities this object gives: where the run has a calibration, the run's own thresholds are carried
-        through it, so that the decisions stay the same. Where an isotonic calibration makes the films about the threshold
-        equal, a film may show the threshold's probability and still be negative: the decision falls before calibration.
+        through it, so that the decisions stay the same. Where an isotonic calibration makes the images about the threshold
+        equal, an image may show the threshold's probability and still be negative: the decision falls before calibration.
         """
         if self.task.exclusive:
             return {}
@@ -153,12 +153,12 @@ class Classifier:
 
     @property
     def views(self) -> frozenset[str] | None:
-        """The views of the films the network learned from; None where they are not known."""
+        """The views of the images the network learned from; None where they are not known."""
         return self.reader.views
 
-    def logits(self, films: np.ndarray) -> np.ndarray:
-        """Logits float32 `(N, K)` of prepared films uint8 `(N, S, S)`, as training saw them (`zoo.data.resize.square`)."""
-        return self.runtime.predict(films)[0]
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Logits float32 `(N, K)` of prepared images uint8 `(N, S, S)`, as training saw them (`zoo.data.resize.square`)."""
+        return self.runtime.predict(images)[0]
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities float64 `(N, K)` of logits `(N, K)`, calibrated where the run has a calibration."""
@@ -167,67 +167,69 @@ class Classifier:
         return metrics.probabilities(self.task, logits)
 
     def answer(self, pixels: np.ndarray) -> Answer:
-        """The answer to one film, gray uint8 `(H, W)` of any size.
+        """The answer to one image, gray uint8 `(H, W)` of any size.
 
         Raises:
-            UsageError: the array is no such film.
+            UsageError: the array is no such image.
         """
-        return next(self.stream([pixels], batch_size=1, workers=0, keep_films=True))
+        return next(self.stream([pixels], batch_size=1, workers=0, keep_images=True))
 
     def stream(
         self,
-        films: Iterable[Film],
+        images: Iterable[ImageFile],
         batch_size: int = BATCH,
         workers: int = 1,
         *,
         isolated: bool = False,
-        keep_films: bool = False,
+        keep_images: bool = False,
     ) -> Generator[Answer, None, None]:
-        """Answers to films in their order, in memory that does not grow with their number.
+        """Answers to images in their order, in memory that does not grow with their number.
 
         Args:
-            films: names of files, or gray uint8 arrays `(H, W)` of any size. At most three batches of them are taken
+            images: names of files, or gray uint8 arrays `(H, W)` of any size. At most three batches of them are taken
                 ahead of the answer that is being given.
-            batch_size: films that go through the network at once.
-            workers: threads that read films; 0: none, each film is read when its turn comes.
-            isolated: read by processes instead of threads, so that a film that kills its decoder has a reason like any
+            batch_size: images that go through the network at once.
+            workers: threads that read images; 0: none, each image is read when its turn comes.
+            isolated: read by processes instead of threads, so that an image that kills its decoder has a reason like any
                 other. They cost half a second to start, and a script needs the guard `if __name__ == "__main__":`.
-            keep_films: answers keep the pixels the network saw.
+            keep_images: answers keep the pixels the network saw.
 
         Raises:
-            UsageError: an array is no film. A file that cannot be read raises nothing: its answer has the reason.
+            UsageError: an array is no image. A file that cannot be read raises nothing: its answer has the reason.
         """
         if batch_size < 1:
-            raise UsageError(f"a batch has at least one film, not {batch_size}.")
+            raise UsageError(f"a batch has at least one image, not {batch_size}.")
         ways = by_processes if isolated and workers else by_threads
         batch: list[Read] = []
-        with closing(ways(self.reader, films, workers, 2 * batch_size + workers)) as reading:
+        with closing(ways(self.reader, images, workers, 2 * batch_size + workers)) as reading:
             for read in reading:
                 batch.append(read)
                 if len(batch) == batch_size:
-                    yield from self._answers(batch, keep_films)
+                    yield from self._answers(batch, keep_images)
                     batch = []
-        yield from self._answers(batch, keep_films)
+        yield from self._answers(batch, keep_images)
 
-    def predict(self, films: Film | Iterable[Film], batch_size: int = BATCH, workers: int = 1) -> pd.DataFrame:
-        """Answers as a table, one row per film in their order.
+    def predict(
+        self, images: ImageFile | Iterable[ImageFile], batch_size: int = BATCH, workers: int = 1
+    ) -> pd.DataFrame:
+        """Answers as a table, one row per image in their order.
 
         Args:
-            films: one or several of: a file, a folder or a pattern (see `intake.expand`), a gray uint8 array `(H, W)`, or one
-                array `(N, H, W)` of several films.
+            images: one or several of: a file, a folder or a pattern (see `intake.expand`), a gray uint8 array `(H, W)`, or one
+                array `(N, H, W)` of several images.
             batch_size, workers: as in `stream`.
 
         Returns:
             `file`, `probability:LABEL` in [0, 1] and `positive:LABEL` per label, for exclusive classes `class` instead of the
-            latter; `flagged` and `flag_reason` (the guard's, empty where the run has none); `reason`, why a film could not be
+            latter; `flagged` and `flag_reason` (the guard's, empty where the run has none); `reason`, why an image could not be
             read, and `note`. Numbers are NaN, and decisions None, where there is a reason.
 
         Raises:
-            UsageError: an array is no film.
+            UsageError: an array is no image.
         """
         import pandas as pd
 
-        rows = [self.row(answer) for answer in self.stream(_each(films), batch_size, workers)]
+        rows = [self.row(answer) for answer in self.stream(_each(images), batch_size, workers)]
         return pd.DataFrame(rows, columns=self.columns)
 
     @property
@@ -252,32 +254,32 @@ class Classifier:
         return values
 
     def called(self, answer: Answer) -> list[int]:
-        """The outputs that a film is positive for, the most probable first; where it is for none, the most probable one."""
+        """The outputs that an image is positive for, the most probable first; where it is for none, the most probable one."""
         if answer.probabilities is None or answer.positive is None:
             return []
         order = np.argsort(-answer.probabilities, kind="stable")
         return [int(k) for k in order if answer.positive[k]] or [int(order[0])]
 
-    def explain(self, film: Film, label: str | None = None, method: str = "gradcam") -> np.ndarray:
-        """Where in a film the answer for a label comes from.
+    def explain(self, image: ImageFile, label: str | None = None, method: str = "gradcam") -> np.ndarray:
+        """Where in an image the answer for a label comes from.
 
         Args:
-            film: a file, or gray uint8 pixels `(H, W)` of any size.
-            label: one of `labels`; None: the most probable one that the film is positive for, else the most probable.
+            image: a file, or gray uint8 pixels `(H, W)` of any size.
+            label: one of `labels`; None: the most probable one that the image is positive for, else the most probable.
             method: gradcam, gradcam++ or occlusion.
 
         Returns:
-            float32 `(S, S)` in [0, 1] over the film padded to a square, S the run's `image_size`.
+            float32 `(S, S)` in [0, 1] over the image padded to a square, S the run's `image_size`.
 
         Raises:
-            UsageError: an unknown label or method, or an array that is no film.
+            UsageError: an unknown label or method, or an array that is no image.
             DataError: the file cannot be read.
         """
-        read = self.reader(film)
-        if read.film is None:
+        read = self.reader(image)
+        if read.image is None:
             raise DataError(f"{read.file}: {read.reason}.")
         column = self._strongest(read) if label is None else self.column(label)
-        return self.heat(read.film[None], [column], method)[0]
+        return self.heat(read.image[None], [column], method)[0]
 
     def _strongest(self, read: Read) -> int:
         answer = next(self._answers([read], False))
@@ -292,19 +294,19 @@ class Classifier:
                 return k
         raise unknown("label", label, self.labels)
 
-    def heat(self, films: np.ndarray, columns: Sequence[int], method: str = "gradcam") -> np.ndarray:
-        """Heat maps float32 `(N, S, S)` in [0, 1] of prepared films `(N, S, S)`, each for the output in `columns`."""
+    def heat(self, images: np.ndarray, columns: Sequence[int], method: str = "gradcam") -> np.ndarray:
+        """Heat maps float32 `(N, S, S)` in [0, 1] of prepared images `(N, S, S)`, each for the output in `columns`."""
         from zoo.engine import devices
 
-        maps = np.zeros(films.shape, np.float32)
-        mapper = self.mapper(method, 1 if len(films) == 1 else MAPS_AT_ONCE)
+        maps = np.zeros(images.shape, np.float32)
+        mapper = self.mapper(method, 1 if len(images) == 1 else MAPS_AT_ONCE)
         with devices.import_keras().device(devices.select(self.device)[0]):
-            for part in mapper.make(films, np.arange(len(films)), np.asarray(columns)):
+            for part in mapper.make(images, np.arange(len(images)), np.asarray(columns)):
                 maps[part.index] = part.maps
         return maps
 
     def mapper(self, method: str, batch: int = 1) -> Mapper:
-        """What makes the heat maps, `batch` films at once; made when first asked for, and kept.
+        """What makes the heat maps, `batch` images at once; made when first asked for, and kept.
 
         Raises:
             UsageError: an unknown method.
@@ -336,40 +338,40 @@ class Classifier:
         self.close()
 
     def _answers(self, batch: list[Read], keep: bool) -> Iterator[Answer]:
-        films = [each.film for each in batch if each.film is not None]
-        answers: Iterator[dict[str, Any]] = iter(self._ask(np.stack(films)) if films else [])
+        images = [each.image for each in batch if each.image is not None]
+        answers: Iterator[dict[str, Any]] = iter(self._ask(np.stack(images)) if images else [])
         for each in batch:
-            if each.film is None:
+            if each.image is None:
                 yield Answer(each.file, reason=each.reason)
                 continue
-            yield Answer(each.file, note=each.note, film=each.film if keep else None, **next(answers))
+            yield Answer(each.file, note=each.note, image=each.image if keep else None, **next(answers))
 
-    def _ask(self, films: np.ndarray) -> list[dict[str, Any]]:
-        logits, features = self.runtime.predict(films)
+    def _ask(self, images: np.ndarray) -> list[dict[str, Any]]:
+        logits, features = self.runtime.predict(images)
         finite: list[bool] = [bool(np.isfinite(z).all()) for z in logits]
         positive = metrics.decisions(self.task, logits, self._raw_thresholds)
         probabilities = self.probabilities(logits)
-        verdicts = [None] * len(films) if self.guard is None else self.guard.judge(features, films)
+        verdicts = [None] * len(images) if self.guard is None else self.guard.judge(features, images)
         return [
             {"logits": z, "probabilities": p, "positive": d, "guard": v} if ok else {"reason": NOT_FINITE}
             for z, p, d, v, ok in zip(logits, probabilities, positive, verdicts, finite, strict=True)
         ]
 
 
-def _each(films: Film | Iterable[Film]) -> Iterator[Film]:
-    """One film, several, or an array of several, one by one; names of folders and patterns become those of their films."""
-    if isinstance(films, np.ndarray):
-        stack = films[..., 0] if films.ndim == 4 and films.shape[-1] == 1 else films
+def _each(images: ImageFile | Iterable[ImageFile]) -> Iterator[ImageFile]:
+    """One image, several, or an array of several, one by one; names of folders and patterns become those of their images."""
+    if isinstance(images, np.ndarray):
+        stack = images[..., 0] if images.ndim == 4 and images.shape[-1] == 1 else images
         if stack.ndim == 3 and stack.shape[-1] not in (1, 3, 4):
             yield from stack
         else:
             yield stack
         return
-    for film in [films] if isinstance(films, (str, Path)) else films:
-        if isinstance(film, np.ndarray):
-            yield film
+    for image in [images] if isinstance(images, (str, Path)) else images:
+        if isinstance(image, np.ndarray):
+            yield image
         else:
-            yield from intake.expand_one(str(film))
+            yield from intake.expand_one(str(image))
 
 
 __all__ = ["BATCH", "Answer", "Classifier"]

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from zoo.errors import ZooError
+from zoo.core.errors import ZooError
 from zoo.explain.layers import perturbed, replaced, spatial_layers
 
 
@@ -18,7 +18,7 @@ def with_features(network: keras.Model) -> keras.Model:
 
     The features are what the last Dense layer reads: behind a backbone the pooled maps. Axes between the first and the last
     are averaged. A network without a Dense layer, such as one that ends in a 1×1 convolution, has the mean over
-    the film of the last maps before its logits.
+    the image of the last maps before its logits.
 
     Args:
         network: `(N, S, S, 1)` pixels to `(N, K)` logits.
@@ -75,14 +75,14 @@ class Watched(keras.layers.Layer):
             raise ZooError(f"the network {network.name} has neither a Dense layer nor maps: no features to look at.")
         self.last_maps = maps[-1] if maps else None
 
-    def call(self, films: Any) -> list[Any]:
+    def call(self, images: Any) -> list[Any]:
         with ExitStack() as stack:
             seen: list[Any] = []
             if self.last_maps is not None:
                 seen = stack.enter_context(perturbed(self.last_maps, lambda maps: maps))
             for layer in self.dense:
                 stack.enter_context(replaced(layer, _noting(layer, seen)))
-            logits = self.network(films, training=False)
+            logits = self.network(images, training=False)
         return [_plain(logits), _plain(seen[-1])]
 
 

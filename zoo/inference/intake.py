@@ -1,4 +1,4 @@
-"""What films there are to read, and reading them: names from files, folders, globs and lists, pixels from any known format."""
+"""What images there are to read, and reading them: names from files, folders, globs and lists, pixels from any known format."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.core.errors import DataError
+from zoo.core.records import BadImage
 from zoo.data.decode import decode
 from zoo.data.dicom import decode_dicom, is_dicom
-from zoo.data.records import BadImage
-from zoo.errors import DataError
-from zoo.run import Run
+from zoo.runs.run import Run
 
 STDIN = "-"
-# what counts as a film inside a folder; a file named on its own is read whatever its ending
+# what counts as an image inside a folder; a file named on its own is read whatever its ending
 ENDINGS = frozenset(
     (
         *(".png", ".jpg", ".jpeg", ".jpe", ".jp2", ".j2k", ".jpx", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
@@ -29,13 +29,13 @@ _HEAD = 132  # bytes: a DICOM file's preamble and its mark
 
 
 def expand(paths: Iterable[str]) -> Iterator[str]:
-    """The names of films behind what a user typed, lazily and in the order given.
+    """The names of images behind what a user typed, lazily and in the order given.
 
-    A file stands for itself. A folder stands for the films in it and in the folders below, sorted by name: files with one of
+    A file stands for itself. A folder stands for the images in it and in the folders below, sorted by name: files with one of
     `ENDINGS`, and DICOM files whose name has no ending or a number for one; hidden files are left out. A name that does not
     exist and has `*`, `?` or `[` in it is a pattern (`**` goes through folders), its matches sorted. "-" reads names from
-    standard input, one on a line, which may again be files, folders or patterns. A folder without films or without leave to
-    look into it, and a pattern without matches, come out as they are: `read_film` has a reason for each.
+    standard input, one on a line, which may again be files, folders or patterns. A folder without images or without leave to
+    look into it, and a pattern without matches, come out as they are: `read_image` has a reason for each.
     """
     for path in paths:
         if path == STDIN:
@@ -77,7 +77,7 @@ def _folder(path: str) -> Iterator[str]:
 
 
 def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    """The films below a folder; `above` are the folders that lead here, so that a link to one of them is not followed."""
+    """The images below a folder; `above` are the folders that lead here, so that a link to one of them is not followed."""
     try:
         status = os.stat(folder)
         here = (status.st_dev, status.st_ino)
@@ -86,21 +86,21 @@ def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
         with os.scandir(folder) as entries:
             names = sorted((each.name, each.is_dir()) for each in entries if not each.name.startswith("."))
     except OSError:
-        yield folder  # `read_film` says why
+        yield folder  # `read_image` says why
         return
     for name, is_folder in names:
         path = os.path.join(folder, name)
         if is_folder:
             yield from _walk(path, (*above, here))
-        elif _is_film(path, name):
+        elif _is_image(path, name):
             yield path
 
 
-def _is_film(path: str, name: str) -> bool:
+def _is_image(path: str, name: str) -> bool:
     ending = os.path.splitext(name)[1].lower()
     if ending in ENDINGS:
         return True
-    # scanners name DICOM files IM000001 or by a number with dots; DICOMDIR is a list of them and no film
+    # scanners name DICOM files IM000001 or by a number with dots; DICOMDIR is a list of them and no image
     return (not ending or ending[1:].isdigit()) and name != "DICOMDIR" and is_dicom(_head(path))
 
 
@@ -115,44 +115,44 @@ def _head(path: str) -> bytes:
         return b""
 
 
-def read_film(file: str | Path, *, views: frozenset[str] | None = None, force: bool = False) -> tuple[np.ndarray, str]:
-    """Read one film of any known format.
+def read_image(file: str | Path, *, views: frozenset[str] | None = None, force: bool = False) -> tuple[np.ndarray, str]:
+    """Read one image of any known format.
 
     Args:
         file: PNG, JPEG and other images as `zoo.data.decode.decode` takes them, or DICOM, told by its content.
-        views: the projections ("PA", "AP", "LATERAL") that a DICOM film may have; None: not checked.
-        force: take a DICOM film although its tags say that it is no chest film, or another view.
+        views: the projections ("PA", "AP", "LATERAL") that a DICOM image may have; None: not checked.
+        force: take a DICOM image although its tags say that it is no chest X-ray, or another view.
 
     Returns:
         uint8 pixels `(H, W)`, and a note that is "" where nothing had to be normalised.
 
     Raises:
-        BadImage: the film cannot be read; its message is the reason.
+        BadImage: the image cannot be read; its message is the reason.
     """
     path = Path(file)
     head = _head(str(file))
     if is_dicom(head):
         return decode_dicom(path, views=views, force=force)
     if str(file) and os.path.isdir(path):
-        raise BadImage(_no_film_in(path))
+        raise BadImage(_no_image_in(path))
     return decode(path)
 
 
-def _no_film_in(folder: Path) -> str:
+def _no_image_in(folder: Path) -> str:
     try:
         os.scandir(folder).close()
     except OSError as error:
         return f"a folder that cannot be read ({error.strerror})"
-    return "a folder with no film in it"
+    return "a folder with no image in it"
 
 
 def views_seen(run: Run) -> frozenset[str] | None:
-    """The views of the films the run was trained on; None where they are not known."""
+    """The views of the images the run was trained on; None where they are not known."""
     try:
-        films = run.films()
+        images = run.images()
     except DataError:
         return None
-    if "view" not in films.columns:
+    if "view" not in images.columns:
         return None
-    seen = films.loc[films["split"] == "train", "view"].dropna().unique()
+    seen = images.loc[images["split"] == "train", "view"].dropna().unique()
     return frozenset(str(view) for view in seen if str(view)) or None

@@ -1,4 +1,4 @@
-"""What comes out of many films: rows of a table as they are ready, lines of JSON, heat maps as pictures, and the count of it."""
+"""What comes out of many images: rows of a table as they are ready, lines of JSON, heat maps as pictures, and the count of it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from zoo.errors import UsageError, ZooError
+from zoo.core.errors import UsageError, ZooError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from zoo.inference.classifier import Answer, Classifier
 
-MAPPED_AT_ONCE = 8  # films
-PICTURES_PER_FILM = 3  # at an operating point of high sensitivity a film is positive for nearly every finding
+MAPPED_AT_ONCE = 8  # images
+PICTURES_PER_IMAGE = 3  # at an operating point of high sensitivity an image is positive for nearly every finding
 SHOWN_FAILURES = 10
 
 
@@ -103,7 +103,7 @@ def _cell(value: Any) -> Any:
 
 
 def record(classifier: Classifier, answer: Answer) -> dict[str, Any]:
-    """An answer as a JSON object; None stands for what a film without an answer has not got.
+    """An answer as a JSON object; None stands for what an image without an answer has not got.
 
     `file`; `probabilities` by label; `positive`, the labels at or above their threshold, or for exclusive classes `class`;
     `guard` with flagged, reason, distance and limit, None where the run has no guard; `reason` and `note`.
@@ -131,9 +131,9 @@ def record(classifier: Classifier, answer: Answer) -> dict[str, Any]:
 
 @dataclass
 class Tally:
-    """The count of what was answered: films, those without an answer, those the guard flagged, and positives by label."""
+    """The count of what was answered: images, those without an answer, those the guard flagged, and positives by label."""
 
-    films: int = 0
+    images: int = 0
     failed: int = 0
     flagged: int = 0
     positive: dict[str, int] = field(default_factory=dict)
@@ -141,7 +141,7 @@ class Tally:
 
     def add(self, classifier: Classifier, answer: Answer) -> None:
         """Count one answer."""
-        self.films += 1
+        self.images += 1
         if answer.positive is None:
             self.failed += 1
             if len(self.failures) < SHOWN_FAILURES:
@@ -155,11 +155,11 @@ class Tally:
 def with_pictures(
     classifier: Classifier, answers: Iterable[Answer], folder: Path, method: str = "gradcam"
 ) -> Iterator[tuple[Answer, list[str]]]:
-    """Every answer with the names of the heat maps drawn of it in `folder`, in order, `MAPPED_AT_ONCE` films at a time.
+    """Every answer with the names of the heat maps drawn of it in `folder`, in order, `MAPPED_AT_ONCE` images at a time.
 
-    Pictures are of the labels that a film is positive for, the `PICTURES_PER_FILM` most probable ones of them, or of the most
-    probable label where it is positive for none. The name begins with the film's number, counted from 1. The answers must
-    have kept their films.
+    Pictures are of the labels that an image is positive for, the `PICTURES_PER_IMAGE` most probable ones of them, or of the most
+    probable label where it is positive for none. The name begins with the image's number, counted from 1. The answers must
+    have kept their images.
 
     Raises:
         ZooError: the folder cannot be written.
@@ -178,11 +178,11 @@ def with_pictures(
 def _draw(
     classifier: Classifier, answers: list[Answer], first: int, folder: Path, method: str
 ) -> Iterator[tuple[Answer, list[str]]]:
-    pairs = [(i, k) for i, answer in enumerate(answers) for k in classifier.called(answer)[:PICTURES_PER_FILM]]
+    pairs = [(i, k) for i, answer in enumerate(answers) for k in classifier.called(answer)[:PICTURES_PER_IMAGE]]
     names: list[list[str]] = [[] for _ in answers]
     if pairs:
-        films = np.stack([film for i, _ in pairs if (film := answers[i].film) is not None])
-        maps = classifier.heat(films, [k for _, k in pairs], method)
+        images = np.stack([image for i, _ in pairs if (image := answers[i].image) is not None])
+        maps = classifier.heat(images, [k for _, k in pairs], method)
         for (i, k), heat in zip(pairs, maps, strict=True):
             names[i].append(_save(classifier, answers[i], k, heat, first + i, folder, method))
     yield from zip(answers, names, strict=True)
@@ -191,16 +191,16 @@ def _draw(
 def _save(
     classifier: Classifier, answer: Answer, column: int, heat: np.ndarray, number: int, folder: Path, method: str
 ) -> str:
-    from zoo.explain.films import no_boxes
     from zoo.explain.maps import METHODS
     from zoo.explain.overlay import Picture, file_name, save_picture
+    from zoo.explain.pairs import no_boxes
 
-    assert answer.film is not None
+    assert answer.image is not None
     assert answer.probabilities is not None
     label, value = classifier.labels[column], float(answer.probabilities[column])
     name = file_name(number, answer.file, label)
     how = METHODS[method]
-    picture = Picture(answer.film, heat, shown(answer.file), label, value, None, no_boxes(), how)
+    picture = Picture(answer.image, heat, shown(answer.file), label, value, None, no_boxes(), how)
     try:
         save_picture(picture, folder / name)
     except OSError as error:

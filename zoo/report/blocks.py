@@ -64,7 +64,7 @@ class Panels:
 
 @dataclass(frozen=True)
 class Picture:
-    """A film or an overlay: a data URI, or None where there are no pixels, and lines of text below it."""
+    """An image or an overlay: a data URI, or None where there are no pixels, and lines of text below it."""
 
     source: str | None
     label: str

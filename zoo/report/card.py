@@ -12,16 +12,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.core.files import write_text
 from zoo.evaluation.evaluate import short
-from zoo.files import write_text
-from zoo.report import RESEARCH_ONLY, cases, results, sections, words
+from zoo.report import RESEARCH_ONLY, cases, results, sections
+from zoo.report import sentences as words
 from zoo.report.blocks import Section, Table
 from zoo.report.material import Material
-from zoo.report.study_tables import RULES
+from zoo.report.results_tables import RULES
 
 if TYPE_CHECKING:
-    from zoo.evaluation.study import Study
-    from zoo.run import Run
+    from zoo.runs.results import Study
+    from zoo.runs.run import Run
 
 CARD = "model-card.md"
 OPEN = "**To be completed by the authors:**"
@@ -143,7 +144,7 @@ def _values(material: Material) -> dict[str, Any]:
 
 
 def _unknown(material: Material) -> str:
-    """Where labels of the measured films are unknown, counted."""
+    """Where labels of the measured images are unknown, counted."""
     evaluation = material.study.evaluation
     missing = {label: evaluation.images - known for label, known in evaluation.known.items()}
     said = [f"{label} {count:,}" for label, count in missing.items() if count]
@@ -174,7 +175,7 @@ def _members(settings: dict[str, Any]) -> list[str]:
 def _joining(model: dict[str, Any]) -> str:
     """What an ensemble does with its runs, where nothing was trained for it."""
     weights = ", ".join(short(float(weight)) for weight in model.get("weights", ()))
-    how = "fitted to the validation films, whose figures are too good for that" if model.get("fitted") else "given"
+    how = "fitted to the validation images, whose figures are too good for that" if model.get("fitted") else "given"
     return f"Nothing was trained: the probabilities of the runs are averaged with the weights {weights} ({how})."
 
 
@@ -212,15 +213,15 @@ def _threshold(material: Material) -> str:
     if material.study.evaluation.task.exclusive:
         return "The most probable class is taken; there is no threshold."
     if rule.rule == "fixed":
-        return f"A film is called positive at a probability of {short(rule.value)} or above."
+        return f"An image is called positive at a probability of {short(rule.value)} or above."
     said = RULES[rule.rule].format(short(rule.value))
-    return f"Decision thresholds are chosen on the validation films: {said.removesuffix(' on validation')}."
+    return f"Decision thresholds are chosen on the validation images: {said.removesuffix(' on validation')}."
 
 
 def _catalogue(material: Material) -> dict[str, str]:
     """What the plugins say of the model and the dataset, where they are installed."""
-    from zoo.errors import ZooError
-    from zoo.registry import registry
+    from zoo.core.errors import ZooError
+    from zoo.core.registry import registry
 
     name, dataset = str(material.info.get("model", "")), str(material.data.get("dataset", ""))
     found: dict[str, Any] = {}

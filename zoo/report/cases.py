@@ -1,4 +1,4 @@
-"""The parts of a report that show films: the worst mistakes, and what the network looked at."""
+"""The parts of a report that show images: the worst mistakes, and what the network looked at."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 from zoo.evaluation import metrics
 from zoo.evaluation.evaluate import Interval, short
 from zoo.evaluation.predictions import Predictions
-from zoo.report import films as pixels
-from zoo.report import words
+from zoo.report import images as pixels
+from zoo.report import sentences as words
 from zoo.report.blocks import Block, Code, Picture, Pictures, Points, Section, Table, Text, section
 from zoo.report.material import Material
 
-MOST = 12  # films shown of each kind
+MOST = 12  # images shown of each kind
 _MAP_SIZE = 400  # pixels of an overlay's longer side
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A film that was called wrongly: what it was called, what it is, and the probability of the label."""
+    """An image that was called wrongly: what it was called, what it is, and the probability of the label."""
 
     image: str
     label: str
@@ -34,7 +34,7 @@ class Mistake:
 
 
 def worst_mistakes(predictions: Predictions, thresholds: Mapping[str, float], most: int = MOST) -> tuple[Mistake, ...]:
-    """The wrong decisions of which the network was surest, half of them missed films and half false alarms.
+    """The wrong decisions of which the network was surest, half of them missed images and half false alarms.
 
     With several labels no label takes more than its share while others have mistakes too. For a multiclass task the
     mistakes are those of the most probable class, by its probability.
@@ -86,38 +86,38 @@ def _wrong_classes(predictions: Predictions) -> tuple[Mistake, ...]:
 
 
 def mistakes(material: Material) -> Section | None:
-    """The wrong films of which the network was surest."""
+    """The wrong images of which the network was surest."""
     found = worst_mistakes(material.predictions, material.study.evaluation.thresholds)
     if not found:
-        return section("mistakes", "Worst mistakes", Text("No film was called wrongly."))
+        return section("mistakes", "Worst mistakes", Text("No image was called wrongly."))
     shown = pixels.thumbnails(material.run, [m.image for m in found]) if material.pictures else {}
     if shown:
         pictures = tuple(_mistake(m, shown.get(m.image)) for m in found)
         return section("mistakes", "Worst mistakes", Pictures(_mistakes_caption(material), pictures))
-    gone = "The pixels of these films are gone: neither the prepared store nor the files are there."
-    why = Text(gone if material.pictures else "The report was made without films.", "note")
+    gone = "The pixels of these images are gone: neither the prepared store nor the files are there."
+    why = Text(gone if material.pictures else "The report was made without images.", "note")
     return section("mistakes", "Worst mistakes", why, mistakes_table(material))
 
 
 def mistakes_table(material: Material) -> Table | None:
-    """The same films without their pixels."""
+    """The same images without their pixels."""
     found = worst_mistakes(material.predictions, material.study.evaluation.thresholds)
     rows = tuple((m.image, m.truth, m.called, m.label, short(m.probability)) for m in found)
-    names = ("film", "truth in the dataset", "called", "label", "probability")
+    names = ("image", "truth in the dataset", "called", "label", "probability")
     return Table(_mistakes_caption(material), names, rows) if rows else None
 
 
 def _mistakes_caption(material: Material) -> str:
     task = material.predictions.task
     if task.exclusive:
-        return "Films called wrongly, the surest first."
+        return "Images called wrongly, the surest first."
     several = " The worst of each label comes first." if task.outputs > 1 else ""
-    return f"Films called wrongly, the surest first: missed films, then false alarms.{several}"
+    return f"Images called wrongly, the surest first: missed images, then false alarms.{several}"
 
 
 def _mistake(mistake: Mistake, source: str | None) -> Picture:
     probability = f"probability {short(mistake.probability)}"
-    label = f"Film {mistake.image}: {mistake.truth} in the dataset, called {mistake.called}; {probability}."
+    label = f"Image {mistake.image}: {mistake.truth} in the dataset, called {mistake.called}; {probability}."
     if mistake.truth == mistake.label:
         what = f"{mistake.label}: missed"
     elif mistake.truth == f"no {mistake.label}":
@@ -137,13 +137,13 @@ def explanations(material: Material) -> Section | None:
         )
     blocks: list[Block] = []
     method, layer = str(index.get("method", "heat map")), index.get("layer")
-    pictures = tuple(_map(material, each) for each in index.get("films", [])[:MOST]) if material.pictures else ()
+    pictures = tuple(_map(material, each) for each in index.get("images", [])[:MOST]) if material.pictures else ()
     where = f" of the layer {layer}" if layer else ""
     if pictures:
         caption = f"Heat maps ({method}{where}): where the network’s output for the label comes from, not proof of why."
         blocks.append(Pictures(caption, pictures, large=True))
-    elif index.get("films"):
-        blocks.append(Text("The report was made without films.", "note"))
+    elif index.get("images"):
+        blocks.append(Text("The report was made without images.", "note"))
     if table := localisation_table(material):
         blocks.append(table)
     if said := _said(index):
@@ -151,16 +151,16 @@ def explanations(material: Material) -> Section | None:
     return section("explanations", "What the network looked at", blocks)
 
 
-def _map(material: Material, film: Mapping[str, Any]) -> Picture:
+def _map(material: Material, image: Mapping[str, Any]) -> Picture:
     folder = (material.run.path / "explanations").resolve()
-    path = (folder / str(film.get("file", ""))).resolve()
+    path = (folder / str(image.get("file", ""))).resolve()
     source = pixels.file_uri(path, _MAP_SIZE) if path.is_file() and path.is_relative_to(folder) else None
     known: dict[Any, str] = {1: "present", 0: "absent"}
-    truth = known.get(film.get("truth"), "unknown")
-    label, probability = str(film.get("label", "")), short(_number(film.get("probability")))
-    boxes = f"; {film['boxes']} marked" if film.get("boxes") else ""
-    lines = (str(film.get("image", "")), f"{label}: probability {probability}", f"in the dataset: {truth}{boxes}")
-    return Picture(source, f"Heat map on film {lines[0]} for {label}, probability {probability}, {truth}.", lines)
+    truth = known.get(image.get("truth"), "unknown")
+    label, probability = str(image.get("label", "")), short(_number(image.get("probability")))
+    boxes = f"; {image['boxes']} marked" if image.get("boxes") else ""
+    lines = (str(image.get("image", "")), f"{label}: probability {probability}", f"in the dataset: {truth}{boxes}")
+    return Picture(source, f"Heat map on image {lines[0]} for {label}, probability {probability}, {truth}.", lines)
 
 
 def localisation_table(material: Material) -> Table | None:
@@ -174,7 +174,7 @@ def localisation_table(material: Material) -> Table | None:
         (
             str(row.get("label", "")),
             str(row.get("method", "")),
-            str(row.get("films", "")),
+            str(row.get("images", "")),
             str(row.get("boxes", "")),
             words.shown(_interval(row.get("pointing"))),
             words.shown(_interval(row.get("energy"))),
@@ -182,11 +182,11 @@ def localisation_table(material: Material) -> Table | None:
         )
         for row in rows
     )
-    names: tuple[str, ...] = ("label", "map", "films", "boxes", "hottest point in a box", "share of the heat in boxes")
+    names: tuple[str, ...] = ("label", "map", "images", "boxes", "hottest point in a box", "share of the heat in boxes")
     names += tuple(f"IoU, map cut at {t}" for t in thresholds)
     caption = (
-        "How well the heat falls on the findings that radiologists marked (means over films, 95% intervals), beside maps that "
-        "know nothing of the film: its centre, and random ones. IoU: intersection over union of the boxes and the part of the "
+        "How well the heat falls on the findings that radiologists marked (means over images, 95% intervals), beside maps that "
+        "know nothing of the image: its centre, and random ones. IoU: intersection over union of the boxes and the part of the "
         "map above a share of its maximum."
     )
     return Table(caption, names, cells)

@@ -35,23 +35,23 @@ class Curves:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """One label's known films from the highest score down; `ends` is the last place of each distinct score `(G,)`."""
+    """One label's known images from the highest score down; `ends` is the last place of each distinct score `(G,)`."""
 
-    films: np.ndarray
+    images: np.ndarray
     positive: np.ndarray
     ends: np.ndarray
 
     @classmethod
     def of(cls, labels: np.ndarray, scores: np.ndarray) -> _Ranked:
         known = np.flatnonzero(~np.isnan(labels))
-        films = known[np.argsort(-scores[known], kind="stable")]
-        ranked = scores[films]
-        ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(films) else np.empty(0, np.intp)
-        return cls(films, labels[films] > 0.5, ends)
+        images = known[np.argsort(-scores[known], kind="stable")]
+        ranked = scores[images]
+        ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(images) else np.empty(0, np.intp)
+        return cls(images, labels[images] > 0.5, ends)
 
     def count(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """True and false positives `(R, G)` when all films down to each score are called positive, from weights `(R, N)`."""
-        ranked = weights[:, self.films]
+        """True and false positives `(R, G)` when all images down to each score are called positive, from weights `(R, N)`."""
+        ranked = weights[:, self.images]
         hits = np.cumsum(ranked * self.positive, axis=1)[:, self.ends]
         return hits, np.cumsum(ranked, axis=1)[:, self.ends] - hits
 
@@ -156,7 +156,7 @@ def thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same line with fewer points: rounded to 1/512, without repeats and without points amid a straight stretch.
 
     No point moves by more than 1/1024 in either direction, and the line has at most about a thousand points however many
-    films there are.
+    images there are.
     """
     if not len(x):
         return x, y

@@ -67,7 +67,7 @@ def roc_figure(curves: Curves, title: str) -> str:
 
 
 def pr_figure(curves: Curves, title: str) -> str:
-    """Precision against recall with its band, and the share of positive films, which is what guessing gives."""
+    """Precision against recall with its band, and the share of positive images, which is what guessing gives."""
     with _drawing(margins=_SQUARE) as (figure, axes):
         _curve(axes, curves.pr, steps=True)
         axes.plot([0, 1], [curves.prevalence] * 2, color=INK, alpha=0.45, linewidth=1, linestyle="--")
@@ -114,9 +114,9 @@ def _training_figure(metrics: pd.DataFrame, lines: dict[str, str], title: str, b
 def reliability_figure(
     before: Reliability, after: Reliability | None, probabilities: Sequence[np.ndarray], title: str
 ) -> str:
-    """Share of positive films against mean probability, bin by bin, before and after calibration.
+    """Share of positive images against mean probability, bin by bin, before and after calibration.
 
-    Below it stands how the films' `probabilities` lie, before and after. Both axes end where the points do, rounded up.
+    Below it stands how the images' `probabilities` lie, before and after. Both axes end where the points do, rounded up.
     """
     shown = [each for each in (before, after) if each is not None and each.bins]
     far = max((max(b.observed_high, b.predicted) for each in shown for b in each.bins), default=1.0)
@@ -131,15 +131,15 @@ def reliability_figure(
             y = [b.observed for b in each.bins]
             axes.plot(x, y, color=colour, marker=marker, markersize=4, linewidth=1.2, label=name)
             axes.vlines(x, low, high, color=colour, alpha=0.55, linewidth=1)
-        for films, colour in zip(probabilities, (ORANGE, BLUE), strict=False):
-            counts.stairs(*np.histogram(films, _SPREAD_BINS, (0, limit)), color=colour, linewidth=1.2)
-        _unit_square(axes, "", "share of films with it", title, limit)
+        for images, colour in zip(probabilities, (ORANGE, BLUE), strict=False):
+            counts.stairs(*np.histogram(images, _SPREAD_BINS, (0, limit)), color=colour, linewidth=1.2)
+        _unit_square(axes, "", "share of images with it", title, limit)
         axes.tick_params(labelbottom=False)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8, loc="upper left", handlelength=1.6)
         counts.set_xlim(-0.02 * limit, 1.02 * limit)
         counts.set_xlabel("probability")
-        counts.set_ylabel("films")
+        counts.set_ylabel("images")
         counts.set_ylim(bottom=0)
         counts.yaxis.get_major_locator().set_params(nbins=2, integer=True)
         return svg(figure)
@@ -148,7 +148,7 @@ def reliability_figure(
 def forest_figure(
     rows: Sequence[tuple[str, Interval, bool]], overall: float, xlabel: str, limits: tuple[float, float] = (0, 1)
 ) -> str:
-    """One line per group: its value with the interval, hollow where the group is small, and all films as a vertical line."""
+    """One line per group: its value with the interval, hollow where the group is small, and all images as a vertical line."""
     with _drawing((3.6, 0.9 + 0.27 * len(rows))) as (figure, axes):
         for place, (_, interval, small) in enumerate(rows):
             if math.isnan(interval.value):

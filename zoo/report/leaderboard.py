@@ -13,9 +13,9 @@ from rich.text import Text
 
 from zoo.evaluation.comparison import ALPHA, AT_THRESHOLD, TITLES, Comparison, holm, p_text, verdict
 from zoo.evaluation.evaluate import Interval, short
-from zoo.evaluation.leaderboard import Board
 from zoo.evaluation.notes import FEW
 from zoo.report import RESEARCH_ONLY
+from zoo.runs.leaderboard import Board
 
 PLOT = (0.0, 1.0)  # what the page's plots span where there is no value
 NAMED = 8  # runs named in a sentence
@@ -71,7 +71,7 @@ def labels_table(comparison: Comparison) -> Table:
 
 
 def heading(board: Board) -> str:
-    """The line above a ranking: what was predicted, on which films, and the model where all runs share it."""
+    """The line above a ranking: what was predicted, on which images, and the model where all runs share it."""
     models = {entry.model for entry in board.entries}
     return f"{board.title}{f'; model {models.pop()}' if len(models) == 1 else ''}"
 
@@ -107,13 +107,13 @@ def sentences(board: Board) -> list[str]:
     entry = board.entries[0]
     undefined = [label for label, found in entry.per_label.items() if math.isnan(found.value)]
     if undefined and not math.isnan(entry.value.value):
-        said.append(f"Undefined on these films and left out of the mean: {', '.join(undefined)}.")
+        said.append(f"Undefined on these images and left out of the mean: {', '.join(undefined)}.")
     if entry.metric in AT_THRESHOLD and not entry.task.exclusive:
         title = TITLES.get(entry.metric, entry.metric)
-        said.append(f"{title[0].upper()}{title[1:]} is at each run's own thresholds, chosen on its validation films.")
+        said.append(f"{title[0].upper()}{title[1:]} is at each run's own thresholds, chosen on its validation images.")
     if entry.split == "test" and len(board.entries) > 2:
         said.append(
-            "The best of several runs on the test films looks better than it is: choose with --split val, judge on test."
+            "The best of several runs on the test images looks better than it is: choose with --split val, judge on test."
         )
     return said
 
@@ -125,7 +125,7 @@ def _verdicts(board: Board) -> list[str]:
         return []
     best = board.entries[0].name
     if math.isnan(board.entries[0].value.value):
-        return [f"{board_metric(board)} is undefined on these films: nothing can be ranked."]
+        return [f"{board_metric(board)} is undefined on these images: nothing can be ranked."]
     sayings = []
     known = [c for c in board.comparisons if not math.isnan(c.overall.p_holm)]
     same = [_with_difference(c) for c in known if not c.overall.told_apart]

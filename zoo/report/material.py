@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import ZooError
-from zoo.run import Run
+from zoo.core.errors import ZooError
+from zoo.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from zoo.evaluation.predictions import Predictions
-    from zoo.evaluation.study import Study
+    from zoo.runs.results import Study
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
     """A run, what was measured on it, and its files.
 
-    `history` is metrics.csv, `films` is films.csv, `set_aside` the films left out with their reasons, `explanations` the
-    index of `zoo explain`. `config` is config.yaml as written. With `pictures` off the report holds no film.
+    `history` is metrics.csv, `images` is images.csv, `set_aside` the images left out with their reasons, `explanations` the
+    index of `zoo explain`. `config` is config.yaml as written. With `pictures` off the report holds no image.
     """
 
     run: Run
@@ -33,7 +33,7 @@ class Material:
     config: str
     settings: dict[str, Any]
     history: pd.DataFrame | None
-    films: pd.DataFrame | None
+    images: pd.DataFrame | None
     set_aside: pd.DataFrame | None
     explanations: dict[str, Any] | None
     pictures: bool = True
@@ -54,7 +54,7 @@ class Material:
             config=(run.path / "config.yaml").read_text(encoding="utf-8"),
             settings=run.config(),
             history=_table(run.path / "metrics.csv"),
-            films=_films(run),
+            images=_images(run),
             set_aside=_table(run.path / "set_aside.csv"),
             explanations=_json(run.path / "explanations" / "index.json"),
             pictures=pictures,
@@ -78,8 +78,8 @@ def _table(path: Path) -> pd.DataFrame | None:
     return table if len(table) else None
 
 
-def _films(run: Run) -> pd.DataFrame | None:
+def _images(run: Run) -> pd.DataFrame | None:
     try:
-        return run.films()
+        return run.images()
     except ZooError:
         return None

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.files import write_text
+from zoo.core.files import write_text
 from zoo.report import RESEARCH_ONLY, cases, results, sections
 from zoo.report.blocks import Section, Table
 from zoo.report.material import Material
@@ -14,8 +14,8 @@ from zoo.report.material import Material
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from zoo.evaluation.study import Study
-    from zoo.run import Run
+    from zoo.runs.results import Study
+    from zoo.runs.run import Run
 
 PAGE = "report.html"
 PARTS = (
@@ -40,10 +40,10 @@ def write_report(run: Run, study: Study, target: Path, *, pictures: bool = True)
     """Write `report.html` of a run into the folder `target`, whole or not at all, and return its path.
 
     Args:
-        run: the run, whose predictions, metrics, films and explanations are shown as far as they exist.
+        run: the run, whose predictions, metrics, images and explanations are shown as far as they exist.
         study: what was measured on it.
         target: a folder; made where it is missing.
-        pictures: whether films stand in the page; without them it may be shared where the films may not.
+        pictures: whether images stand in the page; without them it may be shared where the images may not.
 
     Raises:
         ZooError: run.json or the predictions cannot be read.
@@ -64,7 +64,7 @@ def page(material: Material, parts: list[Section]) -> str:
     study = material.study
     remarks = []
     if material.pictures:
-        remarks.append("This page holds films of the dataset: pass it on only where the films may be passed on.")
+        remarks.append("This page holds images of the dataset: pass it on only where the images may be passed on.")
     remarks.append(
         f"Intervals are {100 * study.evaluation.level:.0f}% percentile intervals of a bootstrap over patients "
         f"({study.evaluation.replicates:,} resamples, seed {study.evaluation.seed}; 500 for the bands of curves)."

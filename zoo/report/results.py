@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoo.evaluation.evaluate import Interval, short
-from zoo.report import words
+from zoo.report import sentences as words
 from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table, Text, section
 from zoo.report.material import Material
-from zoo.report.study_tables import RULES
+from zoo.report.results_tables import RULES
 
 if TYPE_CHECKING:
     from zoo.evaluation.calibration import Calibration
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zoo.evaluation.subgroups import Group
 
 COLUMNS = ("auroc", "auprc", "sensitivity", "specificity", "precision", "f1")
-_FEW = 10  # films of a class, below which a row is marked
+_FEW = 10  # images of a class, below which a row is marked
 _LABELS_SHOWN = 20  # small multiples beyond which only the first are drawn
 
 
@@ -40,7 +40,7 @@ def metrics(material: Material) -> Section | None:
             rows.append((f"{name} average", "", *(words.shown(values[m]) if m in values else "" for m in COLUMNS)))
     level = f"{100 * found.level:.0f}%"
     caption = (
-        f"Metrics on the {words.SPLITS.get(found.split, found.split)} films with {level} intervals from "
+        f"Metrics on the {words.SPLITS.get(found.split, found.split)} images with {level} intervals from "
         f"{found.replicates:,} resamples of the patients. A dash is undefined, not zero."
     )
     decided = (
@@ -72,7 +72,7 @@ def curves(material: Material) -> Section | None:
         label = f"Precision-recall curve of {each.label}: AUPRC {precision}, prevalence {short(each.prevalence)}."
         pr.append(Figure(pr_figure(each, each.label), label, f"AUPRC {precision}"))
     band = "The shaded band is the pointwise 95% interval over resampled patients"
-    diagonal, share = "the dashed diagonal is chance", "the dashed line is the share of positive films"
+    diagonal, share = "the dashed diagonal is chance", "the dashed line is the share of positive images"
     blocks: list[Block]
     if len(drawn) == 1:
         caption = f"ROC and precision-recall curve. {band}; in the first {diagonal}, in the second {share}."
@@ -104,8 +104,8 @@ def calibration(material: Material) -> Section | None:
         for label, before in list(found.before.items())[:_LABELS_SHOWN]
     )
     caption = (
-        f"Reliability: the share of films that have the label against the mean probability of each bin, with 95% intervals, "
-        f"as trained and after {found.method} calibration fitted on the validation films; below it how many films there are. "
+        f"Reliability: the share of images that have the label against the mean probability of each bin, with 95% intervals, "
+        f"as trained and after {found.method} calibration fitted on the validation images; below it how many images there are. "
         "The dashed diagonal is perfect calibration."
     )
     return section(
@@ -174,7 +174,7 @@ def operating(material: Material) -> Section | None:
     names += ("short of the target by",) if target else ()
     chosen = "" if rules == {RULES["fixed"]} else ", where they were chosen,"
     caption = (
-        f"Thresholds and what they give on the validation films{chosen} and on the {here} films (95% intervals). "
+        f"Thresholds and what they give on the validation images{chosen} and on the {here} images (95% intervals). "
         f"Rule: {words.listed(sorted(rules))}." + (" Rows in italics miss their target." if missed else "")
     )
     table = Table(caption, names, rows, marked=missed)
@@ -208,7 +208,7 @@ def _predictive(points: Sequence[OperatingPoint], here: str) -> Table:
 
 
 def confusion(material: Material) -> Section | None:
-    """Who was called what, in films."""
+    """Who was called what, in images."""
     predictions, study = material.predictions, material.study
     if predictions.task.exclusive:
         return section("confusion", "Confusion matrix", _classes(material))
@@ -221,7 +221,7 @@ def confusion(material: Material) -> Section | None:
         (label, *(f"{int(part[k]):,}" for part in (table.tp, table.fn, table.fp, table.tn)))
         for k, label in enumerate(predictions.task.labels)
     ]
-    caption = "Films by truth and decision at the threshold of each label."
+    caption = "Images by truth and decision at the threshold of each label."
     names = ("label", "true positive", "false negative (missed)", "false positive", "true negative")
     return section("confusion", "Confusion matrix", Table(caption, names, tuple(rows)))
 
@@ -245,7 +245,7 @@ def _classes(material: Material) -> Table:
 
 
 def subgroups(material: Material) -> Section | None:
-    """AUROC and missed films by group, small groups marked."""
+    """AUROC and missed images by group, small groups marked."""
     groups = material.study.groups
     if not groups:
         return None
@@ -262,18 +262,18 @@ def subgroups(material: Material) -> Section | None:
         rows = [(f"{g.column} {g.name}", value, g.small) for g, value in zip(first, values, strict=True)]
         label = f"Forest plot of {title} by group: {_spread(rows)}"
         figures.append(Figure(forest_figure(rows, overall, title), label))
-    caption = "Groups with 95% intervals. Hollow points are groups too small to judge; the dashed line is all films."
-    blocks: list[Block] = [Panels(caption, tuple(figures)), _groups("Groups of films.", first)]
+    caption = "Groups with 95% intervals. Hollow points are groups too small to judge; the dashed line is all images."
+    blocks: list[Block] = [Panels(caption, tuple(figures)), _groups("Groups of images.", first)]
     others = [group for group in groups if group not in first]
     if others:
-        blocks.append(_groups("Groups of films, label by label.", others, folded=True))
+        blocks.append(_groups("Groups of images, label by label.", others, folded=True))
     return section("subgroups", "Subgroups", blocks)
 
 
 def groups_table(material: Material) -> Table | None:
     """The groups, with means over the labels where there are several."""
     first = words.overall(material.study.groups)
-    return _groups("Groups of films.", first) if first else None
+    return _groups("Groups of images.", first) if first else None
 
 
 def _spread(rows: Sequence[tuple[str, Interval, bool]]) -> str:
@@ -290,21 +290,21 @@ def _groups(caption: str, groups: Sequence[Group], folded: bool = False) -> Tabl
         (
             f"{group.column} {group.name}" + (" (small)" if group.small else ""),
             *(() if single else (group.label,)),
-            f"{group.films:,}",
+            f"{group.images:,}",
             f"{group.patients:,}",
             f"{group.positives:,}",
             *(words.shown(v) for v in (group.auroc, group.auroc_gap, group.false_negative_rate, group.fnr_gap)),
         )
         for group in groups
     )
-    names: tuple[str, ...] = ("group", *(() if single else ("label",)), "films", "patients", "positive")
+    names: tuple[str, ...] = ("group", *(() if single else ("label",)), "images", "patients", "positive")
     names += ("AUROC", "AUROC minus all others’", "false-negative rate", "the same minus all others’")
     marked = frozenset(i for i, group in enumerate(groups) if group.small)
-    return Table(f"{caption} A difference is to all other films.", names, rows, folded=folded, marked=marked)
+    return Table(f"{caption} A difference is to all other images.", names, rows, folded=folded, marked=marked)
 
 
 def floors(material: Material) -> Section | None:
-    """What can be had without looking at the films."""
+    """What can be had without looking at the images."""
     found = material.study.floors
     if not found:
         return None
@@ -318,26 +318,32 @@ def floors(material: Material) -> Section | None:
         for floor in found
     )
     names = ("floor", "from", "AUROC", "AUPRC", "Brier score", "the network’s AUROC minus this", "beaten")
-    caption = "What a guess reaches that never sees a film, on the same films (means over labels; 95% intervals)."
+    caption = "What a guess reaches that never sees an image, on the same images (means over labels; 95% intervals)."
     return section("floors", "Floors", Table(caption, names, rows))
 
 
 def truth(material: Material) -> Section | None:
-    """The same films against a second reference."""
+    """The same images against a second reference."""
     found = material.study.truth
     if found is None:
         return None
     rows = []
     for label, agreement in found.agreement.items():
         own, other = (e.per_label.get(label, {}).get("auroc") for e in (found.own, found.other))
-        counts = (f"{agreement[n]:,.0f}" for n in ("films", "own_positive", "other_positive", "both"))
+        counts = (f"{agreement[n]:,.0f}" for n in ("images", "own_positive", "other_positive", "both"))
         rows.append(
             (label, *counts, short(agreement["kappa"]), short(agreement["agree"]), words.shown(own), words.shown(other))
         )
-    names: tuple[str, ...] = ("label", "films", "positive in the dataset", "positive in the second", "positive in both")
+    names: tuple[str, ...] = (
+        "label",
+        "images",
+        "positive in the dataset",
+        "positive in the second",
+        "positive in both",
+    )
     names += ("Cohen’s kappa", "agreement", "AUROC against the dataset", "AUROC against the second")
     caption = (
-        f"{words.films(found.films)} of {words.patients(found.patients)} that both references name; "
+        f"{words.images(found.images)} of {words.patients(found.patients)} that both references name; "
         f"the second is {found.source}."
     )
     return section("truth", "A second reference", Table(caption, names, tuple(rows)))

@@ -7,7 +7,7 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from zoo.report import words
+from zoo.report import sentences as words
 from zoo.report.blocks import Block, Cards, Code, Figure, Panels, Points, Section, Table, Text, section
 from zoo.report.material import Material
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ORDER = ("train", "val", "test")
-_REASONS = 12  # different reasons for setting films aside that are listed
+_REASONS = 12  # different reasons for setting images aside that are listed
 
 
 def summary(material: Material) -> Section | None:
@@ -23,7 +23,7 @@ def summary(material: Material) -> Section | None:
     study = material.study
     blocks: list[Block] = []
     if study.leaks:
-        blocks.append(Text("The films measured here are not independent of those used in training.", "alarm"))
+        blocks.append(Text("The images measured here are not independent of those used in training.", "alarm"))
         blocks += [Text(leak, "alarm") for leak in study.leaks]
     blocks.append(Text(words.trained(material.info, material.data, study.evaluation.task)))
     blocks.append(_cards(material))
@@ -45,10 +45,10 @@ def _cards(material: Material) -> Cards:
     task = study.evaluation.task
     name = words.macro(task)
     here = words.SPLITS.get(study.split, study.split)
-    counts = f"{words.films(study.evaluation.images)}, {words.patients(study.evaluation.patients)}"
+    counts = f"{words.images(study.evaluation.images)}, {words.patients(study.evaluation.patients)}"
     cards = [(f"{name}, {here}", words.shown(study.evaluation.headline), counts)]
     if study.validation is not None:
-        counts = f"{words.films(study.validation.images)}, {words.patients(study.validation.patients)}"
+        counts = f"{words.images(study.validation.images)}, {words.patients(study.validation.patients)}"
         cards.append((f"{name}, validation", words.shown(study.validation.headline), counts))
     for floor in study.floors:
         if floor.name == "metadata only":
@@ -66,23 +66,25 @@ def _tone(material: Material) -> str:
 
 
 def data(material: Material) -> Section | None:
-    """Films and patients of every split, positives per label, who the patients are, and what was set aside."""
+    """Images and patients of every split, positives per label, who the patients are, and what was set aside."""
     counts = material.data
     blocks: list[Block] = []
     if sentence := words.split_sentence(counts, bool(material.study.leaks)):
         blocks.append(Text(sentence))
-    films, patients = counts.get("films", {}), counts.get("patients", {})
-    splits = [name for name in ORDER if name in films]
+    images, patients = counts.get("images", {}), counts.get("patients", {})
+    splits = [name for name in ORDER if name in images]
     if splits:
         blocks.append(
             Table(
-                "Films and patients in each part of the data.",
-                ("part", "films", "patients"),
-                tuple((words.SPLITS[s], f"{films[s]:,}", f"{patients[s]:,}" if s in patients else "–") for s in splits),
+                "Images and patients in each part of the data.",
+                ("part", "images", "patients"),
+                tuple(
+                    (words.SPLITS[s], f"{images[s]:,}", f"{patients[s]:,}" if s in patients else "–") for s in splits
+                ),
             )
         )
         blocks.append(_positives(material, splits))
-    if people := _people(material.films):
+    if people := _people(material.images):
         blocks.append(people)
     blocks += _aside(material)
     if counts.get("notes"):
@@ -91,40 +93,40 @@ def data(material: Material) -> Section | None:
 
 
 def _positives(material: Material, splits: list[str]) -> Table:
-    """Positive films per label and split, with their share of the films where the label is known."""
-    positive, films = material.data.get("positive", {}), material.films
+    """Positive images per label and split, with their share of the images where the label is known."""
+    positive, images = material.data.get("positive", {}), material.images
     rows, shares = [], ""
     for label in material.study.evaluation.task.labels:
         cells = []
         for split in splits:
             known = 0
-            if films is not None and f"label:{label}" in films:
-                shares = "; in brackets their share of the films where it is known"
-                known = int(films.loc[films["split"] == split, f"label:{label}"].notna().sum())
+            if images is not None and f"label:{label}" in images:
+                shares = "; in brackets their share of the images where it is known"
+                known = int(images.loc[images["split"] == split, f"label:{label}"].notna().sum())
             count = positive.get(split, {}).get(label)
             cells.append("–" if count is None else words.share(count, known))
         rows.append((label, *cells))
-    return Table(f"Films with each label{shares}.", ("label", *(words.SPLITS[s] for s in splits)), tuple(rows))
+    return Table(f"Images with each label{shares}.", ("label", *(words.SPLITS[s] for s in splits)), tuple(rows))
 
 
-def _people(films: pd.DataFrame | None) -> Table | None:
-    """Age, sex and view of the films in every split, as far as they are known."""
-    if films is None:
+def _people(images: pd.DataFrame | None) -> Table | None:
+    """Age, sex and view of the images in every split, as far as they are known."""
+    if images is None:
         return None
-    splits = [name for name in ORDER if (films["split"] == name).any()]
-    parts = {name: films[films["split"] == name] for name in splits}
+    splits = [name for name in ORDER if (images["split"] == name).any()]
+    parts = {name: images[images["split"] == name] for name in splits}
     rows: list[tuple[str, ...]] = []
-    if "age" in films and films["age"].notna().any():
+    if "age" in images and images["age"].notna().any():
         rows.append(("age, median (quartiles)", *(_quartiles(part["age"]) for part in parts.values())))
     for column in ("sex", "view"):
-        if column not in films:
+        if column not in images:
             continue
-        for value in sorted(films[column].dropna().unique())[:8]:
+        for value in sorted(images[column].dropna().unique())[:8]:
             cells = (words.share(float((part[column] == value).sum()), len(part)) for part in parts.values())
             rows.append((f"{column} {value}", *cells))
     if not rows:
         return None
-    caption = "Age (years), sex and view of the films; in brackets the share of all films of that part."
+    caption = "Age (years), sex and view of the images; in brackets the share of all images of that part."
     return Table(caption, ("", *(words.SPLITS[s] for s in splits)), tuple(rows))
 
 
@@ -140,13 +142,13 @@ def _aside(material: Material) -> list[Block]:
     table = material.set_aside
     if table is None or "reason" not in table:
         number = material.data.get("set_aside")
-        return [Text("No film was set aside.")] if number == 0 else []
+        return [Text("No image was set aside.")] if number == 0 else []
     reasons = Counter(table["reason"].astype(str)).most_common()
     rows = [(reason, f"{count:,}") for reason, count in reasons[:_REASONS]]
     if len(reasons) > _REASONS:
         rows.append((f"{len(reasons) - _REASONS} other reasons", f"{sum(n for _, n in reasons[_REASONS:]):,}"))
-    caption = f"{words.films(len(table))} set aside, by reason; set_aside.csv of the run names each."
-    return [Table(caption, ("reason", "films"), tuple(rows))]
+    caption = f"{words.images(len(table))} set aside, by reason; set_aside.csv of the run names each."
+    return [Table(caption, ("reason", "images"), tuple(rows))]
 
 
 def training(material: Material) -> Section | None:

@@ -38,7 +38,7 @@ def _table(results: Results, *, stacked: bool) -> Table:
     table.add_column("", justify="right", no_wrap=True)
     for heading in [" ".join(results.keys)] if stacked else results.keys:
         table.add_column(heading, overflow="fold")
-    for heading in ("epoch", "validation", "test", "at", "films/s", "time"):
+    for heading in ("epoch", "validation", "test", "at", "images/s", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     best = results.best
     for trial in results.trials:
@@ -57,7 +57,7 @@ def _numbers(trial: Trial, metric: str, stacked: bool) -> list[str]:
     result = trial.result
     thresholds = list((result.get("thresholds") or {}).values())
     at = short(thresholds[0]) if len(thresholds) == 1 else "–"
-    speed, seconds = result.get("films_per_second"), result.get("seconds")
+    speed, seconds = result.get("images_per_second"), result.get("seconds")
     return [
         str(result.get("best_epoch") or "–"),
         _interval(result, "val", metric, stacked),
@@ -93,14 +93,14 @@ def sentences(results: Results) -> list[str]:
             f"* best on validation: {best.run}, {title(results.metric)} {short(value)}, {among}."
             + (
                 f" A highest of several is too high by selection; its test value {short(test)} is the honest number, as no "
-                "trial was chosen by test films."
+                "trial was chosen by test images."
                 if len(complete) > 1 and not math.isnan(test)
                 else ""
             )
         )
     elif complete and not results.comparable:
         said.append(
-            "No best trial: they were not validated on the same films with the same labels (the seed, the data or the task "
+            "No best trial: they were not validated on the same images with the same labels (the seed, the data or the task "
             "varies)."
         )
     pruned = [trial for trial in results.trials if trial.status == "pruned"]

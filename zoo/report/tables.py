@@ -23,14 +23,14 @@ SPLITS = {"val": "validation", "train": "training"}
 
 
 def evaluation_table(evaluation: Evaluation, width: int = 80) -> Table:
-    """One row per label, then the averages: positive films (of those where the label is known), AUROC and AUPRC with
+    """One row per label, then the averages: positive images (of those where the label is known), AUROC and AUPRC with
     intervals, and sensitivity and specificity at the threshold (of the most probable class for a multiclass task).
 
-    From a `width` of 90 columns on it is the whole classification report, with precision, F1 and the averages over films.
+    From a `width` of 90 columns on it is the whole classification report, with precision, F1 and the averages over images.
     """
     wide = width >= WIDE
     at_threshold = {"sens": "sensitivity", "spec": "specificity"} | ({"prec": "precision", "F1": "f1"} if wide else {})
-    table = plain_table(f"{_name(evaluation.split)}: {_films(evaluation)}")
+    table = plain_table(f"{_name(evaluation.split)}: {_images(evaluation)}")
     table.add_column("label", overflow="fold")
     for title in ("pos." if _all_known(evaluation) else "pos./known", "AUROC", "AUPRC", *at_threshold):
         table.add_column(title, justify="right", no_wrap=True)
@@ -38,7 +38,7 @@ def evaluation_table(evaluation: Evaluation, width: int = 80) -> Table:
         table.add_column("at", justify="right", no_wrap=True)
     rows = {**evaluation.per_label}
     if evaluation.task.kind != "binary":
-        # averages over films have neither of the AUCs, and no specificity
+        # averages over images have neither of the AUCs, and no specificity
         averages = {name: values for name, values in evaluation.averages.items() if wide or name != "samples"}
         rows |= {f"({name})": values for name, values in averages.items()}
     for number, (label, values) in enumerate(rows.items()):
@@ -65,7 +65,7 @@ def results_table(validation: Evaluation | None, test: Evaluation | None) -> Tab
     table = plain_table(None, padding=(0, 1, 0, 0))
     table.add_column("", overflow="fold")
     for each in shown:
-        table.add_column(f"{_name(each.split)}\n{_films(each, LINE)}", justify="right", no_wrap=True)
+        table.add_column(f"{_name(each.split)}\n{_images(each, LINE)}", justify="right", no_wrap=True)
     several = task.kind != "binary"
     for number, metric in enumerate(task.metrics):
         title = TITLES[metric]
@@ -99,6 +99,6 @@ def _count(evaluation: Evaluation, label: str) -> str:
     return positives if _all_known(evaluation) else f"{positives}/{evaluation.known[label]}"
 
 
-def _films(evaluation: Evaluation, separator: str = ", ") -> str:
-    films = f"{evaluation.images:,} film{'s' if evaluation.images != 1 else ''}"
-    return f"{films}{separator}{evaluation.patients:,} patient{'s' if evaluation.patients != 1 else ''}"
+def _images(evaluation: Evaluation, separator: str = ", ") -> str:
+    images = f"{evaluation.images:,} image{'s' if evaluation.images != 1 else ''}"
+    return f"{images}{separator}{evaluation.patients:,} patient{'s' if evaluation.patients != 1 else ''}"

@@ -8,7 +8,7 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
-from zoo.errors import UsageError, unknown
+from zoo.core.errors import UsageError, unknown
 
 PARTS = ("model", "loss", "augmenter", "dataset", "recipe")
 
@@ -59,7 +59,7 @@ def _kinds(text: str) -> list[str]:
 
 
 def _refuse_taken(name: str, kinds: list[str]) -> None:
-    from zoo.registry import registry
+    from zoo.core.registry import registry
 
     for kind in kinds:
         if name in registry().names(kind):

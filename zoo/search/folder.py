@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import UsageError, ZooError, closest
-from zoo.files import write_text
-from zoo.locks import flock
+from zoo.core.errors import UsageError, ZooError, closest
+from zoo.core.files import write_text
+from zoo.core.locks import flock
 from zoo.search.trials import Results, Trial
 
 FILE, TABLE = "sweep.json", "results.csv"

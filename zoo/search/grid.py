@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from zoo.config import resolve
-from zoo.errors import UsageError
-from zoo.registry import Registry
+from zoo.config.resolve import resolve
+from zoo.core.errors import UsageError
+from zoo.core.registry import Registry
 from zoo.search.folder import Definition, Folder
 from zoo.search.runner import Runner
 from zoo.search.space import Dimension, Values, described, layers, parse_overs

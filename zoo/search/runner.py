@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from zoo.core.errors import ZooError
 from zoo.engine.signals import Interrupted
-from zoo.errors import ZooError
-from zoo.run import Run
+from zoo.runs.run import Run
 from zoo.search.folder import Definition, Folder
 from zoo.search.process import Execute, Job, Stop, Watch
 from zoo.search.space import described

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.config import SECTIONS, parse_set
-from zoo.errors import UsageError
+from zoo.config.resolve import SECTIONS, parse_set
+from zoo.core.errors import UsageError
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 RANGE = re.compile(rf"(?P<log>log:)?(?P<low>{NUMBER}):(?P<high>{NUMBER})(?::(?P<step>{NUMBER}))?")

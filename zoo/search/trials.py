@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.config import MONITORS
-from zoo.errors import ZooError
+from zoo.config.resolve import MONITORS
+from zoo.core.errors import ZooError
 from zoo.evaluation.evaluate import Evaluation
 from zoo.evaluation.metrics import METRICS
 from zoo.evaluation.plain import plain
-from zoo.run import Run
+from zoo.runs.run import Run
 
 # what a sweep may be judged by: higher is better in all of them
 JUDGED_BY = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "balanced_accuracy")
@@ -70,12 +70,12 @@ def measured(run: Run, metric: str) -> dict[str, Any]:
         "epochs": len(rows),
         "monitor": monitor,
         "best_epoch": _best_epoch(rows, monitor),
-        "films_per_second": _films_per_second(rows),
+        "images_per_second": _images_per_second(rows),
         "seconds": info.get("seconds"),
         "thresholds": {},
         "val": {},
         "test": {},
-        "films": None,
+        "images": None,
     }
     if info.get("status") == "complete":
         found["best_epoch"] = info.get("best_epoch")
@@ -84,7 +84,7 @@ def measured(run: Run, metric: str) -> dict[str, Any]:
             found[split] = plain({m: evaluation.averages["macro"][m] for m in METRICS})
             if split == "val":
                 found["thresholds"] = {} if evaluation.task.exclusive else plain(evaluation.thresholds)
-                found["films"] = f"{evaluation.films_digest}-{evaluation.truth_digest}"
+                found["images"] = f"{evaluation.images_digest}-{evaluation.truth_digest}"
         return found
     column = epoch_column(metric)
     values = [float(row[column]) for row in rows if column in row]
@@ -113,11 +113,11 @@ def _best_epoch(rows: Sequence[Mapping[str, str]], monitor: str) -> int | None:
     return -max(defined)[1] if defined else None
 
 
-def _films_per_second(rows: Sequence[Mapping[str, str]]) -> float | None:
+def _images_per_second(rows: Sequence[Mapping[str, str]]) -> float | None:
     """Of all epochs together."""
     seconds = sum(float(row["seconds"]) for row in rows)
-    films = sum(float(row["seconds"]) * float(row["films_per_second"]) for row in rows)
-    return round(films / seconds, 1) if seconds > 0 else None
+    images = sum(float(row["seconds"]) * float(row["images_per_second"]) for row in rows)
+    return round(images / seconds, 1) if seconds > 0 else None
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,13 @@ class Results:
 
     @property
     def comparable(self) -> bool:
-        """Whether all complete trials were validated on the same films with the same labels."""
-        return len({trial.result.get("films") for trial in self.complete}) <= 1
+        """Whether all complete trials were validated on the same images with the same labels."""
+        return len({trial.result.get("images") for trial in self.complete}) <= 1
 
     @property
     def best(self) -> Trial | None:
-        """The trial with the highest metric on validation, of equal ones the first; never chosen by test films. None where
-        no trial has a value, or they were validated on different films."""
+        """The trial with the highest metric on validation, of equal ones the first; never chosen by test images. None where
+        no trial has a value, or they were validated on different images."""
         known = [trial for trial in self.complete if not math.isnan(trial.value("val", self.metric))]
         if not known or not self.comparable:
             return None
@@ -183,12 +183,12 @@ class Results:
         }
 
     def to_csv(self) -> str:
-        """One row per trial; undefined is an empty cell. `films_per_second` and `seconds` are the only columns that differ
+        """One row per trial; undefined is an empty cell. `images_per_second` and `seconds` are the only columns that differ
         between two sweeps of the same configuration on the same machine."""
         best = self.best
         columns = ["trial", "run", "status", *self.keys, "best", "monitor", "best_epoch", "epochs", "threshold"]
         columns += [f"{s}_{m}{end}" for s in ("val", "test") for m in METRICS for end in ("", "_low", "_high")]
-        columns += ["films_per_second", "seconds", "reason"]
+        columns += ["images_per_second", "seconds", "reason"]
         columns = list(dict.fromkeys(columns))  # the monitor may be among what varies
         file = io.StringIO()
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
@@ -201,7 +201,7 @@ class Results:
         result = trial.result
         cells: dict[str, Any] = {"trial": trial.number, "run": trial.run, "status": trial.status, **trial.values}
         cells |= {"best": "yes" if best else "", "reason": trial.reason}
-        names = ("monitor", "best_epoch", "epochs", "films_per_second", "seconds")
+        names = ("monitor", "best_epoch", "epochs", "images_per_second", "seconds")
         cells |= {name: "" if result.get(name) is None else result[name] for name in names}
         cells["threshold"] = "|".join(f"{value:.9g}" for value in (result.get("thresholds") or {}).values())
         for split in ("val", "test"):

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from zoo.config import resolve
-from zoo.errors import UsageError, ZooError
-from zoo.registry import Registry
+from zoo.config.resolve import resolve
+from zoo.core.errors import UsageError, ZooError
+from zoo.core.registry import Registry
 from zoo.search.database import opened
 from zoo.search.folder import Definition, Folder
 from zoo.search.grid import combinations, configurations, dimensions_of, results

@@ -19,14 +19,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from zoo.config import RunConfig, resolve
+from zoo.config.resolve import RunConfig, resolve
+from zoo.core.errors import ZooError
+from zoo.core.manager import describe
+from zoo.core.observers import Observer, Pruned
+from zoo.core.registry import registry
 from zoo.engine.lock import locked
-from zoo.engine.observers import Observer, Pruned
 from zoo.engine.signals import Interrupted
-from zoo.errors import ZooError
-from zoo.manager import describe
-from zoo.registry import registry
-from zoo.run import Run
+from zoo.runs.run import Run
 
 PATIENCE_S = 30.0  # for the process of a sweep that was just killed to end
 

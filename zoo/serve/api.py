@@ -14,16 +14,16 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from zoo.errors import ZooError
+from zoo.core.errors import ZooError
 from zoo.report import RESEARCH_ONLY
 from zoo.serve import cards
-from zoo.serve.answers import FilmAnswer, Health, Problem, RunInfo, Served
-from zoo.serve.counts import MEDIA_TYPE, Counts, resident_bytes
-from zoo.serve.desk import Desk
+from zoo.serve.errors import ClientGone, Refusal
 from zoo.serve.jobs import Jobs
 from zoo.serve.limits import Limits
-from zoo.serve.refusals import ClientGone, Refusal
-from zoo.serve.shield import Shield, answer_to
+from zoo.serve.metrics import MEDIA_TYPE, Counts, resident_bytes
+from zoo.serve.responses import Health, ImageAnswer, Problem, RunInfo, Served
+from zoo.serve.security import Shield, answer_to
+from zoo.serve.service import Desk
 from zoo.serve.uploads import Uploads
 
 T = TypeVar("T")
@@ -32,10 +32,10 @@ _SAID: dict[int, str] = {
     403: "Sent by a page of another site.",
     404: "There is no such run or label.",
     408: "The upload stalled.",
-    413: "The file is larger, or the film has more pixels, than the server takes.",
+    413: "The file is larger, or the image has more pixels, than the server takes.",
     415: "A form instead of the file itself.",
     421: "Asked under a host name that is not the server's.",
-    422: "The film cannot be read, with the reason; or a parameter is wrong.",
+    422: "The image cannot be read, with the reason; or a parameter is wrong.",
     500: "An error in the server. It is logged there.",
     503: "The queue is full, or the server is stopping.",
 }
@@ -57,7 +57,7 @@ def _text(media_type: str, said: str) -> dict[str, Any]:
 
 _EMPTY = "Heat-Map-Empty"
 _HEAT_MAP: dict[str, Any] = {
-    "description": "To lay over the film; transparent where there is no heat.",
+    "description": "To lay over the image; transparent where there is no heat.",
     "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
     "headers": {
         _EMPTY: {
@@ -66,7 +66,7 @@ _HEAT_MAP: dict[str, Any] = {
         }
     },
 }
-_FILM = {
+_IMAGE = {
     "requestBody": {
         "required": True,
         "description": "The file itself: PNG, JPEG, TIFF, DICOM and others, told by its content.",
@@ -92,13 +92,13 @@ async def health(request: Request) -> Health:
     responses=_problems() | {200: _text("text/plain", "The text format of Prometheus.")},
 )
 async def metrics(request: Request) -> Response:
-    """Requests, queue, dropped films, crashed decoders and memory."""
+    """Requests, queue, dropped images, crashed decoders and memory."""
     state = request.app.state
     jobs, desk = state.jobs, state.desk
     gauges = {
-        "zoo_queue_films": ("gauge", "Films waiting.", jobs.waiting),
-        "zoo_queue_limit_films": ("gauge", "Films that may wait.", jobs.limit),
-        "zoo_jobs_total": ("counter", "Films and heat maps worked on.", jobs.done),
+        "zoo_queue_images": ("gauge", "Images waiting.", jobs.waiting),
+        "zoo_queue_limit_images": ("gauge", "Images that may wait.", jobs.limit),
+        "zoo_jobs_total": ("counter", "Images and heat maps worked on.", jobs.done),
         "zoo_jobs_dropped_total": ("counter", "Taken out of the queue, their client being gone.", jobs.dropped),
         "zoo_decoder_restarts_total": ("counter", "Decoders that crashed or hung.", desk.decoder.restarts),
         "zoo_uploads_held_bytes": ("gauge", "Bytes of uploads in memory.", state.uploads.held),
@@ -139,13 +139,13 @@ async def card(request: Request, run: str) -> Response:
     return Response(await _card(request, run), media_type="text/markdown; charset=utf-8")
 
 
-@routes.post("/films", responses=_UPLOAD, openapi_extra=_FILM)
-async def film(
+@routes.post("/images", responses=_UPLOAD, openapi_extra=_IMAGE)
+async def image(
     request: Request,
     names: Names = [],  # noqa: B006  (FastAPI copies it)
-    picture: Annotated[bool, Query(description="Give the film back as a PNG.")] = False,
-) -> FilmAnswer:
-    """What the runs say of one film, sent as the request's body. Nothing of it is kept."""
+    picture: Annotated[bool, Query(description="Give the image back as a PNG.")] = False,
+) -> ImageAnswer:
+    """What the runs say of one image, sent as the request's body. Nothing of it is kept."""
     desk: Desk = request.app.state.desk
     chosen = desk.choose(names)
     return await _work(request, lambda data: desk.answer(data, chosen, picture))
@@ -155,7 +155,7 @@ async def film(
     "/heat-maps",
     response_class=Response,
     responses=_UPLOAD | {200: _HEAT_MAP},
-    openapi_extra=_FILM,
+    openapi_extra=_IMAGE,
 )
 async def heat_map(
     request: Request,
@@ -163,7 +163,7 @@ async def heat_map(
     label: Annotated[str, Query(description="A label of the run.")],
     method: Annotated[Literal["gradcam", "gradcam++"], Query()] = "gradcam",
 ) -> Response:
-    """Where in a film, sent as the request's body, a run's answer for a label comes from."""
+    """Where in an image, sent as the request's body, a run's answer for a label comes from."""
     desk: Desk = request.app.state.desk
     name = desk.choose([run])[0]
     picture, empty = await _work(request, lambda data: desk.heat_map(data, name, label, method))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from zoo.report.card import CARD
 
 if TYPE_CHECKING:
-    from zoo.run import Run
+    from zoo.runs.run import Run
 
 
 class Cards:
@@ -37,9 +37,9 @@ class Cards:
 
 
 def _make(run: Run) -> str:
-    from zoo.evaluation.study import study
     from zoo.report.card import render
     from zoo.report.material import Material
+    from zoo.runs.results import study
 
     return render(Material.of(run, study(run), pictures=False))
 

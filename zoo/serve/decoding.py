@@ -1,4 +1,4 @@
-"""Decoding films in a process of its own: one that kills or hangs its decoder costs a process, not the server."""
+"""Decoding images in a process of its own: one that kills or hangs its decoder costs a process, not the server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SPARE_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Order:
-    """What to make of a film: squares of these sides, and a picture; each of `views` is checked on its own."""
+    """What to make of an image: squares of these sides, and a picture; each of `views` is checked on its own."""
 
     sizes: tuple[int, ...]
     views: tuple[Views, ...]
@@ -37,8 +37,8 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Film:
-    """A film as read: its size, what had to be normalised, its squares by side, and a PNG where asked for.
+class Image:
+    """An image as read: its size, what had to be normalised, its squares by side, and a PNG where asked for.
 
     `refused` holds the views whose networks cannot take it, with the reason.
     """
@@ -52,15 +52,15 @@ class Film:
 
 
 class TooManyPixels(ValueError):
-    """A film whose header claims more pixels than the limit."""
+    """An image whose header claims more pixels than the limit."""
 
 
 class Unreadable(ValueError):
-    """A film that cannot be read, with the reason."""
+    """An image that cannot be read, with the reason."""
 
 
 class Decoder:
-    """Reads films in another process, which is started anew when it dies. For one thread at a time."""
+    """Reads images in another process, which is started anew when it dies. For one thread at a time."""
 
     def __init__(self, limits: Limits, force: bool = False) -> None:
         self.limits, self.force = limits, force
@@ -85,14 +85,14 @@ class Decoder:
             self._line.recv()
         except (EOFError, OSError):
             self.close()
-            raise RuntimeError("the process that decodes films does not start") from None
+            raise RuntimeError("the process that decodes images does not start") from None
 
     @property
     def pid(self) -> int | None:
         """The process's number; None while there is none."""
         return None if self._process is None else int(self._process.pid)
 
-    def read(self, data: bytes, order: Order) -> Film:
+    def read(self, data: bytes, order: Order) -> Image:
         """Read the file `data`.
 
         Raises:
@@ -115,8 +115,8 @@ class Decoder:
             raise Unreadable("the decoder crashed on it") from None
         if isinstance(answer, Exception):
             raise answer
-        film: Film = answer
-        return film
+        image: Image = answer
+        return image
 
     def _give_up(self) -> None:
         self.restarts += 1
@@ -134,7 +134,7 @@ class Decoder:
 
 
 def _work(line: Connection, max_pixels: int, force: bool) -> None:
-    """The process: films in, squares out, until the line is closed."""
+    """The process: images in, squares out, until the line is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's
     silence = os.open(os.devnull, os.O_WRONLY)  # libraries print what a file holds, which may name a patient
     os.dup2(silence, 1)
@@ -142,7 +142,7 @@ def _work(line: Connection, max_pixels: int, force: bool) -> None:
     warnings.simplefilter("ignore")
     from PIL import Image
 
-    import zoo.inference.intake  # noqa: F401  (loaded now, not with the first film)
+    import zoo.inference.intake  # noqa: F401  (loaded now, not with the first image)
 
     Image.MAX_IMAGE_PIXELS = None  # the limit is ours, see `claimed_size`
     _limit_memory(max_pixels * _BYTES_PER_PIXEL + _SPARE_BYTES)
@@ -172,12 +172,12 @@ def _limit_memory(further: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (now + further, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def read(data: bytes, order: Order, max_pixels: int, force: bool = False) -> Film:
-    """Read one film in this process; arguments and errors as for `Decoder`."""
-    from zoo.data.records import BadImage
+def read(data: bytes, order: Order, max_pixels: int, force: bool = False) -> Image:
+    """Read one image in this process; arguments and errors as for `Decoder`."""
+    from zoo.core.errors import ZooError
+    from zoo.core.records import BadImage
     from zoo.data.resize import square
-    from zoo.errors import ZooError
-    from zoo.inference.intake import read_film
+    from zoo.inference.intake import read_image
 
     size = claimed_size(data)
     if size is not None and size[0] * size[1] > max_pixels:
@@ -187,7 +187,7 @@ def read(data: bytes, order: Order, max_pixels: int, force: bool = False) -> Fil
     with _as_file(data) as file:
         for views in order.views if _is_dicom(data) else order.views[:1]:
             try:
-                pixels, note = read_film(file, views=views, force=force)
+                pixels, note = read_image(file, views=views, force=force)
             except (BadImage, ZooError) as error:  # the latter names the extra that DICOM needs
                 refused[views] = str(error)
     if pixels is None:
@@ -197,7 +197,7 @@ def read(data: bytes, order: Order, max_pixels: int, force: bool = False) -> Fil
     except BadImage as error:
         raise Unreadable(str(error)) from None
     height, width = pixels.shape
-    return Film(width, height, note, squares, _picture(pixels) if order.picture else b"", refused)
+    return Image(width, height, note, squares, _picture(pixels) if order.picture else b"", refused)
 
 
 def claimed_size(data: bytes) -> tuple[int, int] | None:
@@ -238,7 +238,7 @@ def _picture(pixels: np.ndarray) -> bytes:
 def _as_file(data: bytes) -> Iterator[Path]:
     """A path to read the data from: in memory where the system can, else a private file, removed at once."""
     if hasattr(os, "memfd_create"):
-        number = os.memfd_create("film")
+        number = os.memfd_create("image")
         try:
             with open(number, "wb", closefd=False) as stream:
                 stream.write(data)
@@ -247,6 +247,6 @@ def _as_file(data: bytes) -> Iterator[Path]:
             os.close(number)
         return
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "film")
+        file = Path(folder, "image")
         file.write_bytes(data)
         yield file

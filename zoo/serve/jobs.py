@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from zoo.serve.refusals import Busy
+from zoo.serve.errors import Busy
 
 T = TypeVar("T")
 _PATIENCE_S = 10.0
@@ -53,7 +53,7 @@ class Jobs:
         if self._closed:
             raise Busy("the server is stopping.", 5)
         if len(self._waiting) >= self.limit:
-            raise Busy(f"{len(self._waiting)} films are waiting already: try again in a moment.", self.retry_after)
+            raise Busy(f"{len(self._waiting)} images are waiting already: try again in a moment.", self.retry_after)
 
     async def run(self, work: Callable[[], T]) -> T:
         """What `work` returns or raises, from the thread. On cancellation it is taken out of the queue.
@@ -106,7 +106,7 @@ class Jobs:
             self._mean_s += _USUAL * (time.perf_counter() - start - self._mean_s)
             self.done += 1
             _hand_over(job, result, error)
-            del job, result, error  # or the last film stays in memory until the next one comes
+            del job, result, error  # or the last image stays in memory until the next one comes
 
 
 def _hand_over(job: _Job, result: Any, error: BaseException | None) -> None:

@@ -17,11 +17,11 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from zoo.errors import UsageError
+from zoo.core.errors import UsageError
 from zoo.serve.api import create_app
-from zoo.serve.desk import Desk
 from zoo.serve.limits import Limits
-from zoo.serve.shield import Shield
+from zoo.serve.security import Shield
+from zoo.serve.service import Desk
 
 if TYPE_CHECKING:
     from zoo.inference.classifier import Classifier
@@ -98,9 +98,9 @@ def serve(
     Args:
         classifiers: at least one.
         listener: from `bind`; closed at the end.
-        limits: what a film, a client and all of them together may ask for.
+        limits: what an image, a client and all of them together may ask for.
         names: host names the server is asked under, beside localhost and addresses.
-        force: take DICOM films whose tags speak against it.
+        force: take DICOM images whose tags speak against it.
         say: receives a line per request.
         ready: called when the server answers.
     """

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from starlette.requests import Request
 from starlette.types import Message
 
+from zoo.serve.errors import Busy, ClientGone, Refusal
 from zoo.serve.limits import Limits
-from zoo.serve.refusals import Busy, ClientGone, Refusal
 
 
 def megabytes(count: int) -> str:
@@ -55,7 +55,7 @@ class Uploads:
 
     def _check_head(self, request: Request) -> None:
         if request.headers.get("content-type", "").startswith("multipart/"):
-            sentence = "send the file itself as the body, not a form: curl --data-binary @film.png URL"
+            sentence = "send the file itself as the body, not a form: curl --data-binary @image.png URL"
             raise Refusal(415, sentence)
         try:
             claimed = int(request.headers.get("content-length", "0"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from zoo.contracts import Augmenter
+from zoo.core.contracts import Augmenter
 from zoo.testing.suite import EXAMPLE_TASKS, Checks, Result, carried_out, check_info, demand, numpy
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def augmenter_results(augmenter: Augmenter) -> Iterator[Result]:
 
 
 class _Subject:
-    """One augmenter on a batch of eight noisy films, some of whose labels are unknown."""
+    """One augmenter on a batch of eight noisy images, some of whose labels are unknown."""
 
     def __init__(self, augmenter: Augmenter) -> None:
         import numpy as np
@@ -47,8 +47,8 @@ class _Subject:
             "info": lambda: check_info(self.augmenter),
             "range": lambda: _check_batch(self.name, self.run(7), self.images, self.labels),
             "seed": self.seed,
-            "single film": self.single_film,
-            "film by film": self.film_by_film,
+            "single image": self.single_image,
+            "image by image": self.image_by_image,
             "compiled": self.compiled,
             "inference": self.inference,
         }
@@ -79,21 +79,23 @@ class _Subject:
         same = all(np.array_equal(one, other, equal_nan=True) for one, other in zip(self.run(7), again, strict=True))
         assert same, f"{self.name}: info.random is false, but another seed gives another batch"
 
-    def single_film(self) -> None:
+    def single_image(self) -> None:
         _check_batch(f"{self.name} (a batch of one)", self.run(7, 1), self.images[:1], self.labels[:1])
 
-    def film_by_film(self) -> None:
-        """What `info.per_film` promises: no film changes with its neighbours, and no label at all."""
+    def image_by_image(self) -> None:
+        """What `info.per_image` promises: no image changes with its neighbours, and no label at all."""
         import numpy as np
 
-        if not getattr(self.effect, "per_film", False):
+        if not getattr(self.effect, "per_image", False):
             return
         before = self.run(7)[0]
         self.images[-1] = 255 - self.images[-1]
         pixels, kept = self.run(7)
         self.images[-1] = 255 - self.images[-1]
         alone = np.allclose(before[:-1], pixels[:-1], atol=0.5) and np.array_equal(kept, self.labels, equal_nan=True)
-        assert alone, f"{self.name}: info.per_film is true, but films or labels depend on the other films of the batch"
+        assert alone, (
+            f"{self.name}: info.per_image is true, but images or labels depend on the other images of the batch"
+        )
 
     def compiled(self) -> None:
         """Once as a graph with batches of unknown size, once under XLA, which training on a GPU uses."""
@@ -123,7 +125,7 @@ class _Subject:
             _check_batch(f"{self.name} ({mode})", tuple(batch), self.images, self.labels)
 
     def inference(self) -> None:
-        """In the engine's own training class: validation and test films go to the network as they are."""
+        """In the engine's own training class: validation and test images go to the network as they are."""
         import keras
         import numpy as np
 
@@ -134,7 +136,7 @@ class _Subject:
         trainer = Trainer(network, EXAMPLE_TASKS["multilabel"], lambda labels, logits: logits, self.augment, 7)
         seen = trainer({"image": self.images, "label": self.labels}, training=False)
         kept = np.array_equal(numpy(seen["logits"]).reshape(self.images.shape), self.images)
-        assert kept, f"{self.name}: films change outside training"
+        assert kept, f"{self.name}: images change outside training"
         kept = np.array_equal(numpy(seen["labels"]), self.labels, equal_nan=True)
         assert kept, f"{self.name}: labels change outside training"
 

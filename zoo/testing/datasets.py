@@ -8,15 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.contracts import Dataset
+from zoo.core.contracts import Dataset
 from zoo.testing.suite import Checks, Result, carried_out, check_info, demand
 
 if TYPE_CHECKING:
-    from zoo.data.records import Records
+    from zoo.core.records import Records
 
 
 def check_dataset(dataset: Dataset, root: Path | str | None = None, options: Any = None) -> None:
-    """Check a dataset's records: columns, labels, splits without shared patients, and that films can be read.
+    """Check a dataset's records: columns, labels, splits without shared patients, and that images can be read.
 
     Args:
         dataset: the reader.
@@ -48,7 +48,7 @@ class _Subject:
             "labels": self.labels,
             "metadata": lambda: _check_metadata(self.name, self.records),
             "splits": lambda: _check_splits(self.name, self.records),
-            "films": lambda: _check_films(self.name, self.records),
+            "images": lambda: _check_images(self.name, self.records),
         }
 
     @cached_property
@@ -59,7 +59,7 @@ class _Subject:
 
     def columns(self) -> None:
         table = self.records.table
-        assert len(table) > 0, f"{self.name}: no films found"
+        assert len(table) > 0, f"{self.name}: no images found"
         for column in ("image", "path", "patient"):
             kinds = {type(value).__name__ for value in table[column]}
             assert kinds == {"str"}, f"{self.name}: column {column!r} must hold text, it holds {sorted(kinds)}"
@@ -91,11 +91,11 @@ def _check_metadata(name: str, records: Records) -> None:
         assert not strangers, f"{name}: boxes name images that are not in the table, such as {min(strangers)!r}"
         corners = boxes[["x", "y", "width", "height"]].to_numpy(dtype=float)
         inside = (corners >= 0).all() and (corners[:, :2] + corners[:, 2:] <= 1 + 1e-6).all()
-        assert inside, f"{name}: boxes must be fractions of the film, within [0, 1]"
+        assert inside, f"{name}: boxes must be fractions of the image, within [0, 1]"
 
 
 def _check_splits(name: str, records: Records) -> None:
-    from zoo.data.records import SPLITS
+    from zoo.core.records import SPLITS
 
     if "split" not in records.table.columns:
         assert not records.official_split, f"{name}: official_split is set, but there is no column 'split'"
@@ -108,7 +108,7 @@ def _check_splits(name: str, records: Records) -> None:
     assert shared.empty, f"{name}: {len(shared)} patients are in more than one split, such as {shared[0]!r}"
 
 
-def _check_films(name: str, records: Records) -> None:
+def _check_images(name: str, records: Records) -> None:
     import numpy as np
 
     try:
@@ -118,12 +118,12 @@ def _check_films(name: str, records: Records) -> None:
     paths = list(records.table["path"][:3])
     for path in paths:
         pixels, note = records.source.read(path)
-        assert pixels.dtype == np.uint8, f"{name}: film {path!r} is read as {pixels.dtype}, not uint8"
-        assert pixels.ndim == 2, f"{name}: film {path!r} has shape {pixels.shape}, not (H, W)"
-        assert isinstance(note, str), f"{name}: the note on film {path!r} is {type(note).__name__}, not text"
-        assert np.array_equal(copy.read(path)[0], pixels), f"{name}: a pickled source reads film {path!r} differently"
+        assert pixels.dtype == np.uint8, f"{name}: image {path!r} is read as {pixels.dtype}, not uint8"
+        assert pixels.ndim == 2, f"{name}: image {path!r} has shape {pixels.shape}, not (H, W)"
+        assert isinstance(note, str), f"{name}: the note on image {path!r} is {type(note).__name__}, not text"
+        assert np.array_equal(copy.read(path)[0], pixels), f"{name}: a pickled source reads image {path!r} differently"
     marks = {source.fingerprint(paths) for source in (records.source, copy)}
-    assert len(marks) == 1, f"{name}: fingerprints of the same films differ: {sorted(marks)}"
+    assert len(marks) == 1, f"{name}: fingerprints of the same images differ: {sorted(marks)}"
     assert all(marks), f"{name}: the fingerprint is empty"
 
 

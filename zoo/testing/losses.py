@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from zoo.contracts import LabelCounts, Loss
-from zoo.tasks import Task
+from zoo.core.contracts import LabelCounts, Loss
+from zoo.core.tasks import Task
 from zoo.testing.suite import Checks, Result, carried_out, check_info, demand, example_tasks, leave_gradients, numpy
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class _Subject:
             return float(numpy(masked_loss(self.task, function, labels, logits)))
 
         with_unknown, without = reduced(unknown, logits), reduced(labels[1:], logits[1:])
-        message = f"{self.where}: a film of unknown labels changes the loss from {without:.6g} to {with_unknown:.6g}"
+        message = f"{self.where}: an image of unknown labels changes the loss from {without:.6g} to {with_unknown:.6g}"
         assert np.isclose(with_unknown, without, rtol=1e-5), message
         gradient = _loss_gradient(lambda y, z: masked_loss(self.task, function, unknown, z), labels, logits)
         assert not gradient[0].any(), f"{self.where}: unknown labels have a gradient"

@@ -10,8 +10,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.contracts import Model
-from zoo.tasks import Task
+from zoo.core.contracts import Model
+from zoo.core.tasks import Task
 from zoo.testing.suite import (
     EXAMPLE_TASKS,
     Checks,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-# how far half precision may move the logits, as a share of their spread over films that differ
+# how far half precision may move the logits, as a share of their spread over images that differ
 HALF_TOLERANCE = 0.1
 # what a brief check leaves out, beside all tasks but one
 LONG = ("raw pixels", "odd sizes", "half precision", "saving")
@@ -104,7 +104,7 @@ class _Subject:
         _check_logits(self.name, self.network(task), task, self.size)
 
     def raw_pixels(self) -> None:
-        """The whole range of a film, as bytes and as floats."""
+        """The whole range of an image, as bytes and as floats."""
         import numpy as np
 
         noise = _pixels(self.size)
@@ -116,20 +116,22 @@ class _Subject:
         for shade in (0, 255):
             flat = np.full((1, self.size, self.size, 1), shade, np.uint8)
             finite = np.isfinite(numpy(self.last(flat, training=False))).all()
-            assert finite, f"{self.name}: the logits of a film that is {shade} everywhere are not finite"
+            assert finite, f"{self.name}: the logits of an image that is {shade} everywhere are not finite"
 
     def parameters(self) -> None:
         stated, binary = self.model.info.parameters, self.tasks[0]
         if binary.outputs != 1:
             return  # the count is stated for one output
         count = self.network(binary).count_params()
-        if count != stated:  # some networks have weights for every place of a film: they are counted at their own size
+        if (
+            count != stated
+        ):  # some networks have weights for every place of an image: they are counted at their own size
             count = self.model.build(binary, self.model.info.image_size, None, self.options).count_params()
         message = f"{self.name}: info.parameters is {stated:,}, the network with one output has {count:,}"
         assert count == stated, message
 
     def odd_sizes(self) -> None:
-        """Films of a size that no power of two divides."""
+        """Images of a size that no power of two divides."""
         task, size = self.task, self.size + 3 - self.size % 2
         network = self.model.build(task, size, None, self.options)
         _check_logits(f"{self.name} at {size} pixels", network, task, size)
@@ -139,12 +141,12 @@ class _Subject:
         import keras
         import numpy as np
 
-        task, films = self.task, _films(self.size)
-        expected = numpy(self.last(films, training=False))
+        task, images = self.task, _images(self.size)
+        expected = numpy(self.last(images, training=False))
         with _precision("mixed_float16"):
             half = self.model.build(task, self.size, None, self.options)
         half.set_weights(self.last.get_weights())
-        logits = half(films, training=False)
+        logits = half(images, training=False)
         dtype = keras.backend.standardize_dtype(logits.dtype)
         where = f"{self.name} in mixed_float16"
         assert dtype == "float32", f"{where}: logits are {dtype}, not float32"
@@ -220,8 +222,8 @@ def _pixels(size: int, count: int = 4) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 1), dtype=np.uint8)
 
 
-def _films(size: int) -> np.ndarray:
-    """Four smooth films `(4, size, size, 1)` from dark to bright."""
+def _images(size: int) -> np.ndarray:
+    """Four smooth images `(4, size, size, 1)` from dark to bright."""
     import numpy as np
 
     ramp = np.linspace(0, 1, size)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from zoo.contracts import Recipe
+from zoo.core.contracts import Recipe
 from zoo.testing.suite import Checks, Result, carried_out, check_info, demand
 
 if TYPE_CHECKING:
-    from zoo.registry import Registry
+    from zoo.core.registry import Registry
 
 
 def check_recipe(recipe: Recipe, registry: Registry | None = None) -> None:
@@ -40,9 +40,9 @@ def _checks(recipe: Recipe, registry: Registry | None) -> Checks:
 
 
 def _check_configuration(recipe: Recipe, kind: str, registry: Registry | None) -> None:
-    from zoo.config import merge, resolve
-    from zoo.errors import UsageError
-    from zoo.registry import registry as installed
+    from zoo.config.resolve import merge, resolve
+    from zoo.core.errors import UsageError
+    from zoo.core.registry import registry as installed
 
     known, name = registry or installed(), recipe.info.name
     fixed = recipe.config.get("task", kind)

@@ -11,11 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import UsageError, ZooError, unknown
+from zoo.core.errors import UsageError, ZooError, unknown
 from zoo.testing.suite import Result
 
 if TYPE_CHECKING:
-    from zoo.registry import Entry, Registry
+    from zoo.core.registry import Entry, Registry
 
 # what Keras can train with here, by the module that it imports
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax"}
@@ -112,9 +112,9 @@ def results_on(
 
 def _main(root: str, sets: str, *wanted: str) -> None:
     """What the process of `results_on` does: a line of JSON for each result."""
-    from zoo.config import merge, parse_set
-    from zoo.options import validate
-    from zoo.registry import registry
+    from zoo.config.resolve import merge, parse_set
+    from zoo.core.options import validate
+    from zoo.core.registry import registry
 
     for each in wanted:
         kind, _, name = each.partition(":")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoo.contracts import ALL_TASKS, NoOptions, Recipe, Strategy
-from zoo.tasks import Task
+from zoo.core.contracts import ALL_TASKS, NoOptions, Recipe, Strategy
+from zoo.core.tasks import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +74,7 @@ def demand(results: Iterator[Result]) -> None:
 
 def check_info(strategy: Strategy | Recipe) -> None:
     """A name that can be typed, one line of summary, known tasks, and help for every option."""
-    from zoo.options import describe
+    from zoo.core.options import describe
 
     info = strategy.info
     assert info.name, f"{type(strategy).__name__}: info.name is empty"
@@ -85,7 +85,7 @@ def check_info(strategy: Strategy | Recipe) -> None:
     assert not unknown, f"{info.name}: info.tasks has {sorted(unknown)}; valid are {', '.join(ALL_TASKS)}"
     for option in describe(getattr(strategy, "Options", NoOptions)):
         assert option.help, (
-            f"{info.name}: option {option.name!r} has no help text; declare it with zoo.contracts.option"
+            f"{info.name}: option {option.name!r} has no help text; declare it with zoo.core.contracts.option"
         )
 
 

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.contracts import Tracker
+from zoo.core.contracts import Tracker
 from zoo.testing.suite import Checks, Result, carried_out, check_info, demand
 
 if TYPE_CHECKING:
-    from zoo.config import RunConfig
-    from zoo.run import Run
+    from zoo.config.resolve import RunConfig
+    from zoo.runs.run import Run
 
 ROW = {"phase": "all", "loss": 0.5, "lr": 1e-3, "val_loss": float("nan"), "val_auroc": 0.7, "seconds": 1.0}
 
@@ -52,10 +52,10 @@ class _Subject:
         }
 
     def observer(self) -> None:
-        from zoo.engine.observers import Observer
+        from zoo.core.observers import Observer
 
         built = self.tracker.build(self.target)
-        assert isinstance(built, Observer), f"{self.name}: build gives {built!r}, not a zoo.engine.observers.Observer"
+        assert isinstance(built, Observer), f"{self.name}: build gives {built!r}, not a zoo.core.observers.Observer"
 
     def before_the_start(self) -> None:
         """A training may fail before the tracker hears of its start."""
@@ -83,9 +83,9 @@ class _Subject:
 @contextmanager
 def _run() -> Iterator[tuple[Run, RunConfig]]:
     """A run that has just begun."""
-    from zoo.config import resolve
-    from zoo.registry import registry
-    from zoo.run import Run
+    from zoo.config.resolve import resolve
+    from zoo.core.registry import registry
+    from zoo.runs.run import Run
 
     with tempfile.TemporaryDirectory() as folder:
         config = resolve([{"model": "mobilenetv3"}], registry())

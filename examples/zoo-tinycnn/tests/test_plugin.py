@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoo.registry import registry
-from zoo.tasks import Task
+from zoo.core.registry import registry
+from zoo.core.tasks import Task
 from zoo.testing import check_augmenter, check_loss, check_model
 
 

@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Lt
 
-from zoo.backbone import BackboneModel, BackboneOptions
-from zoo.contracts import Augmenter, AugmentFunction, Info, LabelCounts, Loss, LossFunction, Model, ModelInfo, option
-from zoo.hookspecs import hookimpl
-from zoo.tasks import Task
+from zoo.core.contracts import (
+    Augmenter,
+    AugmentFunction,
+    Info,
+    LabelCounts,
+    Loss,
+    LossFunction,
+    Model,
+    ModelInfo,
+    option,
+)
+from zoo.core.hookspecs import hookimpl
+from zoo.core.tasks import Task
+from zoo.nn.backbone import BackboneModel, BackboneOptions
 
 if TYPE_CHECKING:
     import keras
@@ -78,7 +88,7 @@ class ShiftOptions:
 
 
 class Shift(Augmenter):
-    info = Info(name="shift", summary="moves each film up or down by whole pixels", licence="Apache-2.0")
+    info = Info(name="shift", summary="moves each image up or down by whole pixels", licence="Apache-2.0")
     Options = ShiftOptions
 
     def build(self, image_size: int, options: ShiftOptions) -> AugmentFunction:

@@ -1,6 +1,6 @@
-"""DICOM films: read, checked to be chest films, and brought to grayscale uint8 as a viewer would show them.
+"""DICOM images: read, checked to be chest X-rays, and brought to grayscale uint8 as a viewer would show them.
 
-Of a file's header only the few attributes that say how to show the pixels, and whether they are a chest film, are ever
+Of a file's header only the few attributes that say how to show the pixels, and whether they are a chest X-ray, are ever
 looked at; and only values that are DICOM's own defined terms are repeated in notes and reasons. pydicom is imported when
 the first DICOM file is met.
 """
@@ -10,16 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from zoo.core.errors import ZooError
+from zoo.core.records import BadImage
 from zoo.data.decode import check_file, reason_of
-from zoo.data.records import BadImage
-from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["claimed_size", "decode_dicom", "is_dicom"]
 
-MAX_BYTES = 1 << 29  # a film of `MAX_PIXELS` at 16 bits takes 200 MB; more is a clip, or a trap
+MAX_BYTES = 1 << 29  # an image of `MAX_PIXELS` at 16 bits takes 200 MB; more is a clip, or a trap
 _MAGIC = slice(128, 132)
 _FIRST = (b"\x08\x00\x00\x00", b"\x08\x00\x01\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00", b"\x08\x00\x16\x00")
 _META = b"\x02\x00\x00\x00UL\x04\x00"
@@ -39,34 +39,34 @@ def is_dicom(head: bytes) -> bool:
 
 
 def decode_dicom(file: Path, *, views: frozenset[str] | None = None, force: bool = False) -> tuple[np.ndarray, str]:
-    """Decode one DICOM film to what a viewer shows: after Modality LUT, VOI LUT or window, bones white (PS3.3 C.11).
+    """Decode one DICOM image to what a viewer shows: after Modality LUT, VOI LUT or window, bones white (PS3.3 C.11).
 
-    Where the file gives no VOI LUT and no window, films of up to 8 bits are shown as they are, and deeper ones from the
+    Where the file gives no VOI LUT and no window, images of up to 8 bits are shown as they are, and deeper ones from the
     0.5th to the 99.5th percentile of their values: few pixels, such as a lead marker's, must not set the contrast.
 
     Args:
         file: the DICOM file.
-        views: views the network has seen, of "PA", "AP" and "LATERAL"; a film of another kind of view is refused. None: any.
-        force: take films that the header says are no chest films, or of another view, or in colour.
+        views: views the network has seen, of "PA", "AP" and "LATERAL"; an image of another kind of view is refused. None: any.
+        force: take images that the header says are no chest X-rays, or of another view, or in colour.
 
     Returns:
-        uint8 pixels `(H, W)`, and a note of what had to be done or is not known; "" for a plain 8-bit film.
+        uint8 pixels `(H, W)`, and a note of what had to be done or is not known; "" for a plain 8-bit image.
 
     Raises:
-        BadImage: it is damaged, of several frames, too large, or not a film to be used; names no value that is not a
+        BadImage: it is damaged, of several frames, too large, or not an image to be used; names no value that is not a
             defined term of DICOM.
         ZooError: a library of the extra `dicom` is missing.
     """
     size = check_file(file)
     if size > MAX_BYTES:
-        raise BadImage(f"over {MAX_BYTES >> 20} MB: too large for a single film")
+        raise BadImage(f"over {MAX_BYTES >> 20} MB: too large for a single image")
     _need_pydicom()
-    from zoo.data.dicom import film
+    from zoo.data.dicom import image as image
     from zoo.data.dicom.quiet import quiet
 
     try:
         with quiet(), open(file, "rb") as stream:
-            return film.read(stream, size, views, force)
+            return image.read(stream, size, views, force)
     except (BadImage, ZooError):
         raise
     except RecursionError:

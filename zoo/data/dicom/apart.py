@@ -15,10 +15,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from zoo.data.records import BadImage
-from zoo.errors import ZooError
+from zoo.core.errors import ZooError
+from zoo.core.records import BadImage
 
-SECONDS = 60.0  # for one frame; a film of 20 megapixels takes some 2 s
+SECONDS = 60.0  # for one frame; an image of 20 megapixels takes some 2 s
 _SCRIPT = Path(__file__).with_name("decoder.py")
 _NAMES = {"gdcm": "python-gdcm", "openjpeg": "pylibjpeg-openjpeg"}
 
@@ -89,7 +89,7 @@ def decode(request: dict[str, Any], frame: bytes, size: int) -> bytes:
     answer, content = _decoder.decode({**request, "size": len(frame)}, frame)
     if "missing" in answer:
         name = _NAMES.get(answer["missing"], answer["missing"])
-        raise ZooError(f"DICOM films compressed like this one need {name}. Install it: pip install 'cxr-zoo[dicom]'")
+        raise ZooError(f"DICOM images compressed like this one need {name}. Install it: pip install 'cxr-zoo[dicom]'")
     if "error" in answer or len(content) != size:
         raise BadImage("its compressed pixel data are damaged")
     return content

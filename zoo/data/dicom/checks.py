@@ -1,9 +1,10 @@
-"""Is it a chest film, of a view the network knows? By modality, body part and view, as far as the file says."""
+"""Is it a chest X-ray, of a view the network knows? By modality, body part and view, as far as the file says."""
 
 from __future__ import annotations
 
 import re
 
+from zoo.core.records import BadImage
 from zoo.data.dicom import terms
 from zoo.data.dicom.header import (
     BODY_PART,
@@ -17,11 +18,10 @@ from zoo.data.dicom.header import (
     VIEW_CODES,
     Attributes,
 )
-from zoo.data.records import BadImage
 
 # computed, digital and conventional radiography; DR is no defined term, but what some systems write for DX
-FILMS = ("CR", "DX", "RG", "DR")
-SAYS_NOTHING = ("OT",)  # "other": what digitised films and converted images are given
+IMAGES = ("CR", "DX", "RG", "DR")
+SAYS_NOTHING = ("OT",)  # "other": what digitised images and converted images are given
 _FRONTAL = ("PA", "AP", terms.FRONTAL)
 _WORDS = re.compile(r"[A-Z]+")
 
@@ -30,12 +30,12 @@ def check(header: Attributes, views: frozenset[str] | None, force: bool) -> list
     """Check a header; returns notes of what it does not say.
 
     Args:
-        header: of the film.
+        header: of the image.
         views: those the network saw ("PA", "AP", "LATERAL"); None: not checked.
         force: note what would be refused, and go on.
 
     Raises:
-        BadImage: it is not a chest film, or of a view of another kind; names attribute and value.
+        BadImage: it is not a chest X-ray, or of a view of another kind; names attribute and value.
     """
     refusals, notes = [], []
     for refusal, note in (_modality(header), _body_part(header), _view(header, views)):
@@ -50,12 +50,12 @@ def check(header: Attributes, views: frozenset[str] | None, force: bool) -> list
 
 def _modality(header: Attributes) -> tuple[str, str]:
     modality = header.text(MODALITY).upper()
-    if modality in FILMS:
+    if modality in IMAGES:
         return "", ""
     if not modality or modality in SAYS_NOTHING:
         return "", "modality not given"
     if modality in terms.MODALITIES:
-        return f"not a chest film: (0008,0060) Modality is {modality}", ""
+        return f"not a chest X-ray: (0008,0060) Modality is {modality}", ""
     return "", "modality not known: (0008,0060) Modality is no defined term"
 
 
@@ -67,19 +67,19 @@ def _body_part(header: Attributes) -> tuple[str, str]:
     if joined in terms.CHEST or terms.CHEST.intersection(words):
         return "", ""
     if joined in terms.BODY_PARTS:
-        return f"not a chest film: (0018,0015) BodyPartExamined is {joined}", ""
+        return f"not a chest X-ray: (0018,0015) BodyPartExamined is {joined}", ""
     regions = [terms.REGIONS[code] for code in _codes(header, REGIONS) if code in terms.REGIONS]
     if terms.CHEST.intersection(regions):
         return "", ""
     if regions:
-        return f"not a chest film: (0008,2218) AnatomicRegionSequence is {regions[0]}", ""
+        return f"not a chest X-ray: (0008,2218) AnatomicRegionSequence is {regions[0]}", ""
     if given:
         return "", "body part not known: (0018,0015) BodyPartExamined is no defined term"
     return "", "body part not given"
 
 
 def _view(header: Attributes, views: frozenset[str] | None) -> tuple[str, str]:
-    """A frontal film passes wherever a frontal view was seen: a network that saw PA only gets a note with AP."""
+    """A frontal image passes wherever a frontal view was seen: a network that saw PA only gets a note with AP."""
     if views is None:
         return "", ""
     view, attribute = find_view(header)
@@ -94,7 +94,7 @@ def _view(header: Attributes, views: frozenset[str] | None) -> tuple[str, str]:
 
 
 def find_view(header: Attributes) -> tuple[str | None, str]:
-    """The view of a film, None where nothing says it, and the attribute that does with its value, in words.
+    """The view of an image, None where nothing says it, and the attribute that does with its value, in words.
 
     View Position, else the code of the view, else Patient Position, where converted collections put it.
     """

@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 SECONDS = 90  # for one frame, longer than the parent waits: the end of a decoder that hangs when its parent is gone
-MEMORY = 4 << 30  # bytes; a film of 100 megapixels takes some 2 GB in OpenJPEG
+MEMORY = 4 << 30  # bytes; an image of 100 megapixels takes some 2 GB in OpenJPEG
 
 
 def by_gdcm(frame: bytes, request: dict[str, Any]) -> bytes:

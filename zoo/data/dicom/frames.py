@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from zoo.core.records import BadImage
 from zoo.data.dicom import apart
 from zoo.data.dicom.header import IMPLICIT, PixelElement, syntax_name
-from zoo.data.records import BadImage
 
 _PREFIX = "1.2.840.10008.1.2."
 NATIVE = {"", IMPLICIT, *(_PREFIX + last for last in ("1", "1.99", "2"))}
@@ -64,7 +64,7 @@ class Layout:
 
 
 def read(element: PixelElement, layout: Layout) -> np.ndarray:
-    """The stored values of a film's only frame, `(H, W)` or `(H, W, 3)`; uint8, or uint16 where over 8 bits are stored.
+    """The stored values of an image's only frame, `(H, W)` or `(H, W, 3)`; uint8, or uint16 where over 8 bits are stored.
 
     Raises:
         BadImage: the pixel data are truncated, damaged, or do not fit the header; or their transfer syntax is not read.
@@ -124,7 +124,7 @@ def _frame(element: PixelElement, layout: Layout) -> bytes:
     except (ValueError, struct.error):
         raise BadImage("the fragments of its pixel data are damaged") from None
     if len(offsets) > 1:
-        raise BadImage(f"has {len(offsets)} frames: a single film is needed")
+        raise BadImage(f"has {len(offsets)} frames: a single image is needed")
     if not frame:
         raise BadImage("truncated")
     return frame

@@ -1,4 +1,4 @@
-"""The header of a DICOM file, as far as a film needs it: everything else, identifying values first of all, is skipped unread.
+"""The header of a DICOM file, as far as an image needs it: everything else, identifying values first of all, is skipped unread.
 
 Values are taken from their raw bytes: pydicom's conversion of a value warns of it with the value in the text.
 """
@@ -11,14 +11,14 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from zoo.core.records import BadImage
 from zoo.data.decode import MAX_PIXELS
-from zoo.data.records import BadImage
 
 if TYPE_CHECKING:  # importing pydicom imports GDCM, which changes the environment: only when a file is met
     from pydicom.dataelem import RawDataElement
     from pydicom.dataset import Dataset
 
-MAX_VALUE = 1 << 20  # bytes of one attribute; the longest of a film, a look-up table, has 128 KB
+MAX_VALUE = 1 << 20  # bytes of one attribute; the longest of an image, a look-up table, has 128 KB
 MAX_READS = 100_000  # a header has a few hundred attributes
 _INFLATED = 4 * MAX_PIXELS
 
@@ -144,7 +144,7 @@ class _Metered:
 
 
 def read_header(stream: BinaryIO) -> tuple[Attributes, PixelElement | None]:
-    """Read the attributes of a film before its pixel data; None where no pixel data follow.
+    """Read the attributes of an image before its pixel data; None where no pixel data follow.
 
     Raises:
         BadImage: the transfer syntax is not known, or an attribute is absurdly long.
@@ -205,7 +205,7 @@ def _inflated(stream: BinaryIO) -> BinaryIO:
     except zlib.error:
         raise BadImage("its deflated data are damaged") from None
     if inflate.unconsumed_tail:
-        raise BadImage("decompression bomb: its deflated data are larger than any film")
+        raise BadImage("decompression bomb: its deflated data are larger than any image")
     if not inflate.eof:
         raise BadImage("truncated")
     return io.BytesIO(content)

@@ -24,7 +24,7 @@ from zoo.data.dicom.header import (
     Attributes,
 )
 
-PERCENTILES = (0.5, 99.5)  # shown in full where a deep film says nothing: see `decode_dicom`
+PERCENTILES = (0.5, 99.5)  # shown in full where a deep image says nothing: see `decode_dicom`
 _BAND = 1 << 22  # pixels counted at a time, as counting takes 8 bytes for each
 
 
@@ -83,7 +83,7 @@ def _stored_values(layout: Layout) -> np.ndarray:
 
 
 def _padding(header: Attributes, layout: Layout, stored: np.ndarray) -> np.ndarray:
-    """Which stored values are no part of the film: Pixel Padding Value, to Pixel Padding Range Limit where there is one."""
+    """Which stored values are no part of the image: Pixel Padding Value, to Pixel Padding Range Limit where there is one."""
     value = header.integer(PADDING, layout.signed)
     if value is None:
         return np.zeros(stored.shape, bool)

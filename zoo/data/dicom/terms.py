@@ -54,7 +54,7 @@ _REGIONS = {
 }
 REGIONS = {code: term for term, codes in _REGIONS.items() for code in codes.split()}
 
-# View Position (PS3.3 C.8.11.5.1.4), with what films are seen to say beside it
+# View Position (PS3.3 C.8.11.5.1.4), with what images are seen to say beside it
 FRONTAL, LATERAL, OBLIQUE, DECUBITUS = "frontal", "lateral", "oblique", "decubitus"
 VIEWS = {
     "PA": "PA",

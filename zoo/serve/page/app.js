@@ -1,4 +1,4 @@
-// The page of `zoo serve`: sends one film to this server and shows what each run says. Nothing is kept, no other host is asked.
+// The page of `zoo serve`: sends one image to this server and shows what each run says. Nothing is kept, no other host is asked.
 
 const TRIES = 6; // of a request that the server is too busy for
 const $ = (id) => document.getElementById(id);
@@ -62,27 +62,27 @@ async function ask(path, options = {}, waiting = () => {}) {
   }
 }
 
-function send(path, film, signal, waiting) {
+function send(path, image, signal, waiting) {
   const headers = { "Content-Type": "application/octet-stream" };
-  return ask(path, { method: "POST", body: film, headers, signal }, waiting);
+  return ask(path, { method: "POST", body: image, headers, signal }, waiting);
 }
 
-async function read(film) {
+async function read(image) {
   state.stop.abort();
   state.stop = new AbortController();
   const { signal } = state.stop;
   forget();
   $("problem").replaceChildren();
   $("results").hidden = true;
-  if (film.size === 0) return complain("The film cannot be used: zero bytes.");
-  if (state.served && film.size > state.served.max_bytes) {
-    return complain(`The file is too large: ${megabytes(film.size)}, and the limit is ${megabytes(state.served.max_bytes)}.`);
+  if (image.size === 0) return complain("The image cannot be used: zero bytes.");
+  if (state.served && image.size > state.served.max_bytes) {
+    return complain(`The file is too large: ${megabytes(image.size)}, and the limit is ${megabytes(state.served.max_bytes)}.`);
   }
-  say("Reading the film…", true);
+  say("Reading the image…", true);
   try {
     const waiting = (seconds) => say(`The server is busy. Trying again in ${seconds} s…`, true);
-    const answer = await (await send("/api/films?picture=true", film, signal, waiting)).json();
-    state.file = film;
+    const answer = await (await send("/api/images?picture=true", image, signal, waiting)).json();
+    state.file = image;
     state.answer = answer;
     show();
   } catch (error) {
@@ -98,11 +98,11 @@ function forget() {
 
 function show() {
   const { answer } = state;
-  const film = state.file;
+  const image = state.file;
   const size = `${answer.width.toLocaleString("en")} × ${answer.height.toLocaleString("en")} pixels`;
-  $("film-facts").textContent = [film.name, size, answer.note].filter(Boolean).join(" · ");
+  $("image-facts").textContent = [image.name, size, answer.note].filter(Boolean).join(" · ");
   $("drop").classList.add("slim");
-  $("choose-title").textContent = "Read another film";
+  $("choose-title").textContent = "Read another image";
   $("runs").classList.toggle("one", answer.answers.length === 1);
   const several = answer.answers.length > 1;
   $("results-title").textContent = several ? "What the models say" : "What the model says";
@@ -117,7 +117,7 @@ function show() {
 }
 
 function flag(answer) {
-  return answer.guard?.flagged ? " The film is unlike those the model knows." : "";
+  return answer.guard?.flagged ? " The image is unlike those the model knows." : "";
 }
 
 function summary() {
@@ -167,17 +167,17 @@ function listModels() {
 
 function guard(answer, info) {
   if (answer.reason) return "";
-  if (!info.guard) return element("p", { class: "guard quiet" }, "This run has no guard: a film of another kind would not be noticed.");
-  if (!answer.guard?.flagged) return element("p", { class: "guard quiet" }, "The guard finds nothing unusual about this film.");
+  if (!info.guard) return element("p", { class: "guard quiet" }, "This run has no guard: an image of another kind would not be noticed.");
+  if (!answer.guard?.flagged) return element("p", { class: "guard quiet" }, "The guard finds nothing unusual about this image.");
   const reason = answer.guard.reason ? ` ${upper(answer.guard.reason.replace(/\.$/, ""))}.` : "";
-  return element("p", { class: "guard alarm" }, element("strong", {}, "Unlike the films this model knows."), `${reason} What it says below may mean nothing.`);
+  return element("p", { class: "guard alarm" }, element("strong", {}, "Unlike the images this model knows."), `${reason} What it says below may mean nothing.`);
 }
 
 function figure(answer) {
-  const film = element("img", { class: "film", src: state.answer.picture, alt: "The film as it was read", width: state.answer.width, height: state.answer.height });
+  const image = element("img", { class: "image", src: state.answer.picture, alt: "The image as it was read", width: state.answer.width, height: state.answer.height });
   const heat = element("img", { class: "heat", alt: "" });
   heat.hidden = true;
-  const frame = element("div", { class: "frame" }, film, heat);
+  const frame = element("div", { class: "frame" }, image, heat);
   return element("figure", {}, element("div", { class: "stack" }, frame), element("figcaption", { "data-run": answer.run }));
 }
 
@@ -187,7 +187,7 @@ function table(answer, top) {
   const titles = ["Proba\u00adbility", ...(exclusive ? [] : ["Operating point"]), "Decision"];
   const head = element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "Label", axis), ...titles.map((title) => element("th", { scope: "col" }, title))));
   const rows = answer.labels.map((label) => row(label, exclusive, top));
-  const caption = element("caption", { class: "hidden" }, `What ${answer.run} says of the film`);
+  const caption = element("caption", { class: "hidden" }, `What ${answer.run} says of the image`);
   return element("div", { class: "numbers" }, element("table", {}, caption, head, element("tbody", {}, ...rows)));
 }
 
@@ -218,7 +218,7 @@ function offerLabels() {
   const all = state.answer.answers.flatMap((each) => each.labels);
   const first = all.toSorted((a, b) => b.positive - a.positive || b.probability - a.probability)[0];
   const before = $("label").value;
-  const none = element("option", { value: "" }, "no label (film alone)");
+  const none = element("option", { value: "" }, "no label (image alone)");
   $("label").replaceChildren(none, ...labels.map((label) => element("option", { value: label }, plain(label))));
   $("label").value = state.kept && labels.includes(before) ? before : (first?.label ?? "");
 }
@@ -243,7 +243,7 @@ async function showMap(made, label) {
   const { run } = made.dataset;
   const answer = state.answer.answers.find((each) => each.run === run);
   heat.hidden = true;
-  if (!label) return void (caption.textContent = "The film alone.");
+  if (!label) return void (caption.textContent = "The image alone.");
   if (!answer.labels.some((each) => each.label === label)) return void (caption.textContent = `This model has no label ${plain(label)}.`);
   caption.textContent = `Computing the heat map of ${plain(label)}…`;
   try {
@@ -283,7 +283,7 @@ function setOpacity() {
 
 function take(files) {
   if (!files?.length) return;
-  if (files.length > 1) return complain(`One film at a time: ${files.length} files were dropped.`);
+  if (files.length > 1) return complain(`One image at a time: ${files.length} files were dropped.`);
   read(files[0]);
 }
 

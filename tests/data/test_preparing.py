@@ -1,0 +1,467 @@
+"""Preparation that is cut short, repeated, shared or damaged: no work lost, no wrong pixel, no store that only seems whole."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from prepared import Wounded, records_of, write_images
+
+from zoo.core.errors import ZooError
+from zoo.core.records import Records
+from zoo.data import store as stores
+from zoo.data.images import FileSource
+from zoo.data.journal import Copy, Pixels, PreparedImage
+from zoo.data.resize import square
+from zoo.data.store import Store, prepare, verify
+from zoo.data.workers import CRASHED, Chunk, digest, run
+
+SIZE = 16
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "CHUNK", 4)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+def decoded(log: Path) -> Counter[str]:
+    """How often each image was read since the last call."""
+    lines = log.read_text().split() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return Counter(lines)
+
+
+def assert_same(store: Store, records: Records, other_cache: Path) -> None:
+    """A store equals the one that a preparation without any history makes."""
+    fresh = prepare(records_of(records.table["path"], FileSource(str(records.source.root))), SIZE, other_cache)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(store.images, fresh.images)
+    pd.testing.assert_frame_equal(store.table, fresh.images)
+
+
+class Interrupting(Wounded):
+    """Ctrl-C while the image number 22 is read."""
+
+    def read(self, path: str) -> tuple[np.ndarray, str]:
+        if path == "22.png":
+            raise KeyboardInterrupt
+        return super().read(path)
+
+
+def interrupted(root: Path, cache: Path, count: int = 30) -> list[str]:
+    """Leave a preparation that was stopped when 20 images were finished; returns what it said."""
+    lines: list[str] = []
+    records = records_of(write_images(root, count), Interrupting(str(root)))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(records, SIZE, cache, say=lines.append, workers=0)
+    assert [folder.suffix for folder in cache.iterdir()] == [".partial"]
+    return lines
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from prepared import Wounded, records_of
+from zoo.data import store
+if __name__ == "__main__":
+    store.CHUNK = 4
+    names = [f"{i}.png" for i in range(60)]
+    records = records_of(names, Wounded(sys.argv[2], slow=0.03, log=sys.argv[4]))
+    store.prepare(records, 16, Path(sys.argv[3]), workers=2)
+"""
+
+
+def test_work_done_before_a_kill_is_kept_and_no_worker_outlives_its_parent(root: Path, cache: Path, log: Path) -> None:
+    names = write_images(root, 60)
+    words = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(root), str(cache), str(log)]
+    process = subprocess.Popen(words, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while sum(file.read_text().count("\n") for file in cache.glob("*/chunks.jsonl")) < 4:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    while True:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            break
+        assert time.monotonic() < deadline, "a worker lives on"
+        time.sleep(0.05)
+    assert [folder.suffix for folder in cache.iterdir()] == [".partial"]
+    before, lines = decoded(log), list[str]()
+    assert 16 <= before.total() < 60
+    store = prepare(records_of(names, Wounded(str(root), log=str(log))), SIZE, cache, say=lines.append)
+    assert decoded(log).total() <= 60 - 16
+    assert any("were finished before and are kept" in line for line in lines)
+    assert_same(store, records_of(names, FileSource(str(root))), cache / "fresh")
+    assert not list(cache.glob("*.partial"))
+
+
+def test_an_interrupt_says_what_is_kept_and_the_next_run_goes_on(root: Path, cache: Path, log: Path) -> None:
+    assert "Interrupted: 20 of 30 images are prepared and kept for next time" in interrupted(root, cache)
+    records, lines = records_of([f"{i}.png" for i in range(30)], Wounded(str(root), log=str(log))), list[str]()
+    store = prepare(records, SIZE, cache, say=lines.append, workers=0)
+    assert lines[1] == "20 of them were finished before and are kept"
+    assert decoded(log) == Counter(f"{i}.png" for i in range(20, 30))
+    assert_same(store, records, cache / "fresh")
+
+
+def damage_pixels(folder: Path, row: int) -> None:
+    file = folder / "images.npy"
+    content = bytearray(file.read_bytes())
+    content[-30 * SIZE * SIZE + row * SIZE * SIZE + 5] ^= 1
+    file.write_bytes(content)
+
+
+def cut_journal(folder: Path) -> None:
+    file = folder / "chunks.jsonl"
+    file.write_bytes(file.read_bytes()[:-7])
+
+
+def lie_in_journal(folder: Path) -> None:
+    file = folder / "chunks.jsonl"
+    file.write_text(file.read_text().replace(",16,", ",20,", 1))
+
+
+def cut_pixels(folder: Path) -> None:
+    os.truncate(folder / "images.npy", 3000)
+
+
+DAMAGES: list[tuple[Callable[[Path], None], range]] = [
+    (lambda folder: damage_pixels(folder, 9), range(8, 12)),
+    (cut_journal, range(16, 20)),
+    (cut_pixels, range(20)),
+    (lambda folder: (folder / "images.npy").unlink(), range(20)),
+    (lambda folder: (folder / "chunks.jsonl").unlink(), range(20)),
+    (lambda folder: (folder / "chunks.jsonl").write_bytes(b"\xff\x00 []\n12345678 [1,2]\n\n"), range(20)),
+]
+
+
+@pytest.mark.parametrize(("damage", "again"), DAMAGES)
+def test_what_was_damaged_since_is_prepared_again(
+    root: Path, cache: Path, log: Path, damage: Callable[[Path], None], again: range
+) -> None:
+    interrupted(root, cache)
+    damage(next(cache.iterdir()))
+    records = records_of([f"{i}.png" for i in range(30)], Wounded(str(root), log=str(log)))
+    store = prepare(records, SIZE, cache, workers=0)
+    assert decoded(log) == Counter(f"{i}.png" for i in (*again, *range(20, 30)))
+    assert_same(store, records, cache / "fresh")
+    assert verify(store) == []
+
+
+def test_added_and_changed_images_alone_are_decoded(root: Path, cache: Path, log: Path) -> None:
+    names = write_images(root, 30)
+    (root / "7.png").write_text("no image")
+    source = Wounded(str(root), log=str(log))
+    prepare(records_of(names, source), SIZE, cache)
+    decoded(log)
+    for name, shade in (("new.png", 9), ("3.png", 8)):
+        Image.new("L", (40, 40), shade).save(root / name)
+    lines: list[str] = []
+    records = records_of(["new.png", *(n for n in reversed(names) if n != "11.png")], source)
+    store = prepare(records, SIZE, cache, say=lines.append)
+    assert decoded(log) == Counter(["new.png", "3.png", "7.png"])
+    assert lines[1] == "27 of them are taken over from an earlier store"
+    assert_same(store, records, cache / "fresh")
+    assert verify(store) == []
+
+
+def test_images_are_not_taken_over_from_a_damaged_store_or_another_root(root: Path, cache: Path, log: Path) -> None:
+    names, source = write_images(root, 30), Wounded(str(root), log=str(log))
+    damage_pixels(prepare(records_of(names, source), SIZE, cache).path, 9)
+    decoded(log)
+    store = prepare(records_of(names[:-1], source), SIZE, cache)
+    assert decoded(log) == Counter(f"{i}.png" for i in range(8, 12))
+    assert_same(store, records_of(names[:-1], source), cache / "fresh")
+    other = root.parent / "other"
+    other.mkdir()
+    for name in names[:-1]:  # the same names, sizes and times, but other images
+        content = np.asarray(Image.open(root / name))
+        Image.fromarray(255 - content).save(other / name, compress_level=0)
+        Image.fromarray(content).save(root / name, compress_level=0)
+        for file in (root / name, other / name):
+            os.utime(file, ns=(10**18, 10**18))
+    prepare(records_of(names[:-1], source), SIZE, cache)
+    decoded(log)
+    elsewhere = Wounded(str(other), log=str(log))
+    prepare(records_of(names[:-2], elsewhere), SIZE, cache)
+    assert decoded(log).total() == 28
+
+
+def test_an_image_whose_earlier_store_vanishes_is_decoded(root: Path, tmp_path: Path) -> None:
+    gone = Copy(Pixels(tmp_path / "gone.npy", 128, SIZE, 9), 3, PreparedImage("digest", "", "", "key"))
+    pixels = Pixels.create(tmp_path / "images.npy", 1, SIZE)
+    source = FileSource(str(root))
+    path = write_images(root, 1)[0]
+    finished = next(run(source, pixels, [Chunk(0, ((path, "key", gone),))], 0))
+    assert finished.images[0].digest == digest(source.read(path)[0])
+    assert pixels.read(0, 1) == square(source.read(path)[0], SIZE).tobytes()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (64, 9), (130, 70)])
+def test_digest_and_checksum_against_zlib(shape: tuple[int, int], tmp_path: Path) -> None:
+    """Runs compare digests with those of older ones, so the formula must not change with the library that computes it."""
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    marks = [zlib.crc32(image[top : top + 64].tobytes()).to_bytes(4, "little") for top in range(0, shape[0], 64)]
+    named = hashlib.blake2b(np.array(shape, np.int64).tobytes() + b"".join(marks), digest_size=16).hexdigest()
+    assert digest(image) == digest(np.asfortranarray(image)) == named
+
+    side = shape[0]
+    pixels = Pixels.create(tmp_path / "images.npy", 2, side)
+    images = np.random.default_rng(1).integers(0, 256, (2, side, side)).astype(np.uint8)
+    assert pixels.write(0, images) == zlib.crc32(images.tobytes())
+
+
+def test_a_finished_store_clears_the_interrupted_one_that_it_holds(root: Path, cache: Path, log: Path) -> None:
+    interrupted(root, cache)
+    left = next(cache.iterdir())
+    few = records_of([f"{i}.png" for i in range(10)], Wounded(str(root), log=str(log)))
+    prepare(few, SIZE, cache)
+    assert decoded(log).total() == 0
+    assert left.exists(), "ten of its images are here, ten are not"
+    Image.new("L", (40, 40)).save(root / "30.png")
+    prepare(records_of([f"{i}.png" for i in range(31)], Wounded(str(root), log=str(log))), SIZE, cache)
+    assert decoded(log).total() == 11
+    assert not left.exists()
+
+
+def test_verify_names_damaged_images_and_the_next_preparation_repairs_them(root: Path, cache: Path, log: Path) -> None:
+    names, source = write_images(root, 30), Wounded(str(root), log=str(log))
+    store = prepare(records_of(names, source), SIZE, cache)
+    assert verify(store) == []
+    damage_pixels(store.path, 9)
+    decoded(log)
+    assert verify(store) == ["8.png", "9.png", "10.png", "11.png"]
+    lines: list[str] = []
+    store = prepare(records_of(names, source), SIZE, cache, say=lines.append)
+    assert "damaged" in lines[0]
+    assert decoded(log) == Counter(["8.png", "9.png", "10.png", "11.png"])
+    assert_same(store, records_of(names, source), cache / "fresh")
+    os.truncate(store.path / "images.npy", 5000)
+    assert verify(store) == names
+
+
+@pytest.mark.parametrize("name", ["images.npy", "images.csv", "store.json"])
+@pytest.mark.parametrize("how", ["cut", "gone", "garbage"])
+def test_a_store_that_is_not_whole_is_made_whole(root: Path, cache: Path, name: str, how: str) -> None:
+    records = records_of(write_images(root, 10), FileSource(str(root)))
+    file = prepare(records, SIZE, cache).path / name
+    if how == "cut":
+        os.truncate(file, file.stat().st_size // 2)
+    elif how == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(b"[1]\n\x00\xff")
+    store = prepare(records, SIZE, cache)
+    assert_same(store, records, cache / "fresh")
+    assert not list(cache.glob("*.partial"))
+
+
+def test_two_preparations_of_one_store_share_the_work(root: Path, cache: Path, log: Path) -> None:
+    records = records_of(write_images(root, 30), Wounded(str(root), slow=0.02, log=str(log)))
+    found: list[Store] = []
+    lines: list[str] = []
+
+    def work() -> None:
+        found.append(prepare(records, SIZE, cache, say=lines.append, workers=0))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert decoded(log) == Counter(records.table["path"])
+    assert sum("waiting" in line for line in lines) == 2
+    assert len({store.path for store in found}) == 1
+    assert [folder.name for folder in cache.iterdir()] == [found[0].path.name]
+    assert sorted(file.name for file in found[0].path.iterdir()) == [
+        "chunks.jsonl",
+        "images.csv",
+        "images.npy",
+        "preparation.json",
+        "store.json",
+    ]
+
+
+def test_a_store_that_would_not_fit_is_refused_before_it_is_begun(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(root)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
+    records = records_of(write_images(root, 30), FileSource(str(root)))
+    with pytest.raises(ZooError, match=r"30 images at 300×300 take 3 MB, .* has only 1 MB free\. .*ZOO_CACHE"):
+        prepare(records, 300, cache)
+    assert not list(cache.rglob("images.npy"))
+    assert prepare(records, SIZE, cache).size == SIZE
+
+
+def test_a_disk_that_is_full_all_the_same_is_an_error_that_leaves_nothing_large(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    records = records_of(write_images(root, 30), FileSource(str(root)))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(ZooError, match=r"No space left on device.*ZOO_CACHE"):
+            prepare(records, SIZE, cache)
+    assert not list(cache.rglob("images.npy"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Pixels, "write", full)
+        with pytest.raises(ZooError, match="No space left on device"):
+            prepare(records, SIZE, cache)
+    assert_same(prepare(records, SIZE, cache, workers=0), records, cache / "fresh")
+
+
+def test_a_kill_just_before_the_store_appears_costs_nothing(
+    root: Path, cache: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: object) -> None:
+        raise SystemExit
+
+    records = records_of(write_images(root, 30), Wounded(str(root), log=str(log)))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(SystemExit):
+            prepare(records, SIZE, cache)
+    assert [folder.suffix for folder in cache.iterdir()] == [".partial"]
+    decoded(log)
+    store = prepare(records, SIZE, cache)
+    assert decoded(log).total() == 0
+    assert_same(store, records, cache / "fresh")
+
+
+class Changing(Wounded):
+    """Somebody replaces the image number 5 while 20 is read."""
+
+    def read(self, path: str) -> tuple[np.ndarray, str]:
+        if path == "20.png":
+            Image.new("L", (40, 40), 77).save(Path(self.root, "5.png"))
+        return super().read(path)
+
+
+def test_images_that_change_meanwhile_never_get_into_a_store(root: Path, cache: Path, log: Path) -> None:
+    names = write_images(root, 30)
+    with pytest.raises(ZooError, match="changed while they were prepared"):
+        prepare(records_of(names, Changing(str(root), log=str(log))), SIZE, cache)
+    decoded(log)
+    records = records_of(names, Wounded(str(root), log=str(log)))
+    store = prepare(records, SIZE, cache)
+    assert (store.images[5] == 77).all()
+    assert decoded(log) == Counter(["5.png"])
+    assert_same(store, records, cache / "fresh")
+    assert not list(cache.glob("*.partial"))
+
+
+def test_an_image_that_kills_its_worker_is_set_aside_and_the_rest_goes_on(root: Path, cache: Path) -> None:
+    names = write_images(root, 40)
+    records = records_of(names, Wounded(str(root), deadly=("6.png", "7.png")))
+    store = prepare(records, SIZE, cache, workers=2)
+    reasons = store.table["reason"].to_numpy()
+    assert np.flatnonzero(reasons != "").tolist() == [6, 7]
+    assert set(reasons[[6, 7]]) == {CRASHED}
+    good = [name for name, reason in zip(names, reasons, strict=True) if not reason]
+    fresh = prepare(records_of(good, FileSource(str(root))), SIZE, cache / "fresh")
+    np.testing.assert_array_equal(store.images[reasons == ""], fresh.images)
+    assert not store.images[[6, 7]].any()
+    assert verify(store) == []
+
+
+def test_a_decoder_that_kills_every_worker_ends_the_run_and_keeps_the_work(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.data.workers.MAX_CRASHES", 1)
+    names = write_images(root, 20)
+    source = Wounded(str(root), deadly=("12.png", "13.png"))
+    with pytest.raises(ZooError, match=r"died on 2 images.*kept"):
+        prepare(records_of(names, source), SIZE, cache, workers=1)
+    lines: list[str] = []
+    prepare(records_of(names, Wounded(str(root))), SIZE, cache, say=lines.append, workers=0)
+    assert any("were finished before" in line for line in lines)
+
+
+CRASHING = KILLED.replace("slow=0.03, log=sys.argv[4])", 'deadly=("6.png",))').replace(", workers=2)", ")")
+
+
+def test_an_image_that_killed_the_whole_run_is_set_aside_by_the_next_one(root: Path, cache: Path) -> None:
+    write_images(root, 60)
+    words = [sys.executable, "-c", CRASHING, str(Path(__file__).parent), str(root), str(cache)]
+    assert subprocess.run(words, check=False).returncode == 3
+    assert subprocess.run(words, check=False).returncode == 0
+    images = pd.read_csv(next(cache.glob("*/images.csv")), keep_default_na=False)
+    assert images["reason"].to_numpy()[6] == CRASHED
+    assert (images["reason"] == "").sum() == 59
+
+
+def test_a_script_without_a_main_guard_prepares_by_itself(root: Path, cache: Path, tmp_path: Path) -> None:
+    write_images(root, 60)
+    script = tmp_path / "script.py"
+    unguarded = KILLED.replace('if __name__ == "__main__":\n', "").replace("\n    ", "\n").replace("slow=0.03, ", "")
+    script.write_text(textwrap.dedent(unguarded))
+    words = [sys.executable, str(script), str(Path(__file__).parent), str(root), str(cache), str(tmp_path / "log")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert "needs the guard" in done.stderr
+    assert len(pd.read_csv(next(cache.glob("*/images.csv")))) == 60
+
+
+def test_chunks_are_handed_out_as_they_are_needed(root: Path, tmp_path: Path) -> None:
+    names = write_images(root, 4)
+    pixels = Pixels.create(tmp_path / "images.npy", 400, SIZE)
+    asked = 0
+
+    def chunks() -> Iterator[Chunk]:
+        nonlocal asked
+        for start in range(0, 400, 4):
+            asked += 1
+            yield Chunk(start, tuple((name, "", None) for name in names))
+
+    results = run(FileSource(str(root)), pixels, chunks(), 2)
+    for done in range(1, 40):
+        next(results)
+        assert asked <= done + 4
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_a_worker_starts_without_heavy_libraries() -> None:
+    code = "import sys, zoo.data.workers, zoo.data.images; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "zoo.data.workers" in loaded
+    assert not {"pandas", "keras", "tensorflow", "jax", "sklearn", "scipy", "matplotlib"} & set(loaded)

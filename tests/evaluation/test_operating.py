@@ -1,0 +1,228 @@
+"""Operating points against NumPy and scikit-learn."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as sk
+
+from zoo.core.errors import DataError, UsageError
+from zoo.core.tasks import Task
+from zoo.evaluation import (
+    Interval,
+    OperatingPoint,
+    Predictions,
+    ThresholdRule,
+    choose_thresholds,
+    operating_notes,
+    operating_points,
+    patient_weights,
+)
+
+TASK = Task("multilabel", ("Mass", "Edema"))
+MULTICLASS = Task("multiclass", ("normal", "bacterial", "viral"))
+
+
+def make_images(
+    seed: int, number: int = 240, task: Task = TASK, signal: float = 2.0, patients: int = 60
+) -> Predictions:
+    rng = np.random.default_rng(seed)
+    if task.exclusive:
+        labels = np.eye(task.outputs)[rng.integers(0, task.outputs, number)]
+    else:
+        labels = (rng.random((number, task.outputs)) < 0.3).astype(float)
+        labels[rng.random(labels.shape) < 0.1] = np.nan
+    table = pd.DataFrame(
+        {"image": [f"{i}.png" for i in range(number)], "patient": [str(p) for p in rng.integers(0, patients, number)]}
+    )
+    return Predictions(task, table, labels, signal * (np.nan_to_num(labels) - 0.5) + rng.normal(size=labels.shape))
+
+
+def measured(predictions: Predictions, k: int, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    use = ~np.isnan(predictions.labels[:, k])
+    return predictions.labels[use, k], predictions.probabilities[use, k] >= threshold
+
+
+@pytest.mark.parametrize("rule", [ThresholdRule("sensitivity", 0.9), ThresholdRule("fixed", 0.4), ThresholdRule("f1")])
+def test_points_equal_scikit_learn_at_the_threshold_from_validation(rule: ThresholdRule) -> None:
+    validation, test = make_images(0), make_images(1)
+    thresholds = choose_thresholds(validation, rule)
+    points = operating_points(validation, test, rule, replicates=20)
+    assert [each.label for each in points] == list(TASK.labels)
+    for k, each in enumerate(points):
+        assert (each.rule, each.threshold) == (rule.rule, thresholds[each.label])
+        assert each.target == (0.9 if rule.rule == "sensitivity" else None)
+        for predictions, found in ((validation, each.validation), (test, {m: i.value for m, i in each.test.items()})):
+            y, called = measured(predictions, k, each.threshold)
+            expected = {
+                "sensitivity": sk.recall_score(y, called),
+                "specificity": sk.recall_score(y, called, pos_label=0),
+                "precision": sk.precision_score(y, called),
+                "npv": sk.precision_score(y, called, pos_label=0),
+                "f1": sk.f1_score(y, called),
+                "accuracy": sk.accuracy_score(y, called),
+                "balanced_accuracy": sk.balanced_accuracy_score(y, called),
+                "mcc": sk.matthews_corrcoef(y, called),
+            }
+            assert found == pytest.approx(expected)
+        y, called = measured(test, k, each.threshold)
+        tn, fp, fn, tp = sk.confusion_matrix(y, called).ravel().tolist()
+        assert each.confusion == {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
+        assert each.prevalence == pytest.approx(y.mean())
+        assert (each.assumed_prevalence, each.ppv_at, each.npv_at) == (None, None, None)
+
+
+def test_intervals_are_percentiles_over_the_drawn_patients() -> None:
+    validation, test = make_images(0), make_images(1)
+    points = operating_points(
+        validation, test, ThresholdRule("youden"), prevalence=0.05, replicates=80, seed=3, level=0.9
+    )
+    weights = patient_weights(test.table["patient"], 80, 3)
+    for k, each in enumerate(points):
+        use = ~np.isnan(test.labels[:, k])
+        y, called = measured(test, k, each.threshold)
+        drawn: dict[str, list[float]] = {"sensitivity": [], "precision": [], "mcc": [], "ppv": [], "npv": []}
+        for w in weights[:, use]:
+            drawn["sensitivity"].append(sk.recall_score(y, called, sample_weight=w))
+            drawn["precision"].append(sk.precision_score(y, called, sample_weight=w))
+            drawn["mcc"].append(sk.matthews_corrcoef(y, called, sample_weight=w))
+            sens, spec = drawn["sensitivity"][-1], sk.recall_score(y, called, pos_label=0, sample_weight=w)
+            drawn["ppv"].append(sens * 0.05 / (sens * 0.05 + (1 - spec) * 0.95))
+            drawn["npv"].append(spec * 0.95 / (spec * 0.95 + (1 - sens) * 0.05))
+        found = each.test | {"ppv": each.ppv_at, "npv": each.npv_at}
+        for name, values in drawn.items():
+            assert (found[name].low, found[name].high) == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])))
+
+
+def test_predictive_values_by_bayes_agree_with_the_images_at_their_own_prevalence() -> None:
+    task = Task("binary", ("abnormal",))
+    validation, test = make_images(0, task=task), make_images(1, task=task)
+    own = operating_points(validation, test, ThresholdRule("youden"), replicates=0)[0]
+    at_own = operating_points(validation, test, ThresholdRule("youden"), prevalence=own.prevalence, replicates=0)[0]
+    assert at_own.ppv_at is not None
+    assert at_own.npv_at is not None
+    assert at_own.ppv_at.value == pytest.approx(own.test["precision"].value)
+    assert at_own.npv_at.value == pytest.approx(own.test["npv"].value)
+    rare = operating_points(validation, test, ThresholdRule("youden"), prevalence=0.01, replicates=0)[0]
+    assert rare.ppv_at is not None
+    assert rare.ppv_at.value < own.test["precision"].value / 3
+    assert math.isnan(rare.ppv_at.low)
+
+
+def test_a_missed_target_is_a_shortfall_with_its_interval() -> None:
+    validation, test = make_images(0, signal=4), make_images(1, signal=1.5, number=1000, patients=200)
+    points = operating_points(validation, test, ThresholdRule("sensitivity", 0.95), replicates=200)
+    for each in points:
+        assert each.validation["sensitivity"] >= 0.95
+        achieved = each.test["sensitivity"]
+        assert each.shortfall is not None
+        assert each.shortfall.value == pytest.approx(0.95 - achieved.value)
+        assert (each.shortfall.low, each.shortfall.high) == pytest.approx((0.95 - achieved.high, 0.95 - achieved.low))
+        assert 0 < each.shortfall.low < each.shortfall.value < each.shortfall.high
+    notes = operating_notes(points)
+    assert len(notes) == 2
+    assert notes[0] == (
+        f"Mass: sensitivity {points[0].test['sensitivity']} on test misses the target .950 by "
+        f"{points[0].shortfall.value:.3f}.".replace("by 0.", "by .")
+    )
+
+
+def test_met_missed_by_chance_and_unknowable_targets() -> None:
+    same = make_images(0)
+    met = operating_points(same, same, ThresholdRule("specificity", 0.8), replicates=50)
+    assert [each.shortfall for each in met] == [None, None]
+    assert operating_notes(met) == ()
+    assert operating_notes(operating_points(same, make_images(1), ThresholdRule("youden"), replicates=0)) == ()
+    by_chance = point(Interval(0.93, 0.9, 0.96), Interval(0.02, -0.01, 0.05))
+    assert operating_notes([by_chance]) == (
+        "Mass: sensitivity .930 [.900, .960] on test misses the target .950 by .020, which may be chance: "
+        "the interval includes the target.",
+    )
+    without = make_images(1)
+    without.labels[:, 1] = 0
+    without.logits[:, 0] += 9
+    untold = operating_points(same, without, ThresholdRule("sensitivity", 0.8), replicates=20)
+    assert untold[1].shortfall is None
+    assert math.isnan(untold[1].test["sensitivity"].value)
+    assert operating_notes(untold) == (
+        "Without positive test images it cannot be said whether the target sensitivity is met: Edema.",
+    )
+
+
+def point(achieved: Interval, shortfall: Interval) -> OperatingPoint:
+    return OperatingPoint(
+        label="Mass",
+        rule="sensitivity",
+        target=0.95,
+        threshold=0.2,
+        validation={"sensitivity": 0.95},
+        test={"sensitivity": achieved},
+        confusion={"tp": 93, "fp": 0, "fn": 7, "tn": 0},
+        shortfall=shortfall,
+        prevalence=1.0,
+        assumed_prevalence=None,
+        ppv_at=None,
+        npv_at=None,
+    )
+
+
+def test_multiclass_has_points_of_the_most_probable_class_and_no_target() -> None:
+    validation, test = make_images(0, task=MULTICLASS), make_images(1, task=MULTICLASS)
+    points = operating_points(validation, test, ThresholdRule("fixed"), replicates=20)
+    truth, called = test.labels.argmax(axis=1), test.logits.argmax(axis=1)
+    expected = sk.recall_score(truth, called, average=None)
+    assert [each.test["sensitivity"].value for each in points] == pytest.approx(list(expected))
+    assert {each.rule for each in points} == {"most probable class"}
+    assert all(math.isnan(each.threshold) for each in points)
+    with pytest.raises(UsageError, match="the most probable class decides"):
+        operating_points(validation, test, ThresholdRule("sensitivity", 0.9))
+
+
+def test_one_patient_has_values_and_no_intervals() -> None:
+    found = operating_points(
+        make_images(0), make_images(1, patients=1), ThresholdRule("sensitivity", 0.9), replicates=20
+    )[0]
+    assert not math.isnan(found.test["specificity"].value)
+    assert math.isnan(found.test["specificity"].low)
+
+
+@pytest.mark.parametrize("prevalence", [0, 1, -0.1, 30, float("nan")])
+def test_a_prevalence_outside_its_range_is_refused(prevalence: float) -> None:
+    with pytest.raises(UsageError, match="prevalence is a share of images between 0 and 1"):
+        operating_points(make_images(0), make_images(1), ThresholdRule("youden"), prevalence=prevalence)
+
+
+@pytest.mark.parametrize("which", ["validation", "test"])
+def test_logits_that_are_not_finite_are_refused(which: str) -> None:
+    both = {"validation": make_images(0), "test": make_images(1)}
+    both[which].logits[3] = np.nan
+    with pytest.raises(DataError, match=f"{which} predictions: 1 of 240 images"):
+        operating_points(**both, rule=ThresholdRule("fixed"))
+
+
+def test_plain_values_are_ready_for_json() -> None:
+    test = make_images(1)
+    test.labels[:, 1] = 0
+    points = operating_points(make_images(0), test, ThresholdRule("sensitivity", 0.99), prevalence=0.1, replicates=20)
+    found = json.loads(json.dumps([each.to_dict() for each in points], allow_nan=False))
+    assert found[1]["test"]["sensitivity"] == {"value": None, "low": None, "high": None}
+    assert found[0]["confusion"] == points[0].confusion
+    assert found[0]["ppv_at"]["value"] == points[0].ppv_at.value
+    assert set(found[0]) == {
+        "label",
+        "rule",
+        "target",
+        "threshold",
+        "validation",
+        "test",
+        "confusion",
+        "shortfall",
+        "prevalence",
+        "assumed_prevalence",
+        "ppv_at",
+        "npv_at",
+    }

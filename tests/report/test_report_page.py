@@ -1,0 +1,275 @@
+"""The report of a run: complete, escaped, the same every time, and without anything from elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from reportable import BINARY, CLASSES, SEVERAL, make_run, make_study
+
+from zoo.core.tasks import Task
+from zoo.evaluation import Predictions
+from zoo.report import RESEARCH_ONLY, cases
+from zoo.report import images as images
+from zoo.report.material import Material
+from zoo.report.page import render, write_report
+from zoo.runs.results import Study
+from zoo.runs.run import Run
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+ALL = ("summary", "data", "training", "results", "curves", "calibration", "operating", "confusion", "subgroups")
+ALL += ("floors", "mistakes", "explanations", "repeat")
+
+
+class Page(HTMLParser):
+    """Elements of a page, with an error where a tag is closed that is not open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.headings: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+        if self.open and self.open[-1] not in ("style", "pre"):
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module", params=[BINARY, SEVERAL, CLASSES], ids=lambda task: task.kind)
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Study, str]:
+    run = make_run(tmp_path_factory.mktemp(request.param.kind), request.param)
+    found = make_study(run)
+    return run, found, render(Material.of(run, found))
+
+
+def keys(page: Page) -> tuple[str, ...]:
+    return tuple(str(each["id"]) for each in page.all("h2"))
+
+
+def test_a_full_report_has_every_section_in_the_contents(finished: tuple[Run, Study, str]) -> None:
+    page = Page(finished[2])
+    expected = [key for key in ALL if key != "operating" or finished[1].operating]
+    assert list(keys(page)) == expected
+    assert [a["href"] for a in page.all("a")] == [f"#{key}" for key in expected]
+    assert page.text.count(RESEARCH_ONLY) == 2
+    assert str(finished[1].evaluation.headline) in page.text
+
+
+def test_a_report_asks_nothing_of_the_network(finished: tuple[Run, Study, str]) -> None:
+    text = finished[2]
+    page = Page(text)
+    policy = next(m for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy")["content"]
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert any(m.get("name") == "viewport" for m in page.all("meta"))
+    for _, attributes in page.elements:
+        for name in ("src", "href", "xlink:href", "action", "data", "srcset"):
+            value = attributes.get(name) or "#"
+            assert value.startswith(("#", "data:image/jpeg;base64,")), value
+    assert all(each.startswith("#") for each in re.findall(r"url\(([^)]*)\)", text))
+    assert "@import" not in text
+    assert "<script" not in text
+    assert "<link" not in text
+
+
+def test_every_figure_is_said_in_words_and_every_id_is_there_once(finished: tuple[Run, Study, str]) -> None:
+    page = Page(finished[2])
+    images = [e for e in page.elements if e[1].get("role") == "img"]
+    assert len(images) >= 6
+    assert all(attributes.get("aria-label") for _, attributes in images)
+    assert len(page.all("svg")) == len(images)  # every drawing stands in an element that says what it shows
+    assert all(each.get("aria-hidden") == "true" for each in page.all("svg"))
+    assert page.all("img")
+    assert all(each.get("alt") for each in page.all("img"))
+    ids = re.findall(r'\bid="([^"]+)"', finished[2])
+    assert len(ids) == len(set(ids))
+    used = re.findall(r'href="#([^"]+)"', finished[2]) + re.findall(r"url\(#([^)]+)\)", finished[2])
+    assert set(used) <= set(ids)
+
+
+def test_tables_are_captioned_and_their_rows_are_whole(finished: tuple[Run, Study, str]) -> None:
+    text = finished[2]
+    tables = re.findall(r'<table aria-label="([^"]+)">(.*?)</table>', text, flags=re.DOTALL)
+    assert len(tables) == text.count("<table") >= 8
+    for _, body in tables:
+        rows = [len(re.findall(r"<t[hd][ >]", row)) for row in re.findall(r"<tr.*?</tr>", body, flags=re.DOTALL)]
+        assert len(set(rows)) == 1
+        assert len(rows) > 1
+
+
+def test_equal_runs_give_equal_pages(finished: tuple[Run, Study, str], tmp_path: Path) -> None:
+    run, found, text = finished
+    path = write_report(run, found, tmp_path / "new" / "folder")
+    assert path == tmp_path / "new" / "folder" / "report.html"
+    assert path.read_text(encoding="utf-8") == text
+    assert len(text) < 1_500_000
+
+
+def bare(run: Run, found: Study) -> Study:
+    empty: dict[str, Any] = dict.fromkeys(("operating", "groups", "floors", "leaks", "notes", "threshold_notes"), ())
+    return dataclasses.replace(found, **empty, calibration=None, truth=None, validation=None)
+
+
+def test_sections_without_content_are_gone(tmp_path: Path) -> None:
+    run = make_run(tmp_path, BINARY, explained=False, pixels=False)
+    found = make_study(run)
+    for name in ("metrics.csv", "set_aside.csv", "images.csv"):
+        (run.path / name).unlink()
+    run.write_json("data.json", {})
+    page = Page(render(Material.of(run, bare(run, found))))
+    assert keys(page) == ("summary", "results", "curves", "confusion", "mistakes", "explanations", "repeat")
+    assert "zoo explain" in " ".join(page.words) or "zoo explain" in render(Material.of(run, bare(run, found)))
+    assert "pixels of these images are gone" in page.text
+
+
+def test_what_decides_is_said_at_the_top(tmp_path: Path) -> None:
+    run = make_run(tmp_path, BINARY, explained=False, pixels=False)
+    found = make_study(run)
+    worse = dataclasses.replace(found.floors[0], beaten=False, sentence="Age alone is as good.")
+    found = dataclasses.replace(found, leaks=("Leak: 3 of the 150 test images are training images.",), floors=(worse,))
+    text = render(Material.of(run, found))
+    top = text[: text.index('id="data"')]
+    assert re.search(r'class="alarm" role="alert">Leak: 3 of the 150', top)
+    assert '<p class="bad">Age alone is as good.' in top
+    assert text.index("Leak: 3") < text.index(str(found.evaluation.headline))
+    good = render(Material.of(run, dataclasses.replace(found, leaks=())))
+    assert 'role="alert"' not in good
+
+
+def test_a_second_reference_is_shown(tmp_path: Path) -> None:
+    run = make_run(tmp_path, SEVERAL, explained=False, pixels=False)
+    table = run.predictions("test").table
+    second = tmp_path / "second.csv"
+    second.write_text("image,Mass\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate(table["image"])))
+    found = make_study(run, labels=second)
+    page = Page(render(Material.of(run, found)))
+    assert "truth" in keys(page)
+    assert "second.csv" in page.text
+    assert str(found.truth.other.per_label["Mass"]["auroc"]) in page.text  # type: ignore[union-attr]
+
+
+HOSTILE = '<script>alert("1")</script> & <img src=https://example.org/x.png onerror=x>'
+
+
+def test_names_cannot_become_markup(tmp_path: Path) -> None:
+    task = Task("multilabel", ("Mass", HOSTILE))
+    run = make_run(tmp_path, task, explained=False, pixels=False)
+    found = make_study(run)
+    images_file = run.path / "images.csv"
+    table = run.predictions("test").table
+    table.loc[0, "image"] = '"><script>x</script>'
+    predictions = run.predictions("test")
+    Predictions(task, table, 1 - predictions.labels, predictions.logits).save(run.predictions_file("test"))
+    images_file.write_text(images_file.read_text().replace(",PA,", ",<b>PA</b>,"))
+    text = render(Material.of(run, dataclasses.replace(found, run="<i>run</i>", leaks=("<u>leak</u>",))))
+    tags = {tag for tag, _ in Page(text).elements}
+    assert not tags & {"script", "b", "i", "u", "img"}
+    assert "<title>&lt;i&gt;run&lt;/i&gt;" in text
+    assert "&lt;script&gt;alert" in text
+
+
+def test_images_are_shown_from_the_store_and_only_if_wanted(tmp_path: Path) -> None:
+    run = make_run(tmp_path, BINARY)
+    found = make_study(run)
+    names = list(run.predictions("test").table["image"][:3])
+    shown = images.thumbnails(run, [*names, "not there"], size=16)
+    assert list(shown) == names
+    assert all(uri.startswith("data:image/jpeg;base64,/9j/") for uri in shown.values())
+    page = Page(render(Material.of(run, found, pictures=False)))
+    assert not page.all("img")
+    assert "made without images" in page.text
+    assert "holds images" not in page.text
+    assert "holds images" in Page(render(Material.of(run, found))).text
+
+
+def test_images_are_read_from_the_root_where_the_store_is_gone(tmp_path: Path) -> None:
+    from PIL import Image
+
+    run = make_run(tmp_path, BINARY, pixels=False)
+    root = tmp_path / "published"
+    (root / "images").mkdir(parents=True)
+    Image.fromarray(np.zeros((40, 30), np.uint8)).save(root / "images" / "image-300.png")
+    Image.fromarray(np.zeros((40, 30), np.uint8)).save(tmp_path / "outside.png")
+    (root / "letter.png").write_text("a letter")
+    data = json.loads((run.path / "data.json").read_text())
+    run.write_json("data.json", {**data, "root": str(root)})
+    assert list(images.thumbnails(run, ["image-300.png", "../outside.png", "letter.png"])) == ["image-300.png"]
+
+
+def test_the_worst_mistakes_are_the_surest() -> None:
+    import pandas as pd
+
+    labels = np.array([[1, 0], [1, 0], [0, 1], [0, 0], [np.nan, 1]])
+    logits = np.array([[-4.0, -9], [-1, -9], [3, 2], [1, -9], [9, -5]])
+    table = pd.DataFrame({"image": list("abcde"), "patient": list("abcde")})
+    predictions = Predictions(Task("multilabel", ("Mass", "Nodule")), table, labels, logits)
+    found = cases.worst_mistakes(predictions, {"Mass": 0.5, "Nodule": 0.5})
+    assert [(m.image, m.label, m.called) for m in found] == [
+        ("e", "Nodule", "no Nodule"),
+        ("a", "Mass", "no Mass"),
+        ("b", "Mass", "no Mass"),
+        ("c", "Mass", "Mass"),
+        ("d", "Mass", "Mass"),
+    ]
+    assert found[1].probability == pytest.approx(1 / (1 + np.exp(4)))
+    assert [m.image for m in cases.worst_mistakes(predictions, {"Mass": 0.5, "Nodule": 0.5}, most=2)] == ["e", "c"]
+
+
+def test_the_worst_mistakes_of_classes_are_the_surest_wrong_classes() -> None:
+    import pandas as pd
+
+    labels, logits = np.eye(3)[[0, 1, 2]], np.array([[0.0, 3, 0], [0, 1, 0], [2, 0, 0]])
+    table = pd.DataFrame({"image": list("abc"), "patient": list("abc")})
+    found = cases.worst_mistakes(Predictions(CLASSES, table, labels, logits), {})
+    assert [(m.image, m.called, m.truth) for m in found] == [("a", "pneumonia", "normal"), ("c", "normal", "effusion")]
+
+
+def browser() -> str | None:
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.skipif(browser() is None, reason="no Chromium is installed")
+def test_a_browser_opens_the_page_without_a_complaint(tmp_path: Path) -> None:
+    run = make_run(tmp_path, SEVERAL)
+    path = write_report(run, make_study(run), tmp_path)
+    command = [str(browser()), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=390,800", "--enable-logging=stderr", "--v=0"]
+    done = subprocess.run(
+        [*command, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    # the page's own policy forbids every request: one that was tried is reported as a console error
+    assert "CONSOLE" not in done.stderr
+    assert done.stdout.count("<svg") >= 10
+    assert "Pleural_Thickening" in done.stdout

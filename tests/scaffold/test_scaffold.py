@@ -1,0 +1,71 @@
+"""A plugin that zoo writes loads, registers what was asked for and passes the public checks as it stands."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+import pytest
+
+from zoo.core import manager
+from zoo.core.errors import UsageError
+from zoo.core.registry import Registry
+from zoo.scaffold import PARTS, write_plugin
+from zoo.testing import check_augmenter, check_loss, check_model, check_recipe
+
+
+def load(folder: Path, patch: pytest.MonkeyPatch) -> Registry:
+    """The plugin as it is found when it is installed: through the entry point that its pyproject.toml declares."""
+    patch.syspath_prepend(str(folder))
+    declared = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["entry-points"]["zoo"]
+    return Registry(manager.load([EntryPoint(name, value, "zoo") for name, value in declared.items()]))
+
+
+def test_a_plugin_of_everything_passes_the_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_plugin("all-kinds", "all", tmp_path / "new")
+    found = load(folder, monkeypatch)
+    assert found.failures == ()
+    assert [(each.kind, each.name) for each in found.entries()] == [(kind, "all-kinds") for kind in PARTS]
+    check_model(found.get("model", "all-kinds"))
+    check_loss(found.get("loss", "all-kinds"))
+    check_augmenter(found.get("augmenter", "all-kinds"))
+    check_recipe(found.get("recipe", "all-kinds"), beside_the_built_in_ones())
+    monkeypatch.setattr("zoo.core.registry.registry", lambda: found)
+    scope: dict[str, object] = {}
+    exec(compile((folder / "tests" / "test_plugin.py").read_text(), "test_plugin.py", "exec"), scope)
+    test_dataset = scope["test_dataset"]
+    assert callable(test_dataset)
+    test_dataset(tmp_path)
+
+
+def beside_the_built_in_ones() -> Registry:
+    """The plugin with the built-in strategies, whose dataset its recipe leaves at the default."""
+    own = [each for each in entry_points(group="zoo") if each.module.startswith("zoo.")]
+    return Registry(manager.load([*own, EntryPoint("all-kinds", "zoo_all_kinds", "zoo")]))
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_a_plugin_of_one_kind_registers_that_alone(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = load(write_plugin(f"only-{kind}", kind, tmp_path), monkeypatch)
+    assert found.failures == ()
+    assert [(each.kind, each.name) for each in found.entries()] == [(kind, f"only-{kind}")]
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds", "message"),
+    [
+        ("My Model", "model", "'My Model' cannot be a plugin's name"),
+        ("x--y", "model", "cannot be a plugin's name"),
+        ("tiny-cnn", "loss,model", "there is a model 'tiny-cnn' already, from plugin tiny-cnn"),
+        ("mine", "modle", "unknown kind 'modle'. Did you mean 'model'"),
+        ("mine", ",", "--with names what the plugin adds"),
+        ("there", "model", "zoo-there exists already"),
+    ],
+)
+def test_a_refused_plugin_leaves_nothing_behind(name: str, kinds: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "zoo-there").mkdir()
+    with pytest.raises(UsageError, match=message):
+        write_plugin(name, kinds, tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["zoo-there"]
+    assert not list((tmp_path / "zoo-there").iterdir())

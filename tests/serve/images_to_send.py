@@ -1,0 +1,30 @@
+"""Images that the tests of the server send, beside PNGs."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+
+def dicom(view: str, height: int = 30, width: int = 20) -> bytes:
+    """A chest X-ray of this view in DICOM, with a patient's name in it."""
+    pydicom = pytest.importorskip("pydicom", reason="needs the extra 'dicom'")
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    image = pydicom.Dataset()
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    image.PatientName, image.PatientID = "Secret^Person", "secret-17"
+    image.Modality, image.BodyPartExamined, image.ViewPosition = "CR", "CHEST", view
+    image.Rows, image.Columns, image.SamplesPerPixel, image.PhotometricInterpretation = height, width, 1, "MONOCHROME2"
+    image.BitsAllocated = image.BitsStored = 8
+    image.HighBit, image.PixelRepresentation = 7, 0
+    image.PixelData = (np.arange(height * width) % 256).astype(np.uint8).tobytes()
+    stream = io.BytesIO()
+    image.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()

@@ -1,0 +1,137 @@
+"""The Python face of zoo: `zoo.load`, `zoo.train` and `zoo.list_models`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.core.errors import unknown
+from zoo.runs.run import DEFAULT_RUNS_DIR, Run
+
+if TYPE_CHECKING:
+    from zoo.evaluation import Evaluation
+    from zoo.inference.classifier import Classifier
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: the run, and what was measured on its test images and on its validation images."""
+
+    run: Run
+    results: Evaluation
+    validation: Evaluation
+
+    def load(self, **options: Any) -> Classifier:
+        """The trained classifier; options as in `zoo.load`."""
+        return load(self.run, **options)
+
+
+def load(
+    run: str | Path | Run,
+    *,
+    runs_dir: str | Path = DEFAULT_RUNS_DIR,
+    runtime: str = "auto",
+    device: str = "auto",
+    force: bool = False,
+    say: Say | None = None,
+) -> Classifier:
+    """Load a finished run: `zoo.load("NAME").predict("image.png")`.
+
+    Args:
+        run: a name in `runs_dir`, or a path.
+        runs_dir: the folder of runs.
+        runtime: what computes: auto (the fastest that is installed and ready), keras, litert or onnx.
+        device: auto, cpu, gpu or gpu:N.
+        force: read DICOM files whose tags say that they are no images the network knows.
+        say: receives lines for the user, such as `print`.
+
+    Raises:
+        UsageError: there is no such run, runtime or device.
+        ZooError: the run is not finished, or damaged.
+    """
+    from zoo.inference.classifier import Classifier
+
+    found = run if isinstance(run, Run) else Run.find(str(run), Path(runs_dir))
+    return Classifier.open(found, runtime=runtime, device=device, force=force, say=say)
+
+
+def train(
+    *,
+    config: str | Path | Mapping[str, Any] | None = None,
+    root: str | Path | None = None,
+    lr: float | None = None,
+    run: str | None = None,
+    runs_dir: str | Path = DEFAULT_RUNS_DIR,
+    checkpoint_every: int | None = None,
+    say: Say | None = None,
+    **settings: Any,
+) -> Trained:
+    """Train a network: `zoo.train(model="tiny-cnn", data={"name": "phantom", "patients": 40}, epochs=1)`.
+
+    Args:
+        config: what to start from: a YAML file such as RUN/config.yaml, or a mapping like it.
+        root: where the dataset lies.
+        lr: the highest learning rate.
+        run: the run's name; by date, model and task if None.
+        runs_dir: the folder of runs.
+        checkpoint_every: steps between checkpoints, beside the one after every epoch.
+        say: receives lines for the user, such as `print`.
+        settings: the keys of the configuration file, which are the options of `zoo train`: `task`, `model`, `data`, `loss`,
+            `augment`, `optimizer`, `schedule`, `threshold`, `recipe`, `epochs`, `batch_size` and so on. A strategy is a name, or
+            a mapping of its name and options. Where an option is left out or None, the default of `zoo train` holds.
+
+    Returns:
+        The run with its results on test and validation images.
+
+    Raises:
+        UsageError: a setting, name, option or combination is not valid; the message says what is.
+        ZooError: the data or the place of the run cannot be used, or the training diverged. Both are `zoo.core.errors.ZooError`.
+        Interrupted: Ctrl-C (a KeyboardInterrupt); the run is kept, and `zoo train --resume` goes on.
+    """
+    from zoo.config.resolve import read_file, resolve
+    from zoo.core.registry import registry
+    from zoo.engine.train import train as train_run
+
+    runs_dir = Path(runs_dir)
+    layers: list[Mapping[str, Any]] = []
+    if config is not None:
+        layers.append(config if isinstance(config, Mapping) else read_file(Path(config)))
+    given = {key: value for key, value in settings.items() if value is not None}
+    if (weights := given.get("weights")) is not None:
+        own = not Path(weights).exists() and (runs_dir / weights / "config.yaml").is_file()
+        given["weights"] = str(runs_dir / weights if own else weights)
+    if given.get("freeze_epochs") and settings.get("freeze") is None:
+        given["freeze"] = True
+    layers.append(given)
+    if root is not None:
+        layers.append({"data": {"root": str(root)}})
+    if lr is not None:
+        layers.append({"optimizer": {"lr": lr}})
+    outcome = train_run(
+        resolve(layers, registry()), registry(), runs_dir, run, say or _silent, checkpoint_every=checkpoint_every
+    )
+    return Trained(outcome.run, outcome.test, outcome.validation)
+
+
+def list_models(task: str | None = None) -> list[str]:
+    """Names of the registered models, in alphabetical order; with `task` of those that serve it.
+
+    Raises:
+        UsageError: there is no such task.
+    """
+    from zoo.core.registry import registry
+    from zoo.core.tasks import TASKS
+
+    if task is not None and task not in TASKS:
+        raise unknown("task", task, TASKS)
+    return sorted(
+        entry.name for entry in registry().entries("model") if task is None or task in entry.strategy.info.tasks
+    )
+
+
+def _silent(line: str) -> None:
+    """Where nobody wants to hear."""

@@ -1,0 +1,1 @@
+"""The configuration of a run: settings, sections and how they are resolved."""

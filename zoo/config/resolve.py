@@ -1,0 +1,353 @@
+"""The configuration of a run: defaults, then recipe, file and flags on top of each other, resolved against the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from annotated_types import Ge, Gt, Le, Lt
+
+from zoo.core.contracts import NoOptions, option
+from zoo.core.errors import UsageError, unknown
+from zoo.core.options import as_dict, validate
+from zoo.core.registry import Registry
+from zoo.core.tasks import TASKS, TaskKind
+from zoo.data.targets import HALF_A_CLASS
+from zoo.data.where import parse_filter
+from zoo.engine.devices import check_device, check_devices, parts_of_cpu
+from zoo.engine.optimizers import OPTIMIZERS, SCHEDULES, default_lr
+from zoo.engine.weights import check_weights
+from zoo.evaluation.thresholds import ThresholdRule, check_rule
+
+MONITORS = {
+    "val_auroc": "max",
+    "val_auprc": "max",
+    "val_loss": "min",
+    "val_f1": "max",
+    "val_accuracy": "max",
+    "val_recall": "max",
+    "val_precision": "max",
+}
+# section -> registry kind; the others are the engine's own
+REGISTERED = {"data": "dataset", "model": "model", "loss": "loss", "augment": "augmenter"}
+ENGINE = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+SECTIONS = (*REGISTERED, *ENGINE)
+# what decides which images a run has and on which side each stands
+OF_THE_IMAGES = [
+    *("task", "data", "where", "findings", "uncertain"),
+    *("limit", "seed", "val_fraction", "test_fraction", "drop_leaks"),
+]
+ANY_SIZE = 224  # for a configuration of which no network is built
+DEFAULTS: dict[str, Any] = {
+    "task": "binary",
+    "data": {"name": "phantom"},
+    "model": {"name": "mobilenetv3"},
+    "augment": {"name": "standard"},
+    "optimizer": {"name": "adam"},
+    "schedule": {"name": "cosine"},
+    "threshold": {"rule": "fixed", "value": 0.5},
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A strategy chosen by name with its validated options."""
+
+    name: str
+    options: Any = NoOptions()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, **as_dict(self.options)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The plain settings of a run, each with its default."""
+
+    task: TaskKind = option("binary", "binary, multilabel or multiclass")
+    image_size: Annotated[int, Gt(0)] | None = option(None, "pixels; none: the dataset's, else the model's own")
+    weights: str | None = option(
+        None, "imagenet, none, a .keras or .weights.h5 file, or a run; none: imagenet where published"
+    )
+    freeze: bool = option(False, "train the head alone first, at ten times the rate, then all")
+    freeze_epochs: Annotated[int, Ge(0)] = option(1, "epochs of the frozen phase, on top of --epochs")
+    feature_views: Annotated[int, Ge(0)] = option(
+        4,
+        "augmented views of each image that a frozen backbone computes once and the head sees in turn; 0: anew in each epoch",
+    )
+    freeze_norm: bool = option(False, "keep the batch normalisation of loaded weights as it is, in all phases")
+    epochs: Annotated[int, Ge(0)] = option(10, "epochs of the whole network; 0 with freeze: the head alone is trained")
+    batch_size: Annotated[int, Ge(1)] = option(32, "images per step")
+    seed: Annotated[int, Ge(0), Lt(2**31)] = option(0, "of every random choice")
+    limit: Annotated[int, Ge(1)] | None = option(None, "use about this many images, whole patients")
+    where: str | None = option(None, "keep the images that satisfy this, such as view == 'PA' and age >= 18; none: all")
+    findings: tuple[str, ...] | None = option(
+        None, "keep these findings as labels or classes, in this order; none: all"
+    )
+    uncertain: Literal["ignore", "zero", "one", "half"] = option(
+        "ignore", "what an unknown label counts as in training: nothing, absent, present or one half"
+    )
+    balance: Literal["none", "repeat-factor"] = option("none", "show the images of rare labels more often in training")
+    balance_threshold: Annotated[float, Gt(0), Le(1)] | None = option(
+        None, "share of images below which a label counts as rare; none: the mean share of the labels"
+    )
+    monitor: Literal["val_auroc", "val_auprc", "val_loss", "val_f1", "val_accuracy", "val_recall", "val_precision"] = (
+        option("val_auroc", "what picks the best epoch")
+    )
+    patience: Annotated[int, Ge(1)] | None = option(
+        None, "stop after so many epochs without a better value; none: never"
+    )
+    threshold: ThresholdRule = option(
+        ThresholdRule("fixed", 0.5), "rule for the decision threshold, chosen on validation"
+    )
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = option(
+        "float32", "of the network's arithmetic; auto: what was measured to be faster for the model on such a device"
+    )
+    jit: Literal["auto", "on", "off"] = option("auto", "compile with XLA; auto: on GPU where it helps, never on CPU")
+    device: str = option("auto", "auto, cpu, gpu or gpu:N")
+    devices: str | int | None = option(
+        None, "several at once: all, a number of GPUs, or cpu:N, a CPU in N parts; none: one, as device says"
+    )
+    deterministic: bool = option(False, "only operations that repeat to the last digit, on a GPU too; slower there")
+    val_fraction: Annotated[float, Gt(0), Lt(1)] = option(
+        0.1, "share of images for validation where the lists name none"
+    )
+    test_fraction: Annotated[float, Gt(0), Lt(1)] = option(0.2, "share of images for test where the lists name none")
+    drop_leaks: bool = option(False, "set aside training images that also stand in test, instead of refusing the split")
+    recipe: str | None = option(None, "the recipe the settings started from")
+
+    @property
+    def one_device(self) -> str:
+        """What one device of those chosen is called: auto, cpu, gpu or gpu:N."""
+        return "cpu" if parts_of_cpu(self.devices) else self.device
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A complete configuration: every section chosen, every option validated, every default filled in."""
+
+    settings: Settings
+    data: Choice
+    root: str | None
+    model: Choice
+    loss: Choice
+    augment: Choice
+    optimizer: Choice
+    schedule: Choice
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values in the shape of config.yaml."""
+        values: dict[str, Any] = {"task": self.settings.task}
+        for name in SECTIONS:
+            values[name] = getattr(self, name).to_dict()
+        if self.root is not None:
+            values["data"] = {"name": self.data.name, "root": self.root, **as_dict(self.data.options)}
+        for each in fields(Settings):
+            if each.name != "task":
+                value = getattr(self.settings, each.name)
+                values[each.name] = list(value) if isinstance(value, tuple) else value
+        values["threshold"] = as_dict(self.settings.threshold)
+        return values
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read a configuration file (YAML).
+
+    Raises:
+        UsageError: it is not there, not YAML, or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the configuration {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"the configuration {path} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"the configuration {path} is not a mapping of settings such as 'model: mobilenetv3'.")
+    return values
+
+
+def parse_set(assignment: str) -> dict[str, Any]:
+    """Turn `model.alpha=0.75` into {"model": {"alpha": 0.75}}; values are read as YAML."""
+    path, equals, text = assignment.partition("=")
+    if not equals or not path.strip() or not all(path.strip().split(".")):
+        raise UsageError(f"--set takes SECTION.OPTION=VALUE such as model.alpha=0.75, not '{assignment}'.")
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    if isinstance(value, str):
+        value = _number(value)
+    if value in ("", None) or (isinstance(value, bool) and text.strip().lower() not in ("true", "false")):
+        value = None if text.strip() == "null" else text.strip()  # YAML reads No as false and | as the start of a text
+    for key in reversed(path.strip().split(".")):
+        value = {key: value}
+    return dict(value)
+
+
+def _number(text: str) -> Any:
+    """YAML 1.1 reads 1e-4 as text; people mean a number."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Lay configurations on top of each other, later ones winning; naming another strategy drops the options of the first."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if key in SECTIONS or key == "threshold":
+                value = _section(key, value)
+                below = merged.get(key, {})
+                name = "rule" if key == "threshold" else "name"
+                keep = name not in value or value[name] == below.get(name)
+                value = _laid_on(below if keep else {}, value)
+            merged[key] = value
+    return merged
+
+
+def _laid_on(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """One section on another; the options of the parts of a composition are mappings of their own."""
+    nested = {
+        key: {**below[key], **value}
+        for key, value in above.items()
+        if isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+    }
+    return {**below, **above, **nested}
+
+
+def _section(key: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"rule" if key == "threshold" else "name": value}
+    if not isinstance(value, Mapping):
+        raise UsageError(f"the setting '{key}' is a name or a mapping with 'name' and options, not {value!r}.")
+    return dict(value)
+
+
+def resolve(layers: Iterable[Mapping[str, Any]], registry: Registry) -> RunConfig:
+    """Lay the configurations on the defaults, check every name and option, and fill in what depends on others.
+
+    Raises:
+        UsageError: a name, option or combination is not valid.
+    """
+    values = merge([DEFAULTS, *_with_recipes(layers, registry)])
+    known = {f.name for f in fields(Settings)} | set(SECTIONS)
+    for key in values:
+        if key not in known:
+            raise unknown("setting", str(key), known, "See 'zoo train --help'.")
+    task = values["task"]
+    if not isinstance(task, str) or task not in TASKS:
+        raise unknown("task", str(task), TASKS)
+    values["loss"] = {"name": "cce" if task == "multiclass" else "bce", **values.get("loss", {})}
+    if isinstance(values.get("findings"), str):
+        values["findings"] = [name.strip() for name in values["findings"].split(",") if name.strip()]
+    settings = validate(Settings, {k: v for k, v in values.items() if k not in SECTIONS}, "settings")
+    root = values["data"].pop("root", None)
+    if root is not None and not isinstance(root, str):
+        raise UsageError(f"data.root is a folder's path, not {root!r}.")
+    chosen = {name: _choose(name, values[name], registry) for name in SECTIONS}
+    config = RunConfig(
+        settings=settings, root=None if root is None else str(Path(root).expanduser().absolute()), **chosen
+    )
+    return _fill_in(config, registry)
+
+
+def resolve_images(values: Mapping[str, Any], registry: Registry) -> RunConfig:
+    """The part of a run's configuration that says which images it has; its network and training may need what is gone.
+
+    Raises:
+        UsageError: the dataset is not installed, or an option of it is not valid.
+    """
+    kept = {name: values[name] for name in OF_THE_IMAGES if name in values}
+    return resolve([kept | {"image_size": ANY_SIZE}], registry)
+
+
+def _with_recipes(layers: Iterable[Mapping[str, Any]], registry: Registry) -> Iterator[Mapping[str, Any]]:
+    """Every layer, below it the recipe it names: a recipe on the command line lies on top of a configuration file."""
+    for layer in layers:
+        if layer.get("recipe") is not None:
+            yield registry.get("recipe", str(layer["recipe"])).config
+        yield layer
+
+
+def _choose(section: str, values: Mapping[str, Any], registry: Registry) -> Choice:
+    options = {str(key): value for key, value in values.items()}
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise UsageError(f"the section '{section}' names no strategy: give '{section}: NAME' or --{section} NAME.")
+    if section in REGISTERED:
+        options_class = registry.get(REGISTERED[section], name).Options
+        then = f"See 'zoo info {name}'."
+    else:
+        if name not in ENGINE[section]:
+            raise unknown(section, name, ENGINE[section])
+        options_class, then = ENGINE[section][name], ""
+    return Choice(name, validate(options_class, options, section, then))
+
+
+def _fill_in(config: RunConfig, registry: Registry) -> RunConfig:
+    """Check what depends on the combination and resolve the defaults that do."""
+    settings = config.settings
+    model, dataset = registry.get("model", config.model.name).info, registry.get("dataset", config.data.name).info
+    for section in REGISTERED:
+        info = registry.get(REGISTERED[section], getattr(config, section).name).info
+        if settings.task not in info.tasks:
+            raise UsageError(
+                f"the {REGISTERED[section]} '{info.name}' does not serve the {settings.task} task; "
+                f"it serves {', '.join(info.tasks)}."
+            )
+    if dataset.needs_root and config.root is None:
+        raise UsageError(f"the dataset '{dataset.name}' needs --root DIR. Layout: {dataset.layout}")
+    if not dataset.needs_root and config.root is not None:
+        raise UsageError(
+            f"the dataset '{dataset.name}' is made on the spot and takes no --root; name another with --data."
+        )
+    if settings.val_fraction + settings.test_fraction >= 1:
+        raise UsageError(
+            "val_fraction and test_fraction together leave nothing to train on: their sum must stay below 1."
+        )
+    size = settings.image_size or dataset.image_size or model.image_size
+    if size < model.min_image_size:
+        raise UsageError(
+            f"image size {size} is too small for {model.name}: its smallest is {model.min_image_size}. "
+            f"Use --image-size {model.min_image_size} or more, or another model (zoo list models)."
+        )
+    weights = settings.weights or dataset.default_weights or ("imagenet" if "imagenet" in model.pretrained else "none")
+    check_weights(model, weights)
+    if weights not in ("none", *model.pretrained):
+        weights = str(Path(weights).expanduser().absolute())
+    if not settings.epochs and not model.trained and not (settings.freeze and settings.freeze_epochs):
+        raise UsageError(
+            "settings.epochs: received 0, which leaves nothing to train. Use 1 or more; 0 goes with --freeze-epochs N, to train "
+            "the head alone."
+        )
+    if weights == "none" and not model.trained and (settings.freeze or settings.freeze_norm):
+        raise UsageError(
+            "freezing keeps what was loaded, and nothing is: give --weights imagenet, a file or a run, or leave out --freeze "
+            "and --freeze-norm."
+        )
+    check_device(settings.device)
+    if settings.devices is not None:
+        check_devices(settings.devices)
+        if settings.device != "auto":
+            raise UsageError(
+                f"--device {settings.device} names one device, --devices {settings.devices} several: give one of the two."
+            )
+    check_rule(settings.task, settings.threshold)
+    if settings.where is not None:
+        parse_filter(settings.where)
+    if settings.task == "multiclass" and settings.uncertain == "half":
+        raise UsageError(HALF_A_CLASS)
+    optimizer = config.optimizer
+    if optimizer.options.lr is None:
+        lr = default_lr(optimizer.name, weights != "none")
+        optimizer = replace(optimizer, options=replace(optimizer.options, lr=lr))
+    return replace(config, settings=replace(settings, image_size=size, weights=weights), optimizer=optimizer)

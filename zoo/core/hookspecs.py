@@ -1,0 +1,51 @@
+"""The hooks a plugin may implement. Each returns what the plugin adds; none is called before it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from zoo.core.contracts import Augmenter, Dataset, Loss, Model, Recipe, Tracker
+
+hookspec = pluggy.HookspecMarker("zoo")
+hookimpl = pluggy.HookimplMarker("zoo")
+
+
+@hookspec
+def zoo_models() -> Iterable[Model]:  # type: ignore[empty-body]  # a specification has no body
+    """Return the models this plugin adds."""
+
+
+@hookspec
+def zoo_losses() -> Iterable[Loss]:  # type: ignore[empty-body]
+    """Return the losses this plugin adds."""
+
+
+@hookspec
+def zoo_augmenters() -> Iterable[Augmenter]:  # type: ignore[empty-body]
+    """Return the augmenters this plugin adds."""
+
+
+@hookspec
+def zoo_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]
+    """Return the datasets this plugin adds: readers of a published layout."""
+
+
+@hookspec
+def zoo_recipes() -> Iterable[Recipe]:  # type: ignore[empty-body]
+    """Return the recipes this plugin adds: named, complete configurations."""
+
+
+@hookspec
+def zoo_trackers() -> Iterable[Tracker]:  # type: ignore[empty-body]
+    """Return the trackers this plugin adds: other places that are told how a training goes."""
+
+
+@hookspec
+def zoo_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]
+    """Return the commands this plugin adds to the `zoo` command line."""

@@ -1,0 +1,64 @@
+"""What a layout's tables say, images there or not, with what is wrong in them noted instead of refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from zoo.core.records import Records
+
+# kinds of faults that readers note
+LISTED_TWICE = "row twice"
+BOTH_LISTS = "in both lists"
+NOT_IN_TABLE = "listed, not in the table"
+NOT_IN_LISTS = "in no list"
+NORMAL_AND_FINDING = "normal and a finding"
+NO_FILE = "no image file"
+NO_ROW = "image file without a row"
+NO_USE = "row set aside"
+
+
+class Faults:
+    """Collects what is wrong. A reader that is given none refuses instead."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, str, str]] = []
+
+    def add(self, kind: str, images: Iterable[str], detail: str = "") -> None:
+        """Note one fault of each of these images."""
+        self._rows += [(kind, image, detail) for image in images]
+
+    def table(self) -> pd.DataFrame:
+        """One row per fault: kind, image, detail."""
+        return pd.DataFrame(self._rows, columns=["kind", "image", "detail"], dtype=object)
+
+
+def _no_faults() -> pd.DataFrame:
+    return Faults().table()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Records of all that the tables name; `path` is "" where the image's file is not there.
+
+    `faults` has a row per fault (kind, image, detail). Of an image named twice the first row stands; one in both lists counts
+    as a test image; one that is called normal beside a finding has the finding.
+    """
+
+    records: Records
+    faults: pd.DataFrame = field(default_factory=_no_faults)
+
+    @property
+    def present(self) -> pd.Series:
+        """Which images have something to read."""
+        return self.records.table["path"] != ""
+
+
+def listing_of(records: Records) -> Listing:
+    """The listing of a reader that refuses faults and sets rows aside: what was set aside is noted."""
+    faults = Faults()
+    for image, reason in zip(records.set_aside["image"], records.set_aside["reason"], strict=True):
+        faults.add(NO_USE, [str(image)], str(reason))
+    return Listing(records, faults.table())

@@ -1,0 +1,33 @@
+"""Who may watch a training from outside: told of its start, of each epoch and of its end, and free to stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.config.resolve import RunConfig
+    from zoo.runs.run import Run
+
+
+class Pruned(Exception):
+    """An observer gave the training up: neither a failure nor an interruption. The run is kept with the status "pruned"."""
+
+
+class Observer:
+    """Watches one training. The methods do nothing here: override what is wanted.
+
+    They are called in the process that trains, where several hosts train only on the first, and the training waits for
+    them. An error they raise ends the training as its own errors do; `Pruned` ends it without being one.
+    """
+
+    def on_start(self, run: Run, config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The images and the network are ready. `rows` are the epochs that earlier processes finished: empty for a new run,
+        and whatever was told of them before, the end of that process may have come before it was told."""
+
+    def on_epoch(self, row: Mapping[str, Any]) -> None:
+        """An epoch is finished and saved; `row` is its row of metrics.csv. May raise `Pruned`."""
+
+    def on_end(self, status: str) -> None:
+        """This process is done with the run: "complete", "interrupted", "failed" or "pruned". A training that failed before
+        its start comes here without `on_start`; a killed process does not come here."""

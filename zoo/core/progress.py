@@ -1,0 +1,83 @@
+"""Progress of long work: a live bar with rate and time left on a terminal, plain lines now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+LINE_EVERY_S = 20.0
+
+
+class Progress:
+    """Counts `total` items of one piece of work, None where it is not known. Use as a context manager; writes to standard error."""
+
+    def __init__(self, what: str, total: int | None, unit: str = "images", quiet: bool = False) -> None:
+        self.what, self.total, self.unit, self.quiet = what, total, unit, quiet
+        self.done = 0
+        self._note = ""
+        self._start = self._last_line = time.monotonic()
+        self._bar: RichProgress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Progress:
+        self._start = self._last_line = time.monotonic()
+        if not self.quiet and sys.stderr.isatty():
+            self._bar = self._make_bar(self.total is not None)
+            self._task = self._bar.add_task(self.what, total=self.total, rate="", note="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the work began."""
+        return time.monotonic() - self._start
+
+    @property
+    def rate(self) -> float:
+        """Items per second so far."""
+        return self.done / max(self.seconds, 1e-9)
+
+    def advance(self, count: int, note: str = "") -> None:
+        """Count items as done; `note` stands behind the bar."""
+        self.done += count
+        self._note = note or self._note
+        if self.quiet:
+            return
+        if self._bar is not None and self._task is not None:
+            rate = f"{self.rate:,.0f} {self.unit}/s"
+            self._bar.update(self._task, completed=self.done, rate=rate, note=self._note)
+        elif time.monotonic() - self._last_line >= LINE_EVERY_S and (self.total is None or self.done < self.total):
+            self._last_line = time.monotonic()
+            of, left = "", ""
+            if self.total is not None:
+                of, left = f"/{self.total:,}", f", {(self.total - self.done) / max(self.rate, 1e-9):.0f} s left"
+            line = f"{self.what}: {self.done:,}{of} {self.unit}, {self.rate:,.0f}/s{left}"
+            print(f"{line} {self._note}".rstrip(), file=sys.stderr, flush=True)
+
+    @staticmethod
+    def _make_bar(total_known: bool) -> RichProgress:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed:,}/{task.total:,}" if total_known else "{task.completed:,}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )

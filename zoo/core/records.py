@@ -1,0 +1,96 @@
+"""Records: one row per image, as a dataset's reader found them, and the source that its pixels come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:  # the processes that prepare images do without it: it would take most of their start
+    import pandas as pd
+
+SPLITS = ("train", "val", "test")
+METADATA = ("view", "age", "sex", "follow_up")
+
+
+class BadImage(Exception):
+    """An image that cannot be read; its message is the reason shown in the table of images set aside."""
+
+
+class ImageSource(ABC):
+    """Where pixels come from. Instances are small and picklable: preparation sends them to worker processes."""
+
+    @abstractmethod
+    def read(self, path: str) -> tuple[np.ndarray, str]:
+        """Return grayscale uint8 pixels `(H, W)` of one image, and a note where it had to be normalised ("" if not).
+
+        Raises:
+            BadImage: the image is missing, truncated or no image.
+        """
+
+    @abstractmethod
+    def fingerprint(self, paths: Sequence[str]) -> str:
+        """A short text that changes when any of these images changes (size and time of files, seed of made ones)."""
+
+
+def _no_boxes() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame({"image": [], "label": [], "x": [], "y": [], "width": [], "height": []})
+
+
+def _none_set_aside() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame({"image": [], "reason": []})
+
+
+@dataclass(frozen=True)
+class Records:
+    """One row per image.
+
+    `table` has the columns `image` (unique name), `path` (what `source` reads: a path relative to the root, or an index
+    as text), `patient` (text), one float column per label (1, 0 or NaN for unknown) and, where known:
+    `split` ("train", "val", "train_val" or "test", from the published lists), `view` ("PA", "AP", "LATERAL"),
+    `age` (years), `sex` ("M", "F"), `follow_up` (number of the visit).
+
+    `labels` are the findings. An image with none of them is normal; `normal` names that class ("No Finding"), and is None
+    where the dataset has no such images. `boxes` has image, label and x, y, width, height in fractions of the image.
+    `set_aside` lists rows that could not be used, with the reason. `notes` are lines the user should be told.
+    `official_split` says that `split` is the dataset's own; `patients_known` is False where every image stands for a
+    patient because the layout does not say. `filtered_out` counts the images that a filter (`zoo.data.where`) left out.
+    """
+
+    table: pd.DataFrame
+    labels: tuple[str, ...]
+    source: ImageSource
+    normal: str | None = None
+    boxes: pd.DataFrame = field(default_factory=_no_boxes)
+    set_aside: pd.DataFrame = field(default_factory=_none_set_aside)
+    notes: tuple[str, ...] = ()
+    official_split: bool = False
+    patients_known: bool = True
+    filtered_out: int = 0
+
+    def __post_init__(self) -> None:
+        missing = [c for c in ("image", "path", "patient", *self.labels) if c not in self.table.columns]
+        if missing:
+            raise ValueError(f"records lack the columns {missing}")
+        if not self.table["image"].is_unique:
+            twice = self.table["image"][self.table["image"].duplicated()].iloc[0]
+            raise ValueError(f"records name the image {twice!r} twice")
+        values = self.table[list(self.labels)].to_numpy(dtype=float)
+        if not np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
+            raise ValueError("labels must be 1, 0 or NaN")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def take(self, rows: np.ndarray) -> Records:
+        """The records of some rows of the table, with their boxes."""
+        table = self.table.iloc[rows].reset_index(drop=True)
+        boxes = self.boxes[self.boxes["image"].isin(set(table["image"]))].reset_index(drop=True)
+        return replace(self, table=table, boxes=boxes)

@@ -1,0 +1,195 @@
+"""The registry: what can be chosen by name, and which plugin it comes from."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo.core import manager
+from zoo.core.composition import SEPARATOR, Composition, part_names
+from zoo.core.contracts import Augmenter, Dataset, Info, Loss, Model, Recipe, Tracker
+from zoo.core.errors import UsageError, unknown
+from zoo.core.manager import Failure, Origin, Plugins
+
+if TYPE_CHECKING:
+    import click
+
+# kind -> (hook, class its entries must be of)
+KINDS: dict[str, tuple[str, type]] = {
+    "model": ("zoo_models", Model),
+    "loss": ("zoo_losses", Loss),
+    "augmenter": ("zoo_augmenters", Augmenter),
+    "dataset": ("zoo_datasets", Dataset),
+    "recipe": ("zoo_recipes", Recipe),
+    "tracker": ("zoo_trackers", Tracker),
+}
+PLURALS = {kind: "losses" if kind == "loss" else f"{kind}s" for kind in KINDS}
+
+
+_ORIGIN = ("plugin", "distribution", "version")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered strategy or recipe and its origin."""
+
+    kind: str
+    strategy: Any
+    origin: Origin
+
+    @property
+    def name(self) -> str:
+        return str(self.strategy.info.name)
+
+
+class Registry:
+    """All registered names, by kind. A name may stand once per kind; the second plugin to claim it is refused."""
+
+    def __init__(self, plugins: Plugins) -> None:
+        self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
+        self._commands: dict[str, tuple[click.Command, Origin]] = {}
+        self._failures = list(plugins.failures)
+        for kind, (hook, cls) in KINDS.items():
+            for strategy, origin in self._collect(plugins, hook):
+                self._add(kind, cls, strategy, origin)
+        for command, origin in self._collect(plugins, "zoo_commands"):
+            self._add_command(command, origin)
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Plugins that failed to load, and names that were refused."""
+        return tuple(self._failures)
+
+    @property
+    def commands(self) -> dict[str, click.Command]:
+        """Extra commands that plugins add, by name."""
+        return {name: command for name, (command, _) in self._commands.items()}
+
+    def command_origin(self, name: str) -> Origin:
+        """Which plugin added a command."""
+        return self._commands[name][1]
+
+    def names(self, kind: str) -> list[str]:
+        """The registered names of a kind, in order of registration."""
+        return list(self._entries[kind])
+
+    def entries(self, kind: str | None = None) -> Iterator[Entry]:
+        """All entries, or those of one kind."""
+        for each in KINDS if kind is None else (kind,):
+            yield from self._entries[each].values()
+
+    def entry(self, kind: str, name: str) -> Entry:
+        """The entry registered under a name; augmenters joined by + are one that is made here.
+
+        Raises:
+            UsageError: the name is unknown; says the closest match, and which plugins failed to load.
+        """
+        found = self._entries[kind].get(name)
+        if found is None and kind == "augmenter" and SEPARATOR in name:
+            return _composed([self.entry(kind, each) for each in part_names(name)])
+        if found is None:
+            hint = f"See 'zoo list {PLURALS[kind]}'."
+            if self._failures:
+                hint += " Not everything could be loaded: " + "; ".join(str(f) for f in self._failures)
+            raise unknown(kind, name, self._entries[kind], hint)
+        return found
+
+    def get(self, kind: str, name: str) -> Any:
+        """The strategy registered under a name; raises as `entry` does."""
+        return self.entry(kind, name).strategy
+
+    def find(self, name: str) -> list[Entry]:
+        """Every entry of that name, whatever its kind.
+
+        Raises:
+            UsageError: no kind has it.
+        """
+        found = [entries[name] for entries in self._entries.values() if name in entries]
+        if not found and SEPARATOR in name:
+            return [self.entry("augmenter", name)]
+        if not found:
+            hint = "See 'zoo list'."
+            if self._failures:
+                hint += " Not everything could be loaded: " + "; ".join(str(f) for f in self._failures)
+            raise unknown("name", name, {n for entries in self._entries.values() for n in entries}, hint)
+        return found
+
+    def including(self, entry: Entry) -> Registry:
+        """A copy that knows one more strategy, for those that are made of what a user has and not by a plugin."""
+        other = copy.copy(self)
+        other._entries = {kind: dict(entries) for kind, entries in self._entries.items()}
+        other._entries[entry.kind][entry.name] = entry
+        return other
+
+    def _collect(self, plugins: Plugins, hook: str) -> Iterator[tuple[Any, Origin]]:
+        """Call a hook plugin by plugin, so that one that raises takes down only itself."""
+        caller = getattr(plugins.manager.hook, hook)
+        for origin_key, origin in plugins.origins.items():
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin_name != origin_key:
+                    continue
+                try:
+                    items = list(implementation.function())
+                except (Exception, SystemExit) as error:  # as for imports: a stranger's code must not end the command
+                    self._failures.append(Failure(origin, f"{hook}() raised {manager.describe(error)}"))
+                    continue
+                for item in items:
+                    yield item, origin
+
+    def _add(self, kind: str, cls: type, strategy: Any, origin: Origin) -> None:
+        if not isinstance(strategy, cls):
+            what = f"{KINDS[kind][0]}() returned {strategy!r}, which is not an instance of zoo.core.contracts.{cls.__name__}"
+            self._failures.append(Failure(origin, what))
+            return
+        info = getattr(strategy, "info", None)
+        if not isinstance(info, Info):
+            what = f"{KINDS[kind][0]}() returned {type(strategy).__name__} with {info!r} as info, not a zoo.core.contracts.Info"
+            self._failures.append(Failure(origin, what))
+            return
+        name = info.name
+        taken = self._entries[kind].get(name)
+        if taken is not None:
+            cause = f"the {kind} '{name}' is already registered by plugin {taken.origin}; the second one is refused"
+            self._failures.append(Failure(origin, cause))
+            return
+        self._entries[kind][name] = Entry(kind, strategy, origin)
+
+    def _add_command(self, command: Any, origin: Origin) -> None:
+        name = getattr(command, "name", None)
+        if not name or not hasattr(command, "make_context"):  # click itself is not imported here: listing needs none
+            self._failures.append(Failure(origin, f"zoo_commands() returned {command!r}, which is not a click command"))
+            return
+        if name in self._commands:
+            taken = self._commands[name][1]
+            cause = f"the command '{name}' is already registered by plugin {taken}; the second one is refused"
+            self._failures.append(Failure(origin, cause))
+            return
+        self._commands[name] = (command, origin)
+
+
+def _composed(parts: list[Entry]) -> Entry:
+    """One entry for several augmenters, from all the plugins that they come from."""
+    strategy = Composition([part.strategy for part in parts])
+    origins = [part.origin for part in parts]
+    origin = Origin(*(", ".join(dict.fromkeys(getattr(o, name) for o in origins)) for name in _ORIGIN))
+    return Entry("augmenter", strategy, origin)
+
+
+@functools.cache
+def registry() -> Registry:
+    """The registry of all installed plugins, built once."""
+    return Registry(manager.load())
+
+
+def kind_of(word: str) -> str:
+    """Turn 'models', 'model', 'losses' … into the kind; raises UsageError for anything else."""
+    for kind, plural in PLURALS.items():
+        if word in (kind, plural):
+            return kind
+    raise unknown("kind", word, PLURALS.values(), "See 'zoo list'.")
+
+
+__all__ = ["KINDS", "PLURALS", "Entry", "Registry", "UsageError", "kind_of", "registry"]

@@ -1,0 +1,1 @@
+"""Audits of datasets: leaks, copies, faults."""

@@ -1,0 +1,144 @@
+"""The audit of a dataset, alone or beside others: from images to findings and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zoo.data.audit import checks
+from zoo.data.audit.images import AuditImages
+from zoo.data.audit.near import CORRELATION, THRESHOLD, Pairs, confirmed
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found. `images` are those of all datasets one below the other, the audited one first; `findings` a row per finding.
+
+    `pairs` are the confirmed near-duplicates, identical images among them, as rows of `images`; `proposed` counts the pairs that
+    the hashes proposed (None: not looked for).
+    """
+
+    images: pd.DataFrame
+    findings: pd.DataFrame
+    pairs: Pairs
+    proposed: int | None
+    threshold: int
+    correlation: float
+    known: tuple[str, ...]  # datasets whose patients are known
+    drawn: frozenset[str]  # datasets whose validation or test is still to be drawn
+
+    @property
+    def name(self) -> str:
+        return str(self.images["dataset"].iloc[0])
+
+    @property
+    def leaks(self) -> int:
+        return int((self.findings["weight"] == checks.LEAK).sum())
+
+    def counts(self) -> dict[str, int]:
+        """Findings of each kind, in the order they are shown."""
+        return {str(kind): int(count) for kind, count in self.findings["kind"].value_counts(sort=False).items()}
+
+    def summary(self) -> dict[str, Any]:
+        """The figures as plain values."""
+        sides = {}
+        for name, own in self.images.groupby("dataset", sort=False):
+            parts = {
+                str(split or "no split"): {"images": len(each), "patients": self._patients(str(name), each)}
+                for split, each in own.groupby("split", sort=True)
+            }
+            looked = int((own["digest"] != "").sum())
+            patients = self._patients(str(name), own)
+            sides[str(name)] = {"images": len(own), "looked_at": looked, "patients": patients, "splits": parts}
+        return {
+            "datasets": sides,
+            "findings": self.counts(),
+            "leaks": self.leaks,
+            "clean": self.leaks == 0,
+            "near_duplicates": None
+            if self.proposed is None
+            else {
+                "threshold_bits": self.threshold,
+                "least_correlation": self.correlation,
+                "proposed_by_hash": self.proposed,
+                "confirmed_by_pixels": len(self.pairs),
+            },
+        }
+
+    def _patients(self, name: str, images: pd.DataFrame) -> int | None:
+        return int(images["patient"].nunique()) if name in self.known else None
+
+
+def audit(
+    datasets: Sequence[AuditImages],
+    *,
+    near: bool = True,
+    threshold: int = THRESHOLD,
+    correlation: float = CORRELATION,
+) -> Audit:
+    """Audit the first dataset, and what it shares with the others.
+
+    Args:
+        datasets: with distinct names.
+        near: whether to look for near-duplicates.
+        threshold: bits of 256 that their hashes may differ in.
+        correlation: least correlation of their details.
+    """
+    images = pd.concat([each.table for each in datasets], ignore_index=True)
+    pairs = Pairs(np.empty(0, int), np.empty(0, int), np.empty(0, int), np.empty(0))
+    proposed: int | None = None
+    if near and any(each.pixels is not None for each in datasets):
+        hashes = np.concatenate([each.hashes for each in datasets])
+        rows = np.flatnonzero((images["digest"] != "").to_numpy())
+        pairs, proposed = confirmed(hashes, _Pixels(datasets), rows, threshold, correlation)
+    known = tuple(each.name for each in datasets if each.patients_known)
+    drawn = frozenset(each.name for each in datasets if not {"val", "test"} <= set(each.table["split"]))
+    first = datasets[0]
+    found = _find(images, pairs, known, drawn)
+    found += checks.faults_of(first.name, first.listing.faults, first.table)
+    return Audit(images, checks.findings_table(found), pairs, proposed, threshold, correlation, known, drawn)
+
+
+def _find(images: pd.DataFrame, pairs: Pairs, known: Sequence[str], drawn: frozenset[str]) -> list[checks.Finding]:
+    of_patients = images[images["dataset"].isin(known)]
+    name = images["dataset"].iloc[0]
+    found = [
+        *checks.shared_patients(of_patients),
+        *checks.identical(images),
+        *checks.near_duplicates(images, pairs, set(drawn)),
+        *checks.contradictory(of_patients),
+        *checks.unreadable(images),
+    ]
+    return [
+        each for each in found if name in (each.dataset, each.other_dataset)
+    ]  # not what is wrong in the others alone
+
+
+def again(found: Audit, kept: np.ndarray) -> pd.DataFrame:
+    """The leaks and risks that are left among the images `kept` (a mask over `found.images`), as findings."""
+    place = np.cumsum(kept) - 1
+    pairs = found.pairs.take(kept[found.pairs.first] & kept[found.pairs.second])
+    pairs = Pairs(place[pairs.first], place[pairs.second], pairs.distance, pairs.correlation)
+    images = found.images[kept].reset_index(drop=True)
+    left = checks.findings_table(_find(images, pairs, found.known, found.drawn))
+    return left[left["weight"] != checks.FAULT].reset_index(drop=True)
+
+
+class _Pixels:
+    """The prepared pixels of all datasets by row of the joint table."""
+
+    def __init__(self, datasets: Sequence[AuditImages]) -> None:
+        self.pixels = [each.pixels for each in datasets]
+        self.starts = np.cumsum([0, *(len(each.table) for each in datasets)])
+
+    def __call__(self, row: int) -> np.ndarray:
+        which = int(np.searchsorted(self.starts, row, side="right")) - 1
+        pixels = self.pixels[which]
+        if pixels is None:
+            raise IndexError(f"image {row} has no pixels")
+        image: np.ndarray = pixels[row - int(self.starts[which])]
+        return image

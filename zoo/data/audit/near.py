@@ -1,0 +1,166 @@
+"""Near-duplicate images: perceptual hashes that differ in few bits, confirmed by the correlation of their pixels.
+
+Chest X-rays all look alike, so a hash alone is no proof: it proposes pairs, and the pixels decide. The limits were chosen from
+measurements (benchmarks/near_duplicates.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from zoo.core.progress import Progress
+
+HASH_SIDE = 16  # 16×16 = 256 bits
+HASH_WORDS = HASH_SIDE * HASH_SIDE // 64
+THRESHOLD = 40  # bits of 256 that near-duplicates may differ in
+CORRELATION = 0.9  # of the pixels without their coarse shading
+SIZE = 64  # pixels of the images that are compared
+_BLOCK = 2048  # images compared with so many others at a time: what fits into a processor's cache
+_BLUR = 4  # pixels: what is coarser is shading that all chest X-rays share
+_EMPTY = 1e-6
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of rows, `first[i] < second[i]`, with the bits their hashes differ in and the correlation of their pixels."""
+
+    first: np.ndarray
+    second: np.ndarray
+    distance: np.ndarray
+    correlation: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def take(self, which: np.ndarray) -> Pairs:
+        return Pairs(self.first[which], self.second[which], self.distance[which], self.correlation[which])
+
+
+def perceptual_hash(image: np.ndarray) -> np.ndarray:
+    """The 256 bits of an image uint8 `(H, W)` as four uint64: signs of its coarse cosine transform about their median.
+
+    imagehash's pHash (Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions); an image without any
+    structure gets a hash like any other, and is for the correlation to refuse.
+    """
+    import imagehash
+    from PIL import Image
+
+    bits = imagehash.phash(Image.fromarray(np.ascontiguousarray(image)), hash_size=HASH_SIDE).hash
+    packed: np.ndarray = np.packbits(bits.ravel()).view(np.uint64)
+    return packed
+
+
+def pairs_within(hashes: np.ndarray, threshold: int, advance: Advance = lambda rows: None) -> tuple[np.ndarray, ...]:
+    """All pairs of rows of `(N, W)` uint64 that differ in at most `threshold` bits.
+
+    Exact: two rows within the threshold differ in at most threshold // W bits of some word, so words are compared first, in
+    blocks that fit the cache and on all cores; few pairs are left to be counted in full. Minutes for 112,120 images.
+
+    Args:
+        hashes: one row per image.
+        threshold: bits, of 64 W.
+        advance: told how many rows are done.
+
+    Returns:
+        first, second and distance, `(P,)` each, sorted, first < second.
+    """
+    from zoo.data.store import usable_cores
+
+    found: list[tuple[np.ndarray, ...]] = []
+    starts = range(0, len(hashes), _BLOCK)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for start, pairs in zip(starts, pool.map(lambda s: _from_block(hashes, s, threshold), starts), strict=True):
+            found.append(pairs)
+            advance(min(_BLOCK, len(hashes) - start))
+    if not found:
+        return np.empty(0, int), np.empty(0, int), np.empty(0, int)
+    first, second, distance = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((second, first))
+    return first[order], second[order], distance[order]
+
+
+def _from_block(hashes: np.ndarray, start: int, threshold: int) -> tuple[np.ndarray, ...]:
+    """The pairs whose first row lies in the block from `start` on."""
+    words = hashes.shape[1]
+    rows = hashes[start : start + _BLOCK]
+    firsts, seconds = [np.empty(0, int)], [np.empty(0, int)]
+    for other in range(start, len(hashes), _BLOCK):
+        columns = hashes[other : other + _BLOCK]
+        close = np.zeros((len(rows), len(columns)), bool)
+        for word in range(words):
+            close |= np.bitwise_count(rows[:, word, None] ^ columns[None, :, word]) <= threshold // words
+        a, b = np.nonzero(close)
+        firsts.append(a + start)
+        seconds.append(b + other)
+    first, second = np.concatenate(firsts), np.concatenate(seconds)
+    first, second = first[first < second], second[first < second]
+    distance = distances(hashes, first, second)
+    keep = distance <= threshold
+    return first[keep], second[keep], distance[keep]
+
+
+def distances(hashes: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Bits that the hashes of each pair differ in."""
+    return np.bitwise_count(hashes[first] ^ hashes[second]).sum(axis=1, dtype=int)
+
+
+def correlations(
+    image: Callable[[int], np.ndarray], first: np.ndarray, second: np.ndarray, advance: Advance = lambda pairs: None
+) -> np.ndarray:
+    """Pearson's correlation of the details of each pair of images, 0 where one has none.
+
+    Args:
+        image: the pixels `(S, S)` of a row; kept only while they are needed, as there may be more than fit into memory.
+        first: rows, sorted.
+        second: their partners.
+        advance: told of each pair done.
+    """
+    found = np.zeros(len(first))
+    for number, (a, b) in enumerate(zip(first, second, strict=True)):
+        if number == 0 or a != first[number - 1]:
+            mine = details(image(int(a)))
+        found[number] = float((mine * details(image(int(b)))).sum())
+        advance(1)
+    return found
+
+
+def details(image: np.ndarray) -> np.ndarray:
+    """The fine part of an image, with mean 0 and length 1; zeros where there is none."""
+    from scipy.ndimage import gaussian_filter
+
+    values = image.astype(np.float32)
+    fine = values - gaussian_filter(values, _BLUR * len(image) / SIZE)
+    fine -= fine.mean()
+    length = float(np.sqrt((fine**2).sum()))
+    return fine / length if length > _EMPTY * fine.size else np.zeros_like(fine)
+
+
+def confirmed(
+    hashes: np.ndarray,
+    image: Callable[[int], np.ndarray],
+    rows: np.ndarray,
+    threshold: int = THRESHOLD,
+    correlation: float = CORRELATION,
+) -> tuple[Pairs, int]:
+    """Near-duplicates among `rows`, and how many pairs the hashes proposed.
+
+    Args:
+        hashes: `(N, W)`.
+        image: the pixels of a row of `hashes`.
+        rows: those that have pixels.
+        threshold: bits of the hash that a pair may differ in.
+        correlation: least correlation of their details.
+    """
+    with Progress("Comparing hashes", len(rows)) as progress:
+        first, second, distance = pairs_within(hashes[rows], threshold, progress.advance)
+    first, second = rows[first], rows[second]
+    with Progress("Comparing pixels", len(first), unit="pairs") as progress:
+        alike = correlations(image, first, second, progress.advance)
+    pairs = Pairs(first, second, distance, alike)
+    return pairs.take(alike >= correlation), len(first)

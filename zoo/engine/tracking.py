@@ -1,0 +1,109 @@
+"""Tracking: whoever is told of a training beside its run folder, and what happens when that one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo.core.errors import UsageError, ZooError
+from zoo.core.manager import describe
+from zoo.core.observers import Observer, Pruned
+
+if TYPE_CHECKING:
+    from zoo.config.resolve import RunConfig
+    from zoo.core.registry import Registry
+    from zoo.runs.run import Run
+
+RECORDED = "track"  # the key of run.json that --resume goes by
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A tracker by its name, and where it shall keep what it is told; "" leaves that to the tracker."""
+
+    name: str
+    target: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.target}" if self.target else self.name
+
+
+def parse(words: Sequence[str], registry: Registry) -> list[Tracked]:
+    """Read `mlflow` and `mlflow=http://host:5000`.
+
+    Raises:
+        UsageError: an unknown tracker, or the same one twice.
+    """
+    found: list[Tracked] = []
+    for word in words:
+        name, _, target = word.partition("=")
+        registry.get("tracker", name)
+        if name in [each.name for each in found]:
+            raise UsageError(f"--track names {name} twice; one training is tracked in one place of a kind.")
+        found.append(Tracked(name, target))
+    return found
+
+
+def observers(words: Sequence[str], registry: Registry, say: Callable[[str], None]) -> list[Observer]:
+    """The observers of the trackers that are named as `parse` reads them.
+
+    Raises:
+        UsageError: an unknown tracker, one named twice, or one whose library is not installed.
+    """
+    chosen = parse(words, registry)
+    built = [Guarded(str(each), registry.get("tracker", each.name).build(each.target), say) for each in chosen]
+    return [Remembered(chosen), *built] if chosen else []
+
+
+class Remembered(Observer):
+    """Notes in run.json what tracks the run, so that it is tracked there too when it is resumed."""
+
+    def __init__(self, chosen: Sequence[Tracked]) -> None:
+        self.chosen = chosen
+
+    def on_start(self, run: Run, config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> None:
+        run.update_info(**{RECORDED: [str(each) for each in self.chosen]})
+
+
+class Guarded(Observer):
+    """A tracker that must work when the training starts, and whose later failures cost a warning, not the training."""
+
+    def __init__(self, name: str, inner: Observer, say: Callable[[str], None]) -> None:
+        self.name, self.inner, self.say = name, inner, say
+        self.lost = True  # until it has started
+
+    def on_start(self, run: Run, config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> None:
+        try:
+            self.inner.on_start(run, config, rows)
+        except ZooError:
+            raise
+        except Exception as error:
+            message = (
+                f"the tracker {self.name} cannot start ({describe(error)}). Leave out --track to train without it."
+            )
+            raise ZooError(message) from error
+        self.lost = False
+
+    def on_epoch(self, row: Mapping[str, Any]) -> None:
+        self._try(lambda: self.inner.on_epoch(row))
+
+    def on_end(self, status: str) -> None:
+        self._try(lambda: self.inner.on_end(status))
+
+    def _try(self, tell: Callable[[], None]) -> None:
+        if self.lost:
+            return
+        try:
+            tell()
+        except Pruned:
+            raise
+        except Exception as error:
+            self.lost = True
+            self.say(
+                f"Warning: the tracker {self.name} failed and is told no more ({describe(error)}). The run itself goes on, and "
+                "its folder has everything."
+            )
+
+
+__all__ = ["RECORDED", "Guarded", "Remembered", "Tracked", "observers", "parse"]

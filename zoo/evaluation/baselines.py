@@ -1,0 +1,285 @@
+"""What a classifier must beat to have learnt anything from the pixels: a model of the metadata alone, and the prevalence.
+
+Acquisition shortcuts are strong in chest X-rays (Zech et al. 2018, PLOS Medicine 15(11)): view, age and the number of
+earlier visits tell something about the findings, and a network may read them off the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from zoo.core.errors import DataError
+from zoo.core.tasks import Task
+from zoo.evaluation import metrics
+from zoo.evaluation.bootstrap import (
+    auroc_replicates,
+    patient_codes,
+    resample,
+    weight_chunks,
+)
+from zoo.evaluation.evaluate import Interval, short
+from zoo.evaluation.plain import plain
+from zoo.evaluation.predictions import Predictions
+from zoo.evaluation.subgroups import mean_interval
+
+FEATURES = ("age", "sex", "view", "follow_up")
+_WORDS = {"age": "age", "sex": "sex", "view": "view", "follow_up": "follow-up"}
+_KNOTS = (0.05, 0.275, 0.5, 0.725, 0.95)  # quantiles of the five knots (Harrell, Regression Modeling Strategies, 2.4.6)
+_UNKNOWN = "unknown"
+NO_METADATA = (
+    "Age, sex, view and follow-up are not known or do not vary, so there is no model of the metadata alone to beat."
+)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What can be had without looking at the images.
+
+    `auroc`, `auprc` and `brier` are means over the labels where they are defined (the Brier score of a multiclass task is
+    the mean over its classes, each against the rest). `difference` is the model's macro AUROC minus the floor's, over the
+    same draws of patients; None where it is undefined. `beaten`: its interval lies above 0; None without an interval.
+    """
+
+    name: Literal["metadata only", "prevalence"]
+    features: tuple[str, ...]
+    auroc: Interval
+    auprc: Interval
+    brier: Interval
+    difference: Interval | None
+    beaten: bool | None
+    sentence: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values ready for JSON, NaN as None."""
+        return dict(plain(self))
+
+
+def floors(
+    training: pd.DataFrame, test: Predictions, *, replicates: int = 1000, level: float = 0.95, seed: int = 0
+) -> tuple[Floor, ...]:
+    """Measure both floors on the images of `test`, with intervals over patients and the model's lead.
+
+    Args:
+        training: the images the model was trained on: age, sex, view and follow_up as far as known, and per label of the
+            task the column label:NAME, 1, 0 or missing; one half, an uncertain label, counts as missing.
+        test: the model's predictions, whose table has the same metadata.
+        replicates: resamples of the patients; 0 leaves the intervals undefined.
+        level: of the intervals, in (0, 1).
+        seed: of the resampling.
+
+    Returns:
+        "metadata only" of all features, unless no metadata is known, and "prevalence". Where one feature by itself orders
+        these images better than all together (its relation to the labels held, that of another did not), its floor comes
+        first: a lead over a floor that failed is no sign of having learnt anything.
+
+    Raises:
+        DataError: `training` lacks the column of a label or has no images; there is nothing to test on.
+    """
+    test.check("test predictions")
+    used = shared_features(training, test.table)
+    constant = _floor("prevalence", (), _prevalence_predictions(training, test), test, replicates, level, seed)
+    if not used:
+        return (replace(constant, sentence=f"{NO_METADATA} {constant.sentence}"),)
+    candidates = [used, *((name,) for name in used if len(used) > 1)]
+    scored = {names: metadata_predictions(training, test, names) for names in candidates}
+    auroc = {names: metrics.mean_auroc(p.task, p.labels, p.logits) for names, p in scored.items()}
+    best = max(candidates, key=lambda names: np.nan_to_num(auroc[names], nan=-1.0))  # of equals the first, which is all
+    shown = dict.fromkeys((best, used))
+    metadata = [_floor("metadata only", names, scored[names], test, replicates, level, seed) for names in shown]
+    return (*metadata, constant)
+
+
+def shared_features(training: pd.DataFrame, images: pd.DataFrame) -> tuple[str, ...]:
+    """Those of `FEATURES` that are not the same on every training image, and known of some image of either table."""
+    both = [name for name in FEATURES if name in training.columns and name in images.columns]
+    return tuple(n for n in both if training[n].nunique(dropna=False) > 1 and images[n].notna().any())
+
+
+def metadata_predictions(
+    training: pd.DataFrame, images: Predictions, features: Sequence[str] | None = None
+) -> Predictions:
+    """Score images by a logistic regression on their metadata alone, fitted per label (multinomial for multiclass).
+
+    Age enters as a cubic spline, follow-up as log(1 + number of the visit), each with an indicator where it is missing
+    (and the median filled in); sex and view by value, "unknown" being one. The regression is scikit-learn's, with its L2
+    penalty (C = 1) on standardised features. An image with an unknown label is left out for that label; a label with one
+    class in training gets the same logit on every image.
+
+    Args:
+        training: as for `floors`.
+        images: whose images to score; its logits are not used.
+        features: some of `shared_features`; without them all of these.
+
+    Raises:
+        DataError: `training` lacks the column of a label, or no image has a metadata column that varies in training.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    labels = _training_labels(training, images.task)
+    used = shared_features(training, images.table) if features is None else tuple(features)
+    if not used:
+        raise DataError(
+            f"there is no metadata to predict from: none of {', '.join(FEATURES)} varies over the training images."
+        )
+    known, scored = _design(training, images.table, used)
+    logits = _constant_logits(images.task, labels, len(images))
+    if images.task.exclusive:
+        rows = (labels > 0.5).sum(axis=1) == 1
+        classes = labels[rows].argmax(axis=1)
+        if len(np.unique(classes)) > 1 and known.size:
+            model = LogisticRegression(max_iter=2000).fit(known[rows], classes)
+            logits[:, model.classes_] = model.predict_log_proba(scored)
+    else:
+        for k in range(images.task.outputs):
+            rows = ~np.isnan(labels[:, k])
+            if len(np.unique(labels[rows, k])) > 1 and known.size:
+                model = LogisticRegression(max_iter=2000).fit(known[rows], labels[rows, k] > 0.5)
+                logits[:, k] = model.decision_function(scored)
+    return Predictions(images.task, images.table, images.labels, logits)
+
+
+def _training_labels(training: pd.DataFrame, task: Task) -> np.ndarray:
+    columns = [f"label:{label}" for label in task.labels]
+    missing = [c for c in columns if c not in training.columns]
+    if missing:
+        raise DataError(f"the table of training images lacks the columns {', '.join(missing)}.")
+    if training.empty:
+        raise DataError("the table of training images has no rows.")
+    labels = training[columns].to_numpy(dtype=np.float64)
+    return np.where(labels == 0.5, np.nan, labels)
+
+
+def _prevalence_predictions(training: pd.DataFrame, images: Predictions) -> Predictions:
+    logits = _constant_logits(images.task, _training_labels(training, images.task), len(images))
+    return Predictions(images.task, images.table, images.labels, logits)
+
+
+def _constant_logits(task: Task, labels: np.ndarray, images: int) -> np.ndarray:
+    """The training prevalence as logits `(images, K)`; where that is 0 or 1, half an image is added to each side."""
+    positives, known = (labels > 0.5).sum(axis=0), (~np.isnan(labels)).sum(axis=0)
+    extreme = (positives == 0) | (positives == known)
+    share = (positives + 0.5 * extreme) / (known + extreme)
+    logits = np.log(share) if task.exclusive else np.log(share / (1 - share))
+    return np.tile(logits, (images, 1))
+
+
+def _design(training: pd.DataFrame, images: pd.DataFrame, used: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Standardised features of the training images and of those to score; everything is learnt from training."""
+    blocks = [
+        _number(training[name], images[name], spline=name == "age")
+        if name in ("age", "follow_up")
+        else _levels(training[name], images[name])
+        for name in used
+    ]
+    known, scored = (np.concatenate([block[i] for block in blocks], axis=1) for i in (0, 1))
+    varying = known.std(axis=0) > 1e-9
+    known, scored = known[:, varying], scored[:, varying]
+    mean, deviation = known.mean(axis=0), known.std(axis=0)
+    return (known - mean) / deviation, (scored - mean) / deviation
+
+
+def _number(training: pd.Series, images: pd.Series, spline: bool) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.preprocessing import SplineTransformer
+
+    raw = [pd.to_numeric(s, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan) for s in (training, images)]
+    missing = [~np.isfinite(values) for values in raw]
+    if missing[0].all():  # nothing to learn from
+        return np.zeros((len(raw[0]), 1)), np.zeros((len(raw[1]), 1))
+    median = np.median(raw[0][~missing[0]])
+    filled = [np.where(gone, median, values) for gone, values in zip(missing, raw, strict=True)]
+    if spline:
+        knots = np.unique(np.quantile(filled[0][~missing[0]], _KNOTS))
+        # an age beyond those of training counts as the nearest of them
+        filled = [np.clip(values, filled[0].min(), filled[0].max())[:, None] for values in filled]
+        if len(knots) > 1:
+            basis = SplineTransformer(degree=3, knots=knots[:, None], extrapolation="linear", include_bias=False)
+            filled = [basis.fit(filled[0]).transform(values) for values in filled]
+    else:
+        filled = [np.log1p(np.clip(values, 0, None))[:, None] for values in filled]
+    parts = [np.concatenate([f, gone[:, None]], axis=1) for f, gone in zip(filled, missing, strict=True)]
+    return parts[0], parts[1]
+
+
+def _levels(training: pd.Series, images: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """One column per value seen in training; a value not seen there counts as unknown."""
+    known, scored = (s.astype(str).mask(s.isna() | (s.astype(str) == ""), _UNKNOWN) for s in (training, images))
+    levels = sorted(known.unique())
+    scored = scored.where(scored.isin(levels), _UNKNOWN)
+    columns = np.array(levels, dtype=object)
+    return known.to_numpy()[:, None] == columns, scored.to_numpy()[:, None] == columns
+
+
+def _floor(
+    name: Literal["metadata only", "prevalence"],
+    used: tuple[str, ...],
+    floor: Predictions,
+    model: Predictions,
+    replicates: int,
+    level: float,
+    seed: int,
+) -> Floor:
+    patients = model.table["patient"]
+    replicates = replicates if patient_codes(patients)[1] > 1 else 0
+    labels, scores, rival = model.labels, floor.scores, model.scores
+    drawn = resample(labels, scores, np.zeros(labels.shape, dtype=bool), patients, replicates, seed).labels
+    lead = _by_label(metrics.auroc, labels, rival) - _by_label(metrics.auroc, labels, scores)
+    drawn_lead = auroc_replicates(labels, rival, patients, replicates, seed) - drawn["auroc"]
+    difference = mean_interval(lead, drawn_lead, level)
+    auroc = mean_interval(_by_label(metrics.auroc, labels, scores), drawn["auroc"], level)
+    auprc = mean_interval(_by_label(metrics.auprc, labels, scores), drawn["auprc"], level)
+    brier = _brier(floor, replicates, level, seed)
+    return Floor(
+        name,
+        used,
+        auroc,
+        auprc,
+        brier,
+        difference=None if np.isnan(difference.value) else difference,
+        beaten=None if np.isnan(difference.low) else difference.low > 0,
+        sentence=_sentence(used, floor.task, (auroc, auprc, brier), difference),
+    )
+
+
+def _by_label(metric: Callable[[np.ndarray, np.ndarray], float], labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    return np.array([metric(labels[:, k], scores[:, k]) for k in range(labels.shape[1])])
+
+
+def _brier(floor: Predictions, replicates: int, level: float, seed: int) -> Interval:
+    """Mean squared difference of probability and label (Brier 1950), mean over labels."""
+    known = (~np.isnan(floor.labels)).astype(np.float64)
+    error = np.nan_to_num((floor.probabilities - floor.labels) ** 2)
+    pieces = [(w @ error, w @ known) for w in weight_chunks(floor.table["patient"], replicates, seed)]
+    empty = np.empty((0, floor.task.outputs))
+    errors, weights = (np.concatenate([empty, *(p[i] for p in pieces)]) for i in (0, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return mean_interval(error.sum(axis=0) / known.sum(axis=0), errors / weights, level)
+
+
+def _sentence(
+    used: tuple[str, ...], task: Task, scores: tuple[Interval, Interval, Interval], difference: Interval
+) -> str:
+    auroc, auprc, brier = scores
+    macro = "macro " if task.outputs > 1 else ""  # on constant answers AUROC is .5 for every label
+    if used:
+        words = [_WORDS[name] for name in used]
+        listed = f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
+        start = f"{listed[0].upper()}{listed[1:]} alone reach{'' if len(words) > 1 else 'es'} {macro}AUROC {auroc}"
+    else:
+        start = (
+            f"The training prevalence as the answer to every image has AUROC {short(auroc.value)}, "
+            f"{macro}AUPRC {short(auprc.value)} and {macro}Brier score {short(brier.value)}"
+        )
+    if np.isnan(difference.value):
+        return "AUROC is undefined on these images, so nothing can be said of a floor."
+    if np.isnan(difference.low):
+        return f"{start}: the network differs by {short(difference.value)}, without an interval."
+    if difference.low > 0:
+        return f"{start}: the network is better by {difference}."
+    if difference.high < 0:
+        return f"{start}: the network is worse, its difference is {difference}."
+    return f"{start}: the network does not beat it clearly, its difference is {difference}."

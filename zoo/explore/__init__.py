@@ -1,0 +1,1 @@
+"""Datasets described: findings, people, pixels and how they hang together."""

@@ -1,0 +1,74 @@
+"""Fitting a run's guard: when its training ends, or afterwards from its own validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from zoo.core.errors import ZooError
+from zoo.core.registry import Registry
+from zoo.data.pipeline import ImageSet
+from zoo.inference.ood import FILE, LEAST, Guard, choose, fit_guard
+from zoo.runs.run import Run
+
+
+def guard_trained(network: Any, images: ImageSet, run: Run, batch_size: int) -> None:
+    """Fit and save the guard of a run that has just been trained; none where there are too few validation images for one,
+    or the network has no features. Nothing else of the run depends on it.
+    """
+    rows = images.of("val")
+    (run.path / FILE).unlink(missing_ok=True)
+    if len(rows) < LEAST:
+        return
+    try:
+        guard = _fit(network, images.store.images, images.rows[rows], images.table["patient"].iloc[rows], batch_size)
+    except ZooError:
+        return
+    guard.save(run.path / FILE)
+
+
+def guard_run(run: Run, registry: Registry, say: Callable[[str], None]) -> Guard:
+    """Fit and save the guard of a run that has none, from the validation images of its own dataset.
+
+    Args:
+        run: a finished run.
+        registry: where its dataset's reader is.
+        say: receives lines for the user.
+
+    Raises:
+        ZooError: the dataset is not where it was, its images are not those of the run, or they are too few.
+    """
+    from zoo.engine import devices
+    from zoo.engine.evaluate import load_network
+    from zoo.explain.pairs import run_images
+
+    if not run.model_file.exists():
+        raise ZooError(f"the run {run.name} has no trained network ({run.model_file} is missing).")
+    config = run.config()
+    found = run_images(run, "val", registry, say)
+    with devices.session("auto", config["precision"], config["seed"]):
+        network = load_network(run)
+        guard = _fit(network, found.images, found.rows, found.listed["patient"], config["batch_size"])
+    guard.save(run.path / FILE)
+    say(f"Guard: fitted on {guard.images:,} validation images, {guard.rate:.1%} of such images will be flagged")
+    return guard
+
+
+def _fit(network: Any, images: np.ndarray, rows: np.ndarray, patients: Any, batch_size: int) -> Guard:
+    chosen = choose(len(rows))
+    rows = rows[chosen]
+    return fit_guard(features_of(network, images, rows, batch_size), images[rows], np.asarray(patients)[chosen])
+
+
+def features_of(network: Any, images: np.ndarray, rows: np.ndarray, batch_size: int) -> np.ndarray:
+    """Features `(len(rows), D)` of the given rows of the store."""
+    from zoo.engine.feed import inference_feed
+    from zoo.inference.features import with_features
+    from zoo.nn.fused_norm import fused_batch_norm
+
+    steps = -(-len(rows) // batch_size)
+    with fused_batch_norm(network):
+        outputs = with_features(network).predict(inference_feed(images, rows, batch_size), steps=steps, verbose=0)
+    return np.asarray(outputs[1])[: len(rows)]

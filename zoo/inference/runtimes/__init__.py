@@ -1,0 +1,1 @@
+"""What computes a network: Keras, LiteRT or ONNX Runtime, and how it is converted once for each."""

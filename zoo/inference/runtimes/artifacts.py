@@ -1,0 +1,207 @@
+"""Converted networks, kept beside the run: made once for a network and the versions at hand, and used only if proven."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.core.errors import ZooError
+from zoo.core.files import replacing, write_text
+from zoo.data.journal import IMAGES
+from zoo.data.store import default_cache
+from zoo.inference.runtimes.convert import CannotConvert, to_litert, to_onnx
+from zoo.inference.runtimes.outputs import Runtime
+from zoo.runs.run import Run
+
+FORMAT = 1  # counts changes of what is written here
+# of an output, in units of the largest where that is over 1: sums in another order differ by less
+TOLERANCE = 1e-4
+TRIAL = 32  # images
+WORTH = 1.1  # times less processor time than compiled Keras
+SUFFIX = {"litert": ".tflite", "onnx": ".onnx"}
+# what a converted network depends on: the converter, and what runs it
+SOFTWARE = {
+    "litert": ("keras", "tensorflow", "ai-edge-litert"),
+    "onnx": ("keras", "tensorflow", "tf2onnx", "onnxruntime"),
+}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A converted network with what was found out about it.
+
+    `digest` is the file's, `difference` the largest of an output to compiled Keras' on the trial images (in units of the
+    largest output where that is over 1), `speed` how many times less processor time it takes, `seconds` what converting
+    took. `refused` says why it must not be used, "" where it may.
+    """
+
+    file: Path
+    digest: str = ""
+    difference: float = float("nan")
+    speed: float = float("nan")
+    seconds: float = float("nan")
+    refused: str = ""
+
+    @property
+    def pays(self) -> bool:
+        return not self.refused and self.speed >= WORTH
+
+
+def find(run: Run, form: str) -> Artifact | None:
+    """The artifact of the run's network as it is now, or what is known of its failure; None if it was not made yet."""
+    name = _name(run, form)
+    for folder in _folders(run):
+        try:
+            record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            found = Artifact(folder / f"{name}{SUFFIX[form]}", **record)
+            if found.refused or _digest(found.file) == found.digest:
+                return found
+        except (OSError, ValueError, TypeError):
+            continue  # not there, half of it gone, or another's file
+    return None
+
+
+def make(run: Run, form: str, network: Any, open_file: Callable[[Path], Runtime]) -> Artifact:
+    """Convert `network`, which gives logits and features, and try it on images beside compiled Keras.
+
+    A network that cannot be converted, or computes something else afterwards, gives an artifact with the reason, which is
+    kept too: it is not tried again.
+
+    Raises:
+        ZooError: neither the run nor the cache can be written, or the converter is not at hand.
+    """
+    name = _name(run, form)
+    file = _writable(run) / f"{name}{SUFFIX[form]}"
+    _clear(file.parent, form, name)
+    try:
+        made = _convert(run, form, network, file, open_file)
+    except CannotConvert as error:
+        made = Artifact(file, refused=str(error))
+    if made.refused:
+        file.unlink(missing_ok=True)
+    record = asdict(made)
+    del record["file"]
+    write_text(file.with_suffix(".json"), json.dumps(record, indent=2) + "\n")  # last: with it the artifact is whole
+    return made
+
+
+def _convert(run: Run, form: str, network: Any, file: Path, open_file: Callable[[Path], Runtime]) -> Artifact:
+    from zoo.inference.runtimes.compiled import CompiledKeras
+
+    half = {layer.compute_dtype for layer in network._flatten_layers()} & {"bfloat16", "float16"}
+    if half:
+        return Artifact(file, refused=f"{network.name} computes in {half.pop()}, which it would not outside Keras.")
+    started = time.monotonic()
+    if form == "litert":
+        to_litert(network, file, shape=(1, *network.input_shape[1:]))
+    else:
+        to_onnx(network, file)
+    seconds = time.monotonic() - started
+    images = trial_images(run, network.input_shape[1])
+    expected, before = _tried(CompiledKeras(network), images)
+    try:
+        runtime = open_file(file)
+    except Exception as error:  # each runtime has its own
+        return Artifact(file, refused=f"what was written of {network.name} cannot be opened: {error}")
+    got, after = _tried(runtime, images)
+    worst = max(_difference(mine, theirs) for mine, theirs in zip(got, expected, strict=True))
+    refused = ""
+    if not worst <= TOLERANCE:  # a NaN is no agreement either
+        refused = f"its outputs differ from Keras' by up to {worst:.1e}, more than {TOLERANCE:.0e}."
+    return Artifact(file, _digest(file), worst, round(before / after, 2), round(seconds, 1), refused)
+
+
+def _tried(runtime: Runtime, images: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], float]:
+    """The outputs for the images and the processor time in seconds, the better of two after one to start with.
+
+    Processor time, since other programs have less part in it.
+    """
+    try:
+        outputs, times = runtime.predict(images), []
+        for _ in range(2):
+            started = time.process_time()
+            runtime.predict(images)
+            times.append(time.process_time() - started)
+        return outputs, min(times)
+    finally:
+        runtime.close()
+
+
+def _difference(mine: np.ndarray, theirs: np.ndarray) -> float:
+    if mine.shape != theirs.shape:
+        return float("inf")
+    return float(np.abs(mine - theirs).max() / max(1.0, float(np.abs(theirs).max())))
+
+
+def trial_images(run: Run, size: int) -> np.ndarray:
+    """Images `(32, size, size)` uint8 to compare runtimes on: of the run's own store where it still is, else drawn."""
+    try:
+        data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
+        images = np.load(Path(data["store"]) / IMAGES, mmap_mode="r", allow_pickle=False)
+        if images.shape[1:] == (size, size) and len(images) >= TRIAL:
+            return np.array(images[np.linspace(0, len(images) - 1, TRIAL).astype(int)])
+    except (OSError, ValueError, KeyError):
+        pass
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (TRIAL, 8, 8)).repeat(-(-size // 8), axis=1).repeat(-(-size // 8), axis=2)
+    noise = random.normal(0, 20, (TRIAL, size, size))
+    return np.clip(coarse[:, :size, :size] + noise, 0, 255).astype(np.uint8)
+
+
+def _name(run: Run, form: str) -> str:
+    """The form with a digest of the network's file and the software's versions."""
+    digest = hashlib.blake2b(_digest(run.model_file).encode(), digest_size=8)
+    digest.update(json.dumps([FORMAT, *map(_version, SOFTWARE[form])]).encode())
+    return f"{form}-{digest.hexdigest()}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _folders(run: Run) -> Iterator[Path]:
+    yield run.path / "compiled"
+    yield default_cache() / "compiled"
+
+
+def _writable(run: Run) -> Path:
+    """The run's folder of artifacts, or where the run can only be read the cache's."""
+    for folder in _folders(run):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / "writable"
+            with replacing(probe) as partial:
+                partial.touch()
+            probe.unlink()
+        except OSError:
+            continue
+        return folder
+    raise ZooError(
+        f"neither {run.path} nor {default_cache()} can be written: no place for a converted network. Choose another cache "
+        "folder with the environment variable ZOO_CACHE."
+    )
+
+
+def _clear(folder: Path, form: str, name: str) -> None:
+    """Remove what was made of an earlier network of the run, or with other versions; the cache is shared by runs."""
+    if folder.parent == default_cache():
+        return
+    for file in folder.glob(f"{form}-*"):
+        if not file.name.startswith(name):
+            file.unlink(missing_ok=True)

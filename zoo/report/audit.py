@@ -1,0 +1,99 @@
+"""What an audit found, as tables and sentences for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from zoo.data.audit import checks
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from zoo.data.audit.audit import Audit
+    from zoo.data.audit.fix import Fixed
+
+_REASONS = 8
+
+
+def sides_table(found: Audit) -> Table:
+    """Images and patients of each dataset and each part of it."""
+    from rich.text import Text
+
+    from zoo.report.tables import plain_table
+
+    table = plain_table("Images and patients", padding=(0, 1, 0, 0))
+    table.add_column("dataset", overflow="fold")
+    table.add_column("part", overflow="fold")
+    for name in ("images", "patients"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, own in found.summary()["datasets"].items():
+        for part, counts in own["splits"].items():
+            patients = "unknown" if counts["patients"] is None else f"{counts['patients']:,}"
+            table.add_row(Text(name), part, f"{counts['images']:,}", patients)
+    return table
+
+
+def findings_table(found: Audit) -> Table:
+    """How many findings of each kind, with an example."""
+    from rich.text import Text
+
+    from zoo.report.tables import plain_table
+
+    table = plain_table("Found", padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    table.add_column("what", overflow="fold", min_width=20, max_width=31)
+    table.add_column("number", justify="right", no_wrap=True)
+    table.add_column("for example", overflow="fold")
+    for (weight, kind), own in found.findings.groupby(["weight", "kind"], sort=False):
+        table.add_row(str(weight), Text(str(kind)), f"{len(own):,}", Text(_example(own.iloc[0])))
+    return table
+
+
+def _example(row: object) -> str:
+    image, other, detail = (str(getattr(row, name)) for name in ("image", "other_image", "detail"))
+    kind = str(getattr(row, "kind", ""))
+    if kind in (checks.PATIENT, checks.SHARED_PATIENT, checks.TWO_SEXES):
+        return f"{getattr(row, 'patient', '')}: {detail}"
+    side, other_side = str(getattr(row, "split", "")), str(getattr(row, "other_split", ""))
+    parts = " ".join(part for part in (image, f"({side})" if side else "") if part)
+    if other:
+        parts += " = " + " ".join(part for part in (other, f"({other_side})" if other_side else "") if part)
+    return f"{parts}: {detail}" if detail else parts
+
+
+def verdict(found: Audit) -> Iterator[str]:
+    """What it means, in sentences."""
+    if found.proposed is not None:
+        yield (
+            f"Near-duplicates: {found.proposed:,} pairs of images have hashes within {found.threshold} of 256 bits, "
+            f"{len(found.pairs):,} of them correlate by {found.correlation:g} or more (identical images included)."
+        )
+    unknown = [name for name in found.images["dataset"].unique() if name not in found.known]
+    if unknown:
+        yield f"The patients of {', '.join(unknown)} are not known: shared patients cannot be seen there."
+    if (found.findings["kind"] == checks.SHARED_PATIENT).any():
+        yield "Patients of two datasets are compared by their identifiers, which may coincide between hospitals by chance."
+    risks = int((found.findings["weight"] == checks.RISK).sum())
+    if found.leaks:
+        count = f"{found.leaks:,} leak{'s' if found.leaks > 1 else ''}"
+        yield f"NOT CLEAN: {count}. Results on such a split are too good. --fix FILE.csv writes a table without."
+    else:
+        yield "Clean: no patient and no image stands on two sides."
+    if risks:
+        yield f"{risks:,} pairs may become leaks where a split is drawn by patient; --fix keeps one image of each."
+
+
+def fixed_lines(fixed: Fixed) -> Iterator[str]:
+    """What --fix wrote and removed, and whether the result is clean."""
+    yield f"Fixed table: {fixed.table} ({fixed.kept:,} images kept)"
+    yield f"Left out: {len(fixed.removed):,} images, with the reasons in {fixed.removed_table}"
+    reasons = fixed.removed["reason"].str.split(":").str[0].value_counts()
+    for reason, count in reasons.iloc[:_REASONS].items():
+        yield f"  {count:>7,}  {reason}"
+    if len(fixed.left):
+        yield f"Audited again: {len(fixed.left):,} findings are left, of test images that another dataset has too."
+    else:
+        yield "Audited again: no patient and no image stands on two sides."
+    yield "Train on it:"
+    yield f"  {fixed.command}"

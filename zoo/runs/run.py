@@ -1,0 +1,169 @@
+"""A run: the directory that holds everything one training left behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from zoo.core.errors import UsageError, ZooError, closest
+from zoo.core.files import write_text
+from zoo.core.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from zoo.evaluation.predictions import Predictions
+
+DEFAULT_RUNS_DIR = Path("runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory: config.yaml, run.json, data.json, images.csv, set_aside.csv, metrics.csv, checkpoints/, model.keras,
+    predictions/ and evaluations.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, runs_dir: Path, name: str | None, model: str, task: str) -> Run:
+        """Make a new run directory, named by `name` or by date, model and task.
+
+        Raises:
+            UsageError: the name is taken or not a plain name.
+            ZooError: the directory cannot be written.
+        """
+        if name is not None and (not re.fullmatch(r"[\w.+=@-]+", name) or name.strip(".") == ""):
+            raise UsageError(
+                f"a run's name is letters, digits and any of . _ + = @ -, not '{name}'; --runs-dir says where it lies."
+            )
+        stem = name or f"{time.strftime('%Y-%m-%d-%H%M%S')}-{model}-{task}"
+        path = runs_dir / stem
+        for number in range(2, 1000):
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError as error:
+                if not path.exists():  # something else in the way, such as a link to nowhere
+                    raise ZooError(
+                        f"cannot write the run directory {path}: {error.strerror}. Choose another with --runs-dir."
+                    ) from error
+                if name is not None:
+                    raise UsageError(
+                        f"the run '{name}' exists already in {runs_dir}. Choose another --run NAME, or delete {path} first."
+                    ) from error
+                path = runs_dir / f"{stem}-{number}"
+            except OSError as error:
+                raise ZooError(
+                    f"cannot write the run directory {path}: {error.strerror}. Choose another with --runs-dir."
+                ) from error
+            else:
+                return cls(path)
+        raise ZooError(f"{runs_dir} holds a thousand runs named {stem}. Choose another --run NAME.")
+
+    @classmethod
+    def find(cls, reference: str, runs_dir: Path = DEFAULT_RUNS_DIR) -> Run:
+        """The run that a user means by a name or a path.
+
+        Raises:
+            UsageError: there is none; names the closest one and where was looked.
+        """
+        for path in (Path(reference), runs_dir / reference):
+            if (path / "config.yaml").is_file():
+                return cls(path)
+        for path in (Path(reference), runs_dir / reference):
+            if (path / ".lock").is_file():
+                raise UsageError(
+                    f"the run {path} ended before its configuration was written: there is nothing to go on from. Delete the "
+                    "folder and train anew."
+                )
+        there = [p.parent.name for p in sorted(runs_dir.glob("*/config.yaml"))]
+        near = closest(reference, there)
+        hint = f" Did you mean '{near}'?" if near else ""
+        seen = (
+            f"{len(there)} run(s) lie in {runs_dir}."
+            if there
+            else f"No run lies in {runs_dir}: train one with 'zoo train'."
+        )
+        raise UsageError(
+            f"there is no run '{reference}'.{hint} {seen} Use --runs-dir for another folder, or give a path."
+        )
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @property
+    def reference(self) -> str:
+        """What a user types to mean this run: its name where it lies in the default folder of runs, else its path."""
+        return self.name if self.path.parent == DEFAULT_RUNS_DIR else str(self.path)
+
+    @property
+    def model_file(self) -> Path:
+        return self.path / "model.keras"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def predictions_file(self, split: str) -> Path:
+        return self.path / "predictions" / f"{split}.csv"
+
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration."""
+        return dict(yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8")))
+
+    def info(self) -> dict[str, Any]:
+        """run.json: status, labels, thresholds, times, versions.
+
+        Raises:
+            ZooError: the file is missing or damaged.
+        """
+        try:
+            return dict(json.loads((self.path / "run.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise ZooError(f"{self.path / 'run.json'} cannot be read ({error}): this is not a complete run.") from error
+
+    def update_info(self, **values: Any) -> None:
+        """Set keys of run.json, keeping the others."""
+        before = self.info() if (self.path / "run.json").exists() else {}
+        self.write_json("run.json", before | values)
+
+    def task(self) -> Task:
+        """The task the run was trained for."""
+        info = self.info()
+        return Task(info["task"], tuple(info["labels"]))
+
+    def predictions(self, split: str) -> Predictions:
+        """The saved predictions of one split of the run's own images.
+
+        Raises:
+            ZooError: there are none, or they cannot be read.
+        """
+        from zoo.evaluation.predictions import Predictions
+
+        file = self.predictions_file(split)
+        if not file.exists():
+            raise ZooError(
+                f"the run {self.name} has no predictions for {split} (status: {self.info().get('status')}). Train it to "
+                f"the end: zoo train --resume {self.reference}"
+            )
+        return Predictions.load(file, self.task())
+
+    def images(self) -> pd.DataFrame:
+        """images.csv: image, patient, split, digest, what else is known of every image, and its labels (`label:NAME`).
+
+        Raises:
+            ZooError: the file is missing or damaged.
+        """
+        from zoo.evaluation.predictions import read_table
+
+        return read_table(self.path / "images.csv", ["image", "patient", "split"])
+
+    def write_json(self, name: str, value: Any) -> None:
+        write_text(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

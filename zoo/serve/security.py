@@ -1,0 +1,115 @@
+"""What stands before every route: who may ask, what each answer carries, one line and one count per request."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from zoo.serve.errors import CLIENT_GONE, Refusal
+from zoo.serve.metrics import Counts
+
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+LOCAL_NAMES = frozenset({"localhost"})
+
+
+class Shield:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: FastAPI, counts: Counts, names: Iterable[str], log: Callable[[str], None]) -> None:
+        """Wrap `app`; `names` are the host names it may be asked under, beside localhost and addresses."""
+        self.app, self.counts, self.log = app, counts, log
+        self.names = LOCAL_NAMES | {name.lower() for name in names}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        status = 0
+
+        async def guarded(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        try:
+            refused = self._refused(Headers(scope=scope), scope["method"])
+            if refused is not None:
+                await answer_to(refused)(scope, receive, guarded)
+            else:
+                await self.app(scope, receive, guarded)
+        except Exception as error:
+            self.log(f"internal error: {where(error)}")
+            if not status:
+                await answer_to(Refusal(500, "something went wrong in the server."))(scope, receive, guarded)
+        finally:
+            self._note(scope, status or CLIENT_GONE, time.perf_counter() - start)
+
+    def _refused(self, headers: Headers, method: str) -> Refusal | None:
+        host = headers.get("host", "")
+        if not self._is_ours(host):
+            sentence = "the server is not known by that name: use its address, or start it with --allow-host NAME."
+            return Refusal(421, sentence)
+        origin = headers.get("origin")
+        if method not in ("GET", "HEAD") and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return Refusal(403, "pages of other sites may not send images here.")
+        return None
+
+    def _is_ours(self, host: str) -> bool:
+        """Whether a Host header is one of this server. A page of another site can make a browser send only its own name."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if name in self.names:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        """The route's pattern, never the path as sent, which may name a patient."""
+        route = getattr(scope.get("route"), "path", None) or "(none)"
+        method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "OTHER"
+        self.counts.add(method, route, status, seconds)
+        gone = " (client gone)" if status == CLIENT_GONE else ""
+        self.log(f"{method} {route} {status} {seconds:.3f} s{gone}")
+
+
+def where(error: BaseException) -> str:
+    """An exception's kind and place, without its message, which may quote a file."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {frames[-1].name}, {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
+
+
+def answer_to(refusal: Refusal) -> JSONResponse:
+    """A refusal as an answer."""
+    return JSONResponse({"detail": refusal.sentence}, refusal.status, refusal.headers)
