@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("zoo", "plugins", "datasets", "cli")
 # the only modules that are about TensorFlow itself
 TENSORFLOW = {
+    "zoo/data/tfrecord.py",
     "zoo/engine/devices.py",
     "zoo/engine/feed.py",
     "zoo/nn/fused_norm.py",
