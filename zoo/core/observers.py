@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.config.resolve import RunConfig
-    from zoo.runs.run import Run
 
 
 class Pruned(Exception):
@@ -21,9 +20,15 @@ class Observer:
     them. An error they raise ends the training as its own errors do; `Pruned` ends it without being one.
     """
 
-    def on_start(self, run: Run, config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The images and the network are ready. `rows` are the epochs that earlier processes finished: empty for a new run,
-        and whatever was told of them before, the end of that process may have come before it was told."""
+    def on_start(self, run: Any, config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The images and the network are ready.
+
+        Args:
+            run: the `zoo.runs.Run` that is trained.
+            config: its resolved configuration.
+            rows: the rows of metrics.csv that earlier processes finished, none for a new run. `on_epoch` may or may not have
+                been called with the last of them: the process may have ended in between.
+        """
 
     def on_epoch(self, row: Mapping[str, Any]) -> None:
         """An epoch is finished and saved; `row` is its row of metrics.csv. May raise `Pruned`."""
