@@ -151,7 +151,7 @@ def _answers(
     heatmaps: Path | None,
 ) -> Generator[tuple[Answer, list[str]], None, None]:
     """Every answer with the names of its pictures."""
-    from zoo.data.workers import usable_cores
+    from zoo.core.pools import usable_cores
     from zoo.inference import intake
     from zoo.inference.output import with_pictures
 
