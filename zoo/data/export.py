@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from zoo.config.resolve import RunConfig
+from zoo.config.run_config import RunConfig
 from zoo.core.errors import UsageError, ZooError
+from zoo.core.pools import usable_cores
 from zoo.core.progress import Progress
 from zoo.core.records import SPLITS, Records
 from zoo.core.registry import Registry
@@ -28,7 +29,6 @@ from zoo.data.pipeline import Say, read_records
 from zoo.data.split import assign, check_leaks, join_groups
 from zoo.data.store import Store, prepare
 from zoo.data.tfrecord import Value, encode_example, frame
-from zoo.data.workers import usable_cores
 
 METADATA = "metadata.json"
 FORMAT, VERSION = "zoo-images", 1
