@@ -22,7 +22,7 @@ TENSORFLOW = {
     "zoo/nn/fused_norm.py",
     "zoo/nn/hard_swish.py",
     "zoo/engine/mirrored.py",
-    "zoo/export/quantize.py",
+    "zoo/inference/runtimes/quantize.py",
     "zoo/explain/gradients.py",
     "zoo/inference/runtimes/convert.py",
 }
