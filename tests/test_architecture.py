@@ -16,12 +16,13 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("zoo", "plugins", "datasets", "cli")
 # the only modules that are about TensorFlow itself
 TENSORFLOW = {
+    "zoo/data/tfrecord.py",
     "zoo/engine/devices.py",
     "zoo/engine/feed.py",
     "zoo/nn/fused_norm.py",
     "zoo/nn/hard_swish.py",
     "zoo/engine/mirrored.py",
-    "zoo/export/quantize.py",
+    "zoo/inference/runtimes/quantize.py",
     "zoo/explain/gradients.py",
     "zoo/inference/runtimes/convert.py",
 }
