@@ -73,6 +73,7 @@ class Sandbox:
             (folder / name).mkdir()
             write(folder / name)
         write_image(folder / "image.png")
+        shutil.copytree(folder / "classes", folder / "images")
         self.weights("efficientnet-lite0")
         self.roots = {"nih": "nih", "folder": "classes", "csv": "csv", "medmnist": "medmnist"}
 
