@@ -227,7 +227,7 @@ def _shorten(name: str) -> str:
 
 def _said(classifier: Classifier, answer: Answer) -> str:
     """The decision in words with its probabilities, the most probable first."""
-    from zoo.evaluation.evaluate import short
+    from zoo.evaluation.interval import short
 
     if answer.probabilities is None or answer.positive is None:
         return ""
@@ -239,7 +239,7 @@ def _said(classifier: Classifier, answer: Answer) -> str:
 
 
 def _print_points(console: Console, classifier: Classifier) -> None:
-    from zoo.evaluation.evaluate import short
+    from zoo.evaluation.interval import short
 
     if classifier.task.exclusive:
         console.print("The answer is the most probable class.")

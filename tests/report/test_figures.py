@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from zoo.evaluation.evaluate import Interval
+from zoo.evaluation.interval import Interval
 from zoo.report import figures
 from zoo.report.curves import GRID, Curves, curves, pr_points, roc_points, thin
 

@@ -1,7 +1,8 @@
 """Confidence intervals from a bootstrap over patients (Efron & Tibshirani 1993, ch. 8: resample the independent unit).
 
 Images of one patient are not independent, so patients are drawn with replacement, and every image weighs as often as its
-patient was drawn. The images are sorted once per label; a replicate then costs one weighted count per label.
+patient was drawn. The images are sorted once per label; a replicate then costs one weighted count per label. Of a single
+patient there is nothing to resample: whatever number R of replicates is asked for, there are none.
 """
 
 from __future__ import annotations
@@ -87,23 +88,21 @@ def auroc_replicates(
         NaN where a resample lacks one of the classes, and for a label with a NaN score on an image whose label is known.
     """
     labels, scores = np.asarray(labels), np.asarray(scores)
-    result = np.full((replicates, labels.shape[1]), np.nan)
     usable = ~(np.isnan(scores) & ~np.isnan(labels)).any(axis=0)
     rankings = {int(k): _Ranking(labels[:, k], scores[:, k]) for k in np.flatnonzero(usable)}
     widest = max(len(labels), *(r.bins for r in rankings.values()), 1)
-    start = 0
+    chunks = [np.empty((0, labels.shape[1]))]
     for weights in weight_chunks(patients, replicates, seed, max(1, _CHUNK // widest)):
-        stop = start + len(weights)
+        chunks.append(np.full((len(weights), labels.shape[1]), np.nan))
         for k, ranking in rankings.items():
-            result[start:stop, k] = ranking.measure(np.array([ranking.count(w) for w in weights]))[0]
-        start = stop
-    return result
+            chunks[-1][:, k] = ranking.measure(np.array([ranking.count(w) for w in weights]))[0]
+    return np.concatenate(chunks)
 
 
 def _draws(patients: int, replicates: int, seed: int, chunk: int) -> Iterator[np.ndarray]:
     """Draw counts of patients in chunks `(≤ chunk, patients)`; the same counts whatever the chunk."""
     rng = np.random.default_rng(seed)
-    for start in range(0, replicates, chunk):
+    for start in range(0, replicates if patients > 1 else 0, chunk):
         rows = [
             np.bincount(rng.integers(0, patients, patients), minlength=patients)
             for _ in range(min(chunk, replicates - start))
@@ -120,7 +119,7 @@ def confusion_replicates(
 ) -> Confusion:
     """The confusion table of every label in every resample of the patients, parts `(R, K)`; see `auroc_replicates`.
 
-    `positive` is bool `(N, K)`: what is called positive. `metrics.rates` turns the table into metrics.
+    `positive` is bool `(N, K)`: the positive predictions. `metrics.rates` turns the table into metrics.
     """
     codes, number = patient_codes(patients)
     tallies = _tallies(labels, positive, codes, number)
@@ -198,7 +197,7 @@ def resample(
     Args:
         labels: `(N, K)`, 1, 0 or NaN for unknown.
         scores: finite `(N, K)`; ranks images within a label, and over all labels for the micro average.
-        positive: bool `(N, K)`, what is called positive.
+        positive: bool `(N, K)`, the positive predictions.
         patients: `(N,)`.
         replicates: how many times the patients are drawn, R.
         seed: of the draws; equal patients, seed and R give equal draws.

@@ -15,7 +15,7 @@ from zoo.core.tasks import Task
 from zoo.engine import devices
 from zoo.engine.evaluate import load_network
 from zoo.evaluation.calibration import Calibration
-from zoo.evaluation.plain import plain
+from zoo.evaluation.serialise import to_plain
 from zoo.export import formats, metadata
 from zoo.export import trial_images as image_sources
 from zoo.export.network import assemble
@@ -61,7 +61,7 @@ class Exported:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values ready for JSON."""
-        return dict(plain(self))
+        return dict(to_plain(self))
 
 
 def export(run: Run, options: Options, registry: Registry, say: Say, quiet: bool = False) -> Exported:
@@ -110,7 +110,7 @@ def export(run: Run, options: Options, registry: Registry, say: Say, quiet: bool
                 quiet=quiet,
             )
             notes = _judge(parity, options)
-            formats.add_metadata(form, partial, plain(about | {"parity": parity}))
+            formats.add_metadata(form, partial, to_plain(about | {"parity": parity}))
             formats.open_file(form, partial)(images.pixels[0])
             bytes_ = _size(partial)
     return Exported(file, bytes_, parity, notes)

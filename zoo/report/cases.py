@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from zoo.evaluation import metrics
-from zoo.evaluation.evaluate import Interval, short
+from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.predictions import Predictions
 from zoo.report import images as pixels
 from zoo.report import sentences as words

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.evaluation.evaluate import Interval
+from zoo.evaluation.interval import Interval
 from zoo.report.curves import GRID, Curve, Curves, thin
 
 if TYPE_CHECKING:

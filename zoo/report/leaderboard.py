@@ -13,7 +13,7 @@ from rich.text import Text
 
 from zoo.core.text import RESEARCH_ONLY
 from zoo.evaluation.comparison import ALPHA, AT_THRESHOLD, TITLES, Comparison, holm, p_text, verdict
-from zoo.evaluation.evaluate import Interval, short
+from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.notes import FEW
 from zoo.runs.leaderboard import Board
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.evaluation.evaluate import Interval, short
+from zoo.evaluation.interval import Interval, short
 from zoo.report import sentences as words
 from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table, Text, section
 from zoo.report.material import Material

@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from zoo.evaluation.evaluate import Interval, short
+from zoo.evaluation.interval import Interval, short
 from zoo.report.tables import TITLES, plain_table
 from zoo.search.runner import duration
 from zoo.search.space import shown
