@@ -18,6 +18,7 @@ TENSORFLOW = {
     "zoo/engine/feed.py",
     "zoo/nn/fused_norm.py",
     "zoo/nn/hard_swish.py",
+    "zoo/nn/trace.py",
     "zoo/engine/mirrored.py",
     "zoo/export/quantize.py",
     "zoo/explain/gradients.py",

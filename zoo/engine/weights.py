@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.errors import UsageError, ZooError, unknown
+from zoo.nn.members import BACKBONE
 
 if TYPE_CHECKING:
     import h5py
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from zoo.core.contracts import Model, ModelInfo
     from zoo.core.tasks import Task
 
-BACKBONE = "backbone"
 RUN_FILES = ("model.keras", "checkpoints/best.weights.h5", "checkpoints/last.weights.h5")
 _SUFFIXES = (".keras", ".weights.h5", ".h5")
 

@@ -173,7 +173,7 @@ def _explain(
     say: Say,
 ) -> Explanation:
     from zoo.engine import devices
-    from zoo.engine.evaluate import load_network
+    from zoo.engine.load import load_network
 
     config, task = run.config(), run.task()
     if options.method not in METHODS:

@@ -41,7 +41,7 @@ def guard_run(run: Run, registry: Registry, say: Callable[[str], None]) -> Guard
         ZooError: the dataset is not where it was, its images are not those of the run, or they are too few.
     """
     from zoo.engine import devices
-    from zoo.engine.evaluate import load_network
+    from zoo.engine.load import load_network
     from zoo.explain.pairs import run_images
 
     if not run.model_file.exists():

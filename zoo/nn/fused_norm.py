@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from zoo.nn.override_call import own_call
+from zoo.nn.override_call import override_call
 
 FUSED_TYPES = ("float32", "bfloat16", "float16")
 CUDNN_LEAST_EPSILON = 1e-5  # CUDNN_BN_MIN_EPSILON: cuDNN takes nothing smaller
@@ -25,7 +25,7 @@ def fused_batch_norm(network: keras.Model, *, deterministic: bool = False) -> Ab
     """
     on_tensorflow = keras.backend.backend() == "tensorflow"
     layers = [layer for layer in network._flatten_layers() if on_tensorflow and _served(layer)]
-    return own_call(layers, _deterministic_call if deterministic else _fused_call)
+    return override_call(layers, _deterministic_call if deterministic else _fused_call)
 
 
 def _served(layer: keras.Layer) -> bool:

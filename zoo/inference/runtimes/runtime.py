@@ -120,7 +120,7 @@ def _make(run: Run, form: str, network: Callable[[], Any], tell: Say) -> Artifac
 
 
 def _load(run: Run) -> Any:
-    from zoo.engine.evaluate import load_network
+    from zoo.engine.load import load_network
     from zoo.inference.features import with_features
 
     return with_features(load_network(run))
