@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.config.resolve import RunConfig, Settings
+from zoo.config.run_config import RunConfig
+from zoo.config.settings import Settings
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.registry import Registry
 from zoo.engine import devices, supervisor

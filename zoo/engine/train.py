@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.config.resolve import RunConfig, resolve
+from zoo.config.resolve import resolve
+from zoo.config.run_config import RunConfig
 from zoo.core.errors import UnwritableRun, UsageError
 from zoo.core.files import replacing, write_text
 from zoo.core.observers import Observer, Pruned

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.config.resolve import Choice
+from zoo.config.run_config import Choice
 from zoo.core.errors import ZooError
 from zoo.core.registry import Registry
 from zoo.data.pipeline import ImageSet, load_all, with_writable_names
