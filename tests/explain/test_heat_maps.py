@@ -448,7 +448,7 @@ def test_a_picture_shows_heat_and_boxes_on_a_gray_image(tmp_path: Path) -> None:
 def test_a_picture_of_any_name_can_be_drawn(tmp_path: Path) -> None:
     for name in ("$x^2$_{", "肺.png", "a" * 300, "ünïcode\udcff.png".encode("utf-8", "backslashreplace").decode()):
         file = tmp_path / file_name(7, name, f"{name}/label")
-        save_picture(picture(image=name, label=name, truth=None), file)
+        save_picture(picture(name=name, label=name, truth=None), file)
         assert file.exists()
         assert file.name.isascii()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from zoo.nn.override_call import override_call
+
+if TYPE_CHECKING:
+    import keras
 
 
 def memory_efficient_hard_swish(network: keras.Model) -> AbstractContextManager[int]:
@@ -22,6 +23,8 @@ def memory_efficient_hard_swish(network: keras.Model) -> AbstractContextManager[
     files are those of the stock layers, which are back when the context ends. Only layers of type
     `keras.layers.Activation` are served, and none on JAX, where XLA fuses.
     """
+    import keras
+
     on_tensorflow = keras.backend.backend() == "tensorflow"
     return override_call(
         (layer for layer in network._flatten_layers() if on_tensorflow and _served(layer)), _memory_efficient_call
@@ -29,6 +32,8 @@ def memory_efficient_hard_swish(network: keras.Model) -> AbstractContextManager[
 
 
 def _served(layer: keras.Layer) -> bool:
+    import keras
+
     return type(layer) is keras.layers.Activation and layer.activation is keras.activations.hard_silu
 
 
