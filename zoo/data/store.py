@@ -19,12 +19,13 @@ import pandas as pd
 from zoo.core.errors import ZooError
 from zoo.core.files import replacing
 from zoo.core.locks import LOCK, locked
+from zoo.core.pools import refuse_import, usable_cores
 from zoo.core.progress import Progress
 from zoo.core.records import Records
 from zoo.data.decode import fast_png
 from zoo.data.journal import IMAGES, JOURNAL, Finished, Pixels, PreparedImage, copies, read
 from zoo.data.resize import square
-from zoo.data.workers import Chunk, refuse_import, run, usable_cores
+from zoo.data.workers import Chunk, run
 
 __all__ = ["Store", "default_cache", "fingerprint", "prepare", "square", "usable_cores", "verify"]
 
