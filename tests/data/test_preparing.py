@@ -70,7 +70,7 @@ def assert_same(store: Store, records: Records, other_cache: Path) -> None:
     """A store equals the one that a preparation without any history makes."""
     fresh = prepare(records_of(records.table["path"], FileSource(str(records.source.root))), SIZE, other_cache)  # type: ignore[attr-defined]
     np.testing.assert_array_equal(store.images, fresh.images)
-    pd.testing.assert_frame_equal(store.table, fresh.images)
+    pd.testing.assert_frame_equal(store.table, fresh.table)
 
 
 class Interrupting(Wounded):
@@ -409,7 +409,7 @@ def test_an_image_that_kills_its_worker_is_set_aside_and_the_rest_goes_on(root: 
 def test_a_decoder_that_kills_every_worker_ends_the_run_and_keeps_the_work(
     root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zoo.data.workers.MAX_CRASHES", 1)
+    monkeypatch.setattr("zoo.core.pools.MAX_CRASHES", 1)
     names = write_images(root, 20)
     source = Wounded(str(root), deadly=("12.png", "13.png"))
     with pytest.raises(ZooError, match=r"died on 2 images.*kept"):

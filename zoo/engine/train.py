@@ -34,7 +34,6 @@ from zoo.engine.changes import (
     source_digests,
     weights_digest,
 )
-from zoo.engine.lock import locked
 from zoo.engine.predict import predict_images
 from zoo.engine.replicas import DeviceContext, device_context
 from zoo.engine.signals import Signals
@@ -131,7 +130,7 @@ def train(
         say(line)
     run = Run.create(runs_dir, name, config.model.name, config.settings.task)
     try:
-        with locked(run.path):
+        with run.locked():
             run.update_info(
                 status="preparing",
                 model=config.model.name,
