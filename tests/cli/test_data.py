@@ -90,18 +90,18 @@ def test_json_has_every_figure() -> None:
     }
 
 
-def test_training_finds_what_was_prepared() -> None:
+def test_training_finds_what_was_prepared(logged: list[str]) -> None:
     from zoo.config.resolve import resolve
     from zoo.core.registry import registry
     from zoo.data.pipeline import load_images
 
     dicom_folder()
     assert zoo("data", "prepare", *FOLDER).exit_code == 0
-    lines: list[str] = []
+    logged.clear()
     layers = [{"data": {"name": "folder", "root": "images"}, "model": "tiny-cnn", "image_size": 32, "batch_size": 4}]
-    images_of_training = load_images(resolve(layers, registry()), registry(), lines.append)
+    images_of_training = load_images(resolve(layers, registry()), registry())
     assert images_of_training.store.path == store().resolve()
-    assert not [line for line in lines if "Preparing" in line]
+    assert not [line for line in logged if "Preparing" in line]
 
 
 def test_images_outside_the_root_are_a_wish_of_their_own() -> None:
