@@ -9,9 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from test_targets import NoPixels
 
+from zoo.config.where import parse_filter
 from zoo.core.errors import UsageError
 from zoo.core.records import Records
-from zoo.data.where import filter_records, parse_filter
+from zoo.data.where import filter_records
 
 NAN = np.nan
 

@@ -15,12 +15,13 @@ import pytest
 from keras import layers
 from trainings import Killed, configuration, go_on, result, start
 
+from zoo.config.optimizers import OPTIMIZERS
 from zoo.core.contracts import NoOptions
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.registry import registry
 from zoo.core.tasks import Task
 from zoo.engine.layer_rates import Rates, layer_rates
-from zoo.engine.optimizers import OPTIMIZERS, build_optimizer
+from zoo.engine.optimizers import build_optimizer
 from zoo.engine.steps import Steps
 
 BINARY = Task("binary", ("abnormal",))

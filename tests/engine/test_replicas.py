@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from trainings import configuration
 
-from zoo.config.resolve import Settings
+from zoo.config.settings import Settings
 from zoo.core.errors import UsageError
 from zoo.engine import devices
 from zoo.engine.replicas import placed
@@ -22,12 +22,13 @@ from zoo.engine import devices
 devices.split_cpu("cpu:2")
 import keras
 import numpy as np
-from zoo.config.resolve import Settings
+from zoo.config.settings import Settings
 from zoo.core.contracts import NoOptions
 from zoo.engine.averaging import averaged
 from zoo.engine.feed import step_feed
 from zoo.nn.fused_norm import fused_batch_norm
-from zoo.engine.optimizers import OPTIMIZERS, build_optimizer
+from zoo.config.optimizers import OPTIMIZERS
+from zoo.engine.optimizers import build_optimizer
 from zoo.engine.replicas import placed
 from zoo.engine.training import Trainer
 from zoo.core.tasks import Task
@@ -117,7 +118,7 @@ from zoo.engine import devices
 devices.split_cpu("cpu:2")
 import keras
 import numpy as np
-from zoo.config.resolve import Settings
+from zoo.config.settings import Settings
 from zoo.engine.replicas import placed
 
 class Draws(keras.Model):

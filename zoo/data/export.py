@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from zoo.config.resolve import RunConfig
+from zoo.config.run_config import RunConfig
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.progress import Progress
 from zoo.core.records import SPLITS, Records

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from zoo.config.devices import check_device, check_devices, parts_of_cpu
 from zoo.core.errors import UsageError, ZooError
 
 
@@ -60,12 +60,6 @@ def import_keras() -> Any:
     return keras
 
 
-def check_device(device: str) -> None:
-    """Raise UsageError where `device` is not of the form auto, cpu, gpu or gpu:N."""
-    if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", device):
-        raise UsageError(f"unknown device '{device}'. Valid: auto, cpu, gpu, gpu:N.")
-
-
 def select(device: str) -> tuple[str, str]:
     """Make Keras compute on `device`: auto, cpu, gpu or gpu:N.
 
@@ -109,18 +103,6 @@ def _jax_gpus() -> list[str]:
     import jax
 
     return [device.device_kind for device in jax.local_devices() if device.platform in ("gpu", "cuda", "rocm")]
-
-
-def check_devices(devices: str | int) -> None:
-    """Raise UsageError where `devices` is not of the form all, N or cpu:N."""
-    if not re.fullmatch(r"all|(cpu:)?[1-9]\d*", str(devices)):
-        raise UsageError(f"unknown devices '{devices}'. Valid: all, a number of GPUs such as 2, cpu:N.")
-
-
-def parts_of_cpu(devices: str | int | None) -> int:
-    """The N of `cpu:N`; 0 where other devices are meant."""
-    kind, _, number = str(devices).rpartition(":")
-    return int(number) if kind == "cpu" else 0
 
 
 def split_cpu(devices: str | int | None) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.config.resolve import Choice
-from zoo.core.errors import DataError, UsageError, ZooError
+from zoo.config.run_config import Choice
+from zoo.core.errors import DataError, ZooError
 from zoo.core.records import Records
 from zoo.core.registry import Registry
 from zoo.core.tasks import Task
@@ -150,19 +150,3 @@ def _require(any_label: bool, records: Records, task: Task) -> None:
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", " ").replace("-", " ").strip()
-
-
-def parse_data(name: str, root: Path | None, values: dict[str, Any], registry: Registry) -> Choice:
-    """Validate a dataset chosen on the command line with its options."""
-    from zoo.core.options import validate
-
-    strategy = registry.get("dataset", name)
-    if strategy.info.needs_root and root is None:
-        raise UsageError(f"the dataset '{name}' needs --root DIR. Layout: {strategy.info.layout}")
-    if root is not None and not strategy.info.needs_root:
-        raise UsageError(f"the dataset '{name}' is made on the spot and takes no --root.")
-    if set(values) - {"data"}:
-        raise UsageError(
-            f"zoo evaluate takes --set data.OPTION=VALUE only, not {', '.join(sorted(set(values) - {'data'}))}."
-        )
-    return Choice(name, validate(strategy.Options, values.get("data", {}), "data", f"See 'zoo info {name}'."))

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.config.resolve import RunConfig, read_file, resolve
+from zoo.config.resolve import read_file, resolve
+from zoo.config.run_config import RunConfig
 from zoo.core.errors import UsageError
 from zoo.core.observers import Observer
 from zoo.core.registry import Registry

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.config.resolve import RunConfig
+from zoo.config.run_config import RunConfig
 from zoo.core.errors import UnwritableRun, UsageError, ZooError
 from zoo.core.files import replacing, write_text
 from zoo.core.logs import only_warnings
