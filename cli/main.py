@@ -49,6 +49,7 @@ class ZooGroup(click.Group):
                 formatter.write_dl(added)
 
     def invoke(self, ctx: click.Context) -> Any:
+        logs.show(ctx)
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
@@ -89,7 +90,6 @@ def cli(ctx: click.Context) -> None:
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
-    logs.show(ctx)
 
 
 def main() -> None:

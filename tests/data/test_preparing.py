@@ -140,7 +140,7 @@ def test_an_interrupt_says_what_is_kept_and_the_next_run_goes_on(
     assert "Warning: interrupted: 20 of 30 images are prepared and kept for next time" in interrupted(root, cache)
     records = records_of([f"{i}.png" for i in range(30)], Wounded(str(root), log=str(log)))
     store = prepare(records, SIZE, cache, workers=0)
-    assert logged[1] == "20 of them were finished before and are kept"
+    assert "20 of them were finished before and are kept" in logged
     assert decoded(log) == Counter(f"{i}.png" for i in range(20, 30))
     assert_same(store, records, cache / "fresh")
 
@@ -200,7 +200,7 @@ def test_added_and_changed_images_alone_are_decoded(root: Path, cache: Path, log
     records = records_of(["new.png", *(n for n in reversed(names) if n != "11.png")], source)
     store = prepare(records, SIZE, cache)
     assert decoded(log) == Counter(["new.png", "3.png", "7.png"])
-    assert logged[1] == "27 of them are taken over from an earlier store"
+    assert "27 of them are taken over from an earlier store" in logged
     assert_same(store, records, cache / "fresh")
     assert verify(store) == []
 
@@ -274,7 +274,7 @@ def test_verify_names_damaged_images_and_the_next_preparation_repairs_them(
     decoded(log)
     assert verify(store) == ["8.png", "9.png", "10.png", "11.png"]
     store = prepare(records_of(names, source), SIZE, cache)
-    assert "damaged" in logged[0]
+    assert any("damaged" in line for line in logged)
     assert decoded(log) == Counter(["8.png", "9.png", "10.png", "11.png"])
     assert_same(store, records_of(names, source), cache / "fresh")
     os.truncate(store.path / "images.npy", 5000)
