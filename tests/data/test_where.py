@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_targets import NoPixels
+from prepared import NoPixels
 
 from zoo.config.where import parse_filter
 from zoo.core.errors import UsageError

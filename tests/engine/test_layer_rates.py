@@ -230,5 +230,7 @@ ON_JAX = """
 def test_on_jax(run_python: Callable[..., Any], request: pytest.FixtureRequest) -> None:
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed (the extra 'jax')")
-    done = run_python("-c", textwrap.dedent(ON_JAX), str(request.path.parent), KERAS_BACKEND="jax")
+    done = run_python(
+        "-c", textwrap.dedent(ON_JAX), str(request.config.rootpath / "tests" / "support"), KERAS_BACKEND="jax"
+    )
     assert done.stdout.split()[-2:] == ["jax", "done"], done.stderr

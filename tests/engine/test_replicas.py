@@ -16,6 +16,8 @@ from zoo.core.errors import UsageError
 from zoo.engine import devices
 from zoo.engine.replicas import placed
 
+SUPPORT = Path(__file__).parents[1] / "support"  # what the tests share, for the processes they start
+
 STEPS = """
 import json, sys
 from zoo.engine import devices
@@ -219,7 +221,7 @@ print(json.dumps(found))
 def engine(run_python: Callable[..., Any], backend: str, *names: str) -> dict[str, Any]:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed (the extra '{backend}')")
-    done = run_python("-c", ENGINE, str(Path(__file__).parent), *names, KERAS_BACKEND=backend, ZOO_CACHE="cache")
+    done = run_python("-c", ENGINE, str(SUPPORT), *names, KERAS_BACKEND=backend, ZOO_CACHE="cache")
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))
 

@@ -23,8 +23,8 @@ from typing import IO, Any
 
 from zoo.core.errors import DataError, ZooError
 from zoo.core.files import replacing
+from zoo.core.locks import LOCK, locked
 from zoo.core.progress import Progress
-from zoo.data.lock import LOCK, locked
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def unpack(archive: Path, root: Path, place: Place, limits: Limits) -> Unpacked:
     need_room(root, archive.stat().st_size, archive.name)
     made = not root.exists()
     work = root / WORK
-    with locked(work, lambda: logger.info(f"Another process unpacks into {root}; waiting for it")):
+    with locked(work / LOCK, waiting=lambda: logger.info(f"Another process unpacks into {root}; waiting for it")):
         stage = work / archive.name
         try:
             found = _stage(archive, stage, root, place, limits)
