@@ -20,7 +20,7 @@ from zoo.core.registry import Registry
 from zoo.engine import devices, supervisor
 from zoo.engine.process_group import ProcessGroup
 from zoo.engine.resume import configuration, resume
-from zoo.engine.train import Outcome, Say, train, train_worker
+from zoo.engine.train import Outcome, train, train_worker
 from zoo.runs.run import Run
 
 JOINING_S = 300  # how long hosts wait for each other at the start
@@ -111,17 +111,17 @@ def process_group(cluster: Cluster, settings: Settings) -> Iterator[ProcessGroup
 
 
 def train_together(
-    config: RunConfig, registry: Registry, runs_dir: Path, name: str | None, say: Say, cluster: Cluster, **options: Any
+    config: RunConfig, registry: Registry, runs_dir: Path, name: str | None, cluster: Cluster, **options: Any
 ) -> Outcome | None:
     """As `zoo.engine.train.train`, by several hosts that all call this; the outcome is with the first one."""
 
     def lead(group: ProcessGroup) -> Outcome:
-        return train(config, registry, runs_dir, name, say, group=group, **options)
+        return train(config, registry, runs_dir, name, group=group, **options)
 
-    return _together(config.settings, registry, say, cluster, lead)
+    return _together(config.settings, registry, cluster, lead)
 
 
-def resume_together(run: Run | None, registry: Registry, say: Say, cluster: Cluster, **options: Any) -> Outcome | None:
+def resume_together(run: Run | None, registry: Registry, cluster: Cluster, **options: Any) -> Outcome | None:
     """As `zoo.engine.resume.resume`, by several hosts that all call this; the outcome is with the first one.
 
     Only the first host needs to see the run; on the others it may be None, and the `devices` are those of the options.
@@ -132,17 +132,17 @@ def resume_together(run: Run | None, registry: Registry, say: Say, cluster: Clus
     def lead(group: ProcessGroup) -> Outcome:
         if run is None:
             raise UsageError("the run to resume must be visible to host 0.")
-        return resume(run, registry, say, group=group, **options)
+        return resume(run, registry, group=group, **options)
 
-    return _together(settings, registry, say, cluster, lead)
+    return _together(settings, registry, cluster, lead)
 
 
 def _together(
-    settings: Settings, registry: Registry, say: Say, cluster: Cluster, lead: Callable[[ProcessGroup], Outcome]
+    settings: Settings, registry: Registry, cluster: Cluster, lead: Callable[[ProcessGroup], Outcome]
 ) -> Outcome | None:
     supervisor.attach()
     with process_group(cluster, settings) as group:
         if group.first:
             return lead(group)
-        train_worker(registry, say, group)
+        train_worker(registry, group)
         return None

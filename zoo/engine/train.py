@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shlex
 import shutil
 import sys
@@ -18,6 +19,7 @@ from zoo.config.resolve import resolve
 from zoo.config.run_config import RunConfig
 from zoo.core.errors import UnwritableRun, UsageError
 from zoo.core.files import replacing, write_text
+from zoo.core.logs import only_warnings
 from zoo.core.observers import Observer, Pruned
 from zoo.core.options import as_dict
 from zoo.core.records import SPLITS
@@ -46,7 +48,8 @@ if TYPE_CHECKING:
     from zoo.engine.checkpoints import Checkpoint
     from zoo.engine.process_group import ProcessGroup
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
 # what a higher package adds to a trained run, from its network, images, run and batch size
 Finish = Callable[[Any, ImageSet, Run, int], None]
 
@@ -78,7 +81,6 @@ class Job:
     run: Run
     config: RunConfig
     registry: Registry
-    say: Say
     finish: Finish | None = None
     checkpoint_every: int | None = None
     changes: Changes | None = None
@@ -92,7 +94,6 @@ def train(
     registry: Registry,
     runs_dir: Path,
     name: str | None,
-    say: Say,
     *,
     finish: Finish | None,
     checkpoint_every: int | None = None,
@@ -107,7 +108,6 @@ def train(
         registry: where its strategies are.
         runs_dir: the folder of runs.
         name: the run's name; by date, model and task if None.
-        say: receives lines for the user.
         finish: called with the trained network once its predictions are saved. Use `zoo.inference.training.train`, which
             passes what every run needs.
         checkpoint_every: steps between checkpoints, beside the one after every epoch. It changes no result, so it stands
@@ -127,7 +127,7 @@ def train(
     devices.split_cpu(config.settings.devices)
     config, line = with_precision(config)
     if line:
-        say(line)
+        logger.info(line)
     run = Run.create(runs_dir, name, config.model.name, config.settings.task)
     try:
         with run.locked():
@@ -142,7 +142,7 @@ def train(
             )
             # from here on a killed run can be resumed
             write_text(run.path / "config.yaml", config.to_yaml())
-            job = Job(run, config, registry, say, finish, checkpoint_every, None, group, observers, check)
+            job = Job(run, config, registry, finish, checkpoint_every, None, group, observers, check)
             return carry_out(job)
     except Exception as error:
         if not _worth_keeping(run, error):
@@ -163,18 +163,18 @@ def carry_out(job: Job) -> Outcome:
     with Signals() as signals, _recorded(job), errors:
         if job.group:
             _broadcast_job(job, job.group)
-        images = load_images(job.config, job.registry, job.say)
+        images = load_images(job.config, job.registry)
         if job.check:
             job.check(images)
         begun = (run.path / "data.json").exists()
         if job.changes and begun:
             job.changes.accept(changed_images(run, images))
         folder = CheckpointFolder(run.checkpoints)
-        checkpoint = folder.load(job.say)
+        checkpoint = folder.load()
         if job.group:
             checkpoint = _same_start(job.group, images, checkpoint)
         with device_context(settings, job.group) as context:
-            job.say(
+            logger.info(
                 f"Device: {context.line}, {settings.precision}{', deterministic' if settings.deterministic else ''}"
             )
             if job.changes:
@@ -190,7 +190,7 @@ def carry_out(job: Job) -> Outcome:
             return _finish(job, _on_one_device(network, run), images)
 
 
-def train_worker(registry: Registry, say: Say, group: ProcessGroup) -> None:
+def train_worker(registry: Registry, group: ProcessGroup) -> None:
     """Train what the first host broadcasts, as one of the others: the same steps, but nothing is written.
 
     Raises:
@@ -202,10 +202,10 @@ def train_worker(registry: Registry, say: Say, group: ProcessGroup) -> None:
     job = _receive_job(registry, group)
     settings = job.config.settings
     with Signals() as signals, group.lost_host_errors(job.run):
-        say(f"Host {group.index} of {group.count}: training the run {job.run.name} of host 0, which reports")
-        images = load_images(job.config, registry, say)
+        logger.info(f"Host {group.index} of {group.count}: training the run {job.run.name} of host 0, which reports")
+        images = load_images(job.config, registry)
         checkpoint = _same_start(group, images, None)
-        with device_context(settings, group) as context:
+        with device_context(settings, group) as context, only_warnings():  # the first host reports
             network = _build(job, images)
             network.jit_compile = context.jit(settings.jit)
             _fit(job, network, images, signals, CheckpointFolder(job.run.checkpoints), checkpoint, context)
@@ -218,10 +218,10 @@ def _broadcast_job(job: Job, group: ProcessGroup) -> None:
 
 
 def _receive_job(registry: Registry, group: ProcessGroup) -> Job:
-    """The job of the first host, without its lines for the user."""
+    """The job of the first host."""
     values = json.loads(group.get("job"))
     config = resolve([values["config"]], registry)
-    return Job(Run(Path(values["run"])), config, registry, lambda line: None, None, values["every"], group=group)
+    return Job(Run(Path(values["run"])), config, registry, None, values["every"], group=group)
 
 
 def _same_start(group: ProcessGroup, images: ImageSet, checkpoint: Checkpoint | None) -> Checkpoint | None:
@@ -261,7 +261,7 @@ def _recorded(job: Job) -> Iterator[None]:
     except KeyboardInterrupt:
         with suppress(OSError):
             record("interrupted")
-        job.say(f"Stopped. Go on with: zoo train --resume {run.reference}")
+        logger.warning(f"stopped; go on with: zoo train --resume {run.reference}")
         raise
     except Pruned:
         record("pruned")
@@ -272,7 +272,7 @@ def _recorded(job: Job) -> Iterator[None]:
         if _worth_keeping(run, error):
             with suppress(OSError):
                 record("failed")
-            job.say(f"Not finished. What was saved so far is kept; to go on: zoo train --resume {run.reference}")
+            logger.warning(f"not finished, what was saved is kept; go on with: zoo train --resume {run.reference}")
         raise
 
 
@@ -306,9 +306,9 @@ def _build(job: Job, images: ImageSet) -> Any:
         _model(job), images.task, int(settings.image_size or 0), settings.weights, config.model.options
     )
     size = f"{settings.image_size}×{settings.image_size}"
-    job.say(f"Model: {config.model.name}, {network.count_params():,} parameters, {size}")
+    logger.info(f"Model: {config.model.name}, {network.count_params():,} parameters, {size}")
     if report.summary:
-        job.say(report.summary)
+        logger.info(report.summary)
     return network
 
 
@@ -331,7 +331,6 @@ def _fit(
         job.registry,
         images,
         job.run,
-        job.say,
         saving=Saving(folder, job.checkpoint_every, checkpoint),
         signals=signals,
         context=context,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from zoo.core.tasks import Task
 from zoo.data.pipeline import read_records
 from zoo.data.store import prepare
 from zoo.runs.run import Run
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def no_boxes() -> np.ndarray:
     return np.zeros((0, 4))
 
 
-def run_images(run: Run, split: str, registry: Registry, say: Callable[[str], None]) -> RunImages:
+def run_images(run: Run, split: str, registry: Registry) -> RunImages:
     """The images of one split of a run, read from its dataset and prepared again where the store is gone.
 
     Raises:
@@ -56,12 +59,12 @@ def run_images(run: Run, split: str, registry: Registry, say: Callable[[str], No
     """
     records = read_records(resolve_images(run.config(), registry), registry)
     for note in records.notes:
-        say(note)
+        logger.info(note)
     name = run.config()["data"]["name"]
-    store = prepare(records, int(run.info()["image_size"]), name=name, say=say)
+    store = prepare(records, int(run.info()["image_size"]), name=name)
     data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
     if data["fingerprint"] != store.fingerprint:
-        say(f"Note: the images of {name}, or their preparation, are not those that the run was trained on.")
+        logger.warning(f"the images of {name}, or their preparation, are not those that the run was trained on.")
     listed = run.images()
     listed = listed[listed["split"] == split]
     place = pd.Series(np.arange(len(records)), index=records.table["image"])
@@ -72,12 +75,14 @@ def run_images(run: Run, split: str, registry: Registry, say: Callable[[str], No
     if not here.any():
         raise DataError(f"none of the {len(listed):,} {split} images of {run.name} is in the dataset {name} any more.")
     if not here.all():
-        say(f"{int((~here).sum()):,} of the {len(listed):,} {split} images are not in the dataset any more: left out.")
+        logger.warning(
+            f"{int((~here).sum()):,} of the {len(listed):,} {split} images are not in the dataset any more: left out."
+        )
     return RunImages(records, store.images, rows[here].to_numpy().astype(int), listed[here])
 
 
 def split_pairs(
-    run: Run, split: str, with_boxes: bool, columns: Sequence[int], registry: Registry, say: Callable[[str], None]
+    run: Run, split: str, with_boxes: bool, columns: Sequence[int], registry: Registry
 ) -> tuple[np.ndarray, list[Pair]]:
     """What there is to explain in one split of a run.
 
@@ -87,7 +92,6 @@ def split_pairs(
         with_boxes: pairs of an image and a label that have boxes; else those where the label is present.
         columns: outputs to keep; all of them where empty.
         registry: where the dataset's reader is.
-        say: receives lines for the user.
 
     Returns:
         The store's images `(M, S, S)` and the pairs.
@@ -95,7 +99,7 @@ def split_pairs(
     Raises:
         DataError: the dataset is not what it was, or there are no such pairs.
     """
-    found = run_images(run, split, registry, say)
+    found = run_images(run, split, registry)
     records, kept, listed = found.records, found.rows, found.listed
     truth = _truth(run, records)
     task = run.task()
