@@ -15,7 +15,8 @@ from PIL import Image
 from zoo.core.errors import DataError
 from zoo.core.progress import Progress
 from zoo.core.records import BadImage, ImageSource
-from zoo.data.decode import MAX_PIXELS, decode_bytes, reason_of
+from zoo.data.decode import decode_bytes
+from zoo.data.formats import MAX_PIXELS, reason_of
 from zoo.data.images import FileSource
 from zoo.data.tfrecord import Feature, decode_example, read_at, read_records
 

@@ -28,7 +28,8 @@ from zoo.core.errors import ZooError
 from zoo.core.records import BadImage, Records
 from zoo.data import dicom
 from zoo.data.decode import decode
-from zoo.data.dicom import apart, claimed_size, decode_dicom, header, is_dicom
+from zoo.data.dicom import apart, claimed_size, decode_dicom, header
+from zoo.data.formats import is_dicom
 from zoo.data.images import FileSource
 from zoo.data.silence import without_warnings
 from zoo.data.store import prepare

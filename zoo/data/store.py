@@ -20,9 +20,9 @@ from zoo.core.errors import ZooError
 from zoo.core.files import replacing
 from zoo.core.progress import Progress
 from zoo.core.records import Records
-from zoo.data.decode import fast_png
 from zoo.data.journal import IMAGES, JOURNAL, Finished, Pixels, PreparedImage, copies, read
 from zoo.data.lock import LOCK, locked
+from zoo.data.png import fast_png
 from zoo.data.resize import square
 from zoo.data.workers import Chunk, refuse_import, run, usable_cores
 
