@@ -27,12 +27,13 @@ def prepare(size: int, count: int) -> tuple[Any, Any, Any]:
     import keras
     import numpy as np
 
+    from zoo.config.optimizers import OptimizerOptions
     from zoo.config.resolve import resolve
     from zoo.core.contracts import NoOptions
     from zoo.core.registry import registry
     from zoo.data.batches import TrainingBatches
     from zoo.data.pipeline import load_images
-    from zoo.engine.optimizers import OptimizerOptions, build_optimizer
+    from zoo.engine.optimizers import build_optimizer
     from zoo.engine.training import Trainer
 
     layer = {"image_size": size, "limit": int(count / 0.7), "data": {"name": "phantom", "patients": count}}

@@ -95,10 +95,11 @@ def build(model: str, size: int, precision: str) -> object:
     """A trainer ready for `train_on_batch`."""
     import keras
 
+    from zoo.config.optimizers import OptimizerOptions
     from zoo.core.contracts import NoOptions
     from zoo.core.registry import registry
     from zoo.core.tasks import Task
-    from zoo.engine.optimizers import OptimizerOptions, build_optimizer
+    from zoo.engine.optimizers import build_optimizer
     from zoo.engine.training import Trainer
     from zoo.nn.fused_norm import fused_batch_norm
 

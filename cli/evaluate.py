@@ -110,14 +110,14 @@ def _own(run: Run, split: str, root: Path | None, sets: tuple[str, ...], options
 def _elsewhere(
     run: Run, split: str | None, data: str, root: Path | None, sets: tuple[str, ...], options: dict[str, Any]
 ) -> tuple[Study, Path]:
-    from zoo.config.resolve import merge, parse_set
+    from zoo.config.resolve import choose_dataset, merge, parse_set
     from zoo.core.errors import UsageError
     from zoo.core.registry import registry
-    from zoo.engine.evaluate import evaluate_on, parse_data
+    from zoo.engine.evaluate import evaluate_on
 
     if split is not None:
         raise UsageError("--split is for the run's own images; with --data all images of the dataset are evaluated.")
-    choice = parse_data(data, root, merge(parse_set(each) for each in sets), registry())
+    choice = choose_dataset(data, root, merge(parse_set(each) for each in sets), registry())
     return evaluate_on(run, choice, root, registry(), lambda line: click.echo(line, err=True), **options)
 
 

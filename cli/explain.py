@@ -98,7 +98,7 @@ def explain(
 def _print(result: Explanation) -> None:
     from rich.console import Console
 
-    from zoo.report import RESEARCH_ONLY
+    from zoo.core.text import RESEARCH_ONLY
 
     console = Console(highlight=False, markup=False)
     if result.localisation is not None:

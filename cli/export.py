@@ -93,7 +93,7 @@ def _images(text: str) -> Path | int:
 def _print(result: Exported) -> None:
     from rich.console import Console
 
-    from zoo.report import RESEARCH_ONLY
+    from zoo.core.text import RESEARCH_ONLY
 
     console = Console(highlight=False, markup=False)
     parity = result.parity

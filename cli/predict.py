@@ -151,7 +151,7 @@ def _answers(
     heatmaps: Path | None,
 ) -> Generator[tuple[Answer, list[str]], None, None]:
     """Every answer with the names of its pictures."""
-    from zoo.data.workers import usable_cores
+    from zoo.core.pools import usable_cores
     from zoo.inference import intake
     from zoo.inference.output import with_pictures
 
@@ -184,7 +184,7 @@ def _finish(
     """The table of a few images or the count of many, what was written where, and what all of it is not for."""
     from rich.console import Console
 
-    from zoo.report import RESEARCH_ONLY
+    from zoo.core.text import RESEARCH_ONLY
 
     console = Console(highlight=False, markup=False, stderr=as_json)
     if not as_json and tally.images <= SHOWN:

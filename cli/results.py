@@ -8,8 +8,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from zoo.core.text import RESEARCH_ONLY
 from zoo.evaluation import gap_verdict, verdict
-from zoo.report import RESEARCH_ONLY
 from zoo.report.results_tables import (
     calibration_line,
     calibration_table,

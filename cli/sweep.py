@@ -194,7 +194,7 @@ def _run(
 def _print(results: Results, folder: Folder) -> None:
     from rich.console import Console
 
-    from zoo.report import RESEARCH_ONLY
+    from zoo.core.text import RESEARCH_ONLY
     from zoo.report.sweep import sentences, sweep_table
 
     console = Console(highlight=False, markup=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Sequence
+import zlib
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,26 +19,30 @@ from zoo.core.records import BadImage, ImageSource
 from zoo.data.decode import decode_bytes
 from zoo.data.formats import MAX_PIXELS, reason_of
 from zoo.data.images import FileSource
-from zoo.data.tfrecord import Feature, decode_example, read_at, read_records
+from zoo.data.tfrecord import Feature, Record, decode_example, read_records
 
 PATTERNS = ("*.tfrecord", "*.tfrecords", "*.tfrec", "*.tfrecord-?????-of-?????", "*.tfrecords-?????-of-?????")
 _NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>\d{5})-of-(?P<count>\d{5})(?P<after>.*)")
+_PATH = re.compile(
+    r"(?P<file>.+):(?P<start>\d+):(?P<length>\d+):(?P<sum>[0-9a-f]{8})(:(?P<raw>raw)?(?P<height>\d+)x(?P<width>\d+))?",
+    re.ASCII,
+)
 _POOL = 20_000  # different values that are looked out for
 _ENCODED = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # PNG and JPEG: no image of raw pixels begins so
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image's record: `path` is its file and where in it the record begins, `number` its place in the file."""
+    """One image's record: `path` is that of its image, `place` the file and its number in it; `features` lack the image."""
 
     path: str
-    number: int
+    place: str
     features: dict[str, Feature]
 
 
 @dataclass(frozen=True)
 class Contents:
-    """Every record of the files, the images left out, and the rows (name, reason) of the damaged ones."""
+    """Every record of the files, and the rows (name, reason) of those that cannot be used."""
 
     examples: list[Example]
     damaged: list[tuple[str, str]]
@@ -66,47 +71,41 @@ def find_files(root: Path, pattern: str) -> list[Path]:
     return found
 
 
-def read_contents(root: Path, files: Sequence[Path], image: str, only: frozenset[str] | None = None) -> Contents:
+def read_contents(root: Path, files: Sequence[Path], source: TFRecordSource, only: Container[str] = ()) -> Contents:
     """Read every record, check it against its checksums and take its features apart; pixels are not decoded.
 
-    With `only` the other features are passed over.
+    Args:
+        root: the files are below it.
+        files: in their order.
+        source: names the features of the image.
+        only: the features to keep; all of them where empty.
 
     Raises:
         DataError: a file cannot be read, or no record is left.
     """
-    examples: list[Example] = []
-    damaged: list[tuple[str, str]] = []
-    wanted = None if only is None else only | {image}
+    contents, done = Contents([], []), 0
     pool: dict[object, Feature] = {}
     with Progress("Reading records", sum(f.stat().st_size for f in files) // 10**6, unit="MB") as progress:
-        done = 0
         for file in files:
             name = file.relative_to(root).as_posix()
             try:
                 for number, record in enumerate(read_records(file)):
                     done += len(record.content)
                     progress.advance(done // 10**6 - progress.done)
-                    reason, features = record.fault, dict[str, Feature]()
-                    if not reason:
-                        try:
-                            features = decode_example(record.content, wanted)
-                        except ValueError as error:
-                            reason = str(error)
-                    if not reason and len(features.get(image, ())) != 1:
-                        reason = f"has no image in the feature '{image}'"
-                    if reason:
+                    try:
+                        path, features = source.locate(name, record)
+                    except ValueError as error:
                         behind = "; nothing behind it in the file can be read" if record.lost else ""
-                        damaged.append((f"{name}, record {number}", reason + behind))
+                        contents.damaged.append((f"{name}, record {number}", f"{error}{behind}"))
                         continue
-                    features[image] = []
-                    features = {sys.intern(key): _shared(value, pool) for key, value in features.items()}
-                    examples.append(Example(f"{name}:{record.offset}", number, features))
+                    kept = {sys.intern(k): _shared(v, pool) for k, v in features.items() if not only or k in only}
+                    contents.examples.append(Example(path, f"{name}#{number}", kept))
             except OSError as error:
                 raise DataError(f"{file} cannot be read: {error.strerror or error}") from None
-    if not examples:
-        first = f"; the first, {damaged[0][0]}: {damaged[0][1]}" if damaged else ""
+    if not contents.examples:
+        first = f"; the first, {contents.damaged[0][0]}: {contents.damaged[0][1]}" if contents.damaged else ""
         raise DataError(f"no usable record in {len(files):,} files of {root}{first}")
-    return Contents(examples, damaged)
+    return contents
 
 
 def _shared(feature: Feature, pool: dict[object, Feature]) -> Feature:
@@ -119,7 +118,10 @@ def _shared(feature: Feature, pool: dict[object, Feature]) -> Feature:
 
 @dataclass(frozen=True)
 class TFRecordSource(ImageSource):
-    """Images that are records of files under `root`; an image's path is "FILE:OFFSET".
+    """Images in records of files under `root`.
+
+    An image's path names its bytes: file, first byte, length and CRC-32, and the height and width where they are known. So
+    it is read without TensorFlow, whose start would take longer than most of the images.
 
     The feature `image` holds an encoded image, or rows of uint8 with one or three channels, whose size `height` and `width`
     name: features, or numbers.
@@ -130,38 +132,56 @@ class TFRecordSource(ImageSource):
     height: str = "image/height"
     width: str = "image/width"
 
+    def locate(self, file: str, record: Record) -> tuple[str, dict[str, Feature]]:
+        """The path of a record's image, and the other features.
+
+        Raises:
+            ValueError: the record is damaged or has no image; says which.
+        """
+        if record.fault:
+            raise ValueError(record.fault)
+        features = decode_example(record.content)
+        held = features.pop(self.image, None)
+        if not isinstance(held, list) or len(held) != 1:
+            raise ValueError(f"has no image in the feature '{self.image}'")
+        data = held[0]
+        path = f"{file}:{record.start + record.content.index(data)}:{len(data)}:{zlib.crc32(data):08x}"
+        height, width = self._side(self.height, features), self._side(self.width, features)
+        if height and width:
+            fits = len(data) in (height * width, 3 * height * width) and not data.startswith(_ENCODED)
+            raw = "raw" if fits or features.get("image/format") == [b"raw"] else ""
+            path += f":{raw}{height}x{width}"
+        return path, features
+
     def read(self, path: str) -> tuple[np.ndarray, str]:
-        name, _, offset = path.rpartition(":")
-        if not name or not (offset.isascii() and offset.isdecimal()):
-            raise BadImage(f"'{path}' is not of the form FILE:OFFSET")
+        found = _PATH.fullmatch(path)
+        if found is None:
+            raise BadImage(f"'{path}' does not name an image in a TFRecord file")
         try:
-            record = read_at(Path(self.root, name), int(offset))
-            if record.fault:
-                raise BadImage(record.fault)
-            features = decode_example(record.content)
+            with Path(self.root, found["file"]).open("rb") as stream:
+                stream.seek(int(found["start"]))
+                data = stream.read(int(found["length"]))
         except FileNotFoundError:
             raise BadImage("missing file") from None
-        except (OSError, ValueError, OverflowError) as error:
+        except (OSError, ValueError, OverflowError, MemoryError) as error:
             raise BadImage(reason_of(error)) from None
-        held = features.get(self.image)
-        if not isinstance(held, list) or len(held) != 1:
-            raise BadImage(f"has no image in the feature '{self.image}'")
-        data = held[0]
-        height, width = self._side(self.height, features), self._side(self.width, features)
-        raw = len(data) in (height * width, 3 * height * width) and not data.startswith(_ENCODED)
-        if raw or _text(features.get("image/format")) == "raw":
+        if zlib.crc32(data) != int(found["sum"], 16):
+            raise BadImage("damaged: its checksum is wrong")
+        height, width = int(found["height"] or 0), int(found["width"] or 0)
+        if found["raw"]:
             return _raw(data, height, width)
         try:
             return decode_bytes(data)
         except BadImage as error:
-            if str(error) != "not an image" or not (height and width):
+            if str(error) != "not an image" or not height:
                 raise
             raise BadImage(f"not an image, and {len(data):,} bytes are not {height}×{width} pixels of 8 bits") from None
 
     def fingerprint(self, paths: Sequence[str]) -> str:
-        files = FileSource(self.root).fingerprint(sorted({path.rpartition(":")[0] for path in paths}))
+        matches = filter(None, map(_PATH.fullmatch, paths))
+        files = FileSource(self.root).fingerprint(sorted({found["file"] for found in matches}))
         marks = hashlib.blake2b(digest_size=16)
-        for word in (files, self.image, self.height, self.width, *paths):
+        for word in (files, *paths):
             marks.update(word.encode("utf-8", "surrogateescape") + b"\0")
         return marks.hexdigest()
 
@@ -174,8 +194,6 @@ class TFRecordSource(ImageSource):
 
 
 def _raw(data: bytes, height: int, width: int) -> tuple[np.ndarray, str]:
-    if not height or not width:
-        raise BadImage("raw pixels without a height and width")
     if height * width > MAX_PIXELS:
         raise BadImage(f"{width}×{height} pixels, over {MAX_PIXELS // 10**6} megapixels")
     if len(data) == height * width:
@@ -184,7 +202,3 @@ def _raw(data: bytes, height: int, width: int) -> tuple[np.ndarray, str]:
         colour = Image.frombytes("RGB", (width, height), data)
         return np.array(colour.convert("L"), dtype=np.uint8), "RGB, converted to gray"
     raise BadImage(f"{len(data):,} bytes are not {height}×{width} pixels of 8 bits")
-
-
-def _text(feature: Feature | None) -> str:
-    return feature[0].decode(errors="replace") if isinstance(feature, list) and feature else ""

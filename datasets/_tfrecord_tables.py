@@ -57,7 +57,9 @@ def features_of(metadata: dict[str, Any], options: TFRecordOptions) -> frozenset
     return frozenset((*fixed, *boxes, *metadata["columns"], *filter(None, [options.split])))
 
 
-def own(root: Path, contents: Contents, options: TFRecordOptions, metadata: dict[str, Any]) -> Records:
+def own(
+    root: Path, contents: Contents, source: TFRecordSource, options: TFRecordOptions, metadata: dict[str, Any]
+) -> Records:
     """The records as they were exported, in their order."""
     labels = tuple(metadata["labels"])
     examples = sorted(contents.examples, key=lambda e: _number(e.features.get("row")))
@@ -65,7 +67,7 @@ def own(root: Path, contents: Contents, options: TFRecordOptions, metadata: dict
     for row, example in enumerate(examples):
         held = example.features.get("labels")
         if not isinstance(held, np.ndarray) or len(held) != len(labels):
-            raise DataError(f"{root}: the record {example.path} has not the {len(labels)} labels of metadata.json")
+            raise DataError(f"{root}: the record {example.place} has not the {len(labels)} labels of metadata.json")
         values[row] = held
     columns: dict[str, Any] = {"image": _texts(examples, "image/filename"), "path": [e.path for e in examples]}
     for name, kind in metadata["columns"].items():
@@ -83,7 +85,7 @@ def own(root: Path, contents: Contents, options: TFRecordOptions, metadata: dict
     return Records(
         table=table,
         labels=labels,
-        source=TFRecordSource(str(root), options.image, options.height, options.width),
+        source=source,
         normal=metadata.get("normal"),
         boxes=_boxes(examples),
         set_aside=pd.concat([aside, damaged], ignore_index=True),
@@ -97,7 +99,7 @@ def own(root: Path, contents: Contents, options: TFRecordOptions, metadata: dict
     )
 
 
-def foreign(root: Path, contents: Contents, options: TFRecordOptions) -> Records:
+def foreign(root: Path, contents: Contents, source: TFRecordSource, options: TFRecordOptions) -> Records:
     """Records of other people's files, by the names of their features."""
     found = Counter(name for example in contents.examples for name in example.features)
     examples, notes = contents.examples, list(_damage(contents))
@@ -126,7 +128,7 @@ def foreign(root: Path, contents: Contents, options: TFRecordOptions) -> Records
     return Records(
         table=whole[unusable == ""].reset_index(drop=True),
         labels=tuple(labels.table),
-        source=TFRecordSource(str(root), options.image, options.height, options.width),
+        source=source,
         normal=labels.normal,
         set_aside=pd.concat([aside, damaged], ignore_index=True),
         notes=(*notes, *labels.notes),
@@ -183,8 +185,7 @@ def _names(examples: Sequence[Example], feature: str) -> list[str]:
     """A name for each image: its own where there is one, and no second image of that name, else its file and number."""
     given = _texts(examples, feature)
     times = Counter(given)
-    by_place = (f"{e.path.rpartition(':')[0]}#{e.number}" for e in examples)
-    return [name if name and times[name] == 1 else place for name, place in zip(given, by_place, strict=True)]
+    return [n if n and times[n] == 1 else e.place for n, e in zip(given, examples, strict=True)]
 
 
 def _filled(texts: list[str], otherwise: list[str]) -> list[str]:

@@ -59,17 +59,17 @@ class TFRecord(Dataset):
 
     def read(self, root: Path | None, options: Any) -> Records:
         from zoo.datasets import _tables, _tfrecord_tables
-        from zoo.datasets import _tfrecord_images as _tfrecord_images
+        from zoo.datasets._tfrecord_images import TFRecordSource, find_files, read_contents
 
         root = _tables.need_root(root, "tfrecord", LAYOUT)
         metadata = _tfrecord_tables.read_metadata(root)
-        files = _tfrecord_images.find_files(root, options.files)
+        files = find_files(root, options.files)
+        source = TFRecordSource(str(root), options.image, options.height, options.width)
         if metadata is None:
-            return _tfrecord_tables.foreign(root, _tfrecord_images.read_contents(root, files, options.image), options)
+            return _tfrecord_tables.foreign(root, read_contents(root, files, source), source, options)
         _need_shards(root, files, metadata)
-        only = _tfrecord_tables.features_of(metadata, options)
-        contents = _tfrecord_images.read_contents(root, files, options.image, only)
-        return _tfrecord_tables.own(root, contents, options, metadata)
+        contents = read_contents(root, files, source, _tfrecord_tables.features_of(metadata, options))
+        return _tfrecord_tables.own(root, contents, source, options, metadata)
 
 
 def _need_shards(root: Path, files: list[Path], metadata: dict[str, Any]) -> None:

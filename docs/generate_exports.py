@@ -43,8 +43,9 @@ def measure(name: str) -> list[dict[str, Any]]:
     from zoo.engine import devices
     from zoo.export import formats
     from zoo.export import trial_images as image_sources
-    from zoo.export.network import assemble, for_inference
+    from zoo.export.network import assemble
     from zoo.export.parity import zoo_probabilities
+    from zoo.nn.inference import for_inference
 
     model = registry().get("model", name)
     task, size = Task("multilabel", ("A", "B", "C")), max(SMALLEST, model.info.min_image_size)

@@ -34,9 +34,8 @@ def dataset_options(sets: tuple[str, ...], allow_outside: bool, parse_set: Any) 
 
 def survey(data: str | None, root: Path | None, sets: tuple[str, ...], allow_outside: bool) -> Listing:
     """What the tables of a dataset say, for commands that look at it without training on it."""
-    from zoo.config.resolve import merge, parse_set
+    from zoo.config.resolve import choose_dataset, merge, parse_set
     from zoo.core.registry import registry
-    from zoo.engine.evaluate import parse_data
 
     if data is None:
         raise UsageError("name a dataset with --data. See 'zoo list datasets'.")
@@ -44,7 +43,7 @@ def survey(data: str | None, root: Path | None, sets: tuple[str, ...], allow_out
     if root is not None and not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise UsageError(f"--root {root} {what}. {registry().get('dataset', data).info.layout}".strip())
-    choice = parse_data(data, root, options, registry())
+    choice = choose_dataset(data, root, options, registry())
     listing: Listing = registry().get("dataset", data).survey(root, choice.options)
     return listing
 

@@ -44,10 +44,10 @@ def verify(data: str | None, root: Path | None, sets: tuple[str, ...], allow_out
     if data is None and (root is not None or options):
         raise UsageError("--root and --set say where a dataset lies: name it with --data.")
     if data is not None and (root is not None or not registry().get("dataset", data).info.needs_root):
+        from zoo.config.resolve import choose_dataset
         from zoo.data.pipeline import with_writable_names
-        from zoo.engine.evaluate import parse_data
 
-        choice = parse_data(data, root, options, registry())
+        choice = choose_dataset(data, root, options, registry())
         records = with_writable_names(registry().get("dataset", data).read(root, choice.options))
     folders = find(default_cache(), data, records)
     if not folders and data is not None:

@@ -10,17 +10,13 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo.core.contracts import Info, Tracker
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.files import write_text
 from zoo.core.hookspecs import hookimpl
 from zoo.core.observers import Observer
-
-if TYPE_CHECKING:
-    from zoo.config.resolve import RunConfig
-    from zoo.runs.run import Run
 
 EXPERIMENT = "zoo"
 REMEMBERED = "mlflow.json"  # in the run's folder: where it is tracked, for --resume
@@ -54,35 +50,35 @@ class MLflowRun(Observer):
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self.run: Run | None = None
+        self.folder: Path | None = None
 
-    def on_start(self, run: Run, config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> None:
+    def on_start(self, folder: Path, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
-        runs_dir = run.path.resolve().parent
-        uri = self.uri or f"sqlite:///{runs_dir / 'mlflow.db'}"
+        folder = folder.resolve()
+        uri = self.uri or f"sqlite:///{folder.parent / 'mlflow.db'}"
         with _quiet():
             from mlflow.tracking import MlflowClient
 
             try:
                 self.client = MlflowClient(tracking_uri=uri)
-                self.id = self._known(run, uri) or self._new(run, config, uri, runs_dir)
+                self.id = self._known(folder, uri) or self._new(folder, config, uri)
             except Exception as error:  # whatever the store raises
                 reason = str(error).split(":")[0] if uri.startswith("http") else str(error)
                 raise ZooError(
                     f"MLflow cannot be reached at {uri} ({reason}). Start the server, give another URI with --track mlflow=URI, or "
                     "leave out --track."
                 ) from error
-            self.run = run
+            self.folder = folder
             done = {metric.step for metric in self.client.get_metric_history(self.id, "loss")}
         for row in rows:
             if row["epoch"] not in done:
                 self.on_epoch(row)
 
-    def _known(self, run: Run, uri: str) -> str | None:
+    def _known(self, folder: Path, uri: str) -> str | None:
         """The MLflow run that an earlier process began there."""
         try:
-            kept = json.loads((run.path / REMEMBERED).read_text(encoding="utf-8"))
+            kept = json.loads((folder / REMEMBERED).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         if kept.get("uri") != uri:
@@ -90,35 +86,35 @@ class MLflowRun(Observer):
         self.client.update_run(kept["run_id"], status="RUNNING")
         return str(kept["run_id"])
 
-    def _new(self, run: Run, config: RunConfig, uri: str, runs_dir: Path) -> str:
+    def _new(self, folder: Path, config: Mapping[str, Any], uri: str) -> str:
         from mlflow.entities import Param
 
         experiment = self.client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
-            place = None if uri.startswith("http") else (runs_dir / "mlflow-files").as_uri()
+            place = None if uri.startswith("http") else (folder.parent / "mlflow-files").as_uri()
             number = self.client.create_experiment(EXPERIMENT, artifact_location=place)
         else:
             number = experiment.experiment_id
-        tags = {"zoo.runs.run": str(run.path.resolve()), "zoo.task": config.settings.task}
-        made: str = self.client.create_run(number, run_name=run.name, tags=tags).info.run_id
-        parameters = [Param(key, str(value)) for key, value in _flat(config.to_dict())]
+        tags = {"zoo.run": str(folder), "zoo.task": config["task"]}
+        made: str = self.client.create_run(number, run_name=folder.name, tags=tags).info.run_id
+        parameters = [Param(key, str(value)) for key, value in _flat(config)]
         for first in range(0, len(parameters), PARAMETERS_AT_ONCE):
             self.client.log_batch(made, params=parameters[first : first + PARAMETERS_AT_ONCE])
-        write_text(run.path / REMEMBERED, json.dumps({"uri": uri, "run_id": made}) + "\n")
+        write_text(folder / REMEMBERED, json.dumps({"uri": uri, "run_id": made}) + "\n")
         return made
 
     def on_epoch(self, row: Mapping[str, Any]) -> None:
         self._log({key: value for key, value in row.items() if key != "epoch"}, int(row["epoch"]))
 
     def on_end(self, status: str) -> None:
-        if self.run is None:
+        if self.folder is None:
             return  # it failed before it began
         if status == "complete":
-            self._log(_results(self.run), 0)
+            self._log(_results(self.folder), 0)
         with _quiet():
             self.client.set_tag(self.id, "zoo.status", status)
             for pattern in FILES:
-                for file in sorted(self.run.path.glob(pattern)):
+                for file in sorted(self.folder.glob(pattern)):
                     self.client.log_artifact(self.id, str(file))
             self.client.set_terminated(self.id, ENDS[status])
 
@@ -139,15 +135,14 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
             yield above + key, value
 
 
-def _results(run: Run) -> dict[str, float]:
+def _results(folder: Path) -> dict[str, float]:
     """The macro averages on validation and test, each with the bounds of its 95% interval."""
-    from zoo.evaluation import Evaluation
-
     found: dict[str, float] = {}
     for split in ("val", "test"):
-        for metric, i in Evaluation.load(run.path, split).averages["macro"].items():
+        results = json.loads((folder / f"evaluation-{split}.json").read_text(encoding="utf-8"))
+        for metric, interval in results["averages"]["macro"].items():
             name = f"final_{split}_{metric}"
-            found |= {name: i.value, f"{name}_low": i.low, f"{name}_high": i.high}
+            found |= {name: interval["value"], f"{name}_low": interval["low"], f"{name}_high": interval["high"]}
     return found
 
 

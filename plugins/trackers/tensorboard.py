@@ -6,16 +6,12 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo.core.contracts import Info, Tracker
 from zoo.core.errors import UsageError
 from zoo.core.hookspecs import hookimpl
 from zoo.core.observers import Observer
-
-if TYPE_CHECKING:
-    from zoo.config.resolve import RunConfig
-    from zoo.runs.run import Run
 
 
 class TensorBoard(Tracker):
@@ -44,16 +40,17 @@ class TensorBoardRun(Observer):
         self.target = target
         self.writer: Any = None
 
-    def on_start(self, run: Run, config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> None:
+    def on_start(self, folder: Path, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
         from tensorboardX import SummaryWriter
 
-        folder = Path(self.target).expanduser() / run.name if self.target else run.path / "tensorboard"
-        for old in folder.glob("events.out.tfevents.*"):
+        name = folder.resolve().name
+        board = Path(self.target).expanduser() / name if self.target else folder / "tensorboard"
+        for old in board.glob("events.out.tfevents.*"):
             old.unlink()
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(run.path / "config.yaml", folder / "config.yaml")
-        self.writer = SummaryWriter(str(folder))
-        self.writer.add_text("config", f"```yaml\n{config.to_yaml()}```")
+        board.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / "config.yaml", board / "config.yaml")
+        self.writer = SummaryWriter(str(board))
+        self.writer.add_text("config", f"```yaml\n{(folder / 'config.yaml').read_text(encoding='utf-8')}```")
         for row in rows:
             self.on_epoch(row)
 

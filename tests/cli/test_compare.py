@@ -19,8 +19,8 @@ from commandline import zoo
 
 from zoo.cli.compare import METRICS
 from zoo.core.tasks import Task
+from zoo.core.text import RESEARCH_ONLY
 from zoo.evaluation import Predictions, comparison, evaluate
-from zoo.report import RESEARCH_ONLY
 
 BINARY = Task("binary", ("Abnormal",))
 SEVERAL = Task("multilabel", ("Mass", "Nodule", "Hernia"))

@@ -16,14 +16,21 @@ from commandline import refused, zoo
 
 IMAGES = ["--data", "phantom", "--set", "data.patients=60", "--image-size", "32"]
 READ = """
-import sys
+import pickle, sys
 from pathlib import Path
 from zoo.core.registry import registry
 from zoo.data.store import prepare
 dataset = registry().get("dataset", "tfrecord")
 records = dataset.read(Path(sys.argv[1]), dataset.Options())
 store = prepare(records, 32)
-print(len(records), store.images.shape, sorted({"tensorflow", "keras", "jax"} & set(sys.modules)))
+Path(sys.argv[2]).write_bytes(pickle.dumps((records.source, list(records.table["path"]))))
+print(len(records), store.images.shape)
+"""
+READ_PIXELS = """
+import pickle, sys
+from pathlib import Path
+source, paths = pickle.loads(Path(sys.argv[1]).read_bytes())
+print({source.read(path)[0].shape for path in paths}, "tensorflow" in sys.modules)
 """
 
 
@@ -55,11 +62,13 @@ def test_json_has_every_figure_and_shards_have_the_asked_size() -> None:
     assert all(Path("a", name).stat().st_size < 1.1e6 for name in found["shards"])
 
 
-def test_reading_needs_no_tensorflow(run_python: Any, tmp_path: Path) -> None:
+def test_an_export_is_read_on_jax_and_its_pixels_without_tensorflow(run_python: Any, tmp_path: Path) -> None:
     images = json.loads(zoo("data", "export", *IMAGES, "--out", "images", "--json").stdout)["split"]
-    count = sum(images.values())
-    result = run_python("-c", READ, str(tmp_path / "images"), KERAS_BACKEND="jax")
-    assert (result.returncode, result.stdout) == (0, f"{count} ({count}, 32, 32) []\n"), result.stderr
+    count, listed = sum(images.values()), str(tmp_path / "listed")
+    result = run_python("-c", READ, str(tmp_path / "images"), listed, KERAS_BACKEND="jax")
+    assert (result.returncode, result.stdout) == (0, f"{count} ({count}, 32, 32)\n"), result.stderr
+    result = run_python("-c", READ_PIXELS, listed)
+    assert (result.returncode, result.stdout) == (0, "{(32, 32)} False\n"), result.stderr
 
 
 def test_the_split_drawn_on_the_export_is_that_of_the_dataset() -> None:

@@ -21,8 +21,8 @@ from commandline import PHANTOM, make_images, refused, zoo
 from PIL import Image
 
 from zoo.cli.main import cli
+from zoo.core.text import RESEARCH_ONLY
 from zoo.inference.classifier import Answer, Classifier
-from zoo.report import RESEARCH_ONLY
 from zoo.runs.run import Run
 
 Finished = Callable[..., dict[str, Any]]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from zoo.config.resolve import RunConfig, merge, parse_set, read_file, resolve
+from zoo.config.resolve import merge, parse_set, read_file, resolve
+from zoo.config.run_config import RunConfig
 from zoo.core.errors import UsageError
 from zoo.core.registry import registry
 

@@ -11,7 +11,8 @@ import yaml
 from click.testing import CliRunner
 
 from zoo.cli.main import cli
-from zoo.config.resolve import RunConfig, parse_set, resolve
+from zoo.config.resolve import parse_set, resolve
+from zoo.config.run_config import RunConfig
 from zoo.core.composition import Composition
 from zoo.core.contracts import Augmenter, AugmenterInfo, Info
 from zoo.core.errors import UsageError

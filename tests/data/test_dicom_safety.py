@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 import struct
 import sys
@@ -12,6 +13,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,11 @@ from PIL import Image
 from pydicom import dcmread, uid
 
 from zoo.core.errors import ZooError
+from zoo.core.processes import Worker
 from zoo.core.records import BadImage, Records
 from zoo.data import dicom
 from zoo.data.decode import decode
-from zoo.data.dicom import apart, claimed_size, decode_dicom, header
+from zoo.data.dicom import claimed_size, decode_dicom, frames, header, subprocess_decoder
 from zoo.data.formats import is_dicom
 from zoo.data.images import FileSource
 from zoo.data.silence import without_warnings
@@ -176,21 +179,24 @@ def test_damaged_frames_never_end_the_process(tmp_path: Path, kind: str) -> None
     assert outcomes == {VALUES.shape, "refused"}
 
 
+def crash(frame: bytes, **layout: object) -> bytes:
+    os.abort()
+
+
+def hang(frame: bytes, **layout: object) -> bytes:
+    while True:
+        time.sleep(1)
+
+
 def test_a_decoder_that_crashes_or_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = made.write_frame(
         made.dataset(VALUES, 12), made.jpeg_lossless(VALUES, 12), tmp_path / "image.dcm", uid.JPEGLosslessSV1
     )
     expected = decode_dicom(file)[0]
-    script = tmp_path / "decoder.py"
-    for code, reason in (
-        ("import os; os.abort()", "damaged: its decoder crashed on it"),
-        ("input()\nwhile 1: pass", "took over"),
-    ):
-        script.write_text(code)
+    for codec, seconds, reason in ((crash, 120.0, "its decoder crashed on it"), (hang, 0.5, "took over")):
         with monkeypatch.context() as patch:
-            patch.setattr(apart, "_SCRIPT", script)
-            patch.setattr(apart, "SECONDS", 1.0)
-            patch.setattr(apart, "_decoder", apart._Decoder())
+            patch.setattr(frames, "decode_gdcm", codec)
+            patch.setattr(subprocess_decoder, "SECONDS", seconds)
             assert reason in refusal(file)
     np.testing.assert_array_equal(decode_dicom(file)[0], expected)
 
@@ -263,12 +269,8 @@ def test_without_the_extra_there_is_one_clear_error(tmp_path: Path, monkeypatch:
 def test_without_a_decoder_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = made.jpeg_lossless(VALUES, 12)
     file = made.write_frame(made.dataset(VALUES, 12), frame, tmp_path / "image.dcm", uid.JPEGLosslessSV1)
-    script = tmp_path / "decoder.py"
-    script.write_text(
-        Path(apart._SCRIPT).read_text().replace("import os\n", "import os, sys; sys.modules['gdcm'] = None\n")
-    )
-    monkeypatch.setattr(apart, "_SCRIPT", script)
-    monkeypatch.setattr(apart, "_decoder", apart._Decoder())
+    without = Worker(setup=partial(exec, "import sys; sys.modules['gdcm'] = None"))
+    monkeypatch.setattr(subprocess_decoder, "worker", without)
     with pytest.raises(ZooError, match=r"need python-gdcm\. Install it: pip install 'cxr-zoo\[dicom\]'"):
         decode_dicom(file)
 

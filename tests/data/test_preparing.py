@@ -32,6 +32,8 @@ from zoo.data.resize import square
 from zoo.data.store import Store, prepare, verify
 from zoo.data.workers import CRASHED, Chunk, digest, run
 
+SUPPORT = Path(__file__).parents[1] / "support"  # what the tests share, for the processes they start
+
 SIZE = 16
 
 
@@ -106,7 +108,7 @@ if __name__ == "__main__":
 
 def test_work_done_before_a_kill_is_kept_and_no_worker_outlives_its_parent(root: Path, cache: Path, log: Path) -> None:
     names = write_images(root, 60)
-    words = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(root), str(cache), str(log)]
+    words = [sys.executable, "-c", KILLED, str(SUPPORT), str(root), str(cache), str(log)]
     process = subprocess.Popen(words, start_new_session=True)
     deadline = time.monotonic() + 60
     while sum(file.read_text().count("\n") for file in cache.glob("*/chunks.jsonl")) < 4:
@@ -407,7 +409,7 @@ def test_an_image_that_kills_its_worker_is_set_aside_and_the_rest_goes_on(root: 
 def test_a_decoder_that_kills_every_worker_ends_the_run_and_keeps_the_work(
     root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zoo.data.workers.MAX_CRASHES", 1)
+    monkeypatch.setattr("zoo.core.pools.MAX_CRASHES", 1)
     names = write_images(root, 20)
     source = Wounded(str(root), deadly=("12.png", "13.png"))
     with pytest.raises(ZooError, match=r"died on 2 images.*kept"):
@@ -422,7 +424,7 @@ CRASHING = KILLED.replace("slow=0.03, log=sys.argv[4])", 'deadly=("6.png",))').r
 
 def test_an_image_that_killed_the_whole_run_is_set_aside_by_the_next_one(root: Path, cache: Path) -> None:
     write_images(root, 60)
-    words = [sys.executable, "-c", CRASHING, str(Path(__file__).parent), str(root), str(cache)]
+    words = [sys.executable, "-c", CRASHING, str(SUPPORT), str(root), str(cache)]
     assert subprocess.run(words, check=False).returncode == 3
     assert subprocess.run(words, check=False).returncode == 0
     images = pd.read_csv(next(cache.glob("*/images.csv")), keep_default_na=False)
@@ -435,7 +437,7 @@ def test_a_script_without_a_main_guard_prepares_by_itself(root: Path, cache: Pat
     script = tmp_path / "script.py"
     unguarded = KILLED.replace('if __name__ == "__main__":\n', "").replace("\n    ", "\n").replace("slow=0.03, ", "")
     script.write_text(textwrap.dedent(unguarded))
-    words = [sys.executable, str(script), str(Path(__file__).parent), str(root), str(cache), str(tmp_path / "log")]
+    words = [sys.executable, str(script), str(SUPPORT), str(root), str(cache), str(tmp_path / "log")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0
     assert "needs the guard" in done.stderr

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import pytest
+from prepared import NoPixels
 
 from zoo.core.errors import DataError, UsageError
-from zoo.core.records import BadImage, ImageSource, Records
+from zoo.core.records import Records
 from zoo.core.tasks import Task
 from zoo.data.targets import make_targets
 
 NAN = np.nan
-
-
-class NoPixels(ImageSource):
-    def read(self, path: str) -> tuple[np.ndarray, str]:
-        raise BadImage("no pixels here")
-
-    def fingerprint(self, paths: Sequence[str]) -> str:
-        return ""
 
 
 def records(

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_targets import NoPixels
+from prepared import NoPixels
 
+from zoo.config.where import parse_filter
 from zoo.core.errors import UsageError
 from zoo.core.records import Records
-from zoo.data.where import filter_records, parse_filter
+from zoo.data.where import filter_records
 
 NAN = np.nan
 

@@ -11,9 +11,10 @@ import keras
 import numpy as np
 import pytest
 
+from zoo.config.optimizers import OptimizerOptions
 from zoo.core.contracts import NoOptions
 from zoo.engine.averaging import averaged
-from zoo.engine.optimizers import OptimizerOptions, build_optimizer
+from zoo.engine.optimizers import build_optimizer
 
 
 def model(**options: Any) -> keras.Model:
@@ -138,7 +139,8 @@ ON_JAX = """
     import keras, numpy as np
     from zoo.core.contracts import NoOptions
     from zoo.engine.averaging import averaged
-    from zoo.engine.optimizers import OptimizerOptions, build_optimizer
+    from zoo.config.optimizers import OptimizerOptions
+    from zoo.engine.optimizers import build_optimizer
     x = np.random.default_rng(0).normal(size=(32, 3)).astype("float32")
     history, seen = [], []
     def make(ema):

@@ -15,12 +15,13 @@ import pytest
 from keras import layers
 from trainings import Killed, configuration, go_on, result, start
 
+from zoo.config.optimizers import OPTIMIZERS
 from zoo.core.contracts import NoOptions
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.registry import registry
 from zoo.core.tasks import Task
 from zoo.engine.layer_rates import Rates, layer_rates
-from zoo.engine.optimizers import OPTIMIZERS, build_optimizer
+from zoo.engine.optimizers import build_optimizer
 from zoo.engine.steps import Steps
 
 BINARY = Task("binary", ("abnormal",))
@@ -228,5 +229,7 @@ ON_JAX = """
 def test_on_jax(run_python: Callable[..., Any], request: pytest.FixtureRequest) -> None:
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed (the extra 'jax')")
-    done = run_python("-c", textwrap.dedent(ON_JAX), str(request.path.parent), KERAS_BACKEND="jax")
+    done = run_python(
+        "-c", textwrap.dedent(ON_JAX), str(request.config.rootpath / "tests" / "support"), KERAS_BACKEND="jax"
+    )
     assert done.stdout.split()[-2:] == ["jax", "done"], done.stderr

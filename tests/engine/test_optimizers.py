@@ -10,18 +10,18 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.core.contracts import NoOptions
-from zoo.core.errors import UsageError
-from zoo.engine.optimizers import (
+from zoo.config.optimizers import (
     OPTIMIZERS,
     SCHEDULES,
     CosineOptions,
     OptimizerOptions,
     PlateauOptions,
     SgdOptions,
-    build_optimizer,
     default_lr,
 )
+from zoo.core.contracts import NoOptions
+from zoo.core.errors import UsageError
+from zoo.engine.optimizers import build_optimizer
 
 
 def rates(options: CosineOptions, steps: int, lr: float) -> list[float]:

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from trainings import configuration
 
-from zoo.config.resolve import Settings
+from zoo.config.settings import Settings
 from zoo.core.errors import UsageError
 from zoo.engine import devices
 from zoo.engine.replicas import placed
+
+SUPPORT = Path(__file__).parents[1] / "support"  # what the tests share, for the processes they start
 
 STEPS = """
 import json, sys
@@ -22,12 +24,13 @@ from zoo.engine import devices
 devices.split_cpu("cpu:2")
 import keras
 import numpy as np
-from zoo.config.resolve import Settings
+from zoo.config.settings import Settings
 from zoo.core.contracts import NoOptions
 from zoo.engine.averaging import averaged
 from zoo.engine.feed import step_feed
 from zoo.nn.fused_norm import fused_batch_norm
-from zoo.engine.optimizers import OPTIMIZERS, build_optimizer
+from zoo.config.optimizers import OPTIMIZERS
+from zoo.engine.optimizers import build_optimizer
 from zoo.engine.replicas import placed
 from zoo.engine.training import Trainer
 from zoo.core.tasks import Task
@@ -117,7 +120,7 @@ from zoo.engine import devices
 devices.split_cpu("cpu:2")
 import keras
 import numpy as np
-from zoo.config.resolve import Settings
+from zoo.config.settings import Settings
 from zoo.engine.replicas import placed
 
 class Draws(keras.Model):
@@ -216,7 +219,7 @@ print(json.dumps(found))
 def engine(run_python: Callable[..., Any], backend: str, *names: str) -> dict[str, Any]:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed (the extra '{backend}')")
-    done = run_python("-c", ENGINE, str(Path(__file__).parent), *names, KERAS_BACKEND=backend, ZOO_CACHE="cache")
+    done = run_python("-c", ENGINE, str(SUPPORT), *names, KERAS_BACKEND=backend, ZOO_CACHE="cache")
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))
 

@@ -24,6 +24,8 @@ from zoo.evaluation import Predictions
 from zoo.runs.results import Study
 from zoo.runs.run import Run
 
+SUPPORT = Path(__file__).parents[1] / "support"  # what the tests share, for the processes they start
+
 EVERY = 3
 PHASES = {"weights": "base/runs/base", "freeze": True, "freeze_epochs": 2, "epochs": 2, "augment": "standard"}
 
@@ -175,7 +177,7 @@ print(keras.backend.backend(), result("killed") == result("whole"))
 @pytest.mark.slow
 def test_a_run_on_jax_is_resumed_as_exactly(run_python: Callable[..., Any]) -> None:
     pytest.importorskip("jax")
-    done = run_python("-c", ON_JAX, str(Path(__file__).parent), KERAS_BACKEND="jax", ZOO_CACHE="cache")
+    done = run_python("-c", ON_JAX, str(SUPPORT), KERAS_BACKEND="jax", ZOO_CACHE="cache")
     assert done.stdout.splitlines()[-1:] == ["jax True"], done.stderr
 
 

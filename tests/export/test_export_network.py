@@ -13,7 +13,8 @@ from exported import BINARY, CALIBRATIONS, CLASSES, SEVERAL
 from zoo.core.tasks import Task
 from zoo.evaluation import metrics
 from zoo.export.metadata import thresholds
-from zoo.export.network import for_inference, probabilities
+from zoo.export.network import probabilities
+from zoo.nn.inference import for_inference
 
 LOGITS = np.random.default_rng(1).normal(0, 2, (200, 3))
 

@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from zoo.core import pools
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.records import BadImage
 from zoo.data.resize import square
 from zoo.data.workers import CRASHED
-from zoo.inference import intake, reading
+from zoo.inference import intake
 from zoo.inference.intake import ENDINGS, expand, read_image
 from zoo.inference.reading import ImageFile, ImageReader, Read, by_processes, by_threads
 
@@ -255,22 +256,9 @@ def test_an_image_that_kills_its_reader_is_one_image_without_an_answer() -> None
 
 
 def test_readers_that_die_on_image_after_image_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_CRASHES", 1)
-    with pytest.raises(ZooError, match="reading processes died on 2 images"):
+    monkeypatch.setattr(pools, "MAX_CRASHES", 1)
+    with pytest.raises(ZooError, match=r"processes died on 2 images.*--workers 1"):
         list(by_processes(Deadly(16), ["deadly-1.png", "deadly-2.png"], 1, 4))
-
-
-def test_where_no_process_starts_the_images_are_read_in_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken:
-        def submit(self, *words: object) -> object:
-            raise reading.BrokenProcessPool
-
-        def shutdown(self, **words: object) -> None:
-            pass
-
-    monkeypatch.setattr(reading, "worker_pool", lambda processes: Broken())
-    monkeypatch.setattr(reading, "can_start", lambda: False)
-    assert [each.reason for each in by_processes(ImageReader(16), write_images(3), 2, 8)] == ["", "", ""]
 
 
 def test_memory_does_not_grow_with_the_number_of_images() -> None:

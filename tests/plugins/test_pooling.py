@@ -127,7 +127,8 @@ def test_heat_maps_are_made_of_the_last_maps_of_the_backbone(name: str) -> None:
 @pytest.mark.parametrize("form", ["litert", "onnx"])
 def test_exported_files_pool_alike(form: str, name: str, tmp_path: Path) -> None:
     from zoo.export import formats
-    from zoo.export.network import assemble, for_inference
+    from zoo.export.network import assemble
+    from zoo.nn.inference import for_inference
 
     network, image = build(32, pooling=name), make_images(32, 1)[0, ..., 0]
     file, chosen = tmp_path / f"net{formats.FORMATS[form].suffix}", formats.check_format(form, None)

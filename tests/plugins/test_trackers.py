@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from zoo.config.resolve import RunConfig, resolve
+from zoo.config.resolve import resolve
+from zoo.config.run_config import RunConfig
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.observers import Observer, Pruned
 from zoo.core.registry import registry
@@ -54,12 +55,14 @@ def test_mlflow_has_settings_epochs_and_files_and_a_resumed_run_goes_on_there(
     run: Run, config: RunConfig, client: Any
 ) -> None:
     first = build("mlflow")
-    first.on_start(run, config, ())
+    first.on_start(run.path, config.to_dict(), ())
     for row in epochs(2):
         first.on_epoch(row)
     first.on_end("interrupted")
     second = build("mlflow")
-    second.on_start(run, config, tuple(epochs(3)))  # the third was not told before the process was killed
+    second.on_start(
+        run.path, config.to_dict(), tuple(epochs(3))
+    )  # the third was not told before the process was killed
     for row in epochs(1, first=4):
         second.on_epoch(row)
     second.on_end("failed")
@@ -81,7 +84,7 @@ def test_a_server_that_is_not_there_is_said_at_once(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ZooError, match=r"MLflow cannot be reached at http://127.0.0.1:9 .*--track mlflow=URI"):
-        build("mlflow", "http://127.0.0.1:9").on_start(run, config, ())
+        build("mlflow", "http://127.0.0.1:9").on_start(run.path, config.to_dict(), ())
 
 
 def scalars(folder: Path) -> list[tuple[str, int, float]]:
@@ -99,7 +102,7 @@ def scalars(folder: Path) -> list[tuple[str, int, float]]:
 def test_tensorboard_has_each_epoch_once_also_of_a_resumed_run(run: Run, config: RunConfig, tmp_path: Path) -> None:
     for rows in ((), tuple(epochs(1))):
         observer = build("tensorboard", str(tmp_path / "board"))
-        observer.on_start(run, config, rows)
+        observer.on_start(run.path, config.to_dict(), rows)
         observer.on_epoch(next(epochs(1, first=len(rows) + 1)))
         observer.on_end("interrupted")
     found = scalars(tmp_path / "board" / "image")
@@ -130,7 +133,7 @@ def test_trackers_are_named_with_their_places() -> None:
 
 def test_what_tracks_a_run_is_noted_for_its_resumption(run: Run, config: RunConfig) -> None:
     remembered = observers(["tensorboard"], registry(), print)[0]
-    remembered.on_start(run, config, ())
+    remembered.on_start(run.path, config.to_dict(), ())
     assert run.info() == {"status": "running", "track": ["tensorboard"]}
 
 
@@ -156,7 +159,7 @@ def test_a_tracker_that_fails_later_costs_one_warning(run: Run, config: RunConfi
     broken = Broken()
     guarded = Guarded("odd", broken, said.append)
     guarded.on_epoch({"epoch": 1})  # not started: not told
-    guarded.on_start(run, config, ())
+    guarded.on_start(run.path, config.to_dict(), ())
     for row in epochs(3):
         guarded.on_epoch(row)
     guarded.on_end("complete")
@@ -167,6 +170,6 @@ def test_a_tracker_that_fails_later_costs_one_warning(run: Run, config: RunConfi
 
 def test_a_tracker_may_give_a_training_up(run: Run, config: RunConfig) -> None:
     guarded = Guarded("odd", Broken(), print)
-    guarded.on_start(run, config, ())
+    guarded.on_start(run.path, config.to_dict(), ())
     with pytest.raises(Pruned):
         guarded.on_epoch({"epoch": 3})

@@ -10,7 +10,7 @@ import pytest
 from reportable import BINARY, CLASSES, SEVERAL, make_run, make_study
 
 from zoo.core.tasks import Task
-from zoo.report import RESEARCH_ONLY
+from zoo.core.text import RESEARCH_ONLY
 from zoo.report.card import OPEN, escape, render, write_card
 from zoo.report.material import Material
 

@@ -16,8 +16,9 @@ import pytest
 from reportable import BINARY, CLASSES, SEVERAL, make_run, make_study
 
 from zoo.core.tasks import Task
+from zoo.core.text import RESEARCH_ONLY
 from zoo.evaluation import Predictions
-from zoo.report import RESEARCH_ONLY, cases
+from zoo.report import cases
 from zoo.report import images as images
 from zoo.report.material import Material
 from zoo.report.page import render, write_report

@@ -18,7 +18,7 @@ from standing import Served, Stub, flat, pixels, png
 
 from zoo.core.errors import UsageError
 from zoo.core.tasks import Task
-from zoo.report import RESEARCH_ONLY
+from zoo.core.text import RESEARCH_ONLY
 from zoo.serve.security import HEADERS
 
 Serve = Callable[..., Served]

@@ -1,45 +1,26 @@
-"""The configuration of a run: defaults, then recipe, file and flags on top of each other, resolved against the registry."""
+"""Resolving a configuration: defaults, then recipe, file and flags on top of each other, checked against the registry."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from annotated_types import Ge, Gt, Le, Lt
 
-from zoo.core.contracts import NoOptions, option
+from zoo.config.devices import check_device, check_devices
+from zoo.config.optimizers import default_lr
+from zoo.config.run_config import ENGINE, OF_THE_IMAGES, REGISTERED, SECTIONS, Choice, RunConfig
+from zoo.config.settings import HALF_A_CLASS, Settings
+from zoo.config.weights import check_weights
+from zoo.config.where import parse_filter
 from zoo.core.errors import UsageError, unknown
-from zoo.core.options import as_dict, validate
+from zoo.core.options import validate
 from zoo.core.registry import Registry
-from zoo.core.tasks import TASKS, TaskKind
-from zoo.data.targets import HALF_A_CLASS
-from zoo.data.where import parse_filter
-from zoo.engine.devices import check_device, check_devices, parts_of_cpu
-from zoo.engine.optimizers import OPTIMIZERS, SCHEDULES, default_lr
-from zoo.engine.weights import check_weights
-from zoo.evaluation.thresholds import ThresholdRule, check_rule
+from zoo.core.tasks import TASKS
+from zoo.evaluation.thresholds import check_rule
 
-MONITORS = {
-    "val_auroc": "max",
-    "val_auprc": "max",
-    "val_loss": "min",
-    "val_f1": "max",
-    "val_accuracy": "max",
-    "val_recall": "max",
-    "val_precision": "max",
-}
-# section -> registry kind; the others are the engine's own
-REGISTERED = {"data": "dataset", "model": "model", "loss": "loss", "augment": "augmenter"}
-ENGINE = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
-SECTIONS = (*REGISTERED, *ENGINE)
-# what decides which images a run has and on which side each stands
-OF_THE_IMAGES = [
-    *("task", "data", "where", "findings", "uncertain"),
-    *("limit", "seed", "val_fraction", "test_fraction", "drop_leaks"),
-]
 ANY_SIZE = 224  # for a configuration of which no network is built
 DEFAULTS: dict[str, Any] = {
     "task": "binary",
@@ -50,110 +31,6 @@ DEFAULTS: dict[str, Any] = {
     "schedule": {"name": "cosine"},
     "threshold": {"rule": "fixed", "value": 0.5},
 }
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A strategy chosen by name with its validated options."""
-
-    name: str
-    options: Any = NoOptions()
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"name": self.name, **as_dict(self.options)}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The plain settings of a run, each with its default."""
-
-    task: TaskKind = option("binary", "binary, multilabel or multiclass")
-    image_size: Annotated[int, Gt(0)] | None = option(None, "pixels; none: the dataset's, else the model's own")
-    weights: str | None = option(
-        None, "imagenet, none, a .keras or .weights.h5 file, or a run; none: imagenet where published"
-    )
-    freeze: bool = option(False, "train the head alone first, at ten times the rate, then all")
-    freeze_epochs: Annotated[int, Ge(0)] = option(1, "epochs of the frozen phase, on top of --epochs")
-    feature_views: Annotated[int, Ge(0)] = option(
-        4,
-        "augmented views of each image that a frozen backbone computes once and the head sees in turn; 0: anew in each epoch",
-    )
-    freeze_norm: bool = option(False, "keep the batch normalisation of loaded weights as it is, in all phases")
-    epochs: Annotated[int, Ge(0)] = option(10, "epochs of the whole network; 0 with freeze: the head alone is trained")
-    batch_size: Annotated[int, Ge(1)] = option(32, "images per step")
-    seed: Annotated[int, Ge(0), Lt(2**31)] = option(0, "of every random choice")
-    limit: Annotated[int, Ge(1)] | None = option(None, "use about this many images, whole patients")
-    where: str | None = option(None, "keep the images that satisfy this, such as view == 'PA' and age >= 18; none: all")
-    findings: tuple[str, ...] | None = option(
-        None, "keep these findings as labels or classes, in this order; none: all"
-    )
-    uncertain: Literal["ignore", "zero", "one", "half"] = option(
-        "ignore", "what an unknown label counts as in training: nothing, absent, present or one half"
-    )
-    balance: Literal["none", "repeat-factor"] = option("none", "show the images of rare labels more often in training")
-    balance_threshold: Annotated[float, Gt(0), Le(1)] | None = option(
-        None, "share of images below which a label counts as rare; none: the mean share of the labels"
-    )
-    monitor: Literal["val_auroc", "val_auprc", "val_loss", "val_f1", "val_accuracy", "val_recall", "val_precision"] = (
-        option("val_auroc", "what picks the best epoch")
-    )
-    patience: Annotated[int, Ge(1)] | None = option(
-        None, "stop after so many epochs without a better value; none: never"
-    )
-    threshold: ThresholdRule = option(
-        ThresholdRule("fixed", 0.5), "rule for the decision threshold, chosen on validation"
-    )
-    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = option(
-        "float32", "of the network's arithmetic; auto: what was measured to be faster for the model on such a device"
-    )
-    jit: Literal["auto", "on", "off"] = option("auto", "compile with XLA; auto: on GPU where it helps, never on CPU")
-    device: str = option("auto", "auto, cpu, gpu or gpu:N")
-    devices: str | int | None = option(
-        None, "several at once: all, a number of GPUs, or cpu:N, a CPU in N parts; none: one, as device says"
-    )
-    deterministic: bool = option(False, "only operations that repeat to the last digit, on a GPU too; slower there")
-    val_fraction: Annotated[float, Gt(0), Lt(1)] = option(
-        0.1, "share of images for validation where the lists name none"
-    )
-    test_fraction: Annotated[float, Gt(0), Lt(1)] = option(0.2, "share of images for test where the lists name none")
-    drop_leaks: bool = option(False, "set aside training images that also stand in test, instead of refusing the split")
-    recipe: str | None = option(None, "the recipe the settings started from")
-
-    @property
-    def one_device(self) -> str:
-        """What one device of those chosen is called: auto, cpu, gpu or gpu:N."""
-        return "cpu" if parts_of_cpu(self.devices) else self.device
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """A complete configuration: every section chosen, every option validated, every default filled in."""
-
-    settings: Settings
-    data: Choice
-    root: str | None
-    model: Choice
-    loss: Choice
-    augment: Choice
-    optimizer: Choice
-    schedule: Choice
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values in the shape of config.yaml."""
-        values: dict[str, Any] = {"task": self.settings.task}
-        for name in SECTIONS:
-            values[name] = getattr(self, name).to_dict()
-        if self.root is not None:
-            values["data"] = {"name": self.data.name, "root": self.root, **as_dict(self.data.options)}
-        for each in fields(Settings):
-            if each.name != "task":
-                value = getattr(self.settings, each.name)
-                values[each.name] = list(value) if isinstance(value, tuple) else value
-        values["threshold"] = as_dict(self.settings.threshold)
-        return values
-
-    def to_yaml(self) -> str:
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -268,6 +145,20 @@ def resolve_images(values: Mapping[str, Any], registry: Registry) -> RunConfig:
     """
     kept = {name: values[name] for name in OF_THE_IMAGES if name in values}
     return resolve([kept | {"image_size": ANY_SIZE}], registry)
+
+
+def choose_dataset(name: str, root: Path | None, values: dict[str, Any], registry: Registry) -> Choice:
+    """Validate a dataset chosen on the command line with its options."""
+    strategy = registry.get("dataset", name)
+    if strategy.info.needs_root and root is None:
+        raise UsageError(f"the dataset '{name}' needs --root DIR. Layout: {strategy.info.layout}")
+    if root is not None and not strategy.info.needs_root:
+        raise UsageError(f"the dataset '{name}' is made on the spot and takes no --root.")
+    if set(values) - {"data"}:
+        raise UsageError(
+            f"zoo evaluate takes --set data.OPTION=VALUE only, not {', '.join(sorted(set(values) - {'data'}))}."
+        )
+    return Choice(name, validate(strategy.Options, values.get("data", {}), "data", f"See 'zoo info {name}'."))
 
 
 def _with_recipes(layers: Iterable[Mapping[str, Any]], registry: Registry) -> Iterator[Mapping[str, Any]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from zoo.core.records import Records
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # kinds of faults that readers note
 LISTED_TWICE = "row twice"
@@ -32,6 +34,8 @@ class Faults:
 
     def table(self) -> pd.DataFrame:
         """One row per fault: kind, image, detail."""
+        import pandas as pd
+
         return pd.DataFrame(self._rows, columns=["kind", "image", "detail"], dtype=object)
 
 

@@ -1,33 +1,38 @@
-"""Who may watch a training from outside: told of its start, of each epoch and of its end, and free to stop it."""
+"""Observers: what follows a training from outside, such as a tracking server, and may stop it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from zoo.config.resolve import RunConfig
-    from zoo.runs.run import Run
+from pathlib import Path
+from typing import Any
 
 
 class Pruned(Exception):
-    """An observer gave the training up: neither a failure nor an interruption. The run is kept with the status "pruned"."""
+    """An observer stopped the training. Neither a failure nor an interruption: the run is kept with the status "pruned"."""
 
 
 class Observer:
-    """Watches one training. The methods do nothing here: override what is wanted.
+    """Follows one training. All methods do nothing by default: override those you need.
 
-    They are called in the process that trains, where several hosts train only on the first, and the training waits for
-    them. An error they raise ends the training as its own errors do; `Pruned` ends it without being one.
+    The training calls them in its own process (with several hosts, on the first one only) and waits for them. An error
+    raised here ends the training like an error of its own; `Pruned` ends it without failing it.
     """
 
-    def on_start(self, run: Run, config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The images and the network are ready. `rows` are the epochs that earlier processes finished: empty for a new run,
-        and whatever was told of them before, the end of that process may have come before it was told."""
+    def on_start(self, folder: Path, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Called when images and network are ready.
+
+        Args:
+            folder: the run's folder; its name is the run's name.
+            config: the resolved configuration, as in `folder / "config.yaml"`.
+            rows: rows of metrics.csv from earlier processes; empty for a new run. The last ones may not have been reported
+                before, if that process was killed.
+        """
 
     def on_epoch(self, row: Mapping[str, Any]) -> None:
-        """An epoch is finished and saved; `row` is its row of metrics.csv. May raise `Pruned`."""
+        """Called after each epoch, once it is saved. `row` is its row of metrics.csv. May raise `Pruned`."""
 
     def on_end(self, status: str) -> None:
-        """This process is done with the run: "complete", "interrupted", "failed" or "pruned". A training that failed before
-        its start comes here without `on_start`; a killed process does not come here."""
+        """Called when this process is done with the run: "complete", "interrupted", "failed" or "pruned".
+
+        A training that fails early calls this without `on_start`; a killed process does not call it.
+        """

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-if TYPE_CHECKING:  # the processes that prepare images do without it: it would take most of their start
+if TYPE_CHECKING:  # loaded only where used: `import zoo` and the processes that prepare images need neither
+    import numpy as np
     import pandas as pd
 
 SPLITS = ("train", "val", "test")
@@ -76,6 +75,8 @@ class Records:
     filtered_out: int = 0
 
     def __post_init__(self) -> None:
+        import numpy as np
+
         missing = [c for c in ("image", "path", "patient", *self.labels) if c not in self.table.columns]
         if missing:
             raise ValueError(f"records lack the columns {missing}")

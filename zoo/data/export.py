@@ -18,18 +18,19 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from zoo.config.resolve import RunConfig
+from zoo.config.run_config import RunConfig
 from zoo.core.errors import UsageError, ZooError
+from zoo.core.files import replacing
+from zoo.core.locks import LOCK, locked
+from zoo.core.pools import usable_cores
 from zoo.core.progress import Progress
 from zoo.core.records import SPLITS, Records
 from zoo.core.registry import Registry
 from zoo.data.boxes import CORNERS, square_boxes
-from zoo.data.lock import LOCK, locked
 from zoo.data.pipeline import Say, read_records
 from zoo.data.split import assign, check_leaks, join_groups
 from zoo.data.store import Store, prepare
-from zoo.data.tfrecord import Value, encode_example, frame
-from zoo.data.workers import usable_cores
+from zoo.data.tfrecord import Value, encode_example, write_records
 
 METADATA = "metadata.json"
 FORMAT, VERSION = "zoo-images", 1
@@ -114,9 +115,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its name on success, and is removed on failure."""
     out = Path(os.path.abspath(out))
     partial = out.with_name(f".partial-{out.name}")
-    with locked(partial, lambda: None, block=False) as held:
-        if not held:
-            raise ZooError(f"another process is writing {out}: wait for it, or name another folder.")
+    with locked(partial / LOCK, busy=f"{out} is being written"):
         try:
             for left in partial.iterdir():  # by a process that was killed
                 if left.name != LOCK:
@@ -173,15 +172,18 @@ def _plan(split: np.ndarray, image_bytes: float, shard_bytes: int) -> dict[str, 
 
 
 def _write_shard(file: Path, images: _Images, places: np.ndarray, progress: Progress) -> int:
-    with file.open("wb") as stream, ThreadPoolExecutor(usable_cores()) as pool:
-        for start in range(0, len(places), _BATCH):
-            part = places[start : start + _BATCH]
-            for record in pool.map(images.record, part):
-                stream.write(record)
-            progress.advance(len(part))
-        stream.flush()
-        os.fsync(stream.fileno())
-        return stream.tell()
+    """Write one file; returns its size in bytes."""
+
+    def contents() -> Iterator[bytes]:
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            for start in range(0, len(places), _BATCH):
+                part = places[start : start + _BATCH]
+                yield from pool.map(images.record, part)
+                progress.advance(len(part))
+
+    with replacing(file) as partial:
+        write_records(partial, contents())
+    return file.stat().st_size
 
 
 class _Images:
@@ -234,7 +236,7 @@ class _Images:
         for name, kind in self.columns.items():
             cell = self.cells[name][row]
             features[name] = float(cell) if kind == "number" else "" if pd.isna(cell) else str(cell)
-        return frame(encode_example(features | self.boxes.get(self.images[row], {})))
+        return encode_example(features | self.boxes.get(self.images[row], {}))
 
     def metadata(self, config: RunConfig, shards: dict[str, int]) -> dict[str, Any]:
         """What metadata.json holds."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zoo.config.resolve import RunConfig
+from zoo.config.run_config import RunConfig
 from zoo.core.contracts import LabelCounts
 from zoo.core.errors import DataError, UsageError
 from zoo.core.records import METADATA, SPLITS, Records

@@ -8,15 +8,13 @@ from typing import Literal
 
 import numpy as np
 
+from zoo.config.settings import HALF_A_CLASS
 from zoo.core.errors import DataError, UsageError, unknown
 from zoo.core.records import Records
 from zoo.core.tasks import Task, TaskKind
 
 Uncertain = Literal["ignore", "zero", "one", "half"]
 OTHER = "another finding than those of the setting findings"
-HALF_A_CLASS = (
-    "classes exclude each other, so a multiclass label cannot be one half: use --uncertain ignore, zero or one."
-)
 
 
 @dataclass(frozen=True)

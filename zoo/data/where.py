@@ -1,32 +1,22 @@
-"""Filters: a condition on the table of records, such as `view == 'PA' and age >= 18`, read by a small parser of its own.
-
-The text is taken apart by Python's parser and every part of it looked at; nothing of it is ever executed.
-"""
+"""Applies a filter (`zoo.config.where`) to the table of records."""
 
 from __future__ import annotations
 
 import ast
 import re
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.config.where import SYMBOLS, Filter, literal, pairs, parse_filter
 from zoo.core.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from zoo.core.records import Records
 
-LONGEST = 2000  # characters; a condition is typed by people
-DEEPEST = 50  # conditions within conditions
 SHOWN = 6  # values of a column that an error names
-GRAMMAR = (
-    "A filter compares columns with texts and numbers (== != < <= > >= in, not in), known(COLUMN) asks whether there is a value, a "
-    "finding alone means that it is present, and and, or, not and parentheses join them, as in \"view == 'PA' and age >= 18\"."
-)
-_QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`([^`]*)`")
 
 
 @dataclass(frozen=True)
@@ -64,63 +54,6 @@ class Column:
         return f"{self.name} is {', '.join(names[:SHOWN])}{more}"
 
 
-@dataclass(frozen=True)
-class Filter:
-    """A condition that was read: its text, and what Python's parser made of it."""
-
-    text: str
-    tree: ast.expr
-    quoted: Mapping[str, str]  # names made for the columns in backticks
-
-    def names(self) -> list[str]:
-        """The columns it names, as they are written, each once."""
-        called = {id(n.func) for n in ast.walk(self.tree) if isinstance(n, ast.Call)}
-        names = (n.id for n in ast.walk(self.tree) if isinstance(n, ast.Name) and id(n) not in called)
-        return list(dict.fromkeys(self.quoted.get(name, name) for name in names))
-
-    def truth(self, columns: Mapping[str, Column]) -> Truth:
-        """Where the condition holds, by columns under the names it uses; their length is that of the result.
-
-        Raises:
-            UsageError: a value is compared with one of another type.
-        """
-        return _Reading(self, columns).condition(self.tree)
-
-
-def parse_filter(text: str) -> Filter:
-    """Read a condition.
-
-    Raises:
-        UsageError: it is no condition, or uses anything but columns, literals, comparisons, known(), and, or and not.
-    """
-    quoted: dict[str, str] = {}
-
-    def named(found: re.Match[str]) -> str:
-        if found.group(1) is None:
-            return found.group()
-        name = f"_zoo_column_{len(quoted)}"
-        quoted[name] = found.group(1)
-        return f" {name} "
-
-    if len(text) > LONGEST:
-        raise UsageError(f"a filter has at most {LONGEST:,} characters, not {len(text):,}.")
-    if not text.strip():
-        raise UsageError(f"the filter is empty. {GRAMMAR}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python's own remarks on such texts
-            tree = ast.parse(_QUOTED.sub(named, text).strip(), mode="eval").body
-        read = Filter(text, tree, quoted)
-        _check(tree, read)
-    except UsageError:
-        raise
-    except SyntaxError as error:
-        raise UsageError(f"the filter {text!r} cannot be read: {error.msg}. {GRAMMAR}") from None
-    except (ValueError, RecursionError, MemoryError, OverflowError):
-        raise UsageError(f"the filter {text[:80]!r} cannot be read: it is too deep, or not a text. {GRAMMAR}") from None
-    return read
-
-
 def columns_of(records: Records) -> dict[str, np.ndarray]:
     """Every column that a filter may name: metadata, findings, the normal class and whatever else the table keeps.
 
@@ -148,7 +81,7 @@ def filter_records(records: Records, text: str) -> Records:
     read = parse_filter(text)
     there = columns_of(records)
     columns = {name: Column(name, _plain_values(there[_find(name, there)])) for name in read.names()}
-    keep = np.flatnonzero(read.truth(columns).yes)
+    keep = np.flatnonzero(_Reading(read, columns).condition(read.tree).yes)
     if not len(keep):
         held = "; ".join(column.words() for column in columns.values())
         raise UsageError(f"the filter {text!r} leaves none of the {len(records):,} images. In them {held}.")
@@ -193,81 +126,6 @@ def _plain_values(values: np.ndarray) -> np.ndarray:
     return texts
 
 
-_SYMBOLS: dict[type[ast.cmpop], str] = {
-    ast.Eq: "==",
-    ast.NotEq: "!=",
-    ast.Lt: "<",
-    ast.LtE: "<=",
-    ast.Gt: ">",
-    ast.GtE: ">=",
-    ast.In: "in",
-    ast.NotIn: "not in",
-}
-
-
-def _check(node: ast.expr, read: Filter, depth: int = 0) -> None:
-    """Refuse whatever is not of the grammar, before any table is there."""
-    if depth > DEEPEST:
-        raise UsageError(f"the filter {read.text[:80]!r} nests conditions more than {DEEPEST} deep.")
-    if isinstance(node, ast.BoolOp):
-        for each in node.values:
-            _check(each, read, depth + 1)
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        _check(node.operand, read, depth + 1)
-    elif isinstance(node, ast.Call):
-        named = isinstance(node.func, ast.Name) and node.func.id == "known" and not node.keywords
-        if not named or len(node.args) != 1 or not isinstance(node.args[0], ast.Name):
-            raise _refused(node, read, "the only function is known(COLUMN)")
-    elif isinstance(node, ast.Compare):
-        for left, operator, right in _pairs(node):
-            _check_pair(left, operator, right, read)
-    elif not isinstance(node, ast.Name):
-        raise _refused(node, read, "it is no condition")
-
-
-def _check_pair(left: ast.expr, operator: ast.cmpop, right: ast.expr, read: Filter) -> None:
-    if type(operator) not in _SYMBOLS:
-        raise UsageError(f"the filter {read.text!r} uses 'is'; known(COLUMN) asks whether there is a value.")
-    if isinstance(operator, ast.In | ast.NotIn):
-        if not isinstance(left, ast.Name):
-            raise _refused(left, read, "a column stands before in")
-        if not isinstance(right, ast.List | ast.Tuple | ast.Set) or not right.elts:
-            raise _refused(right, read, "a list such as ['PA', 'AP'] stands after in")
-        for each in right.elts:
-            _literal(each, read)
-        return
-    for side in (left, right):
-        if not isinstance(side, ast.Name):
-            _literal(side, read)
-    if not isinstance(left, ast.Name) and not isinstance(right, ast.Name):
-        raise _refused(left, read, "it is compared with a literal; one side must be a column")
-
-
-def _pairs(node: ast.Compare) -> Iterator[tuple[ast.expr, ast.cmpop, ast.expr]]:
-    """`a < b < c` is `a < b and b < c`."""
-    return zip([node.left, *node.comparators[:-1]], node.ops, node.comparators, strict=True)
-
-
-def _literal(node: ast.expr, read: Filter) -> str | float:
-    """The text or number of a literal; True and False are 1 and 0."""
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-        value = _literal(node.operand, read)
-        if not isinstance(value, str):
-            return -value
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        return float(node.value)
-    raise _refused(node, read, "it is neither a column, nor a number, nor a text in quotes")
-
-
-def _refused(node: ast.expr, read: Filter, why: str) -> UsageError:
-    text = ast.unparse(node)
-    for made, name in read.quoted.items():
-        text = text.replace(made, f"`{name}`")
-    return UsageError(f"the filter {read.text!r} cannot use '{text}': {why}. {GRAMMAR}")
-
-
 class _Reading:
     """One evaluation of a filter over columns."""
 
@@ -289,7 +147,7 @@ class _Reading:
             known = self._column(node.args[0]).known
             return Truth(known, ~known)
         if isinstance(node, ast.Compare):
-            parts = [self._pair(*pair) for pair in _pairs(node)]
+            parts = [self._pair(*pair) for pair in pairs(node)]
             return Truth(np.logical_and.reduce([p.yes for p in parts]), np.logical_or.reduce([p.no for p in parts]))
         return self._present(self._column(node))
 
@@ -308,7 +166,7 @@ class _Reading:
         return Truth(values == 1, values == 0)
 
     def _pair(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> Truth:
-        symbol = _SYMBOLS[type(operator)]
+        symbol = SYMBOLS[type(operator)]
         if isinstance(right, ast.List | ast.Tuple | ast.Set):
             found = [self._compared(left, "==", each) for each in right.elts]
             yes, no = np.logical_or.reduce([f.yes for f in found]), np.logical_and.reduce([f.no for f in found])
@@ -329,7 +187,7 @@ class _Reading:
         return Truth(yes, no)
 
     def _side(self, node: ast.expr) -> Column | str | float:
-        return self._column(node) if isinstance(node, ast.Name) else _literal(node, self.read)
+        return self._column(node) if isinstance(node, ast.Name) else literal(node, self.read)
 
     def _number(self, side: Column | str | float, other: Column | str | float) -> Column:
         """A column of texts as numbers, to be compared with `other`, which is a number or a column of numbers."""
@@ -366,6 +224,3 @@ def _as_numbers(column: Column) -> np.ndarray | None:
         return np.array([np.nan if v is None else float(words.get(v.lower(), v)) for v in column.values], np.float64)
     except ValueError:
         return None
-
-
-__all__ = ["Column", "Filter", "Truth", "columns_of", "filter_records", "parse_filter"]

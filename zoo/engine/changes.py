@@ -12,13 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from zoo.config.resolve import REGISTERED, RunConfig
+from zoo.config.run_config import REGISTERED, RunConfig
+from zoo.config.weights import weights_file
 from zoo.core.contracts import Model
 from zoo.core.errors import UsageError
 from zoo.core.registry import Registry
 from zoo.data.pipeline import ImageSet
 from zoo.engine import devices
-from zoo.engine.weights import weights_file
 from zoo.runs.run import Run
 
 # what decides the numbers; the platform's text changes with every kernel

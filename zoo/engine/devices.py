@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from zoo.config.devices import check_device, check_devices, parts_of_cpu
 from zoo.core.errors import UsageError, ZooError
-
-
-@contextmanager
-def _quiet_start() -> Iterator[None]:
-    """Keep the lines that TensorFlow's C++ parts print while starting off the terminal; shown after all if the start fails.
-
-    They are printed before any log level counts, so only the file descriptor itself can hold them back.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
-        terminal = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(terminal, held.read())
-            raise
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
+from zoo.core.quiet import quiet_start
 
 
 def import_keras() -> Any:
@@ -42,7 +19,7 @@ def import_keras() -> Any:
         ZooError: the chosen backend is not installed; names the two that are supported.
     """
     try:
-        with _quiet_start():
+        with quiet_start():
             import keras
 
             if keras.backend.backend() == "jax":
@@ -58,12 +35,6 @@ def import_keras() -> Any:
     if backend not in ("tensorflow", "jax"):
         raise ZooError(f"KERAS_BACKEND={backend} is not supported; use tensorflow or jax.")
     return keras
-
-
-def check_device(device: str) -> None:
-    """Raise UsageError where `device` is not of the form auto, cpu, gpu or gpu:N."""
-    if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", device):
-        raise UsageError(f"unknown device '{device}'. Valid: auto, cpu, gpu, gpu:N.")
 
 
 def select(device: str) -> tuple[str, str]:
@@ -94,7 +65,7 @@ def select(device: str) -> tuple[str, str]:
 def _tensorflow_gpus() -> list[str]:
     import tensorflow as tf
 
-    with _quiet_start():
+    with quiet_start():
         gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         try:
@@ -109,18 +80,6 @@ def _jax_gpus() -> list[str]:
     import jax
 
     return [device.device_kind for device in jax.local_devices() if device.platform in ("gpu", "cuda", "rocm")]
-
-
-def check_devices(devices: str | int) -> None:
-    """Raise UsageError where `devices` is not of the form all, N or cpu:N."""
-    if not re.fullmatch(r"all|(cpu:)?[1-9]\d*", str(devices)):
-        raise UsageError(f"unknown devices '{devices}'. Valid: all, a number of GPUs such as 2, cpu:N.")
-
-
-def parts_of_cpu(devices: str | int | None) -> int:
-    """The N of `cpu:N`; 0 where other devices are meant."""
-    kind, _, number = str(devices).rpartition(":")
-    return int(number) if kind == "cpu" else 0
 
 
 def split_cpu(devices: str | int | None) -> None:

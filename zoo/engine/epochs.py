@@ -10,7 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.config.resolve import MONITORS
+from zoo.config.optimizers import PlateauOptions
+from zoo.config.settings import MONITORS
 from zoo.core.observers import Observer
 from zoo.data.batches import TrainingBatches
 from zoo.data.pipeline import ImageSet
@@ -18,7 +19,6 @@ from zoo.engine.averaging import averaged
 from zoo.engine.batch_norm import BatchStatistics
 from zoo.engine.features import FeatureCache
 from zoo.engine.inference import predict_logits
-from zoo.engine.optimizers import PlateauOptions
 from zoo.engine.recorder import Recorder
 from zoo.engine.state import network_weights, synchronise
 from zoo.engine.steps import Steps

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from zoo.config.resolve import Choice
-from zoo.core.errors import UsageError, ZooError
+from zoo.config.run_config import Choice
+from zoo.core.errors import ZooError
 from zoo.core.registry import Registry
 from zoo.data.align import align
 from zoo.data.pipeline import ImageSet, load_all, with_writable_names
@@ -89,19 +89,3 @@ def load_network(run: Run) -> Any:
         return keras.saving.load_model(run.model_file, compile=False, safe_mode=True)
     except Exception as error:
         raise ZooError(f"{run.model_file} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
-
-
-def parse_data(name: str, root: Path | None, values: dict[str, Any], registry: Registry) -> Choice:
-    """Validate a dataset chosen on the command line with its options."""
-    from zoo.core.options import validate
-
-    strategy = registry.get("dataset", name)
-    if strategy.info.needs_root and root is None:
-        raise UsageError(f"the dataset '{name}' needs --root DIR. Layout: {strategy.info.layout}")
-    if root is not None and not strategy.info.needs_root:
-        raise UsageError(f"the dataset '{name}' is made on the spot and takes no --root.")
-    if set(values) - {"data"}:
-        raise UsageError(
-            f"zoo evaluate takes --set data.OPTION=VALUE only, not {', '.join(sorted(set(values) - {'data'}))}."
-        )
-    return Choice(name, validate(strategy.Options, values.get("data", {}), "data", f"See 'zoo info {name}'."))

@@ -11,7 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.config.resolve import RunConfig
+from zoo.config.optimizers import PlateauOptions
+from zoo.config.run_config import RunConfig
 from zoo.core.errors import UsageError
 from zoo.core.observers import Observer
 from zoo.core.progress import Progress
@@ -23,7 +24,7 @@ from zoo.engine.epochs import Epochs, Phase, Policy
 from zoo.engine.features import FeatureCache, cached_features
 from zoo.engine.feed import training_feed
 from zoo.engine.layer_rates import ShareOf, layer_rates
-from zoo.engine.optimizers import PlateauOptions, build_optimizer
+from zoo.engine.optimizers import build_optimizer
 from zoo.engine.recorder import Recorder
 from zoo.engine.replicas import Place
 from zoo.engine.signals import Signals
@@ -98,7 +99,7 @@ def fit(
     ):
         fitting = Fitting(network, config, registry, images, run, say, **options)
         for each in fitting.epochs.observers:
-            each.on_start(run, config, tuple(fitting.state.rows))
+            each.on_start(run.path, config.to_dict(), tuple(fitting.state.rows))
         fitting.carry_out()
     if not place.first:
         return

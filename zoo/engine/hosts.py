@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.config.resolve import RunConfig, Settings, resolve
+from zoo.config.resolve import resolve
+from zoo.config.run_config import RunConfig
+from zoo.config.settings import Settings
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.registry import Registry
 from zoo.data.pipeline import ImageSet

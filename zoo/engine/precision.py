@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from zoo.config.resolve import RunConfig
+from zoo.config.run_config import RunConfig
 from zoo.core.options import as_dict
 from zoo.engine import devices
 

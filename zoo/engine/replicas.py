@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.config.resolve import Settings
+from zoo.config.settings import Settings
 from zoo.core.errors import UsageError
 from zoo.engine import devices
 from zoo.nn.override_call import own_call

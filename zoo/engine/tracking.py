@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.manager import describe
 from zoo.core.observers import Observer, Pruned
+from zoo.runs.run import Run
 
 if TYPE_CHECKING:
-    from zoo.config.resolve import RunConfig
     from zoo.core.registry import Registry
-    from zoo.runs.run import Run
 
 RECORDED = "track"  # the key of run.json that --resume goes by
 
@@ -62,8 +62,8 @@ class Remembered(Observer):
     def __init__(self, chosen: Sequence[Tracked]) -> None:
         self.chosen = chosen
 
-    def on_start(self, run: Run, config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> None:
-        run.update_info(**{RECORDED: [str(each) for each in self.chosen]})
+    def on_start(self, folder: Path, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        Run(folder).update_info(**{RECORDED: [str(each) for each in self.chosen]})
 
 
 class Guarded(Observer):
@@ -73,9 +73,9 @@ class Guarded(Observer):
         self.name, self.inner, self.say = name, inner, say
         self.lost = True  # until it has started
 
-    def on_start(self, run: Run, config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> None:
+    def on_start(self, folder: Path, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
         try:
-            self.inner.on_start(run, config, rows)
+            self.inner.on_start(folder, config, rows)
         except ZooError:
             raise
         except Exception as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.config.resolve import RunConfig
+from zoo.config.run_config import RunConfig
 from zoo.core.errors import UnwritableRun, UsageError, ZooError
 from zoo.core.files import replacing, write_text
 from zoo.core.observers import Observer, Pruned
@@ -32,7 +32,6 @@ from zoo.engine.changes import (
     source_digests,
     weights_digest,
 )
-from zoo.engine.lock import locked
 from zoo.engine.replicas import Place, placed
 from zoo.engine.signals import Interrupted, Signals
 from zoo.evaluation import Evaluation, Predictions
@@ -123,7 +122,7 @@ def train(
         say(line)
     run = Run.create(runs_dir, name, config.model.name, config.settings.task)
     try:
-        with locked(run.path):
+        with run.locked():
             run.update_info(
                 status="preparing",
                 model=config.model.name,

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from zoo.config.resolve import OF_THE_IMAGES, RunConfig, resolve
+from zoo.config.resolve import resolve
+from zoo.config.run_config import OF_THE_IMAGES, RunConfig
 from zoo.core.errors import DataError, UsageError, unknown
 from zoo.core.options import as_dict
 from zoo.core.registry import Registry

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from zoo.config.resolve import OF_THE_IMAGES
+from zoo.config.run_config import OF_THE_IMAGES
 from zoo.core.errors import DataError, UsageError, ZooError
 from zoo.evaluation.comparison import task_text
 from zoo.runs.run import Run

@@ -12,7 +12,7 @@ from keras import ops
 
 from zoo.core.errors import UsageError
 from zoo.core.tasks import Task
-from zoo.export.network import for_inference
+from zoo.nn.inference import for_inference
 
 BACKBONE = "backbone"
 PREFIX = "member_"

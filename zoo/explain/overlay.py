@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo.core.files import replacing
-from zoo.report import RESEARCH_ONLY
+from zoo.core.text import RESEARCH_ONLY
 
 COLOURS = "inferno"  # perceptually uniform: equal steps of the map look equal
 FAINTEST = 0.3  # where in the colours a map begins: those before are black, and would look like a dark image

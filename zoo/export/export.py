@@ -18,9 +18,10 @@ from zoo.evaluation.calibration import Calibration
 from zoo.evaluation.plain import plain
 from zoo.export import formats, metadata
 from zoo.export import trial_images as image_sources
-from zoo.export.network import assemble, for_inference
+from zoo.export.network import assemble
 from zoo.export.parity import Parity, compare, zoo_probabilities
 from zoo.export.trial_images import TrialImages
+from zoo.nn.inference import for_inference
 from zoo.runs.run import Run
 
 Say = Callable[[str], None]

@@ -17,7 +17,6 @@ import numpy as np
 
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.files import replacing
-from zoo.export import quantize
 from zoo.inference.runtimes.convert import quiet, to_litert, to_onnx
 
 METADATA_FILE = "zoo-metadata.json"  # inside the file; `metadata.json` of a .keras file is Keras' own
@@ -94,12 +93,11 @@ def write(
         assembled("float32").save(file)
     elif form.name == "savedmodel":
         _write_savedmodel(assembled("float32"), assembled("uint8"), file)
-    elif form.name == "litert" and quantization == "int8":
-        quantize.litert_int8(assembled("uint8"), file, samples)
-    elif form.name == "litert":
-        to_litert(assembled("uint8"), file, dtype="uint8", quantize="float16" if quantization else None)
     else:
-        _write_onnx(assembled("uint8"), file, quantization, samples)
+        given: Any = quantization
+        convert = to_litert if form.name == "litert" else _to_named_onnx
+        inputs = None if samples is None else samples[..., None]
+        convert(assembled("uint8"), file, dtype="uint8", quantize=given, samples=inputs)
 
 
 def _write_savedmodel(floats: Any, bytes_: Any, folder: Path) -> None:
@@ -126,19 +124,16 @@ def _named(model: Any) -> Callable[[Any], dict[str, Any]]:
     return answer
 
 
-def _write_onnx(model: Any, file: Path, quantization: str | None, samples: np.ndarray | None) -> None:
+def _to_named_onnx(model: Any, file: Path, **options: Any) -> None:
+    """As `to_onnx`, with names for the axes that vary and for the output."""
     import onnx
 
-    to_onnx(model, file, dtype="uint8")
+    to_onnx(model, file, **options)
     graph = onnx.load(file)
     for kind, names in ((graph.graph.input[0], ("images", "height", "width")), (graph.graph.output[0], ("images",))):
         for axis, name in zip(kind.type.tensor_type.shape.dim, names, strict=False):
             axis.dim_param = name
     _rename_output(graph, OUTPUT)
-    if quantization == "float16":
-        quantize.onnx_float16(graph)
-    elif quantization == "int8":
-        graph = quantize.onnx_int8(graph, samples)
     onnx.save(graph, file)
 
 

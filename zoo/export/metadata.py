@@ -10,8 +10,8 @@ from typing import Any
 from zoo.core.errors import ZooError
 from zoo.core.registry import Registry
 from zoo.core.tasks import Task
+from zoo.core.text import RESEARCH_ONLY
 from zoo.evaluation.calibration import Calibration
-from zoo.report import RESEARCH_ONLY
 from zoo.runs.run import Run
 
 DISTRIBUTION = "cxr-zoo"

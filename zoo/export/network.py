@@ -1,4 +1,4 @@
-"""The network of an exported file: raw images of any size in, calibrated probabilities out, training-only parts gone."""
+"""The network of an exported file: raw images of any size in, calibrated probabilities out."""
 
 from __future__ import annotations
 
@@ -14,47 +14,7 @@ if TYPE_CHECKING:
 
     from zoo.evaluation.calibration import Calibration
 
-# Keras' layers that do something in training only, by name: they become identities
-TRAINING_ONLY = {
-    "ActivityRegularization",
-    "AlphaDropout",
-    "Dropout",
-    "GaussianDropout",
-    "GaussianNoise",
-    "SpatialDropout1D",
-    "SpatialDropout2D",
-    "SpatialDropout3D",
-}
-_AUGMENTING = ("Random", "MixUp", "CutMix", "AugMix", "RandAugment", "AutoContrast")
 FLOAT32 = "float32"
-
-
-def for_inference(network: keras.Model, *, float32: bool = False) -> keras.Model:
-    """The network without layers that only training needs; itself where there is nothing to take out.
-
-    Args:
-        network: a functional Keras model. One of another kind is returned as it is: its training-only parts do nothing either,
-            and the files made of traced operations lose them anyway.
-        float32: compute in float32 also what was trained in lower precision.
-    """
-    import keras
-
-    layers = list(network._flatten_layers())
-    low = float32 and any(layer.compute_dtype not in (FLOAT32, None) for layer in layers)
-    if not isinstance(network, keras.src.models.Functional) or not (low or any(map(_training_only, layers))):
-        return network
-
-    def copy(layer: Any) -> Any:
-        if _training_only(layer):
-            return keras.layers.Identity(name=layer.name, dtype=FLOAT32 if float32 else layer.dtype_policy.name)
-        config = layer.get_config()
-        if low and "dtype" in config:
-            config["dtype"] = FLOAT32
-        return layer.__class__.from_config(config)
-
-    bare = keras.models.clone_model(network, clone_function=copy, recursive=True)
-    bare.set_weights(network.get_weights())
-    return bare
 
 
 def assemble(network: Any, task: Task, calibration: Calibration | None, size: int, dtype: str = FLOAT32) -> keras.Model:
@@ -120,9 +80,3 @@ def _isotonic(logits: Any, task: Task, calibration: Calibration) -> Any:
         share = ops.clip(ops.divide(ops.subtract(logit, start), width), 0.0, 1.0)
         columns.append(ops.add(ops.sum(ops.multiply(share, rise), axis=1, keepdims=True), float(values[0])))
     return columns[0] if len(columns) == 1 else ops.concatenate(columns, axis=1)
-
-
-def _training_only(layer: Any) -> bool:
-    kind = type(layer)
-    ours = kind.__module__.startswith("keras.")
-    return ours and (kind.__name__ in TRAINING_ONLY or kind.__name__.startswith(_AUGMENTING))

@@ -1,25 +1,27 @@
-"""Reading many images ahead of the network: in their order, in bounded memory, by threads or by processes that may die."""
+"""Reading many images ahead of the network, in order and in bounded memory, by threads or by processes that may crash."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
 
 from zoo.core.errors import UsageError, ZooError
+from zoo.core.pools import crash_safe_map
 from zoo.core.records import BadImage
 from zoo.data.resize import square
-from zoo.data.workers import CRASHED, MAX_CRASHES, can_start, worker_pool
+from zoo.data.workers import CRASHED
 from zoo.inference import intake
 
 ImageFile = str | Path | np.ndarray
 _Item = tuple[ImageFile, int]
+_ADVICE = "Use fewer processes: --workers 1."
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,66 +94,18 @@ def by_threads(read: ImageReader, images: Iterable[ImageFile], threads: int, ahe
 def by_processes(
     read: ImageReader, images: Iterable[ImageFile], processes: int, ahead: int
 ) -> Generator[Read, None, None]:
-    """As `by_threads`, but an image that kills its decoder is an image with a reason, and decoders do not share one core.
-
-    When a process dies, the images under way are read again in a process of their own, one after the other.
+    """As `by_threads`, but an image that crashes its decoder becomes one with a reason, and decoding uses several cores.
 
     Raises:
-        ZooError: processes died on more than `MAX_CRASHES` images.
+        ZooError: processes died on too many images.
     """
-    source = zip(images, count(), strict=False)
-    waiting: deque[tuple[_Item, Future[Read]]] = deque()
-    crashes, works = 0, False
-    pool = worker_pool(processes)
-    try:
-        while True:
-            for item in islice(source, ahead - len(waiting)):
-                waiting.append((item, _submit(pool, read, item)))
-            if not waiting:
-                return
-            try:
-                result = waiting[0][1].result()
-            except BrokenProcessPool:
-                pool.shutdown()
-                for result in _one_by_one(read, [item for item, _ in waiting], works):
-                    crashes += result.reason == CRASHED
-                    yield result
-                if crashes > MAX_CRASHES:
-                    raise ZooError(
-                        f"reading processes died on {crashes} images, most likely for lack of memory. Fewer of them: --workers 1."
-                    ) from None
-                waiting.clear()
-                pool = worker_pool(processes)
-                continue
-            waiting.popleft()
-            works = True
-            yield result
-    finally:
-        pool.shutdown(cancel_futures=True)
+    items = zip(images, count(), strict=False)
+    return crash_safe_map(partial(_read, read), items, processes, ahead=ahead, crashed=_crashed, advice=_ADVICE)
 
 
-def _submit(pool: ProcessPoolExecutor, read: ImageReader, item: _Item) -> Future[Read]:
-    try:
-        return pool.submit(read, *item)
-    except BrokenProcessPool as error:  # the image must not be lost with it
-        broken: Future[Read] = Future()
-        broken.set_exception(error)
-        return broken
+def _read(read: ImageReader, item: _Item) -> Read:
+    return read(*item)
 
 
-def _one_by_one(read: ImageReader, items: list[_Item], works: bool) -> Iterator[Read]:
-    """Read each image by a process that reads nothing else at the time; one that kills it says so."""
-    pool: ProcessPoolExecutor | None = None
-    for number, item in enumerate(items):
-        try:
-            pool = pool or worker_pool(1)
-            yield pool.submit(read, *item).result()
-            works = True
-        except BrokenProcessPool:
-            pool = None
-            if not (works or can_start()):  # as in a script without a main guard: nothing an image could be blamed for
-                yield from (read(*each) for each in items[number:])
-                return
-            yield Read(str(item[0]), reason=CRASHED)
-    if pool is not None:
-        pool.shutdown()
+def _crashed(item: _Item) -> Read:
+    return Read(str(item[0]), reason=CRASHED)

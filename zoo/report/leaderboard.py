@@ -11,10 +11,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from zoo.core.text import RESEARCH_ONLY
 from zoo.evaluation.comparison import ALPHA, AT_THRESHOLD, TITLES, Comparison, holm, p_text, verdict
 from zoo.evaluation.evaluate import Interval, short
 from zoo.evaluation.notes import FEW
-from zoo.report import RESEARCH_ONLY
 from zoo.runs.leaderboard import Board
 
 PLOT = (0.0, 1.0)  # what the page's plots span where there is no value

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.files import write_text
-from zoo.report import RESEARCH_ONLY, cases, results, sections
+from zoo.core.text import RESEARCH_ONLY
+from zoo.report import cases, results, sections
 from zoo.report.blocks import Section, Table
 from zoo.report.material import Material
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.config.resolve import SECTIONS, parse_set
+from zoo.config.resolve import parse_set
+from zoo.config.run_config import SECTIONS
 from zoo.core.errors import UsageError
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.config.resolve import MONITORS
+from zoo.config.settings import MONITORS
 from zoo.core.errors import ZooError
 from zoo.evaluation.evaluate import Evaluation
 from zoo.evaluation.metrics import METRICS

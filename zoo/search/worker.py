@@ -19,12 +19,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from zoo.config.resolve import RunConfig, resolve
+from zoo.config.resolve import resolve
 from zoo.core.errors import ZooError
 from zoo.core.manager import describe
 from zoo.core.observers import Observer, Pruned
 from zoo.core.registry import registry
-from zoo.engine.lock import locked
 from zoo.engine.signals import Interrupted
 from zoo.runs.run import Run
 
@@ -58,9 +57,8 @@ class Pruner(Observer):
     def __init__(self, sweep: Sweep) -> None:
         self._sweep, self._last = sweep, 0
 
-    def on_start(self, run: Run, config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> None:
-        settings = config.settings
-        self._last = settings.epochs + (settings.freeze_epochs if settings.freeze else 0)
+    def on_start(self, folder: Path, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        self._last = config["epochs"] + (config["freeze_epochs"] if config["freeze"] else 0)
         for row in rows:  # of an earlier process, which may not have come to ask
             self.on_epoch(row)
 
@@ -99,7 +97,7 @@ def _await(run: Run) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
-            with locked(run.path):
+            with run.locked():
                 return
         except ZooError:
             time.sleep(0.1)

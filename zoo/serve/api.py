@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from zoo.core.errors import ZooError
-from zoo.report import RESEARCH_ONLY
+from zoo.core.text import RESEARCH_ONLY
 from zoo.serve import cards
 from zoo.serve.errors import ClientGone, Refusal
 from zoo.serve.jobs import Jobs

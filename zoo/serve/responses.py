@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from zoo.report import RESEARCH_ONLY
+from zoo.core.text import RESEARCH_ONLY
 
 
 class Problem(BaseModel):

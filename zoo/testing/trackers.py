@@ -6,14 +6,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo.core.contracts import Tracker
 from zoo.testing.suite import Checks, Result, carried_out, check_info, demand
-
-if TYPE_CHECKING:
-    from zoo.config.resolve import RunConfig
-    from zoo.runs.run import Run
 
 ROW = {"phase": "all", "loss": 0.5, "lr": 1e-3, "val_loss": float("nan"), "val_auroc": 0.7, "seconds": 1.0}
 
@@ -62,26 +58,26 @@ class _Subject:
         self.tracker.build(self.target).on_end("failed")
 
     def training(self) -> None:
-        with _run() as (run, config):
+        with _run() as (folder, config):
             observer = self.tracker.build(self.target)
-            observer.on_start(run, config, ())
+            observer.on_start(folder, config, ())
             observer.on_epoch({"epoch": 1, **ROW})
             observer.on_end("failed")
 
     def resumed(self) -> None:
         """Another process goes on; it is told of the epochs that there have been."""
-        with _run() as (run, config):
+        with _run() as (folder, config):
             rows: list[dict[str, Any]] = []
             for epoch in (1, 2):
                 observer = self.tracker.build(self.target)
-                observer.on_start(run, config, tuple(rows))
+                observer.on_start(folder, config, tuple(rows))
                 rows.append({"epoch": epoch, **ROW})
                 observer.on_epoch(rows[-1])
                 observer.on_end("interrupted")
 
 
 @contextmanager
-def _run() -> Iterator[tuple[Run, RunConfig]]:
+def _run() -> Iterator[tuple[Path, dict[str, Any]]]:
     """A run that has just begun."""
     from zoo.config.resolve import resolve
     from zoo.core.registry import registry
@@ -92,7 +88,7 @@ def _run() -> Iterator[tuple[Run, RunConfig]]:
         run = Run.create(Path(folder), "checked", config.model.name, config.settings.task)
         (run.path / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
         run.write_json("run.json", {"status": "running"})
-        yield run, config
+        yield run.path, config.to_dict()
 
 
 __all__ = ["check_tracker", "tracker_results"]

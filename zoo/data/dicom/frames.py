@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from zoo.core.records import BadImage
-from zoo.data.dicom import apart
 from zoo.data.dicom.header import IMPLICIT, PixelElement, syntax_name
+from zoo.data.dicom.subprocess_decoder import decode, decode_gdcm, decode_openjpeg
 
 _PREFIX = "1.2.840.10008.1.2."
 NATIVE = {"", IMPLICIT, *(_PREFIX + last for last in ("1", "1.99", "2"))}
@@ -160,8 +160,8 @@ def _jpeg(frame: bytes, syntax: str, layout: Layout) -> np.ndarray:
         except (OSError, SyntaxError, ValueError):
             raise BadImage("its compressed pixel data are damaged") from None
     width = 1 if precision <= 8 else 2
-    request = {"codec": "gdcm", "syntax": syntax, "rows": rows, "columns": columns, "samples": components}
-    content = apart.decode({**request, "bits": precision}, frame, layout.count * width)
+    shape = {"rows": rows, "columns": columns, "samples": components}
+    content = decode(decode_gdcm, frame, layout.count * width, syntax=syntax, bits=precision, **shape)
     return layout.shaped(np.frombuffer(content, f"<u{width}"))
 
 
@@ -193,7 +193,7 @@ def _jpeg_2000(frame: bytes, layout: Layout) -> np.ndarray:
     if b"\xff\xd9" not in frame[-16:]:
         raise BadImage("truncated")
     width = 1 if bits <= 8 else 2
-    content = apart.decode({"codec": "openjpeg"}, frame[start:], layout.count * width)
+    content = decode(decode_openjpeg, frame[start:], layout.count * width)
     return layout.shaped(np.frombuffer(content, f"<u{width}"))
 
 

@@ -1,4 +1,4 @@
-"""Networks as LiteRT and ONNX files: Keras' own exporters, quiet, for shapes and types of choice."""
+"""Write networks as LiteRT and ONNX files, by Keras' own exporters, quietly, for shapes and types of choice."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ import numpy as np
 
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.files import replacing
+from zoo.inference.runtimes import quantize as smaller
 
 Shape = tuple[int | None, ...]
 Quantize = Literal["float16", "int8"]
 
 LEAST_SAMPLES = 10  # images; ranges of activations taken from fewer say little
-OPSET = 17  # 2022: every ONNX Runtime since 1.12 reads it
+OPSET = 18  # 2022: every ONNX Runtime since 1.14 reads it; the first with an antialiased Resize
 
 
 class CannotConvert(ZooError):
@@ -46,13 +47,13 @@ def to_litert(
         shape: of the input with its batch axis, None for an axis that varies; by default the network's own. A fixed batch
             runs faster than a varying one.
         dtype: of the input, such as "uint8".
-        quantize: "float16" stores the weights in half precision; "int8" computes in 8-bit integers, inputs and outputs
-            staying as they are, with ranges taken from `samples`. None keeps float32.
+        quantize: "float16" stores the weights in half precision; "int8" computes convolutions in 8-bit integers, with ranges
+            of activations taken from `samples`; inputs and outputs keep their types. None keeps float32.
         samples: inputs `(N, ...)` of `dtype` for "int8", at least 10.
 
     Raises:
-        UsageError: "int8" without samples, or a batch axis that varies with it.
-        CannotConvert: the network has something that LiteRT cannot express.
+        UsageError: "int8" with too few samples.
+        CannotConvert: LiteRT cannot express some part of the network.
         ZooError: the backend is not TensorFlow, or the file cannot be written.
     """
     _needs_tensorflow("LiteRT")
@@ -63,25 +64,47 @@ def to_litert(
         options["optimizations"] = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
         options["target_spec"]["supported_types"] = [tf.float16]
-    if quantize == "int8":
-        if samples is None or len(samples) < LEAST_SAMPLES:
-            given = 0 if samples is None else len(samples)
-            raise UsageError(f"int8 needs at least {LEAST_SAMPLES} images to take its ranges from, not {given}.")
-        options["representative_dataset"] = _batches(samples, (shape or network.input_shape)[0] or 1, dtype)
-    return _export(network, file, "litert", "LiteRT", shape, dtype, **options)
+    if quantize != "int8":
+        return _export(network, file, "litert", "LiteRT", shape, dtype, **options)
+    size = (shape or network.input_shape)[0] or 1
+    options["representative_dataset"] = _batches(_enough(samples), size, dtype)
+    # the two steps of tf.lite.experimental.QuantizationDebugger: no other way leaves single operations in float32
+    options["_experimental_calibrate_only"] = True
+    return _export(network, file, "litert", "LiteRT", shape, dtype, smaller.litert_int8, **options)
 
 
-def to_onnx(network: Any, file: Path, *, shape: Shape | None = None, dtype: str = "float32") -> Path:
-    """Write `network` as an ONNX file of opset 17; arguments as in `to_litert`, the suffix is `.onnx`.
+def to_onnx(
+    network: Any,
+    file: Path,
+    *,
+    shape: Shape | None = None,
+    dtype: str = "float32",
+    quantize: Quantize | None = None,
+    samples: np.ndarray | None = None,
+) -> Path:
+    """Write `network` as an ONNX file; arguments as in `to_litert`, the suffix is `.onnx`.
 
     Raises:
-        CannotConvert: the network has something that tf2onnx cannot express.
+        UsageError: "int8" with too few samples.
+        CannotConvert: tf2onnx cannot express some part of the network.
         ZooError: the backend is not TensorFlow, tf2onnx is not installed, or the file cannot be written.
     """
     _needs_tensorflow("ONNX")
     if importlib.util.find_spec("tf2onnx") is None:
         raise ZooError("writing ONNX needs tf2onnx. Install it: pip install 'cxr-zoo[onnx]'")
-    return _export(network, file, "onnx", "ONNX", shape, dtype, opset_version=OPSET)
+    finish: Callable[[Path], None] | None = None
+    if quantize == "float16":
+        finish = smaller.onnx_float16
+    elif quantize == "int8":
+        finish = functools.partial(smaller.onnx_int8, samples=_enough(samples).astype(dtype))
+    return _export(network, file, "onnx", "ONNX", shape, dtype, finish, opset_version=OPSET)
+
+
+def _enough(samples: np.ndarray | None) -> np.ndarray:
+    if samples is None or len(samples) < LEAST_SAMPLES:
+        given = 0 if samples is None else len(samples)
+        raise UsageError(f"int8 needs at least {LEAST_SAMPLES} images to take its ranges from, not {given}.")
+    return samples
 
 
 def _needs_tensorflow(name: str) -> None:
@@ -104,7 +127,7 @@ def _batches(samples: np.ndarray, size: int, dtype: str) -> Callable[[], Iterato
 
 @contextmanager
 def _plain_depthwise(network: Any) -> Iterator[None]:
-    """Let convolutions with one group for each channel (ConvNeXt) compute as the depthwise ones they are.
+    """Compute convolutions with one group per channel (ConvNeXt) as depthwise convolutions.
 
     Keras compiles grouped convolutions by XLA where there is no GPU, and a call of XLA has no counterpart in ONNX.
     """
@@ -133,7 +156,7 @@ def _depthwise(layer: Any, inputs: Any, kernel: Any) -> Any:
 
 @contextmanager
 def _plain_gelu(network: Any) -> Iterator[None]:
-    """Let GELU compute by erf in place of TensorFlow's erfc, for which tf2onnx has no rule."""
+    """Compute GELU by erf instead of TensorFlow's erfc, for which tf2onnx has no rule."""
     import keras
 
     layers = [each for each in network._flatten_layers() if getattr(each, "activation", None) is keras.activations.gelu]
@@ -154,17 +177,30 @@ def _gelu(x: Any) -> Any:
     return x * half * (1 + ops.erf(x / root))
 
 
-def _export(network: Any, file: Path, form: str, name: str, shape: Shape | None, dtype: str, **options: Any) -> Path:
+def _export(
+    network: Any,
+    file: Path,
+    form: str,
+    name: str,
+    shape: Shape | None,
+    dtype: str,
+    finish: Callable[[Path], None] | None = None,
+    **options: Any,
+) -> Path:
+    """Export the network, and pass the file through `finish` before it gets its name."""
     import keras
 
     own = network.inputs[0]
     plain = _plain_gelu if form == "onnx" else nullcontext  # LiteRT knows GELU as it is
     signature = [keras.InputSpec(shape=shape or tuple(own.shape), dtype=dtype, name=own.name)]
     try:
-        with replacing(file) as partial, quiet(), _plain_depthwise(network), plain(network):
-            network.export(partial, format=form, input_signature=signature, verbose=False, **options)
+        with replacing(file) as partial, quiet():
+            with _plain_depthwise(network), plain(network):
+                network.export(partial, format=form, input_signature=signature, verbose=False, **options)
             if form == "onnx":
                 _check_onnx(partial)
+            if finish is not None:
+                finish(partial)
     except OSError as error:
         raise ZooError(f"{file} cannot be written: {error.strerror or error}.") from error
     except Exception as error:
@@ -173,21 +209,21 @@ def _export(network: Any, file: Path, form: str, name: str, shape: Shape | None,
 
 
 def _check_onnx(file: Path) -> None:
-    """tf2onnx leaves what it has no rule for in the file, under TensorFlow's name, and goes on."""
+    """Fail on operations without a rule: tf2onnx leaves them in the file under TensorFlow's name."""
     from onnx import checker
 
     checker.check_model(str(file))
 
 
 def _first_words(error: Exception) -> str:
-    """The converters' messages run over pages of graph; their first lines name the operation."""
+    """The start of a converter's message: it runs over pages of graph, and the first lines name the operation."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:300]} …"
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what converters and runtimes print off the terminal: C++ writes to the file descriptors themselves.
+    """Silence converters and runtimes, whose C++ code writes to the file descriptors themselves.
 
     Not for code in which other threads write to standard output or standard error.
     """

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.workers import usable_cores
+from zoo.core.pools import usable_cores
 from zoo.inference.runtimes.convert import quiet
 from zoo.inference.runtimes.outputs import Outputs, empty, gathered
 

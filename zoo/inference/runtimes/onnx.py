@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.workers import usable_cores
+from zoo.core.pools import usable_cores
 from zoo.inference.runtimes.outputs import Outputs, empty, gathered
 
 PIECE = 4  # images in one call

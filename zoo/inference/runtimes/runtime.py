@@ -46,7 +46,7 @@ def open_runtime(
         ZooError: the run has no network or a damaged one, the runtime's extra is not installed, or the network cannot be
             converted for the one asked for.
     """
-    from zoo.engine.devices import check_device
+    from zoo.config.devices import check_device
 
     if name not in RUNTIMES:
         raise unknown("runtime", name, RUNTIMES)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from zoo.core.records import ImageSource, Records
+from zoo.core.records import BadImage, ImageSource, Records
 from zoo.data.images import FileSource
 
 
@@ -55,3 +55,13 @@ class Wounded(ImageSource):
 
     def image_keys(self, paths: Sequence[str]) -> list[str]:
         return FileSource(self.root).image_keys(paths)
+
+
+class NoPixels(ImageSource):
+    """A source for tests of tables, of which nothing can be read."""
+
+    def read(self, path: str) -> tuple[np.ndarray, str]:
+        raise BadImage("no pixels here")
+
+    def fingerprint(self, paths: Sequence[str]) -> str:
+        return ""

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.config.resolve import RunConfig, resolve
+from zoo.config.resolve import resolve
+from zoo.config.run_config import RunConfig
 from zoo.core.registry import registry
 from zoo.engine.resume import resume
 from zoo.engine.train import Outcome, train

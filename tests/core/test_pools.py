@@ -1,0 +1,75 @@
+"""The pool whose workers may crash: results in order, crashes found, and work that stops when nobody wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
+from child_targets import square, total
+
+from zoo.core import pools
+from zoo.core.errors import ZooError
+from zoo.core.pools import crash_safe_map
+
+CRASHED = -1
+
+
+def crashed(item: object) -> int:
+    return CRASHED
+
+
+def test_results_come_in_order_and_crashes_cost_their_own_item() -> None:
+    numbers = [1, 2, -3, 4, -5, -6, 7, 8]
+    found = list(crash_safe_map(square, numbers, 2, ahead=4, crashed=crashed))
+    assert found == [1, 4, CRASHED, 16, CRASHED, CRASHED, 49, 64]
+
+
+def test_an_item_that_crashes_is_split_to_find_the_culprit() -> None:
+    groups = [[1, 2], [3, -4, 5], [6]]
+
+    def split(numbers: list[int]) -> list[list[int]]:
+        return [[each] for each in numbers] if len(numbers) > 1 else []
+
+    found = list(crash_safe_map(total, groups, 1, ahead=2, crashed=crashed, split=split))
+    assert found == [5, 9, CRASHED, 25, 36]
+
+
+def test_errors_of_the_work_are_raised() -> None:
+    with pytest.raises(TypeError):
+        list(crash_safe_map(square, ["text"], 1, ahead=1, crashed=crashed))  # type: ignore[list-item]
+
+
+def test_crash_after_crash_ends_the_work_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "MAX_CRASHES", 1)
+    with pytest.raises(ZooError, match=r"died on 2 images.*Buy memory"):
+        list(crash_safe_map(square, [-1, -2, -3], 1, ahead=2, crashed=crashed, advice="Buy memory."))
+
+
+def test_items_are_taken_as_they_are_needed() -> None:
+    taken: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for each in range(1000):
+            taken.append(each)
+            yield each
+
+    results = crash_safe_map(square, numbers(), 2, ahead=5, crashed=crashed)
+    for done in range(1, 10):
+        next(results)
+        assert len(taken) <= done + 5
+    results.close()
+    assert len(taken) < 20
+
+
+def test_where_no_process_starts_the_work_is_done_in_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def submit(self, *words: object) -> None:
+            raise BrokenProcessPool
+
+        def shutdown(self, **words: object) -> None:
+            pass
+
+    monkeypatch.setattr(pools, "worker_pool", lambda processes: Broken())
+    monkeypatch.setattr(pools, "can_start", lambda: False)
+    assert list(crash_safe_map(square, range(5), 2, ahead=3, crashed=crashed)) == [0, 1, 4, 9, 16]
