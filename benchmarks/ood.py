@@ -166,8 +166,8 @@ def measure(reference: str, folder: Path | None) -> list[dict[str, Any]]:
     from zoo.runs.run import Run
 
     run = Run.find(reference)
-    guard = load_guard(run) or guard_run(run, registry(), print)
-    found = run_images(run, "test", registry(), print)
+    guard = load_guard(run) or guard_run(run, registry())
+    found = run_images(run, "test", registry())
     own = found.images[found.rows]
     chosen = own[np.random.default_rng(0).choice(len(own), CHANGED, replace=False)]
     kinds = {"test images": own, **changed(chosen), **others(own.shape[1], folder)}

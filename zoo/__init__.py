@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = ["__version__", "list_models", "load", "train"]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # what is shown is for the caller to decide
 
 
 def __getattr__(name: str) -> Any:

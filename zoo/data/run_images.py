@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ from zoo.core.registry import Registry
 from zoo.data.pipeline import read_records
 from zoo.data.store import Store, prepare
 from zoo.runs.run import Run
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def run_records(run: Run, splits: Sequence[str], registry: Registry) -> RunRecor
     return RunRecords(records, rows[there].to_numpy().astype(int), listed[there])
 
 
-def run_images(run: Run, split: str, registry: Registry, say: Callable[[str], None]) -> RunImages:
+def run_images(run: Run, split: str, registry: Registry) -> RunImages:
     """The images of one split of a run, from its prepared store, which is made again where it is gone.
 
     Raises:
@@ -56,20 +59,22 @@ def run_images(run: Run, split: str, registry: Registry, say: Callable[[str], No
     """
     found = run_records(run, (split,), registry)
     for note in found.records.notes:
-        say(note)
+        logger.info(note)
     name = run.config()["data"]["name"]
-    store = prepare(found.records, int(run.info()["image_size"]), name=name, say=say)
-    _compare(run, store, name, say)
+    store = prepare(found.records, int(run.info()["image_size"]), name=name)
+    _compare(run, store, name)
     usable = (store.table["reason"] == "").to_numpy()[found.rows]
     listed = int((run.images()["split"] == split).sum())
     if not usable.any():
         raise DataError(f"none of the {listed:,} {split} images of {run.name} is in the dataset {name} any more.")
     if usable.sum() < listed:
-        say(f"{listed - usable.sum():,} of the {listed:,} {split} images are not in the dataset any more: left out.")
+        logger.warning(
+            f"{listed - usable.sum():,} of the {listed:,} {split} images are not in the dataset any more: left out."
+        )
     return RunImages(found.records, found.rows[usable], found.listed[usable], store.images)
 
 
-def _compare(run: Run, store: Store, name: str, say: Callable[[str], None]) -> None:
+def _compare(run: Run, store: Store, name: str) -> None:
     data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
     if data["fingerprint"] != store.fingerprint:
-        say(f"Note: the images of {name}, or their preparation, are not those that the run was trained on.")
+        logger.warning(f"the images of {name}, or their preparation, are not those that the run was trained on.")

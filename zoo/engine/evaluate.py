@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +20,7 @@ from zoo.runs.results import Study, measure, stored_rule
 from zoo.runs.run import Run
 
 
-def evaluate_on(
-    run: Run, data: Choice, root: Path | None, registry: Registry, say: Callable[[str], None], **options: Any
-) -> tuple[Study, Path]:
+def evaluate_on(run: Run, data: Choice, root: Path | None, registry: Registry, **options: Any) -> tuple[Study, Path]:
     """Run the network over all images of another dataset and measure it there; thresholds, calibration and floors are those
     of the run's own images. `options` are the keywords of `zoo.runs.results.study`.
 
@@ -41,8 +38,8 @@ def evaluate_on(
     validation = run.predictions("val")
     records = with_writable_names(registry.get("dataset", data.name).read(root, data.options))
     targets, notes = align(records, task)
-    images = load_all(records, targets, int(info["image_size"]), data.name, say)
-    predictions = _predict(run, images, say)
+    images = load_all(records, targets, int(info["image_size"]), data.name)
+    predictions = _predict(run, images)
     folder = run.path / "evaluations" / f"{data.name}-{images.store.fingerprint}"
     predictions.save(folder / "predictions.csv")
     images.set_aside.to_csv(folder / "set_aside.csv", index=False)
@@ -56,13 +53,13 @@ def evaluate_on(
     return result, folder
 
 
-def _predict(run: Run, images: ImageSet, say: Callable[[str], None]) -> Predictions:
+def _predict(run: Run, images: ImageSet) -> Predictions:
     """The network's predictions for all of the images, by the fastest runtime at hand."""
     from zoo.engine.inference import runtime_logits
     from zoo.inference.runtimes.runtime import open_runtime
 
     rows = images.of("test")
-    with closing(open_runtime(run, images=len(rows), say=say)) as runtime:
+    with closing(open_runtime(run, images=len(rows))) as runtime:
         logits = runtime_logits(runtime, images.store.images, images.rows[rows])
     return Predictions(images.task, images.table.iloc[rows].reset_index(drop=True), images.labels[rows], logits)
 

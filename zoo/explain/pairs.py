@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,7 @@ def no_boxes() -> np.ndarray:
 
 
 def split_pairs(
-    run: Run, split: str, with_boxes: bool, columns: Sequence[int], registry: Registry, say: Callable[[str], None]
+    run: Run, split: str, with_boxes: bool, columns: Sequence[int], registry: Registry
 ) -> tuple[np.ndarray, list[Pair]]:
     """What there is to explain in one split of a run.
 
@@ -45,7 +45,6 @@ def split_pairs(
         with_boxes: pairs of an image and a label that have boxes; else those where the label is present.
         columns: outputs to keep; all of them where empty.
         registry: where the dataset's reader is.
-        say: receives lines for the user.
 
     Returns:
         The store's images `(M, S, S)` and the pairs.
@@ -53,7 +52,7 @@ def split_pairs(
     Raises:
         DataError: the dataset is not what it was, or there are no such pairs.
     """
-    found = run_images(run, split, registry, say)
+    found = run_images(run, split, registry)
     records, kept, listed = found.records, found.rows, found.listed
     task = run.task()
     truth = align(records, task)[0].labels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,6 @@ from zoo.core.registry import Registry
 from zoo.core.tasks import Task
 from zoo.data.run_images import run_records
 from zoo.runs.run import Run
-
-Say = Callable[[str], None]
 
 DRAWN = "phantom"  # the dataset that is always there
 
