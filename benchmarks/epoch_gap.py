@@ -88,7 +88,7 @@ def train(epochs: int, size: int) -> Moments:
         mock.patch.object(Steps, "after", after_step),
         mock.patch.object(keras.Model, "predict_on_batch", watched_predict),
     ):
-        zoo_train(config, registry(), Path(runs), "run", lambda line: None)
+        zoo_train(config, registry(), Path(runs), "run")
     return moments
 
 

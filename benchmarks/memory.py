@@ -64,7 +64,7 @@ def stage(name: str, root: Path, model: str) -> dict[str, float]:
         else:
             from zoo.engine.train import train
 
-            train(config, registry(), Path(runs), "run", lambda line: None)
+            train(config, registry(), Path(runs), "run")
     return {"seconds": time.perf_counter() - start, "peak_mb": memory.peak, "own_mb": memory.own}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from zoo.core.errors import UsageError
 if TYPE_CHECKING:
     from zoo.engine.hosts import Cluster
     from zoo.engine.train import Outcome
+
+logger = logging.getLogger(__name__)
 
 # what may stand beside --resume: it changes no result, or asks for --allow-changed where it does
 WITH_RESUME = {"resumed", "allow_changed", "checkpoint_every", "runs_dir", "as_json", "devices", "track"}
@@ -158,13 +161,13 @@ def _train(
         and not any("data" in layer for layer in layers)
         and config.settings.recipe is None
     ):
-        _say("No --data given: training on phantom, synthetic chest X-rays made on the spot (zoo info phantom)")
-    saving["observers"] = observers(track, registry(), _say)
+        logger.info("No --data given: training on phantom, synthetic chest X-rays made on the spot (zoo info phantom)")
+    saving["observers"] = observers(track, registry())
     if cluster is not None:
         from zoo.engine.hosts import train_together
 
-        return train_together(config, registry(), runs_dir, run_name, _say, cluster, **saving)
-    return train_run(config, registry(), runs_dir, run_name, _say, **saving)
+        return train_together(config, registry(), runs_dir, run_name, cluster, **saving)
+    return train_run(config, registry(), runs_dir, run_name, **saving)
 
 
 def _resume(
@@ -179,16 +182,16 @@ def _resume(
     run: Run | None = None
     try:
         run = Run.find(reference, runs_dir)
-        options["observers"] = observers(track or run.info().get(RECORDED, ()), registry(), _say)
+        options["observers"] = observers(track or run.info().get(RECORDED, ()), registry())
     except UsageError:
         if cluster is None or cluster.index == 0:
             raise  # of several hosts the first alone needs the run
     if cluster is not None:
         from zoo.engine.hosts import resume_together
 
-        return resume_together(run, registry(), _say, cluster, **options)
+        return resume_together(run, registry(), cluster, **options)
     assert run is not None
-    return resume(run, with_ensembles(registry()), _say, **options)
+    return resume(run, with_ensembles(registry()), **options)
 
 
 def _report(work: Callable[[], Outcome | None], as_json: bool) -> None:
@@ -210,7 +213,3 @@ def _report(work: Callable[[], Outcome | None], as_json: bool) -> None:
     from zoo.cli.results import print_outcome
 
     print_outcome(outcome.run, outcome.study)
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)

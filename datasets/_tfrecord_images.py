@@ -15,7 +15,8 @@ from PIL import Image
 
 from zoo import BadImage, DataError, FileSource, ImageSource
 from zoo.core.progress import Progress
-from zoo.data.decode import MAX_PIXELS, decode_bytes, reason_of
+from zoo.data.decode import decode_bytes
+from zoo.data.formats import MAX_PIXELS, reason_of
 from zoo.data.tfrecord import Feature, Record, decode_example, read_records
 
 PATTERNS = ("*.tfrecord", "*.tfrecords", "*.tfrec", "*.tfrecord-?????-of-?????", "*.tfrecords-?????-of-?????")

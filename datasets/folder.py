@@ -74,6 +74,8 @@ def scan(root: Path) -> tuple[list[ClassImage], list[tuple[str, str]]]:
 
 def _files(folder: Path) -> Iterator[tuple[Path, str]]:
     """Every file below a class folder with the reason why it is no image ("" for an image)."""
+    from zoo.data.formats import is_dicom, read_head
+
     for path, folders, names in os.walk(folder):
         folders.sort()
         for name in folders:
@@ -81,21 +83,8 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
                 yield Path(path, name), "a link to a folder"
         for name in sorted(names):
             suffix, file = os.path.splitext(name)[1].lower(), Path(path, name)
-            image = suffix in EXTENSIONS or _is_dicom(file)
+            image = suffix in EXTENSIONS or is_dicom(read_head(file))  # many have no extension, or a number
             yield file, "" if image else f"not an image file ({suffix or 'no extension'})"
-
-
-def _is_dicom(file: Path) -> bool:
-    """Whether a file of another name is DICOM by its content: such files often have no extension, or a number for one."""
-    from zoo.data.dicom import is_dicom
-
-    try:
-        if not file.is_file():  # opening a FIFO would wait for ever
-            return False
-        with file.open("rb") as stream:
-            return is_dicom(stream.read(132))
-    except OSError:
-        return False
 
 
 def patients(images: list[ClassImage], pattern: str) -> list[str]:

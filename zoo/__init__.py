@@ -7,6 +7,7 @@ loaded on first use, so `import zoo` loads neither NumPy nor Keras.
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ _MODULES = {
     "zoo.nn.backbone": "CENTRED NORMALISED SYMMETRIC ApplicationModel BackboneModel BackboneOptions Scaling",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # what is shown is for the caller to decide
 
 
 def __getattr__(name: str) -> Any:

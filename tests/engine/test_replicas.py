@@ -162,6 +162,8 @@ devices.split_cpu("cpu:2")
 from pathlib import Path
 import numpy as np
 from trainings import Killed, go_on, result, start
+sys.path.insert(0, sys.argv[1] + "/..")
+from loglines import log_lines
 from zoo.engine.steps import Steps
 from zoo.core.errors import UsageError
 from zoo.runs.run import Run
@@ -193,9 +195,9 @@ for name in sys.argv[2:]:
         start("base", augment="none")
         plain = {"weights": "runs/base", "freeze": True, "freeze_epochs": 2, "epochs": 1, "augment": "none",
                  "model": {"name": "tiny-cnn", "width": 4, "depth": 1, "dropout": 0.0}}
-        said = []
         start("one", **plain)
-        start("two", said.append, devices="cpu:2", **plain)
+        with log_lines() as said:
+            start("two", devices="cpu:2", **plain)
         assert any("computed once for" in line for line in said)
         found[name] = float(np.abs(rows("one") - rows("two")).max())
     elif name == "agree":  # dropout and mixup included

@@ -137,7 +137,7 @@ LEARN = """
         "data": {{"name": "phantom", "patients": 30}}, "augment": "mixup", "epochs": 2, "batch_size": 16,
         "schedule": "constant",
     }}
-    outcome = train(resolve([layer], registry()), registry(), Path("runs"), "r", lambda line: None)
+    outcome = train(resolve([layer], registry()), registry(), Path("runs"), "r")
     import keras
     from zoo.evaluation import Predictions
     kept = Predictions.load(outcome.run.predictions_file("test"), outcome.run.task())

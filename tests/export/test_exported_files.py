@@ -31,12 +31,8 @@ WAYS = [
 ]
 
 
-def nothing(line: str) -> None:
-    pass
-
-
 def write(run: Run, **options: Any) -> Exported:
-    return export(run, Options(**{"images": 6, **options}), registry(), nothing, quiet=True)
+    return export(run, Options(**{"images": 6, **options}), registry())
 
 
 def expected(run: Run, images: list[np.ndarray], name: str | None) -> np.ndarray:
@@ -159,7 +155,7 @@ def make_separable(run: Run) -> None:
 
     images = run_images(run, ["train", "val", "test"], None, registry())
     assert images is not None
-    found = zoo_probabilities(load_network(run), run.task(), None, images, SIZE, quiet=True)
+    found = zoo_probabilities(load_network(run), run.task(), None, images, SIZE)
     table = pd.read_csv(run.path / "images.csv")
     assert len(table) == len(images)
     table["label:Abnormal"] = (found[:, 0] > np.median(found)).astype(float)

@@ -121,7 +121,7 @@ def test_a_run_trains_with_it_and_with_fused_norms(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Fitting, "carry_out", look)
     layer = {"data": {"name": "phantom", "patients": 40}, "model": {"name": "mobilenetv3"}, "image_size": 32}
     with pytest.raises(Looked):
-        train(resolve([layer], registry()), registry(), tmp_path / "runs", "run", lambda line: None)
+        train(resolve([layer], registry()), registry(), tmp_path / "runs", "run")
     assert len(seen) > 40
     assert all(seen)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +53,14 @@ def configuration(**changes: Any) -> RunConfig:
     return resolve([LAYER, changes], registry())
 
 
-def start(
-    name: str, say: Callable[[str], None] = lambda line: None, every: int | None = None, **changes: Any
-) -> Outcome:
+def start(name: str, every: int | None = None, **changes: Any) -> Outcome:
     """Train into runs/NAME."""
-    return train(configuration(**changes), registry(), Path("runs"), name, say, checkpoint_every=every)
+    return train(configuration(**changes), registry(), Path("runs"), name, checkpoint_every=every)
 
 
-def go_on(name: str, say: Callable[[str], None] = lambda line: None, **options: Any) -> Outcome:
+def go_on(name: str, **options: Any) -> Outcome:
     """Resume runs/NAME."""
-    return resume(Run(Path("runs", name)), registry(), say, **options)
+    return resume(Run(Path("runs", name)), registry(), **options)
 
 
 def weights(path: Path) -> list[np.ndarray]:

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from zoo.config.run_config import Choice
-from zoo.core.errors import DataError, ZooError
-from zoo.core.records import Records
+from zoo.core.errors import ZooError
 from zoo.core.registry import Registry
-from zoo.core.tasks import Task
+from zoo.data.align import align
 from zoo.data.pipeline import ImageSet, load_all, with_writable_names
-from zoo.data.targets import Targets, make_targets
 from zoo.engine import devices
 from zoo.evaluation import Predictions
 from zoo.runs.results import Study, measure, stored_rule
 from zoo.runs.run import Run
 
 
-def evaluate_on(
-    run: Run, data: Choice, root: Path | None, registry: Registry, say: Callable[[str], None], **options: Any
-) -> tuple[Study, Path]:
+def evaluate_on(run: Run, data: Choice, root: Path | None, registry: Registry, **options: Any) -> tuple[Study, Path]:
     """Run the network over all images of another dataset and measure it there; thresholds, calibration and floors are those
     of the run's own images. `options` are the keywords of `zoo.runs.results.study`.
 
@@ -44,8 +38,8 @@ def evaluate_on(
     validation = run.predictions("val")
     records = with_writable_names(registry.get("dataset", data.name).read(root, data.options))
     targets, notes = align(records, task)
-    images = load_all(records, targets, int(info["image_size"]), data.name, say)
-    predictions = _predict(run, images, say)
+    images = load_all(records, targets, int(info["image_size"]), data.name)
+    predictions = _predict(run, images)
     folder = run.path / "evaluations" / f"{data.name}-{images.store.fingerprint}"
     predictions.save(folder / "predictions.csv")
     images.set_aside.to_csv(folder / "set_aside.csv", index=False)
@@ -59,13 +53,13 @@ def evaluate_on(
     return result, folder
 
 
-def _predict(run: Run, images: ImageSet, say: Callable[[str], None]) -> Predictions:
+def _predict(run: Run, images: ImageSet) -> Predictions:
     """The network's predictions for all of the images, by the fastest runtime at hand."""
     from zoo.engine.inference import runtime_logits
     from zoo.inference.runtimes.runtime import open_runtime
 
     rows = images.of("test")
-    with closing(open_runtime(run, images=len(rows), say=say)) as runtime:
+    with closing(open_runtime(run, images=len(rows))) as runtime:
         logits = runtime_logits(runtime, images.store.images, images.rows[rows])
     return Predictions(images.task, images.table.iloc[rows].reset_index(drop=True), images.labels[rows], logits)
 
@@ -92,64 +86,3 @@ def load_network(run: Run) -> Any:
         return keras.saving.load_model(run.model_file, compile=False, safe_mode=True)
     except Exception as error:
         raise ZooError(f"{run.model_file} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
-
-
-def align(records: Records, task: Task) -> tuple[Targets, tuple[str, ...]]:
-    """Project another dataset's findings onto the labels of a trained network; names match without regard to case, spaces
-    and underscores. A label the dataset does not have is unknown in all its images.
-
-    Returns:
-        The targets, and sentences the reader of the result should know.
-
-    Raises:
-        DataError: the dataset has none of the labels.
-    """
-    if task.kind == "multiclass":
-        return _align_classes(records, task), ()
-    name = task.labels[0]
-    if task.kind == "multilabel" or _plain(name) in {_plain(each) for each in records.labels}:
-        return _align_findings(records, task), ()
-    targets = replace(make_targets(records, "binary"), task=task)
-    if _plain(name) == "abnormal":
-        return targets, ()
-    return targets, (
-        f"The dataset has no label {name}: an image with any of {', '.join(records.labels)} counts as {name}.",
-    )
-
-
-def _align_classes(records: Records, task: Task) -> Targets:
-    found = make_targets(records, "multiclass")
-    column = {_plain(name): i for i, name in enumerate(found.task.labels)}
-    known = [column.get(_plain(name)) for name in task.labels]
-    _require(any(k is not None for k in known), records, task)
-    labels = np.zeros((len(records), task.outputs), np.float32)
-    for i, k in enumerate(known):
-        if k is not None:
-            labels[:, i] = found.labels[:, k]
-    reasons = found.reasons.copy()
-    reasons[(reasons == "") & (labels.sum(axis=1) == 0)] = "a class the network does not know"
-    return Targets(task, labels, reasons)
-
-
-def _align_findings(records: Records, task: Task) -> Targets:
-    column = {_plain(name): name for name in records.labels}
-    known = [column.get(_plain(name)) for name in task.labels]
-    _require(any(known), records, task)
-    labels = np.full((len(records), task.outputs), np.nan, np.float32)
-    for i, name in enumerate(known):
-        if name is not None:
-            labels[:, i] = records.table[name].to_numpy(dtype=np.float32)
-    unknown = np.isnan(labels).all(axis=1)
-    return Targets(task, labels, np.where(unknown, "every label unknown", "").astype(object))
-
-
-def _require(any_label: bool, records: Records, task: Task) -> None:
-    if not any_label:
-        raise DataError(
-            f"the dataset has none of the network's labels. The network knows {', '.join(task.labels)}; "
-            f"the dataset has {', '.join(records.labels)}."
-        )
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", " ").replace("-", " ").strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -19,6 +20,8 @@ from zoo.engine.replicas import Place, gathered
 from zoo.engine.training import Trainer
 from zoo.engine.weights import BACKBONE
 from zoo.nn.override_call import own_call
+
+logger = logging.getLogger(__name__)
 
 LIMIT = 4 * 2**30  # bytes of memory that features may take
 VALIDATION_ROWS = 8192  # images that the head sees at once in validation
@@ -189,7 +192,6 @@ def cached_features(
     *,
     views: int,
     epochs: int,
-    say: Callable[[str], None],
     after_batch: Callable[[], None] = lambda: None,
     place: Place | None = None,
 ) -> FeatureCache | None:
@@ -205,7 +207,6 @@ def cached_features(
         validation: the validation images' rows of `batches.images`.
         views: augmented views per image; 0: nothing is kept.
         epochs: epochs for which the backbone is frozen.
-        say: is told what was done, or why not.
         after_batch: called after each batch; what it raises ends the work.
         place: the devices that share the work; one if None.
 
@@ -215,7 +216,7 @@ def cached_features(
     if not views:
         return None
     if not getattr(augmenter, "per_image", False):
-        say(
+        logger.info(
             f"Frozen backbone: computed anew in each epoch, since the augmentation {augmenter.name} reaches beyond single images"
         )
         return None
@@ -226,12 +227,12 @@ def cached_features(
     try:
         parts = split_network(trainer.network)
     except NotSeparable as reason:
-        say(f"Frozen backbone: computed anew in each epoch, since {reason}")
+        logger.info(f"Frozen backbone: computed anew in each epoch, since {reason}")
         return None
     shape = parts.trunk.output_shape[1:]
     needed = 4 * (count * len(batches.rows) + len(validation)) * int(np.prod(shape))
     if needed > LIMIT:
-        say(
+        logger.info(
             f"Frozen backbone: computed anew in each epoch, since its features would take {needed / 2**30:.1f} GiB of memory "
             f"(the limit is {LIMIT / 2**30:.0f}); fewer views take less: --set feature_views=1"
         )
@@ -248,7 +249,7 @@ def cached_features(
     plain.jit_compile = extractor.jit_compile
     cache = FeatureCache(parts.head, batches, kept, compute(plain, batches, validation, after_batch))
     what = f"{count} views each" if random else "one view each"
-    say(
+    logger.info(
         f"Frozen backbone: computed once for {len(batches.rows) + len(validation):,} images ({what}, {needed / 2**20:,.1f} MiB, "
         f"{time.monotonic() - start:.1f} s); the head trains on its output"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ from zoo.nn.fused_norm import fused_batch_norm
 from zoo.nn.hard_swish import lean_hard_swish
 from zoo.runs.run import Run
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Saving:
@@ -80,7 +83,6 @@ def fit(
     registry: Registry,
     images: ImageSet,
     run: Run,
-    say: Callable[[str], None],
     **options: Any,
 ) -> None:
     """Train in phases and leave the best epoch's weights in `network`; `options` are those of `Fitting`.
@@ -97,7 +99,7 @@ def fit(
         fused_batch_norm(network, deterministic=config.settings.deterministic) as fused,
         lean_hard_swish(network),
     ):
-        fitting = Fitting(network, config, registry, images, run, say, **options)
+        fitting = Fitting(network, config, registry, images, run, **options)
         for each in fitting.epochs.observers:
             each.on_start(run.path, config.to_dict(), tuple(fitting.state.rows))
         fitting.carry_out()
@@ -116,7 +118,7 @@ class Fitting:
 
     Args:
         network: the network to train, in place.
-        config, registry, images, run, say: as in `fit`.
+        config, registry, images, run: as in `fit`.
         saving: when to save, and what to start from.
         signals: says when the user asks to stop.
         place: the devices that train.
@@ -130,7 +132,6 @@ class Fitting:
         registry: Registry,
         images: ImageSet,
         run: Run,
-        say: Callable[[str], None],
         *,
         saving: Saving,
         signals: Signals,
@@ -138,7 +139,7 @@ class Fitting:
         observers: Sequence[Observer] = (),
     ) -> None:
         settings = config.settings
-        self.network, self.config, self.say, self.signals, self.place = network, config, say, signals, place
+        self.network, self.config, self.signals, self.place = network, config, signals, place
         counts = images.counts("train", images.balance)
         loss = registry.get("loss", config.loss.name).build(images.task, counts, config.loss.options)
         augment = registry.get("augmenter", config.augment.name).build(settings.image_size, config.augment.options)
@@ -164,7 +165,7 @@ class Fitting:
         if self.checkpoint is not None:
             recorder.saved = self.state.place
             recorder.publish_again()
-        self.progress = Progress("Training", self._images_left(), quiet=not place.first)
+        self.progress = Progress("Training", self._images_left())
         plateau = config.schedule.options if isinstance(config.schedule.options, PlateauOptions) else None
         self.steps = Steps(
             recorder,
@@ -177,7 +178,7 @@ class Fitting:
             team=place.team,
         )
         policy = Policy(settings.monitor, settings.patience, plateau, monitor_threshold(settings.threshold))
-        self.epochs = Epochs(recorder, self.steps, images, self.batches, self.phases, policy, say, observers)
+        self.epochs = Epochs(recorder, self.steps, images, self.batches, self.phases, policy, observers)
 
     def carry_out(self) -> None:
         """Run what is left of the phases, then put the best epoch's weights into the network."""
@@ -195,7 +196,7 @@ class Fitting:
         if state.steps != self.batches.steps:  # other images, accepted by the user: their epoch starts anew
             state.step, state.steps, state.epoch_seconds = 0, self.batches.steps, 0.0
         done = "the training is done" if state.phase >= len(self.phases) else f"going on from {state.place}"
-        self.say(f"Checkpoint: {done}")
+        logger.info(f"Checkpoint: {done}")
         return state
 
     def _images_left(self) -> int:
@@ -235,7 +236,6 @@ class Fitting:
             images.rows[images.of("val")],
             views=self.config.settings.feature_views,
             epochs=phase.epochs,
-            say=self.say,
             # several hosts ask each other between two steps only
             after_batch=self.signals.check if self.place.team is None else lambda: None,
             place=self.place,
@@ -292,7 +292,7 @@ class Fitting:
         if decay is None:
             return None
         rates = layer_rates(self.network, decay, self.blocks)
-        self.say(rates.summary)
+        logger.info(rates.summary)
         return rates.share_of
 
 

@@ -25,7 +25,7 @@ from zoo.data.pipeline import ImageSet
 from zoo.engine import devices, supervisor
 from zoo.engine.changes import images_table
 from zoo.engine.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from zoo.engine.train import Job, Outcome, Say, assist, train
+from zoo.engine.train import Job, Outcome, assist, train
 from zoo.runs.run import Run
 
 if TYPE_CHECKING:
@@ -138,10 +138,10 @@ class Team:
         self.tell("job", json.dumps(values))
 
     def announced(self, registry: Registry) -> Job:
-        """What the first host told to do; nothing of it is said here, since the first host says it."""
+        """The job of the first host."""
         values = json.loads(self.hear("job"))
         config = resolve([values["config"]], registry)
-        return Job(Run(Path(values["run"])), config, registry, _say_nothing, values["every"], team=self)
+        return Job(Run(Path(values["run"])), config, registry, values["every"], team=self)
 
     def share(self, images: ImageSet, checkpoint: Checkpoint | None) -> None:
         """Check that all hosts have the same images, and give them the checkpoint to start from."""
@@ -230,17 +230,17 @@ def joined(cluster: Cluster, settings: Settings) -> Iterator[Team]:
 
 
 def train_together(
-    config: RunConfig, registry: Registry, runs_dir: Path, name: str | None, say: Say, cluster: Cluster, **options: Any
+    config: RunConfig, registry: Registry, runs_dir: Path, name: str | None, cluster: Cluster, **options: Any
 ) -> Outcome | None:
     """As `zoo.engine.train.train`, by several hosts that all call this; the outcome is with the first one."""
 
     def lead(team: Team) -> Outcome:
-        return train(config, registry, runs_dir, name, say, team=team, **options)
+        return train(config, registry, runs_dir, name, team=team, **options)
 
-    return _together(config.settings, registry, say, cluster, lead)
+    return _together(config.settings, registry, cluster, lead)
 
 
-def resume_together(run: Run | None, registry: Registry, say: Say, cluster: Cluster, **options: Any) -> Outcome | None:
+def resume_together(run: Run | None, registry: Registry, cluster: Cluster, **options: Any) -> Outcome | None:
     """As `zoo.engine.resume.resume`, by several hosts that all call this; the outcome is with the first one.
 
     Only the first host needs to see the run; on the others it may be None, and the `devices` are those of the options.
@@ -253,19 +253,19 @@ def resume_together(run: Run | None, registry: Registry, say: Say, cluster: Clus
     def lead(team: Team) -> Outcome:
         if run is None:
             raise UsageError("the run to resume must be visible to host 0.")
-        return resume(run, registry, say, team=team, **options)
+        return resume(run, registry, team=team, **options)
 
-    return _together(settings, registry, say, cluster, lead)
+    return _together(settings, registry, cluster, lead)
 
 
 def _together(
-    settings: Settings, registry: Registry, say: Say, cluster: Cluster, lead: Callable[[Team], Outcome]
+    settings: Settings, registry: Registry, cluster: Cluster, lead: Callable[[Team], Outcome]
 ) -> Outcome | None:
     supervisor.attach()
     with joined(cluster, settings) as team:
         if team.first:
             return lead(team)
-        assist(registry, say, team)
+        assist(registry, team)
         return None
 
 
@@ -286,7 +286,3 @@ def _unpacked(data: bytes) -> Checkpoint:
         file = Path(folder, "checkpoint.npz")
         file.write_bytes(data)
         return read_checkpoint(file)
-
-
-def _say_nothing(line: str) -> None:
-    """The first host says it."""

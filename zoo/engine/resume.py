@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,17 +15,18 @@ from zoo.core.observers import Observer
 from zoo.core.registry import Registry
 from zoo.engine.changes import Changes, changed_software, software
 from zoo.engine.devices import split_cpu
-from zoo.engine.train import Job, Outcome, Say, carry_out
+from zoo.engine.train import Job, Outcome, carry_out
 from zoo.runs.run import Run
 
 if TYPE_CHECKING:
     from zoo.engine.hosts import Team
 
+logger = logging.getLogger(__name__)
+
 
 def resume(
     run: Run,
     registry: Registry,
-    say: Say,
     *,
     checkpoint_every: int | None = None,
     allow_changed: bool = False,
@@ -39,7 +41,6 @@ def resume(
     Args:
         run: the run.
         registry: where its strategies are.
-        say: receives lines for the user.
         checkpoint_every: steps between checkpoints; as the run was started with if None.
         allow_changed: go on although images, software, devices or initial weights have changed since the run began.
         devices: other devices than those of the configuration, as its setting `devices`.
@@ -61,14 +62,14 @@ def resume(
             )
         config = configuration(run, registry, devices)
         split_cpu(config.settings.devices)
-        changes, versions = Changes(allow_changed, say), software(config, registry)
+        changes, versions = Changes(allow_changed), software(config, registry)
         changes.accept(changed_software(info.get("versions", {}), versions))
-        say(f"Resuming the run {run.name} (it was {info.get('status')})")
+        logger.info(f"Resuming the run {run.name} (it was {info.get('status')})")
         clear_partial(run.path)
         every = checkpoint_every or info.get("checkpoint_every")
         resumed = [*info.get("resumed", []), time.strftime("%Y-%m-%dT%H:%M:%S%z")]
         run.update_info(versions=versions, checkpoint_every=every, resumed=resumed)
-        return carry_out(Job(run, config, registry, say, every, changes, team, observers))
+        return carry_out(Job(run, config, registry, every, changes, team, observers))
 
 
 def configuration(run: Run, registry: Registry, devices: str | int | None = None) -> RunConfig:

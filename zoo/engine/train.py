@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import shutil
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.config.run_config import RunConfig
 from zoo.core.errors import UnwritableRun, UsageError, ZooError
 from zoo.core.files import replacing, write_text
+from zoo.core.logs import only_warnings
 from zoo.core.observers import Observer, Pruned
 from zoo.core.options import as_dict
 from zoo.core.records import SPLITS
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from zoo.engine.checkpoints import Checkpoint
     from zoo.engine.hosts import Team
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,6 @@ class Job:
     run: Run
     config: RunConfig
     registry: Registry
-    say: Say
     checkpoint_every: int | None = None
     changes: Changes | None = None
     team: Team | None = None
@@ -87,7 +88,6 @@ def train(
     registry: Registry,
     runs_dir: Path,
     name: str | None,
-    say: Say,
     *,
     checkpoint_every: int | None = None,
     team: Team | None = None,
@@ -101,7 +101,6 @@ def train(
         registry: where its strategies are.
         runs_dir: the folder of runs.
         name: the run's name; by date, model and task if None.
-        say: receives lines for the user.
         checkpoint_every: steps between checkpoints, beside the one after every epoch. It changes no result, so it stands
             in run.json and not in the configuration.
         team: where several hosts train, this one, which must be the first of them (`zoo.engine.hosts`).
@@ -119,7 +118,7 @@ def train(
     devices.split_cpu(config.settings.devices)
     config, line = with_precision(config)
     if line:
-        say(line)
+        logger.info(line)
     run = Run.create(runs_dir, name, config.model.name, config.settings.task)
     try:
         with run.locked():
@@ -134,7 +133,7 @@ def train(
             )
             # from here on a killed run can be resumed
             write_text(run.path / "config.yaml", config.to_yaml())
-            job = Job(run, config, registry, say, checkpoint_every, team=team, observers=observers, check=check)
+            job = Job(run, config, registry, checkpoint_every, team=team, observers=observers, check=check)
             return carry_out(job)
     except Exception as error:
         if not _worth_keeping(run, error):
@@ -154,18 +153,20 @@ def carry_out(job: Job) -> Outcome:
     with Signals() as signals, _recorded(job), _watched(job):
         if job.team:
             job.team.announce(job)
-        images = load_images(job.config, job.registry, job.say)
+        images = load_images(job.config, job.registry)
         if job.check:
             job.check(images)
         begun = (run.path / "data.json").exists()
         if job.changes and begun:
             job.changes.accept(changed_images(run, images))
         folder = CheckpointFolder(run.checkpoints)
-        checkpoint = folder.load(job.say)
+        checkpoint = folder.load()
         if job.team:
             job.team.share(images, checkpoint)
         with placed(settings, job.team) as place:
-            job.say(f"Device: {place.line}, {settings.precision}{', deterministic' if settings.deterministic else ''}")
+            logger.info(
+                f"Device: {place.line}, {settings.precision}{', deterministic' if settings.deterministic else ''}"
+            )
             if job.changes:
                 _check_resumed(job, place.line, checkpoint, begun)
             network = _build(job, images)
@@ -179,7 +180,7 @@ def carry_out(job: Job) -> Outcome:
             return _finish(_on_one_device(network, run), job.config, images, run)
 
 
-def assist(registry: Registry, say: Say, team: Team) -> None:
+def assist(registry: Registry, team: Team) -> None:
     """Train as one of the other hosts what the first one announces: the same steps, but nothing is written.
 
     Raises:
@@ -191,10 +192,10 @@ def assist(registry: Registry, say: Say, team: Team) -> None:
     job = team.announced(registry)
     settings = job.config.settings
     with Signals() as signals, _watched(job):
-        say(f"Host {team.index} of {team.count}: training the run {job.run.name} of host 0, which reports")
-        images = load_images(job.config, registry, say)
+        logger.info(f"Host {team.index} of {team.count}: training the run {job.run.name} of host 0, which reports")
+        images = load_images(job.config, registry)
         checkpoint = team.shared(images)
-        with placed(settings, team) as place:
+        with placed(settings, team) as place, only_warnings():  # the first host reports
             network = _build(job, images)
             network.jit_compile = place.jit(settings.jit)
             _fit(job, network, images, signals, CheckpointFolder(job.run.checkpoints), checkpoint, place)
@@ -233,7 +234,7 @@ def _recorded(job: Job) -> Iterator[None]:
     except KeyboardInterrupt:
         with suppress(OSError):
             record("interrupted")
-        job.say(f"Stopped. Go on with: zoo train --resume {run.reference}")
+        logger.warning(f"stopped; go on with: zoo train --resume {run.reference}")
         raise
     except Pruned:
         record("pruned")
@@ -244,7 +245,7 @@ def _recorded(job: Job) -> Iterator[None]:
         if _worth_keeping(run, error):
             with suppress(OSError):
                 record("failed")
-            job.say(f"Not finished. What was saved so far is kept; to go on: zoo train --resume {run.reference}")
+            logger.warning(f"not finished, what was saved is kept; go on with: zoo train --resume {run.reference}")
         raise
 
 
@@ -278,9 +279,9 @@ def _build(job: Job, images: ImageSet) -> Any:
         _model(job), images.task, int(settings.image_size or 0), settings.weights, config.model.options
     )
     size = f"{settings.image_size}×{settings.image_size}"
-    job.say(f"Model: {config.model.name}, {network.count_params():,} parameters, {size}")
+    logger.info(f"Model: {config.model.name}, {network.count_params():,} parameters, {size}")
     if report.summary:
-        job.say(report.summary)
+        logger.info(report.summary)
     return network
 
 
@@ -297,7 +298,6 @@ def _fit(
         job.registry,
         images,
         job.run,
-        job.say,
         saving=Saving(folder, job.checkpoint_every, checkpoint),
         signals=signals,
         place=place,
