@@ -31,7 +31,8 @@ from zoo.core.processes import Worker
 from zoo.core.records import BadImage, Records
 from zoo.data import dicom
 from zoo.data.decode import decode
-from zoo.data.dicom import claimed_size, decode_dicom, frames, header, is_dicom, subprocess_decoder
+from zoo.data.dicom import claimed_size, decode_dicom, frames, header, subprocess_decoder
+from zoo.data.formats import is_dicom
 from zoo.data.images import FileSource
 from zoo.data.silence import without_warnings
 from zoo.data.store import prepare

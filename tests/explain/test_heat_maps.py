@@ -18,6 +18,7 @@ from scipy import stats
 from zoo.core.errors import UsageError
 from zoo.core.registry import registry
 from zoo.core.tasks import Task
+from zoo.data.boxes import in_square
 from zoo.data.store import square
 from zoo.explain.explain import Pair, _called, _spread
 from zoo.explain.gradients import Probe
@@ -34,7 +35,7 @@ from zoo.explain.maps import (
     upsample,
 )
 from zoo.explain.overlay import Picture, file_name, save_picture
-from zoo.explain.pairs import in_square, no_boxes
+from zoo.explain.pairs import no_boxes
 from zoo.explain.sanity import check, correlation, judge, randomise, ranks
 
 Run = Callable[..., Any]

@@ -257,8 +257,8 @@ def test_a_training_leaves_a_guard_and_it_can_be_fitted_afterwards(
 
 
 def judged(run: Run, guard: Guard) -> dict[str, float]:
+    from zoo.data.run_images import run_images
     from zoo.engine.load import load_network
-    from zoo.explain.pairs import run_images
 
     found = run_images(run, "test", registry())
     images = found.images[found.rows]

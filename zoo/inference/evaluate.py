@@ -13,8 +13,8 @@ import pandas as pd
 from zoo.config.run_config import Choice
 from zoo.core.errors import ZooError
 from zoo.core.registry import Registry
+from zoo.data.align import align
 from zoo.data.pipeline import ImageSet, load_all, with_writable_names
-from zoo.engine.evaluate import align
 from zoo.engine.predict import read_ahead
 from zoo.evaluation import Predictions
 from zoo.inference.runtimes.runtime import Runtime, open_runtime

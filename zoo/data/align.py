@@ -1,4 +1,4 @@
-"""Labels of a trained network on another dataset, and the choice of that dataset."""
+"""Labels of one dataset for a network that was trained on another."""
 
 from __future__ import annotations
 
@@ -9,36 +9,38 @@ import numpy as np
 from zoo.core.errors import DataError
 from zoo.core.records import Records
 from zoo.core.tasks import Task
-from zoo.data.targets import Targets, make_targets
+from zoo.data.targets import Targets, make_targets, normalized
 
 
 def align(records: Records, task: Task) -> tuple[Targets, tuple[str, ...]]:
-    """Project another dataset's findings onto the labels of a trained network; names match without regard to case, spaces
-    and underscores. A label the dataset does not have is unknown in all its images.
+    """Project the findings of a dataset onto the labels of a trained network.
+
+    Names match regardless of case, spaces, hyphens and underscores. A label that the dataset does not have is unknown in
+    all its images. A binary task whose label is no finding of the dataset counts any of its findings.
 
     Returns:
-        The targets, and sentences the reader of the result should know.
+        The targets, and sentences that the reader of the results should know.
 
     Raises:
         DataError: the dataset has none of the labels.
     """
     if task.kind == "multiclass":
-        return _align_classes(records, task), ()
+        return _classes(records, task), ()
     name = task.labels[0]
-    if task.kind == "multilabel" or _plain(name) in {_plain(each) for each in records.labels}:
-        return _align_findings(records, task), ()
+    if task.kind == "multilabel" or normalized(name) in {normalized(each) for each in records.labels}:
+        return _findings(records, task), ()
     targets = replace(make_targets(records, "binary"), task=task)
-    if _plain(name) == "abnormal":
+    if normalized(name) == "abnormal":
         return targets, ()
     return targets, (
         f"The dataset has no label {name}: an image with any of {', '.join(records.labels)} counts as {name}.",
     )
 
 
-def _align_classes(records: Records, task: Task) -> Targets:
+def _classes(records: Records, task: Task) -> Targets:
     found = make_targets(records, "multiclass")
-    column = {_plain(name): i for i, name in enumerate(found.task.labels)}
-    known = [column.get(_plain(name)) for name in task.labels]
+    column = {normalized(name): i for i, name in enumerate(found.task.labels)}
+    known = [column.get(normalized(name)) for name in task.labels]
     _require(any(k is not None for k in known), records, task)
     labels = np.zeros((len(records), task.outputs), np.float32)
     for i, k in enumerate(known):
@@ -49,9 +51,9 @@ def _align_classes(records: Records, task: Task) -> Targets:
     return Targets(task, labels, reasons)
 
 
-def _align_findings(records: Records, task: Task) -> Targets:
-    column = {_plain(name): name for name in records.labels}
-    known = [column.get(_plain(name)) for name in task.labels]
+def _findings(records: Records, task: Task) -> Targets:
+    column = {normalized(name): name for name in records.labels}
+    known = [column.get(normalized(name)) for name in task.labels]
     _require(any(known), records, task)
     labels = np.full((len(records), task.outputs), np.nan, np.float32)
     for i, name in enumerate(known):
@@ -67,7 +69,3 @@ def _require(any_label: bool, records: Records, task: Task) -> None:
             f"the dataset has none of the network's labels. The network knows {', '.join(task.labels)}; "
             f"the dataset has {', '.join(records.labels)}."
         )
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", " ").replace("-", " ").strip()
