@@ -71,7 +71,7 @@ def compare(
     _require_runs(found, references, runs_dir, split)
     groups = leaderboard.comparable(found.entries)
     if len(groups) > 1 and not group:
-        raise leaderboard.refusal(groups)
+        raise leaderboard.incomparable(groups)
     boards = [leaderboard.rank(each, top=top, replicates=replicates, seed=seed) for each in groups]
     remarks = _remarks(found, references, runs_dir)
     if as_json:
@@ -143,9 +143,9 @@ def _write(boards: list[Board], remarks: list[str], csv_file: Path | None, html_
     from zoo.core.files import write_text
 
     if csv_file is not None:
-        from zoo.runs.leaderboard import to_csv
+        from zoo.runs.leaderboard import boards_csv
 
-        write_text(csv_file, to_csv(boards))
+        write_text(csv_file, boards_csv(boards))
     if html_file is not None:
         from zoo.report.leaderboard import leaderboard_html
 

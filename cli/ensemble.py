@@ -90,7 +90,7 @@ def ensemble(
         return
     from zoo.cli.results import print_outcome
 
-    print_outcome(outcome.run, outcome.study)
+    print_outcome(outcome.run, outcome.results)
 
 
 def _weights(text: str | None) -> list[float] | str | None:

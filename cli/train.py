@@ -208,4 +208,4 @@ def _report(work: Callable[[], Outcome | None], as_json: bool) -> None:
         return
     from zoo.cli.results import print_outcome
 
-    print_outcome(outcome.run, outcome.study)
+    print_outcome(outcome.run, outcome.results)

@@ -164,7 +164,7 @@ def _report(found: Audit, datasets: list[AuditImages], fixed: Fixed | None, as_j
         return
     from rich.console import Console
 
-    from zoo.report.audit import findings_table, fixed_lines, sides_table, verdict
+    from zoo.report.audit import conclusion, findings_table, fixed_lines, sides_table
 
     console = Console(highlight=False, markup=False)
     console.print(sides_table(found))
@@ -172,7 +172,7 @@ def _report(found: Audit, datasets: list[AuditImages], fixed: Fixed | None, as_j
     if len(found.findings):
         console.print(findings_table(found))
         console.print()
-    for line in verdict(found):
+    for line in conclusion(found):
         console.print(line)
     for line in fixed_lines(fixed) if fixed is not None else ():
         console.print(line, soft_wrap=True)

@@ -156,9 +156,7 @@ def evaluate(
         level=level,
         images_digest=predictions.images_digest,
         labels_digest=predictions.labels_digest,
-        constant=tuple(
-            label for k, label in enumerate(task.labels) if len(images) > 1 and np.ptp(scores[:, k]) == 0
-        ),
+        constant=tuple(label for k, label in enumerate(task.labels) if len(images) > 1 and np.ptp(scores[:, k]) == 0),
     )
     return dataclasses.replace(found, notes=_notes(found, images, np.isnan(drawn.labels["auroc"]).sum(axis=0)))
 
@@ -215,4 +213,3 @@ def _notes(found: Evaluation, images: pd.DataFrame, dropped: np.ndarray) -> tupl
     if none := [each for each, number in lost.items() if number > found.replicates / 2]:
         notes.append(Note("no_interval", tuple(none)))
     return tuple(notes)
-

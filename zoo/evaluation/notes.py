@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
 FEW = 10  # images of a class, or patients, below which numbers are to be read with care
 
 

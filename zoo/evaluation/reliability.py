@@ -193,9 +193,7 @@ def evaluate_calibration(
     )
 
 
-def _means(
-    images: Predictions, values: np.ndarray, replicates: int, level: float, seed: int
-) -> dict[str, Interval]:
+def _means(images: Predictions, values: np.ndarray, replicates: int, level: float, seed: int) -> dict[str, Interval]:
     """Mean of each label's values `(N, K)` over images, NaN left out, with its interval."""
     drawn = mean_replicates(values, images.table["patient"], replicates, seed)
     means = metrics.mean_over_images(values)

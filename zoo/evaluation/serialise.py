@@ -68,7 +68,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if not isinstance(value, dict):
             found[f"{prefix}{name}"] = value
         elif set(value) == {"value", "low", "high"}:
-            found |= {f"{prefix}{name}": value["value"], **_flat({k: value[k] for k in ("low", "high")}, f"{prefix}{name}_")}
+            found |= {
+                f"{prefix}{name}": value["value"],
+                **_flat({k: value[k] for k in ("low", "high")}, f"{prefix}{name}_"),
+            }
         else:
             found |= _flat(value, f"{prefix}{name}_")
     return found

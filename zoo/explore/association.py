@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from zoo.evaluation.p_values import holm
+
 CATEGORIES, NUMBERS = ("sex", "view"), ("age", "follow_up")
 FEW = 5.0  # expected images in a cell of a table: with fewer, chi-square is not to be relied on
 COLUMNS = (
@@ -23,7 +25,6 @@ COLUMNS = (
     "few",
     "detail",
 )
-LEVEL = 0.05
 
 
 def one_image_per_patient(patients: np.ndarray, seed: int) -> np.ndarray:
@@ -106,12 +107,3 @@ def _numbers(positive: np.ndarray, values: np.ndarray) -> dict[str, object] | No
         "few": min(len(with_it), len(without)) < FEW,
         "detail": f"median {np.median(with_it):g} with it, {np.median(without):g} without (AUROC {auroc:.3f})",
     }
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """p values corrected for their number, stepwise (Holm 1979, Scandinavian Journal of Statistics 6:65)."""
-    order = np.argsort(p, kind="stable")
-    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)) if len(p) else p
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(steps, 1.0)
-    return corrected

@@ -136,7 +136,9 @@ def gap(results: Results) -> str:
     before, after = results.validation.headline, results.evaluation.headline
     if math.isnan(before.value) or math.isnan(after.value):
         return ""
-    return f"On the validation images it is {shown(before)}: the {split_name(results.split)} result is not clearly worse."
+    return (
+        f"On the validation images it is {shown(before)}: the {split_name(results.split)} result is not clearly worse."
+    )
 
 
 def leak(found: Leak) -> str:
@@ -241,11 +243,12 @@ def baseline(found: Baseline, task: Task) -> str:
 
 
 def baselines(results: Results) -> list[str]:
-    """A sentence for each baseline, with a word on the metadata where they give none."""
+    """A sentence for each baseline; the first says so where there is no metadata."""
     said = [baseline(each, results.evaluation.task) for each in results.baselines]
     if said and not any(each.features for each in results.baselines):
-        said.insert(
-            0, "Age, sex, view and follow-up are not known or do not vary, so there is no baseline of the metadata alone."
+        said[0] = (
+            "Age, sex, view and follow-up are not known or do not vary, so there is no baseline of the metadata alone. "
+            f"{said[0]}"
         )
     return said
 

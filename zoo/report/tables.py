@@ -101,9 +101,7 @@ def operating_table(points: Sequence[OperatingPoint]) -> Table:
     """Each label's threshold with what it gives on validation and, with intervals, on the images measured."""
     first = points[0]
     rule = RULES[first.rule].format("" if first.target is None else short(first.target))
-    table = new_table(
-        f"Operating points: {rule}", "label", "at", "val sens", "val spec", "sensitivity", "specificity"
-    )
+    table = new_table(f"Operating points: {rule}", "label", "at", "val sens", "val spec", "sensitivity", "specificity")
     for each in points:
         before = [short(each.validation[name]) for name in ("sensitivity", "specificity")]
         after = [str(each.test[name]) for name in ("sensitivity", "specificity")]

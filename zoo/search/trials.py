@@ -84,7 +84,7 @@ def measured(run: Run, metric: str) -> dict[str, Any]:
             found[split] = to_plain({m: evaluation.averages["macro"][m] for m in METRICS})
             if split == "val":
                 found["thresholds"] = {} if evaluation.task.exclusive else to_plain(evaluation.thresholds)
-                found["images"] = f"{evaluation.images_digest}-{evaluation.truth_digest}"
+                found["images"] = f"{evaluation.images_digest}-{evaluation.labels_digest}"
         return found
     column = epoch_column(metric)
     values = [float(row[column]) for row in rows if column in row]
