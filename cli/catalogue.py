@@ -39,7 +39,7 @@ BUILTINS: dict[str, Builtin] = {
     ),
     "evaluate": Builtin("zoo.cli.evaluate:evaluate", "Show the results of RUN (a name or a path) with 95% intervals."),
     "compare": Builtin(
-        "zoo.cli.compare:compare", "Rank runs on the same images and say which of them the data can tell apart."
+        "zoo.cli.compare:compare", "Rank runs on the same images and show which differ significantly."
     ),
     "explain": Builtin(
         "zoo.cli.explain:explain",

@@ -1,4 +1,4 @@
-"""`zoo compare`: runs ranked on the same images, and whether the data can tell them apart."""
+"""`zoo compare`: runs ranked on the same images, with the significance of their differences."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--group", is_flag=True, help="Rank runs that cannot be compared in one table per comparable group.")
 @click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write everything as CSV, one row per run.")
-@click.option("--html", "html_file", type=FILE, metavar="FILE", help="Write one page to look at in a browser.")
+@click.option("--html", "html_file", type=FILE, metavar="FILE", help="Write one page for the browser.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @RUNS_DIR
 @click.option(
     "--replicates", type=click.IntRange(min=100), default=1000, show_default=True, help="Resamples of the patients."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resamples.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the resamples.")
 def compare(
     references: tuple[str, ...],
     split: str,
@@ -54,10 +54,10 @@ def compare(
     replicates: int,
     seed: int,
 ) -> None:
-    """Rank runs on the same images and say which of them the data can tell apart.
+    """Rank runs on the same images and show which differ significantly.
 
     RUN is a name, a path or a pattern such as 'lite-*'; without any, all finished runs of the folder are ranked. Runs on
-    different images, labels, tasks or kinds of split are refused: they belong in separate tables (--group).
+    different images, labels, tasks or kinds of split are refused: rank them in separate tables with --group.
 
     \b
     zoo compare FIRST SECOND
@@ -101,13 +101,15 @@ def _require_runs(found: Found, references: tuple[str, ...], runs_dir: Path, spl
 
 def _remarks(found: Found, references: tuple[str, ...], runs_dir: Path) -> list[str]:
     """Which runs are left out and why."""
+    from zoo.core.text import count_of
+
     said = []
     unfinished = [f"{name}: {status}" for name, status in found.unfinished.items()]
     for names, what in ((unfinished, "not finished"), (list(found.damaged), "damaged")):
         if names:
             shown = f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
             where = f" of {runs_dir}" if not references else ""
-            said.append(f"{len(names):,} run{'s' if len(names) > 1 else ''}{where} not shown, {what}{shown}.")
+            said.append(f"{count_of(len(names), 'run')}{where} not shown, {what}{shown}.")
     return said
 
 

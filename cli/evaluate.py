@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
     metavar="METHOD",
     help="temperature, platt, isotonic or none, fitted on validation [default: temperature].",
 )
-@click.option("--by", multiple=True, metavar="COLUMN", help="Audit by this column [default: sex, age, view].")
+@click.option("--by", multiple=True, metavar="COLUMN", help="Compare groups of images by this column [default: sex, age, view].")
 @LABELS
 @click.option(
     "--replicates", type=click.IntRange(0), default=1000, show_default=True, help="Resamples of the patients."
@@ -57,8 +57,8 @@ def evaluate(
 ) -> None:
     """Show the results of RUN (a name or a path) with 95% intervals.
 
-    Thresholds and calibration come from the validation images. Thresholds and a calibration that are asked for are stored with
-    the run; results are written beside it as JSON and CSV.
+    Thresholds and calibration are fitted on the validation images. An option for either is stored with the run and holds for
+    later commands. Results are written into the run's folder as JSON and CSV.
 
     \b
     zoo evaluate NAME
@@ -125,7 +125,7 @@ def _elsewhere(
 
 
 def _store(run: Run, result: Results, rule: ThresholdRule | None, calibration: str | None) -> None:
-    """Keep with the run what was chosen on its validation images by the user's wish: later commands decide by it."""
+    """Keep thresholds and calibration with the run where the user asked for them: later commands use them."""
     if rule is not None:
         kept = result.to_dict()
         run.update_info(

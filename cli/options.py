@@ -28,13 +28,13 @@ TRACK = click.option(
     help="Tell a tracker of each epoch and of the results: tensorboard, mlflow, mlflow=URI.  zoo list trackers",
 )
 PREVALENCE = click.option(
-    "--prevalence", type=float, metavar="P", help="Predictive values also where this share has the finding."
+    "--prevalence", type=float, metavar="P", help="Also give predictive values at this prevalence, a share from 0 to 1."
 )
 LABELS = click.option(
     "--labels",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A CSV with a second reference, such as expert labels.",
+    help="A CSV with other reference labels, such as those of experts.",
 )
 WHERE = click.option(
     "--where", metavar="CONDITION", help="Keep the images that satisfy it, such as \"view == 'PA' and age >= 18\"."

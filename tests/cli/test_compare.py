@@ -172,7 +172,7 @@ def test_runs_that_cannot_be_compared_are_refused_and_ranked_apart_with_group(
     assert result.exit_code == 2
     assert result.stdout == ""
     (error,) = [line for line in result.stderr.splitlines() if line.startswith("Error:")]
-    for part in ("these 3 runs cannot be ranked in one table: second, first belong together", "--group"):
+    for part in ("these 3 runs cannot be ranked in one table: second and first belong together", "--group"):
         assert part in error
     for part in parts:
         assert part.replace("first", "second") in error

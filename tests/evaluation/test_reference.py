@@ -84,8 +84,8 @@ def test_every_accepted_name_of_the_image_column(tmp_path: Path, name: str) -> N
     [
         ("image,Mass\na.png,1\nb.png,maybe\n", r"line 3: the column 'Mass' has the value 'maybe'; valid are yes, no"),
         (
-            "image,Mass\na.png,1\n",
-            r"no column that names the images. Accepted: image, Image ID, .*Its columns: image, Mass",
+            "scan,Mass\na.png,1\n",
+            r"no column that names the images. Accepted: image, Image ID, .*Its columns: scan, Mass",
         ),
         ("image,Nodule\na.png,1\n", r"none of the labels Mass, Pleural_Thickening. Its columns: image, Nodule"),
         ("image,Mass\na.png,1\nb.png,0\na.png,1\n", r"line 4: .* names an image a second time \('a.png'\)"),
