@@ -11,7 +11,6 @@ import json
 import os
 import queue
 import shutil
-import sys
 import threading
 import time
 import traceback
@@ -21,10 +20,10 @@ from typing import IO, Any
 
 from zoo.config.resolve import resolve
 from zoo.core.errors import ZooError
+from zoo.core.logs import shown
 from zoo.core.manager import describe
 from zoo.core.observers import Observer, Pruned
 from zoo.core.registry import registry
-from zoo.engine.lock import locked
 from zoo.engine.signals import Interrupted
 from zoo.runs.run import Run
 
@@ -75,22 +74,21 @@ def work(job: Mapping[str, Any], observers: Sequence[Observer]) -> None:
     """Train the job's run, or what is left of it; nothing where it is finished.
 
     Raises:
-        ZooError, Interrupted, Pruned: as `zoo.engine.train.train` and `zoo.engine.resume.resume`.
+        ZooError, Interrupted, Pruned: as `zoo.inference.training.train` and `resume`.
     """
-    from zoo.engine.resume import resume
-    from zoo.engine.train import train
+    from zoo.inference.training import resume, train
 
     run, every = Run(Path(job["runs_dir"]) / job["run"]), job["checkpoint_every"]
     if run.path.exists():
         _await(run)
     if (run.path / "config.yaml").is_file():
         if run.info().get("status") != "complete":
-            resume(run, registry(), _say, checkpoint_every=every, observers=observers)
+            resume(run, registry(), checkpoint_every=every, observers=observers)
         return
     if run.path.exists():  # killed before there was anything to go on from
         shutil.rmtree(run.path)
     config = resolve([job["config"]], registry())
-    train(config, registry(), run.path.parent, run.name, _say, checkpoint_every=every, observers=observers)
+    train(config, registry(), run.path.parent, run.name, checkpoint_every=every, observers=observers)
 
 
 def _await(run: Run) -> None:
@@ -98,7 +96,7 @@ def _await(run: Run) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
-            with locked(run.path):
+            with run.locked():
                 return
         except ZooError:
             time.sleep(0.1)
@@ -114,6 +112,12 @@ def main() -> int:
     os.dup2(2, 1)  # what libraries print is not for the sweep
     sweep = Sweep(io.FileIO(os.dup(0)), told)
     job = sweep.hear()
+    with shown(job["level"]):
+        return _carry_out(job, sweep)
+
+
+def _carry_out(job: Mapping[str, Any], sweep: Sweep) -> int:
+    """Do the job and report how it ended; the exit code."""
     try:
         work(job, [Pruner(sweep)] if job["prune"] else [])
     except Pruned as pruned:
@@ -130,7 +134,3 @@ def main() -> int:
     else:
         sweep.tell(status="complete", reason="")
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
