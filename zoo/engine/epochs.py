@@ -19,7 +19,7 @@ from zoo.data.pipeline import ImageSet
 from zoo.engine.averaging import averaged
 from zoo.engine.batch_norm import BatchStatistics
 from zoo.engine.features import FeatureCache
-from zoo.engine.inference import predict_logits
+from zoo.engine.predict import predict_logits
 from zoo.engine.recorder import Recorder
 from zoo.engine.state import network_weights, synchronise
 from zoo.engine.steps import Steps

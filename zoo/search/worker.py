@@ -74,10 +74,9 @@ def work(job: Mapping[str, Any], observers: Sequence[Observer]) -> None:
     """Train the job's run, or what is left of it; nothing where it is finished.
 
     Raises:
-        ZooError, Interrupted, Pruned: as `zoo.engine.train.train` and `zoo.engine.resume.resume`.
+        ZooError, Interrupted, Pruned: as `zoo.inference.training.train` and `resume`.
     """
-    from zoo.engine.resume import resume
-    from zoo.engine.train import train
+    from zoo.inference.training import resume, train
 
     run, every = Run(Path(job["runs_dir"]) / job["run"]), job["checkpoint_every"]
     if run.path.exists():
