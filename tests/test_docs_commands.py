@@ -36,11 +36,8 @@ def shown(page: Path) -> list[str]:
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_command_shown_can_be_parsed(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    if page.name == "README.md":
-        lines = [line.strip() for line in text.splitlines() if line.startswith("    zoo ")]
-    else:
-        lines = shown(page)
-    for line in lines:
+    indented = [line.strip() for line in text.splitlines() if line.startswith("    zoo ")]
+    for line in indented if page.name == "README.md" else shown(page):
         if "..." in line or "…" in line:
             continue
         try:
