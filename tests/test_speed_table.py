@@ -1,4 +1,4 @@
-"""README's table of speeds is the one that the results of the benchmarks give."""
+"""The table of docs/results/speed.md is the one that the results of the benchmarks give."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPT = ROOT / "benchmarks" / "readme_table.py"
+SCRIPT = ROOT / "benchmarks" / "speed_table.py"
 
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("readme_table", SCRIPT)
+    spec = importlib.util.spec_from_file_location("speed_table", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "readme_table", module)  # dataclasses look their module up
+    monkeypatch.setitem(sys.modules, "speed_table", module)  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
 
-def test_the_readme_shows_what_was_measured(script: ModuleType) -> None:
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert script.shown(page) == script.table(), "run: python benchmarks/readme_table.py --write"
+def test_the_page_shows_what_was_measured(script: ModuleType) -> None:
+    page = (ROOT / "docs/results/speed.md").read_text(encoding="utf-8")
+    assert script.shown(page) == script.table(), "run: python benchmarks/speed_table.py --write"
 
 
 def test_every_result_of_the_table_has_its_script(script: ModuleType) -> None:
@@ -55,10 +55,10 @@ def test_figures_are_those_of_the_rows_meant(
 def test_the_table_is_put_between_the_markers(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = tmp_path / "README.md"
+    page = tmp_path / "page.md"
     page.write_text(f"before\n\n{script.BEGIN}\nold\n{script.END}\n\nafter\n")
     monkeypatch.setattr(script, "ROOT", tmp_path)
-    monkeypatch.setattr(sys, "argv", ["readme_table.py", "--write"])
+    monkeypatch.setattr(sys, "argv", ["speed_table.py", "--write"])
     script.main()
     text = page.read_text()
     assert script.shown(text) == script.table()

@@ -77,7 +77,7 @@ def test_processes_and_one_process_make_the_same_store(root: Path, tmp_path: Pat
     serial = prepare(records, 10, tmp_path / "a", workers=0)
     parallel = prepare(records, 10, tmp_path / "b", workers=2)
     np.testing.assert_array_equal(serial.images, parallel.images)
-    pd.testing.assert_frame_equal(serial.images, parallel.images)
+    pd.testing.assert_frame_equal(serial.table, parallel.table)
 
 
 def test_identical_images_have_the_same_digest_whatever_their_file(root: Path, tmp_path: Path) -> None:

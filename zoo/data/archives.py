@@ -22,8 +22,8 @@ from typing import IO, Any
 
 from zoo.core.errors import DataError, ZooError
 from zoo.core.files import replacing
+from zoo.core.locks import LOCK, locked
 from zoo.core.progress import Progress
-from zoo.data.lock import LOCK, locked
 
 MANIFEST = "manifest.csv"
 WORK = ".unpacking"
@@ -119,7 +119,7 @@ def unpack(archive: Path, root: Path, place: Place, limits: Limits, say: Say) ->
     need_room(root, archive.stat().st_size, archive.name)
     made = not root.exists()
     work = root / WORK
-    with locked(work, lambda: say(f"Another process unpacks into {root}; waiting for it")):
+    with locked(work / LOCK, waiting=lambda: say(f"Another process unpacks into {root}; waiting for it")):
         stage = work / archive.name
         try:
             found = _stage(archive, stage, root, place, limits)

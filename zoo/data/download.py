@@ -14,6 +14,7 @@ from pathlib import Path
 from zoo.core.contracts import Dataset, Download
 from zoo.core.errors import DataError, UsageError, ZooError, unknown
 from zoo.core.files import replacing
+from zoo.core.locks import LOCK, locked
 from zoo.core.progress import Progress
 from zoo.core.registry import Registry
 from zoo.data.archives import (
@@ -32,7 +33,6 @@ from zoo.data.archives import (
     unpack,
     write_manifest,
 )
-from zoo.data.lock import LOCK, locked
 
 _ENDINGS = (".tar.gz", ".tgz", ".zip")
 
@@ -105,7 +105,7 @@ def fetch(dataset: Dataset, wanted: Download, root: Path, say: Say) -> Downloade
     need_room(root, 2 * wanted.bytes, f"{wanted.name} (the archive and its files)")
     whole = Path(os.path.abspath(root))
     partial = whole.with_name(f".download-{whole.name}")
-    with locked(partial, lambda: say(f"Another process downloads to {root}; waiting for it")):
+    with locked(partial / LOCK, waiting=lambda: say(f"Another process downloads to {root}; waiting for it")):
         try:
             say(f"Downloading {wanted.kaggle} from Kaggle, about {wanted.bytes / 1e9:,.1f} GB, to {root}")
             folder = _by_kagglehub(wanted, partial)

@@ -21,11 +21,11 @@ from PIL import Image
 from zoo.config.run_config import RunConfig
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.files import replacing
+from zoo.core.locks import LOCK, locked
 from zoo.core.pools import usable_cores
 from zoo.core.progress import Progress
 from zoo.core.records import SPLITS, Records
 from zoo.core.registry import Registry
-from zoo.data.lock import LOCK, locked
 from zoo.data.pipeline import Say, read_records
 from zoo.data.split import assign, check_leaks, join_groups
 from zoo.data.store import Store, prepare
@@ -114,9 +114,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its name on success, and is removed on failure."""
     out = Path(os.path.abspath(out))
     partial = out.with_name(f".partial-{out.name}")
-    with locked(partial, lambda: None, block=False) as held:
-        if not held:
-            raise ZooError(f"another process is writing {out}: wait for it, or name another folder.")
+    with locked(partial / LOCK, busy=f"{out} is being written"):
         try:
             for left in partial.iterdir():  # by a process that was killed
                 if left.name != LOCK:

@@ -18,12 +18,12 @@ import pandas as pd
 
 from zoo.core.errors import ZooError
 from zoo.core.files import replacing
+from zoo.core.locks import LOCK, locked
 from zoo.core.pools import refuse_import, usable_cores
 from zoo.core.progress import Progress
 from zoo.core.records import Records
 from zoo.data.decode import fast_png
 from zoo.data.journal import IMAGES, JOURNAL, Finished, Pixels, PreparedImage, copies, read
-from zoo.data.lock import LOCK, locked
 from zoo.data.resize import square
 from zoo.data.workers import Chunk, run
 
@@ -125,7 +125,7 @@ def prepare(
     try:
         store = _open(path, key, len(records))
         if store is None:
-            with locked(_partial(path), lambda: say(f"Another process prepares {path}; waiting for it")):
+            with locked(_partial(path) / LOCK, waiting=lambda: say(f"Another process prepares {path}; waiting for it")):
                 store = _open(path, key, len(records)) or _Making(records, size, path, key, say).make(workers)
                 if path.exists():
                     shutil.rmtree(_partial(path), ignore_errors=True)
@@ -328,9 +328,9 @@ class _Making:
         for folder in self._donors():
             if not folder.name.endswith(_PARTIAL):
                 continue
-            with locked(folder, lambda: None, block=False) as held:
+            with contextlib.suppress(ZooError), locked(folder / LOCK, busy="the preparation is under way"):
                 keys = [image.key for finished in read(folder) for image in finished.images]
-                if held and sum(key in own for key in keys) >= _SUPERSEDED * len(keys):
+                if sum(key in own for key in keys) >= _SUPERSEDED * len(keys):
                     shutil.rmtree(folder, ignore_errors=True)
 
 

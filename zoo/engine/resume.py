@@ -14,7 +14,6 @@ from zoo.core.observers import Observer
 from zoo.core.registry import Registry
 from zoo.engine.changes import Changes, changed_software, software
 from zoo.engine.devices import split_cpu
-from zoo.engine.lock import locked
 from zoo.engine.train import Job, Outcome, Say, carry_out
 from zoo.runs.run import Run
 
@@ -53,7 +52,7 @@ def resume(
         ZooError: another process trains the run, or anything that `zoo.engine.train.train` raises; the run is kept.
         Interrupted: as for `train`.
     """
-    with locked(run.path):
+    with run.locked():
         info = run.info()
         if info.get("status") == "complete":
             raise UsageError(

@@ -32,7 +32,6 @@ from zoo.engine.changes import (
     source_digests,
     weights_digest,
 )
-from zoo.engine.lock import locked
 from zoo.engine.replicas import Place, placed
 from zoo.engine.signals import Interrupted, Signals
 from zoo.evaluation import Evaluation, Predictions
@@ -123,7 +122,7 @@ def train(
         say(line)
     run = Run.create(runs_dir, name, config.model.name, config.settings.task)
     try:
-        with locked(run.path):
+        with run.locked():
             run.update_info(
                 status="preparing",
                 model=config.model.name,

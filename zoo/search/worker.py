@@ -24,7 +24,6 @@ from zoo.core.errors import ZooError
 from zoo.core.manager import describe
 from zoo.core.observers import Observer, Pruned
 from zoo.core.registry import registry
-from zoo.engine.lock import locked
 from zoo.engine.signals import Interrupted
 from zoo.runs.run import Run
 
@@ -98,7 +97,7 @@ def _await(run: Run) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
-            with locked(run.path):
+            with run.locked():
                 return
         except ZooError:
             time.sleep(0.1)

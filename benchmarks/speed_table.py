@@ -1,9 +1,9 @@
-"""The table of README's section on speed, from the CSV files in benchmarks/results.
+"""The table of docs/results/speed.md, from the CSV files in benchmarks/results.
 
-    python benchmarks/readme_table.py           # print the table
-    python benchmarks/readme_table.py --write   # put it between the two markers in README.md
+    python benchmarks/speed_table.py           # print the table
+    python benchmarks/speed_table.py --write   # put it between the two markers in docs/results/speed.md
 
-A line whose CSV file or row is not there is left out. A test compares README.md with what this prints.
+A line whose CSV file or row is not there is left out. A test compares docs/results/speed.md with what this prints.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-BEGIN = "<!-- speed: made by benchmarks/readme_table.py from benchmarks/results -->"
+BEGIN = "<!-- speed: made by benchmarks/speed_table.py from benchmarks/results -->"
 END = "<!-- end of speed -->"
 HEAD = ["| what | beside | times as fast |", "|---|---|---|"]
 Row = dict[str, str]
@@ -192,7 +192,7 @@ def scale() -> str | None:
     growth = max(float(row["growth"]) for row in rows if row["growth"])
     training = f"{train:.0f} s and {float(found['train']['own_mb']):,.0f} MB"
     return (
-        f"The published tables of {most:,} images, with 32-pixel images in place of the images, are read in {read:.1f} s, "
+        f"The published tables of {most:,} images, with 32-pixel images in place of the X-rays, are read in {read:.1f} s, "
         f"prepared in {prepare:.1f} s by two processes, and audited and split in {load:.1f} s, in {peak:,.0f} MB of memory; "
         f"an epoch of tiny-cnn with its evaluation takes {training}. From {least:,} images on no stage's time grows faster "
         f"than their number to the power of {growth:.2f}."
@@ -217,7 +217,7 @@ def shown(page: str) -> str:
 
 def main() -> None:
     if sys.argv[1:] == ["--write"]:
-        file = ROOT / "README.md"
+        file = ROOT / "docs/results/speed.md"
         page = file.read_text(encoding="utf-8")
         before, after = page[: page.index(BEGIN)], page[page.index(END) :]
         file.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{after}", encoding="utf-8")
