@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,14 @@ def double(channel: Channel) -> int:
 
 def fail(channel: Channel) -> None:
     raise ValueError("of the child")
+
+
+def kill(channel: Channel) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(channel: Channel) -> int:
+    return 3
 
 
 def square(number: int) -> int:
