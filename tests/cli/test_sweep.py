@@ -78,7 +78,7 @@ def test_the_password_of_a_storage_stands_nowhere(address: str, monkeypatch: pyt
             super().__init__("sqlite:///stand-in.db")
 
     def failed(self: process.Processes, job: process.Job, watch: process.Watch) -> Ended:
-        commands.extend(self._command)
+        commands.extend(self._arguments)
         return Ended("failed", "no memory")
 
     monkeypatch.setattr(process.Processes, "__call__", failed)
