@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zoo.core.errors import DataError, closest
-from zoo.core.listing import NORMAL_AND_FINDING, Faults
+from zoo import DataError, Faults
+from zoo.core.errors import closest
+from zoo.core.listing import NORMAL_AND_FINDING
 from zoo.datasets._tables import NORMAL_NAMES, find_normal, line_of, need_column, need_distinct
 
 VALUES = {

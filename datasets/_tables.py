@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zoo.core.errors import DataError, closest
-from zoo.core.listing import LISTED_TWICE, Faults
+from zoo import DataError, Faults
+from zoo.core.errors import closest
+from zoo.core.listing import LISTED_TWICE
 from zoo.core.records import METADATA
 
 NORMAL_NAMES = ("normal", "no finding", "no_finding", "no-finding", "negative", "healthy")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from zoo.core.errors import DataError, closest
-from zoo.core.records import Records
+from zoo import DataError, Records
+from zoo.core.errors import closest
 from zoo.data.export import FORMAT, METADATA, VERSION
 from zoo.data.tfrecord import Feature
 from zoo.datasets import _csv_labels, _tables

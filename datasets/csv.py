@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoo.core.contracts import Dataset, DatasetInfo, option
-from zoo.core.errors import DataError, UsageError
-from zoo.core.hookspecs import hookimpl
+from zoo import DataError, Dataset, DatasetInfo, Faults, Listing, Records, UsageError, hookimpl, option
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zoo.core.listing import Faults, Listing
-    from zoo.core.records import Records
 
 LAYOUT = """\
   ROOT/table.csv      any name; one row per image, such as
@@ -99,7 +95,7 @@ class Csv(Dataset):
 
         import numpy as np
 
-        from zoo.core.listing import NO_FILE, NO_USE, Faults, Listing
+        from zoo.core.listing import NO_FILE, NO_USE
 
         faults = Faults()
         records = self._read(root, options, faults)
@@ -113,8 +109,7 @@ class Csv(Dataset):
     def _read(self, root: Path | None, options: Any, faults: Faults | None) -> Records:
         import pandas as pd
 
-        from zoo.core.records import Records
-        from zoo.data.images import FileSource
+        from zoo import FileSource
         from zoo.datasets import _csv_labels, _tables
 
         root = _tables.need_root(root, "csv", LAYOUT)

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.core.contracts import Dataset, DatasetInfo, Download
-from zoo.core.errors import DataError, closest
-from zoo.core.hookspecs import hookimpl
+from zoo import DataError, Dataset, DatasetInfo, Download, Faults, Listing, Records, hookimpl
+from zoo.core.errors import closest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zoo.core.listing import Faults, Listing
-    from zoo.core.records import Records
 
 FINDINGS = (
     "Atelectasis",
@@ -269,8 +266,7 @@ class Nih(Dataset):
     def read(self, root: Path | None, options: Any) -> Records:
         import pandas as pd
 
-        from zoo.core.records import Records
-        from zoo.data.images import FileSource
+        from zoo import FileSource
         from zoo.datasets import _tables
 
         root = _tables.need_root(root, "nih", LAYOUT)
@@ -306,9 +302,8 @@ class Nih(Dataset):
         )
 
     def survey(self, root: Path | None, options: Any) -> Listing:
-        from zoo.core.listing import NO_FILE, NO_ROW, Faults, Listing
-        from zoo.core.records import Records
-        from zoo.data.images import FileSource
+        from zoo import FileSource
+        from zoo.core.listing import NO_FILE, NO_ROW
         from zoo.datasets import _tables
 
         root = _tables.need_root(root, "nih", LAYOUT)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from zoo.core.contracts import Dataset, DatasetInfo, option
-from zoo.core.errors import DataError, closest
-from zoo.core.hookspecs import hookimpl
-
-if TYPE_CHECKING:
-    from zoo.core.records import Records
+from zoo import DataError, Dataset, DatasetInfo, Records, hookimpl, option
+from zoo.core.errors import closest
 
 LAYOUT = """\
   ROOT/metadata.json                        as written by zoo data export; without it, name the features with --set data.…

@@ -31,7 +31,8 @@ from zoo.core.processes import Worker
 from zoo.core.records import BadImage, Records
 from zoo.data import dicom
 from zoo.data.decode import decode
-from zoo.data.dicom import claimed_size, decode_dicom, frames, header, is_dicom, subprocess_decoder
+from zoo.data.dicom import claimed_size, decode_dicom, frames, header, subprocess_decoder
+from zoo.data.formats import is_dicom
 from zoo.data.images import FileSource
 from zoo.data.silence import without_warnings
 from zoo.data.store import prepare
@@ -80,18 +81,17 @@ def test_the_planted_values_would_be_seen(tmp_path: Path) -> None:
     assert any(made.WORDS.search(str(each.message)) for each in caught)
 
 
-def test_nothing_identifying_reaches_a_store(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_identifying_reaches_a_store(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], logged: list[str]
+) -> None:
     root = tmp_path / "images"
     root.mkdir()
     names = [file.name for file in made.planted_files(root)]
     table = pd.DataFrame({"image": names, "path": names, "patient": names, "Mass": 0.0})
-    lines: list[str] = []
-    store = prepare(
-        Records(table, ("Mass",), FileSource(str(root))), 32, tmp_path / "cache", say=lines.append, workers=2
-    )
+    store = prepare(Records(table, ("Mass",), FileSource(str(root))), 32, tmp_path / "cache", workers=2)
     assert 10 <= (store.table["reason"] == "").sum() < len(names)
     streams = capfd.readouterr()
-    assert not made.WORDS.search("\n".join([*lines, streams.out, streams.err]))
+    assert not made.WORDS.search("\n".join([*logged, streams.out, streams.err]))
     for file in store.path.rglob("*"):
         if file.suffix != ".npy" and file.is_file():
             assert not made.WORDS.search(file.read_text()), file

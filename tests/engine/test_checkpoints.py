@@ -113,39 +113,38 @@ def test_a_later_format_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_two_checkpoints_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path / "checkpoints")
-    assert folder.load(print) is None
+    assert folder.load() is None
     for number in range(1, 5):
         folder.save(example(number))
     assert numbers(folder) == [4, 3]
-    found = CheckpointFolder(folder.folder).load(print)
+    found = CheckpointFolder(folder.folder).load()
     assert found is not None
     assert found.state == {"number": 4}
 
 
-def test_a_damaged_checkpoint_is_said_and_the_one_before_it_is_used_and_kept(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_said_and_the_one_before_it_is_used_and_kept(tmp_path: Path, logged: list[str]) -> None:
     folder = CheckpointFolder(tmp_path)
     for number in range(1, 4):
         folder.save(example(number))
     newest, before = folder.paths()
     newest.write_bytes(newest.read_bytes()[:-100])
-    said: list[str] = []
     again = CheckpointFolder(tmp_path)
-    found = again.load(said.append)
+    found = again.load()
     assert found is not None
     assert found.state == {"number": 2}
-    assert len(said) == 1
-    assert str(newest) in said[0]
-    assert "truncated or altered" in said[0]
-    assert "the one before it is used" in said[0]
+    assert len(logged) == 1
+    assert str(newest) in logged[0]
+    assert "truncated or altered" in logged[0]
+    assert "the one before it is used" in logged[0]
     again.save(example(8))
     assert numbers(again) == [8, 2]
     assert before in again.paths()
     for path in again.paths():
         path.write_bytes(b"")
-    said.clear()
-    assert CheckpointFolder(tmp_path).load(said.append) is None
-    assert len(said) == 2
-    assert "training starts from the beginning" in said[1]
+    logged.clear()
+    assert CheckpointFolder(tmp_path).load() is None
+    assert len(logged) == 2
+    assert "training starts from the beginning" in logged[1]
 
 
 @pytest.mark.parametrize("after", [0, 10, 100])

@@ -142,12 +142,12 @@ def test_a_signal_that_comes_while_the_hosts_ask_each_other_is_not_lost() -> Non
     signals = SimpleNamespace(received=None)
 
     class Asking:
-        def stop(self, received: int | None) -> int | None:
+        def any_signal(self, received: int | None) -> int | None:
             signals.received = signals.received or signal.SIGTERM  # the handler runs in the middle of it
             return received
 
     steps = object.__new__(Steps)
-    steps.signals, steps._team, steps._unread, steps._ending = signals, Asking(), [], False
+    steps.signals, steps._group, steps._unread, steps._ending = signals, Asking(), [], False
     steps.hear()
     assert (signals.received, steps._ending) == (signal.SIGTERM, False)
     steps.hear()

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import sweep_machine
+from loglines import log_lines
 from sweep_process import SPACE, definition, pretend, sweep
 
 from zoo.core import locks
@@ -49,10 +50,9 @@ class Machine:
 
     def sweep(self, *, take_over: bool = False) -> Results:
         self.executed.clear()
-        self.said.clear()
-        with self._named():
+        with self._named(), log_lines() as self.said:
             wanted = definition("search", trials=self.trials, storage=URL)
-            return sweep(wanted, self._execute, self.said, runs=self.runs, storage=URL, take_over=take_over)
+            return sweep(wanted, self._execute, runs=self.runs, storage=URL, take_over=take_over)
 
     @contextmanager
     def _named(self) -> Iterator[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from zoo.config.resolve import resolve
 from zoo.core.errors import ZooError
+from zoo.core.logs import shown
 from zoo.core.manager import describe
 from zoo.core.observers import Observer, Pruned
 from zoo.core.processes import Channel
@@ -45,22 +45,21 @@ def work(job: Mapping[str, Any], observers: Sequence[Observer]) -> None:
     """Train the job's run, or what is left of it; nothing where it is finished.
 
     Raises:
-        ZooError, Interrupted, Pruned: as `zoo.engine.train.train` and `zoo.engine.resume.resume`.
+        ZooError, Interrupted, Pruned: as `zoo.inference.training.train` and `resume`.
     """
-    from zoo.engine.resume import resume
-    from zoo.engine.train import train
+    from zoo.inference.training import resume, train
 
     run, every = Run(Path(job["runs_dir"]) / job["run"]), job["checkpoint_every"]
     if run.path.exists():
         _await(run)
     if (run.path / "config.yaml").is_file():
         if run.info().get("status") != "complete":
-            resume(run, registry(), _say, checkpoint_every=every, observers=observers)
+            resume(run, registry(), checkpoint_every=every, observers=observers)
         return
     if run.path.exists():  # killed before there was anything to go on from
         shutil.rmtree(run.path)
     config = resolve([job["config"]], registry())
-    train(config, registry(), run.path.parent, run.name, _say, checkpoint_every=every, observers=observers)
+    train(config, registry(), run.path.parent, run.name, checkpoint_every=every, observers=observers)
 
 
 def _await(run: Run) -> None:
@@ -81,6 +80,12 @@ def main(sweep: Channel) -> int:
         The exit code: 0 where the run is complete or pruned.
     """
     job = sweep.receive()
+    with shown(job["level"]):
+        return _carry_out(job, sweep)
+
+
+def _carry_out(job: Mapping[str, Any], sweep: Channel) -> int:
+    """Do the job and report how it ended; the exit code."""
     try:
         work(job, [Pruner(sweep)] if job["prune"] else [])
     except Pruned as pruned:
@@ -98,7 +103,3 @@ def main(sweep: Channel) -> int:
 def _report(sweep: Channel, status: str, reason: str = "", code: int = 0) -> int:
     sweep.send({"status": status, "reason": reason})
     return code
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

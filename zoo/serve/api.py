@@ -213,10 +213,8 @@ async def card_page(request: Request, run: str) -> HTMLResponse:
     return HTMLResponse(cards.page(run, await _card(request, run)))
 
 
-def create_app(
-    desk: Desk, limits: Limits, *, names: Iterable[str] = (), log: Callable[[str], None] = lambda line: None
-) -> Shield:
-    """The application of a server; `names` are host names it is asked under, `log` takes a line per request."""
+def create_app(desk: Desk, limits: Limits, *, names: Iterable[str] = ()) -> Shield:
+    """The application of a server; `names` are the host names that requests may carry."""
     app = FastAPI(
         title="zoo serve",
         version=version("cxr-zoo"),
@@ -237,7 +235,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _wrong_parameter)
     app.add_exception_handler(HTTPException, _plain)
     app.add_exception_handler(Exception, _internal)
-    return Shield(app, counts, names, log)
+    return Shield(app, counts, names)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

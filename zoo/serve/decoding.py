@@ -122,16 +122,18 @@ def read(data: bytes, order: Order, max_pixels: int, force: bool = False) -> Ima
     """Read one image in this process; arguments and errors as for `Decoder`."""
     from zoo.core.errors import ZooError
     from zoo.core.records import BadImage
+    from zoo.data.decode import claimed_size
+    from zoo.data.formats import HEAD, is_dicom
     from zoo.data.resize import square
     from zoo.inference.intake import read_image
 
-    size = claimed_size(data)
+    size = claimed_size(io.BytesIO(data))
     if size is not None and size[0] * size[1] > max_pixels:
         limit = f"{max_pixels / 1e6:g} megapixels"
         raise TooManyPixels(f"{size[0]:,} × {size[1]:,} pixels: the limit is {limit}")
     pixels, note, refused = None, "", {}
     with _as_file(data) as file:
-        for views in order.views if _is_dicom(data) else order.views[:1]:
+        for views in order.views if is_dicom(data[:HEAD]) else order.views[:1]:
             try:
                 pixels, note = read_image(file, views=views, force=force)
             except (BadImage, ZooError) as error:  # the latter names the extra that DICOM needs
@@ -144,29 +146,6 @@ def read(data: bytes, order: Order, max_pixels: int, force: bool = False) -> Ima
         raise Unreadable(str(error)) from None
     height, width = pixels.shape
     return Image(width, height, note, squares, _picture(pixels) if order.picture else b"", refused)
-
-
-def claimed_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height by a file's header, with no pixel decoded; None where it has none that can be read."""
-    from zoo.data.decode import FORMATS
-
-    try:
-        if _is_dicom(data):
-            import pydicom
-
-            head = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, specific_tags=["Rows", "Columns"])
-            return int(head.Columns), int(head.Rows)
-        from PIL import Image
-
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            return int(width), int(height)
-    except Exception:  # whatever is wrong with it, reading it gives the reason
-        return None
-
-
-def _is_dicom(data: bytes) -> bool:
-    return data[128:132] == b"DICM"
 
 
 def _picture(pixels: np.ndarray) -> bytes:
