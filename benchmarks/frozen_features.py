@@ -38,7 +38,7 @@ def prepare(size: int, count: int) -> tuple[Any, Any, Any]:
 
     layer = {"image_size": size, "limit": int(count / 0.7), "data": {"name": "phantom", "patients": count}}
     config = resolve([layer], registry())
-    images = load_images(config, registry(), lambda line: None)
+    images = load_images(config, registry())
     labels = np.full((len(images.store.images), 1), np.nan, np.float32)
     labels[images.rows] = images.labels
     batches = TrainingBatches(images.store.images, labels, images.rows[images.of("train")], BATCH, 0)
@@ -89,7 +89,7 @@ def main() -> None:
     from zoo.core.registry import registry
     from zoo.engine.features import cached_features
     from zoo.engine.feed import training_feed
-    from zoo.engine.inference import predict_logits
+    from zoo.engine.predict import predict_logits
     from zoo.nn.fused_norm import fused_batch_norm
 
     anew, batches, validation = prepare(size, count)
@@ -97,7 +97,7 @@ def main() -> None:
     none, steps = registry().get("augmenter", "none").info, batches.steps
     with fused_batch_norm(anew.network), fused_batch_norm(kept.network):
         start = time.perf_counter()
-        cache = cached_features(kept, none, batches, validation, views=1, epochs=KEPT, say=print)
+        cache = cached_features(kept, none, batches, validation, views=1, epochs=KEPT)
         assert cache is not None
         once = time.perf_counter() - start
 

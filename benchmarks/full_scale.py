@@ -106,13 +106,13 @@ def stages(root: Path) -> dict[str, dict[str, float]]:
 
     records = stage("read", lambda: read_records(config, registry()))
     stage("prepare", lambda: prepare(records, SIDE, name="nih", workers=PROCESSES))
-    stage("load", lambda: load_images(config, registry(), lambda line: None))
+    stage("load", lambda: load_images(config, registry()))
 
     def train() -> float:
-        from zoo.engine.train import train as zoo_train
+        from zoo.inference.training import train as zoo_train
 
         with tempfile.TemporaryDirectory() as runs:
-            outcome = zoo_train(config, registry(), Path(runs), "run", lambda line: None)
+            outcome = zoo_train(config, registry(), Path(runs), "run")
             rows = (outcome.run.path / "metrics.csv").read_text().splitlines()
         return float(dict(zip(rows[0].split(","), rows[1].split(","), strict=True))["seconds"])
 

@@ -159,15 +159,15 @@ def judged(guard: Any, features: np.ndarray, images: np.ndarray) -> tuple[np.nda
 def measure(reference: str, folder: Path | None) -> list[dict[str, Any]]:
     """Rows of one run."""
     from zoo.core.registry import registry
-    from zoo.engine.evaluate import load_network
-    from zoo.explain.pairs import run_images
+    from zoo.data.run_images import run_images
+    from zoo.engine.load import load_network
     from zoo.inference.ood import load_guard
     from zoo.inference.ood_training import features_of, guard_run
     from zoo.runs.run import Run
 
     run = Run.find(reference)
-    guard = load_guard(run) or guard_run(run, registry(), print)
-    found = run_images(run, "test", registry(), print)
+    guard = load_guard(run) or guard_run(run, registry())
+    found = run_images(run, "test", registry())
     own = found.images[found.rows]
     chosen = own[np.random.default_rng(0).choice(len(own), CHANGED, replace=False)]
     kinds = {"test images": own, **changed(chosen), **others(own.shape[1], folder)}

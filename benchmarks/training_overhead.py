@@ -35,11 +35,11 @@ def by_zoo(size: int) -> float:
     """ImageSet per second of `zoo train`, as its metrics.csv says."""
     from zoo.config.resolve import resolve
     from zoo.core.registry import registry
-    from zoo.engine.train import train
+    from zoo.inference.training import train
 
     config = resolve([LAYER, {"image_size": size}], registry())
     with tempfile.TemporaryDirectory() as runs:
-        outcome = train(config, registry(), Path(runs), "run", lambda line: None)
+        outcome = train(config, registry(), Path(runs), "run")
         with (outcome.run.path / "metrics.csv").open() as file:
             return statistics.mean(float(row["images_per_second"]) for row in list(csv.DictReader(file))[1:])
 
@@ -57,7 +57,7 @@ def by_keras(size: int) -> float:
     from zoo.engine.weights import build_network
 
     config = resolve([LAYER, {"image_size": size}], registry())
-    images = load_images(config, registry(), lambda line: None)
+    images = load_images(config, registry())
     rows = images.of("train")
     x, y = np.array(images.store.images[images.rows[rows]])[..., None], images.labels[rows]
     keep = len(x) // BATCH * BATCH

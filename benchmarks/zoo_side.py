@@ -62,7 +62,7 @@ def prepared(root: Path, size: int) -> tuple[Any, float]:
     start = time.perf_counter()
     prepare(read_records(config, registry()), size, name=config.data.name)
     seconds = time.perf_counter() - start
-    return load_images(config, registry(), lambda line: None), seconds
+    return load_images(config, registry()), seconds
 
 
 def train(
@@ -72,7 +72,7 @@ def train(
     from zoo.core.registry import registry
     from zoo.engine import fit
     from zoo.engine.steps import Steps
-    from zoo.engine.train import train as zoo_train
+    from zoo.inference.training import train as zoo_train
 
     _, seconds = prepared(root, size)
     clock, begin, after, feed = StepClock(), Steps.begin_epoch, Steps.after, fit.training_feed
@@ -109,7 +109,7 @@ def train(
         mock.patch.object(Steps, "after", after_step),
         mock.patch.object(fit, "training_feed", feed if fed else one_batch),
     ):
-        zoo_train(config, registry(), Path(runs), "run", lambda line: None)
+        zoo_train(config, registry(), Path(runs), "run")
     return {**clock.costs(batch), "preparing_s": seconds}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ import click
 
 if TYPE_CHECKING:
     from zoo.core.manager import Failure
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,6 @@ def failures() -> tuple[Failure, ...]:
 
 
 def warn() -> None:
-    """Print one warning on stderr for each failure of a plugin."""
+    """Log a warning for each failure of a plugin."""
     for failure in failures():
-        click.echo(f"Warning: {failure}", err=True)
+        logger.warning(str(failure))

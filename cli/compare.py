@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from zoo.cli.options import RUNS_DIR
 
 if TYPE_CHECKING:
     from zoo.runs.leaderboard import Board, Found
+
+logger = logging.getLogger(__name__)
 
 METRICS = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "balanced_accuracy")
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -149,4 +152,4 @@ def _write(boards: list[Board], remarks: list[str], csv_file: Path | None, html_
         write_text(html_file, leaderboard_html(boards, remarks))
     for file in (csv_file, html_file):
         if file is not None:
-            click.echo(f"Written: {file}", err=True)
+            logger.info(f"Written: {file}")

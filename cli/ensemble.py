@@ -80,7 +80,7 @@ def ensemble(
     )
     runs = [Run.find(each, runs_dir) for each in references]
     try:
-        outcome = join(runs, options, registry(), runs_dir, run_name, lambda line: click.echo(line, err=True))
+        outcome = join(runs, options, registry(), runs_dir, run_name)
     except Interrupted as stop:
         raise click.exceptions.Exit(stop.exit_code) from stop
     if as_json:

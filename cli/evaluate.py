@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,11 @@ from zoo.cli import catalogue
 from zoo.cli.options import LABELS, PREVALENCE, RUNS_DIR, chosen_rule, threshold_options
 
 if TYPE_CHECKING:
-    from zoo.evaluation import ThresholdRule
+    from zoo.core.thresholds import ThresholdRule
     from zoo.runs.results import Study
     from zoo.runs.run import Run
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -103,7 +106,7 @@ def _own(run: Run, split: str, root: Path | None, sets: tuple[str, ...], options
         if result.validation is not None:
             result.validation.save(run.path)
     except OSError as error:  # someone else's run may be looked at all the same
-        click.echo(f"Not saved: {run.path} cannot be written ({error.strerror}).", err=True)
+        logger.warning(f"not saved: {run.path} cannot be written ({error.strerror}).")
     return result
 
 
@@ -113,12 +116,12 @@ def _elsewhere(
     from zoo.config.resolve import choose_dataset, merge, parse_set
     from zoo.core.errors import UsageError
     from zoo.core.registry import registry
-    from zoo.engine.evaluate import evaluate_on
+    from zoo.inference.evaluate import evaluate_on
 
     if split is not None:
         raise UsageError("--split is for the run's own images; with --data all images of the dataset are evaluated.")
     choice = choose_dataset(data, root, merge(parse_set(each) for each in sets), registry())
-    return evaluate_on(run, choice, root, registry(), lambda line: click.echo(line, err=True), **options)
+    return evaluate_on(run, choice, root, registry(), **options)
 
 
 def _store(run: Run, result: Study, rule: ThresholdRule | None, calibration: str | None) -> None:

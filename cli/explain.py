@@ -80,13 +80,10 @@ def explain(
     check_request(files, split, boxes)
     run = Run.find(run_reference, runs_dir)
 
-    def say(line: str) -> None:
-        click.echo(line, err=True)
-
     if files:
-        result = explain_files(run, files, Options(**options), out, say)
+        result = explain_files(run, files, Options(**options), out)
     else:
-        result = explain_split(run, split or "test", boxes, Options(**options), registry(), out, say)
+        result = explain_split(run, split or "test", boxes, Options(**options), registry(), out)
     if as_json:
         click.echo(json.dumps({"folder": str(result.folder), **result.to_dict()}, indent=2, allow_nan=False))
     else:

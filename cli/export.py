@@ -75,7 +75,7 @@ def export(
     options = Options(form, quantize, out, chosen, tolerance, force)
     check_options(options)
     run = Run.find(run_reference, runs_dir)
-    result = export_run(run, options, registry(), lambda line: click.echo(line, err=True))
+    result = export_run(run, options, registry())
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2, allow_nan=False))
     else:

@@ -1,4 +1,4 @@
-"""Commands of several commands, and --debug, which all of them take."""
+"""Commands that consist of several."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.logs import accept
 from zoo.core.errors import unknown
 
 if TYPE_CHECKING:
     from zoo.cli.catalogue import Builtin
-
-DEBUG = "zoo.cli.debug"
 
 
 class LazyGroup(click.Group):
@@ -29,7 +28,7 @@ class LazyGroup(click.Group):
         if cmd_name not in self.builtins:
             return None
         command = self.builtins[cmd_name].load()
-        accept_debug(command)
+        accept(command)
         return command
 
     def resolve_command(
@@ -42,27 +41,3 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, builtin.summary) for name, builtin in self.builtins.items()])
-
-
-def accept_debug(command: click.Command) -> None:
-    """Let `zoo train --debug` and `zoo data prepare --debug` do what `zoo --debug train` does."""
-    if not any("--debug" in parameter.opts for parameter in command.params):
-        command.params.append(debug_option())
-    if isinstance(command, click.Group):
-        for each in command.commands.values():  # those of a LazyGroup are seen to when they are loaded
-            accept_debug(each)
-
-
-def debug_option() -> click.Option:
-    def remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-        if value:
-            ctx.find_root().meta[DEBUG] = True
-
-    return click.Option(
-        ["--debug"],
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=remember,
-        help="Show the traceback of an error.",
-    )

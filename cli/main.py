@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any, NoReturn
 
 import click
 
-from zoo.cli import catalogue
-from zoo.cli.groups import DEBUG, accept_debug, debug_option
+from zoo.cli import catalogue, logs
 from zoo.core.errors import ZooError, unknown
 from zoo.core.manager import describe
+
+logger = logging.getLogger(__name__)
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -25,7 +27,7 @@ class ZooGroup(click.Group):
         builtin = catalogue.BUILTINS.get(cmd_name)
         command = builtin.load() if builtin else catalogue.plugin_commands().get(cmd_name)
         if command is not None:
-            accept_debug(command)
+            logs.accept(command)
         return command
 
     def resolve_command(
@@ -47,6 +49,7 @@ class ZooGroup(click.Group):
                 formatter.write_dl(added)
 
     def invoke(self, ctx: click.Context) -> Any:
+        logs.show(ctx)
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
@@ -60,7 +63,7 @@ class ZooGroup(click.Group):
 
 def _fail(ctx: click.Context, error: Exception) -> NoReturn:
     """Print an error as one line on stderr, with the traceback where --debug was given, and end."""
-    if ctx.find_root().meta.get(DEBUG):
+    if ctx.find_root().meta.get(logs.DEBUG):
         import traceback
 
         click.echo(traceback.format_exc(), err=True, nl=False)
@@ -73,11 +76,11 @@ def _fail(ctx: click.Context, error: Exception) -> NoReturn:
         message = f"internal error: {describe(error)}"
         message += "" if message.endswith(".") else "."
         message += " Run again with --debug for the traceback and report it."
-    click.echo(f"Error: {message}", err=True)
+    logger.error(message)
     ctx.exit(code)
 
 
-@click.group(cls=ZooGroup, params=[debug_option()], context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ZooGroup, params=logs.options(), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cxr-zoo", prog_name="zoo", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:

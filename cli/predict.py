@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Generator
 from contextlib import ExitStack, closing
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from zoo.inference.classifier import Answer, Classifier
     from zoo.inference.output import Tally
     from zoo.runs.run import Run
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 40  # images; more are summed up
 MANY = 64  # images; for fewer, starting processes to read them costs more than it saves
@@ -102,14 +105,16 @@ def predict(
     tally = Tally()
     with ExitStack() as stack:
         table = stack.enter_context(TableFile(csv_file)) if csv_file else None
-        opened = Classifier.open(run, runtime=runtime, device=device, force=force, images=total, say=_say)
+        opened = Classifier.open(run, runtime=runtime, device=device, force=force, images=total)
         classifier = stack.enter_context(opened)
         if classifier.guard is None:
-            _say(f"{run.name} has no guard, so images of another kind are not noticed; --fit-guard gives it one.")
+            logger.warning(
+                f"{run.name} has no guard, so images of another kind are not noticed; --fit-guard gives it one."
+            )
         if table is not None:
             table.begin(classifier.columns + (["heatmaps"] if heatmaps else []))
         try:
-            with Progress("Predicting", total, quiet=as_json and sys.stdout.isatty()) as progress:
+            with Progress("Predicting", total, bar=not (as_json and sys.stdout.isatty())) as progress:
                 answers = _answers(classifier, paths, total, batch_size, workers, heatmaps)
                 for answer, pictures in stack.enter_context(closing(answers)):
                     tally.add(classifier, answer)
@@ -123,7 +128,7 @@ def predict(
                     progress.advance(1)
         except KeyboardInterrupt:
             kept = f" Their rows are kept in {table.partial}." if table is not None and table.rows else ""
-            _say(f"Stopped after {tally.images:,} images.{kept}")
+            logger.warning(f"stopped after {tally.images:,} images.{kept}")
             raise
         if not tally.images:
             raise DataError("no image was named: the list on standard input is empty.")
@@ -139,7 +144,7 @@ def _fit_guard(run: Run) -> None:
     from zoo.inference.ood_training import guard_run
 
     if load_guard(run) is None:
-        guard_run(run, registry(), _say)
+        guard_run(run, registry())
 
 
 def _answers(
@@ -260,7 +265,3 @@ def _print_tally(console: Console, classifier: Classifier, tally: Tally, rate: f
         console.print(f"Not read: {name}: {reason}", soft_wrap=True)
     if tally.failed > len(tally.failures):
         console.print(f"… and {tally.failed - len(tally.failures):,} more.")
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ import click
 from zoo.cli import catalogue
 from zoo.cli.options import RUNS_DIR
 from zoo.core.errors import UsageError
+from zoo.core.logs import show_times
 from zoo.serve.limits import Limits
+
+logger = logging.getLogger(__name__)
 
 EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "markdown_it")
 
@@ -39,7 +42,6 @@ EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "markdown_it")
 @click.option("--runtime", default="auto", show_default=True, metavar="NAME", help="auto, keras, litert or onnx.")
 @click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N.")
 @click.option("--force", is_flag=True, help="Take DICOM images although their tags say another view or body part.")
-@click.option("--quiet", is_flag=True, help="No line for each request.")
 @RUNS_DIR
 def serve(
     references: tuple[str, ...],
@@ -47,7 +49,6 @@ def serve(
     host: str,
     names: tuple[str, ...],
     runs_dir: Path,
-    quiet: bool,
     **options: Any,
 ) -> None:
     """Open a page, and a REST interface, where an image is dropped and RUN answers; several runs side by side.
@@ -71,34 +72,32 @@ def serve(
     limits = Limits(options["max_bytes"], options["max_pixels"], options["queue"], upload_s=options["upload_seconds"])
     listener = bind(host, port)
 
-    def say(line: str) -> None:
-        click.echo(f"{time.strftime('%H:%M:%S')} {line}", err=True)
+    show_times()
 
     def ready() -> None:
         click.echo(f"{', '.join(run.name for run in found)}: {url(listener, host)}  (Ctrl-C stops it)")
         if not is_loopback(host):
             address = url(listener, socket.gethostname())
-            click.echo(f"Open to the network, without a password: {address}", err=True)
+            logger.warning(f"open to the network, without a password: {address}")
 
     with listener:
-        classifiers = [_open(run, options, say) for run in found]
+        classifiers = [_open(run, options) for run in found]
         run_server(
             classifiers,
             listener,
             limits,
             names=[*names, host],
             force=options["force"],
-            say=(lambda line: None) if quiet else say,
             ready=ready,
         )
-    click.echo("Stopped.", err=True)
+    logger.info("Stopped.")
 
 
-def _open(run: Any, options: dict[str, Any], say: Any) -> Any:
+def _open(run: Any, options: dict[str, Any]) -> Any:
     from zoo.inference.classifier import Classifier
 
-    say(f"loading {run.name}")
-    return Classifier.open(run, runtime=options["runtime"], device=options["device"], force=options["force"], say=say)
+    logger.info(f"loading {run.name}")
+    return Classifier.open(run, runtime=options["runtime"], device=options["device"], force=options["force"])
 
 
 def _check_extra() -> None:

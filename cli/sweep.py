@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from zoo.core.errors import UsageError
 if TYPE_CHECKING:
     from zoo.search.folder import Definition, Folder
     from zoo.search.trials import Results
+
+logger = logging.getLogger(__name__)
 
 METRICS = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "balanced_accuracy")
 # what may stand beside --resume: it is not part of what the sweep was asked for
@@ -174,7 +177,7 @@ def _run(
     from zoo.search.runner import Runner
 
     with Stop() as stop:
-        runner = Runner(folder, definition, Processes(stop, command_words(sys.argv[1:])), stop, _say)
+        runner = Runner(folder, definition, Processes(stop, command_words(sys.argv[1:])), stop)
         try:
             if definition.trials is None:
                 trials = grid.plan(definition, folder, registry())
@@ -187,7 +190,7 @@ def _run(
                 study = tuner.Study(folder, definition, storage, config)
                 return tuner.run(runner, study, registry(), take_over=take_over)
         except Interrupted as interrupted:
-            _say(f"Stopped. Go on with: zoo sweep --resume {folder.reference}")
+            logger.warning(f"stopped; go on with: zoo sweep --resume {folder.reference}")
             raise click.exceptions.Exit(interrupted.exit_code) from interrupted
 
 
@@ -207,7 +210,3 @@ def _print(results: Results, folder: Folder) -> None:
         console.print(f"More: zoo evaluate {best.run}{where} · zoo compare '{folder.name}-*'{where}", soft_wrap=True)
     console.print(f"Saved: {folder.path}/results.csv, sweep.json", soft_wrap=True)
     console.print(RESEARCH_ONLY)
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,9 @@ from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.engine.hosts import Cluster
-    from zoo.engine.train import Outcome
+    from zoo.inference.training import Outcome
+
+logger = logging.getLogger(__name__)
 
 # what may stand beside --resume: it changes no result, or asks for --allow-changed where it does
 WITH_RESUME = {"resumed", "allow_changed", "checkpoint_every", "runs_dir", "as_json", "devices", "track"}
@@ -148,8 +151,8 @@ def _train(
     from zoo.config.resolve import resolve
     from zoo.core.registry import registry
     from zoo.engine.tracking import observers
-    from zoo.engine.train import train as train_run
     from zoo.ensemble.strategy import refuse_to_train
+    from zoo.inference import training
 
     refuse_to_train(layers)
     config = resolve(layers, registry())
@@ -158,37 +161,33 @@ def _train(
         and not any("data" in layer for layer in layers)
         and config.settings.recipe is None
     ):
-        _say("No --data given: training on phantom, synthetic chest X-rays made on the spot (zoo info phantom)")
-    saving["observers"] = observers(track, registry(), _say)
+        logger.info("No --data given: training on phantom, synthetic chest X-rays made on the spot (zoo info phantom)")
+    saving["observers"] = observers(track, registry())
     if cluster is not None:
-        from zoo.engine.hosts import train_together
-
-        return train_together(config, registry(), runs_dir, run_name, _say, cluster, **saving)
-    return train_run(config, registry(), runs_dir, run_name, _say, **saving)
+        return training.train_together(config, registry(), runs_dir, run_name, cluster, **saving)
+    return training.train(config, registry(), runs_dir, run_name, **saving)
 
 
 def _resume(
     reference: str, runs_dir: Path, cluster: Cluster | None, track: tuple[str, ...], **options: Any
 ) -> Outcome | None:
     from zoo.core.registry import registry
-    from zoo.engine.resume import resume
     from zoo.engine.tracking import RECORDED, observers
     from zoo.ensemble.strategy import with_ensembles
+    from zoo.inference import training
     from zoo.runs.run import Run
 
     run: Run | None = None
     try:
         run = Run.find(reference, runs_dir)
-        options["observers"] = observers(track or run.info().get(RECORDED, ()), registry(), _say)
+        options["observers"] = observers(track or run.info().get(RECORDED, ()), registry())
     except UsageError:
         if cluster is None or cluster.index == 0:
             raise  # of several hosts the first alone needs the run
     if cluster is not None:
-        from zoo.engine.hosts import resume_together
-
-        return resume_together(run, registry(), _say, cluster, **options)
+        return training.resume_together(run, registry(), cluster, **options)
     assert run is not None
-    return resume(run, with_ensembles(registry()), _say, **options)
+    return training.resume(run, with_ensembles(registry()), **options)
 
 
 def _report(work: Callable[[], Outcome | None], as_json: bool) -> None:
@@ -210,7 +209,3 @@ def _report(work: Callable[[], Outcome | None], as_json: bool) -> None:
     from zoo.cli.results import print_outcome
 
     print_outcome(outcome.run, outcome.study)
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)

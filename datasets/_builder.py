@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.core.errors import DataError, did_you_mean
-from zoo.core.listing import LISTED_TWICE, NO_FILE, NO_USE, NORMAL_AND_FINDING, Faults, Listing
-from zoo.core.records import ImageSource, Records
+from zoo import DataError, Faults, ImageSource, Listing, Records
+from zoo.core.errors import did_you_mean
+from zoo.core.listing import LISTED_TWICE, NO_FILE, NO_USE, NORMAL_AND_FINDING
 from zoo.datasets import _tables
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.core.errors import DataError, did_you_mean
+from zoo import DataError
+from zoo.core.errors import did_you_mean
 from zoo.datasets._builder import RecordBuilder
 from zoo.datasets._tables import NORMAL_NAMES, find_normal, names_in, need_distinct
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from zoo.core.contracts import DatasetInfo
-from zoo.core.errors import DataError, did_you_mean
+from zoo import DataError, DatasetInfo
+from zoo.core.errors import did_you_mean
 from zoo.core.records import METADATA
 
 NORMAL_NAMES = ("normal", "no finding", "no_finding", "no-finding", "negative", "healthy")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.core.errors import DataError, did_you_mean
-from zoo.core.records import Records
+from zoo import DataError, Records
+from zoo.core.errors import did_you_mean
 from zoo.data.export import FORMAT, METADATA, VERSION
 from zoo.data.tfrecord import Feature
 from zoo.datasets import _tables

@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoo.core.contracts import Dataset, DatasetInfo, option
-from zoo.core.errors import DataError, UsageError
-from zoo.core.hookspecs import hookimpl
+from zoo import DataError, Dataset, DatasetInfo, Faults, Listing, Records, UsageError, hookimpl, option
 
 if TYPE_CHECKING:
-    from zoo.core.listing import Faults, Listing
-    from zoo.core.records import Records
-    from zoo.data.images import FileSource
+    from zoo import FileSource
     from zoo.datasets._builder import RecordBuilder
 
 LAYOUT = """\
@@ -66,15 +62,13 @@ class Csv(Dataset):
         return builder.records(source)
 
     def survey(self, root: Path | None, options: Any) -> Listing:
-        from zoo.core.listing import Faults
-
         builder, source = self._build(root, options, Faults())
         paths = builder.columns["path"]
         builder.columns["path"] = paths.where([os.path.lexists(os.path.join(source.root, path)) for path in paths], "")
         return builder.listing(source)
 
     def _build(self, root: Path | None, options: CsvOptions, faults: Faults | None) -> tuple[RecordBuilder, FileSource]:
-        from zoo.data.images import FileSource
+        from zoo import FileSource
         from zoo.datasets import _tables
         from zoo.datasets._builder import RecordBuilder
         from zoo.datasets._labels import add_named

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from zoo.core.contracts import Dataset, DatasetInfo, option
-from zoo.core.errors import DataError
-from zoo.core.hookspecs import hookimpl
+from zoo import DataError, Dataset, DatasetInfo, Records, hookimpl, option
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from zoo.core.records import Records
 
 SPLITS = ("train", "val", "test")
 # set -> (labels in the order of the file's columns, name of the images with none)
@@ -126,8 +123,7 @@ class MedMnist(Dataset):
         import numpy as np
         import pandas as pd
 
-        from zoo.core.records import Records
-        from zoo.data.images import ArraySource
+        from zoo import ArraySource
         from zoo.datasets import _tables
 
         root = _tables.need_root(root, self.info)

@@ -6,13 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.core.contracts import Dataset, DatasetInfo, Download
-from zoo.core.errors import DataError
-from zoo.core.hookspecs import hookimpl
+from zoo import DataError, Dataset, DatasetInfo, Download, Faults, Listing, Records, hookimpl
 
 if TYPE_CHECKING:
-    from zoo.core.listing import Faults, Listing
-    from zoo.core.records import Records
     from zoo.datasets._builder import RecordBuilder
 
 FINDINGS = (
@@ -196,7 +192,7 @@ class Nih(Dataset):
         return f"images/{name}" if name.lower().endswith(".png") and not name.startswith("._") else None
 
     def read(self, root: Path | None, options: Any) -> Records:
-        from zoo.data.images import FileSource
+        from zoo import FileSource
         from zoo.datasets._tables import need_root
 
         root = need_root(root, self.info)
@@ -217,8 +213,8 @@ class Nih(Dataset):
         return builder.records(FileSource(str(root)))
 
     def survey(self, root: Path | None, options: Any) -> Listing:
-        from zoo.core.listing import NO_ROW, Faults
-        from zoo.data.images import FileSource
+        from zoo import FileSource
+        from zoo.core.listing import NO_ROW
         from zoo.datasets._tables import need_root
 
         root = need_root(root, self.info)

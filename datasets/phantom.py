@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Le
 
-from zoo.core.contracts import Dataset, DatasetInfo, option
-from zoo.core.hookspecs import hookimpl
+from zoo import Dataset, DatasetInfo, Records, hookimpl, option
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from zoo.core.records import Records
 
 LABELS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Effusion", "Nodule", "Pneumothorax")
 NORMAL = "No Finding"
@@ -46,7 +43,6 @@ class Phantom(Dataset):
         """List the images without rendering them; `root` is not used. Pixels are made when the source reads an image."""
         import pandas as pd
 
-        from zoo.core.records import Records
         from zoo.datasets._phantom_findings import box
         from zoo.datasets._phantom_image import PhantomSource
         from zoo.datasets._phantom_patient import images_of

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from zoo.core.contracts import Dataset, DatasetInfo, option
-from zoo.core.hookspecs import hookimpl
-
-if TYPE_CHECKING:
-    from zoo.core.records import Records
+from zoo import Dataset, DatasetInfo, Records, hookimpl, option
 
 LAYOUT = """\
   ROOT/metadata.json                        as written by zoo data export; without it, name the features with --set data.…

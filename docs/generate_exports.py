@@ -56,7 +56,7 @@ def measure(name: str) -> list[dict[str, Any]]:
         _spread(network, image_sources.prepared(images.pixels, size))
         samples = image_sources.prepared(images.pixels[IMAGES:], size)
         del images.pixels[IMAGES:]
-        expected = zoo_probabilities(network, task, None, images, size, quiet=True)
+        expected = zoo_probabilities(network, task, None, images, size)
         bare = for_inference(network, float32=True)
         for form, quantize in WAYS:
             row = {"model": name, "image_size": size, "format": form, "quantize": quantize}

@@ -6,10 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from loglines import log_lines
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,6 +19,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """What zoo logs, as the lines a user would see."""
+    with log_lines() as lines:
+        yield lines
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,6 @@ from zoo.runs.run import DEFAULT_RUNS_DIR, Run
 if TYPE_CHECKING:
     from zoo.evaluation import Evaluation
     from zoo.inference.classifier import Classifier
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,6 @@ def load(
     runtime: str = "auto",
     device: str = "auto",
     force: bool = False,
-    say: Say | None = None,
 ) -> Classifier:
     """Load a finished run: `zoo.load("NAME").predict("image.png")`.
 
@@ -47,7 +44,6 @@ def load(
         runtime: what computes: auto (the fastest that is installed and ready), keras, litert or onnx.
         device: auto, cpu, gpu or gpu:N.
         force: read DICOM files whose tags say that they are no images the network knows.
-        say: receives lines for the user, such as `print`.
 
     Raises:
         UsageError: there is no such run, runtime or device.
@@ -56,7 +52,7 @@ def load(
     from zoo.inference.classifier import Classifier
 
     found = run if isinstance(run, Run) else Run.find(str(run), Path(runs_dir))
-    return Classifier.open(found, runtime=runtime, device=device, force=force, say=say)
+    return Classifier.open(found, runtime=runtime, device=device, force=force)
 
 
 def train(
@@ -67,7 +63,6 @@ def train(
     run: str | None = None,
     runs_dir: str | Path = DEFAULT_RUNS_DIR,
     checkpoint_every: int | None = None,
-    say: Say | None = None,
     **settings: Any,
 ) -> Trained:
     """Train a network: `zoo.train(model="tiny-cnn", data={"name": "phantom", "patients": 40}, epochs=1)`.
@@ -79,7 +74,6 @@ def train(
         run: the run's name; by date, model and task if None.
         runs_dir: the folder of runs.
         checkpoint_every: steps between checkpoints, beside the one after every epoch.
-        say: receives lines for the user, such as `print`.
         settings: the keys of the configuration file, which are the options of `zoo train`: `task`, `model`, `data`, `loss`,
             `augment`, `optimizer`, `schedule`, `threshold`, `recipe`, `epochs`, `batch_size` and so on. A strategy is a name, or
             a mapping of its name and options. Where an option is left out or None, the default of `zoo train` holds.
@@ -94,7 +88,7 @@ def train(
     """
     from zoo.config.resolve import read_file, resolve
     from zoo.core.registry import registry
-    from zoo.engine.train import train as train_run
+    from zoo.inference.training import train as train_run
 
     runs_dir = Path(runs_dir)
     layers: list[Mapping[str, Any]] = []
@@ -111,9 +105,7 @@ def train(
         layers.append({"data": {"root": str(root)}})
     if lr is not None:
         layers.append({"optimizer": {"lr": lr}})
-    outcome = train_run(
-        resolve(layers, registry()), registry(), runs_dir, run, say or _silent, checkpoint_every=checkpoint_every
-    )
+    outcome = train_run(resolve(layers, registry()), registry(), runs_dir, run, checkpoint_every=checkpoint_every)
     return Trained(outcome.run, outcome.test, outcome.validation)
 
 
@@ -131,7 +123,3 @@ def list_models(task: str | None = None) -> list[str]:
     return sorted(
         entry.name for entry in registry().entries("model") if task is None or task in entry.strategy.info.tasks
     )
-
-
-def _silent(line: str) -> None:
-    """Where nobody wants to hear."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.cli import catalogue
-from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, say, survey
+from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, survey
 from zoo.core.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from zoo.data.audit.audit import Audit
     from zoo.data.audit.fix import Fixed
     from zoo.data.audit.images import AuditImages
+
+logger = logging.getLogger(__name__)
 
 FILE = click.Path(path_type=Path)
 
@@ -89,7 +92,7 @@ def audit(
     fixed = write_fixed(found, datasets[0], fix) if fix is not None else None
     _report(found, datasets, fixed, as_json)
     if csv_file is not None:
-        say(f"Every finding: {csv_file}")
+        logger.info(f"Every finding: {csv_file}")
     if found.leaks:
         raise click.exceptions.Exit(1)
 
@@ -115,10 +118,10 @@ def _read(
     found = []
     for name, dataset, each in chosen:
         for note in each.records.notes:
-            say(f"{name}: {note}")
+            logger.info(f"{name}: {note}")
         if flags["look"] and not each.present.any():
-            say(f"{name}: none of the {len(each.records):,} images is there; only the tables are audited")
-        found.append(read_images(name, each, dataset, say, look=flags["look"], near=flags["near"]))
+            logger.info(f"{name}: none of the {len(each.records):,} images is there; only the tables are audited")
+        found.append(read_images(name, each, dataset, look=flags["look"], near=flags["near"]))
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from zoo.cli import catalogue
-from zoo.cli.data.shared import AS_JSON, say
+from zoo.cli.data.shared import AS_JSON
 
 
 @click.command()
@@ -42,7 +42,7 @@ def download(name: str, out: Path | None, archives: tuple[Path, ...], as_json: b
 
     dataset, wanted = find_download(name, registry())
     out = out or Path(wanted.name)
-    done = unpack_archives(dataset, wanted, archives, out, say) if archives else fetch(dataset, wanted, out, say)
+    done = unpack_archives(dataset, wanted, archives, out) if archives else fetch(dataset, wanted, out)
     if as_json:
         click.echo(json.dumps({**asdict(done), "folder": str(done.folder)}, indent=2))
         return

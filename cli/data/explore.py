@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.cli import catalogue
-from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, say, survey
+from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, survey
 from zoo.core.errors import unknown
 
 if TYPE_CHECKING:
     from zoo.explore.explore import Exploration
+
+logger = logging.getLogger(__name__)
 
 SIZE = 224  # pixels, where the dataset has no size of its own
 
@@ -75,14 +78,13 @@ def explore(
     listing = limited(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
     name = str(data)
     for note in listing.records.notes:
-        say(note)
+        logger.info(note)
     found = run_exploration(
         name,
         listing,
         task=flags["task"],
         size=flags["image_size"] or registry().get("dataset", name).info.image_size or SIZE,
         seed=flags["seed"],
-        say=say,
         look=flags["look"],
         sample=flags["sample"] or SAMPLE,
     )

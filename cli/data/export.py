@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from zoo.cli import catalogue
-from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options, say
+from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options
 from zoo.core.errors import UsageError
 
 
@@ -70,7 +70,7 @@ def export(
         layers.append({"data": {"root": str(root)}})
     layers += dataset_options(sets, allow_outside, parse_set)
     config = resolve(layers, registry())
-    found = export_images(config, registry(), out, encoding=encoding, shard_bytes=shard_mb * 10**6, say=say)
+    found = export_images(config, registry(), out, encoding=encoding, shard_bytes=shard_mb * 10**6)
     if as_json:
         click.echo(json.dumps({**asdict(found), "folder": str(found.folder)}, indent=2))
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli import catalogue
-from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options, say
+from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options
 from zoo.cli.options import FINDINGS, WHERE
 from zoo.core.errors import UsageError
 
@@ -55,7 +55,7 @@ def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_js
         layers.append({"data": {"root": str(root)}})
     layers += dataset_options(sets, allow_outside, parse_set)
     config = resolve(layers, registry())
-    images = load_images(config, registry(), say)
+    images = load_images(config, registry())
     found = _summary(images)
     if as_json:
         click.echo(json.dumps(found, indent=2, allow_nan=False))

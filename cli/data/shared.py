@@ -53,7 +53,3 @@ def prepare_command(name: str, root: Path | None) -> str:
 
     needs_root = name not in registry().names("dataset") or registry().get("dataset", name).info.needs_root
     return f"zoo data prepare --data {name}" + (f" --root {root or 'DIR'}" if needs_root else "")
-
-
-def say(line: str) -> None:
-    click.echo(line, err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from zoo.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from zoo.data.inventory import Checked
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -73,6 +76,6 @@ def _report(results: list[Checked], root: Path | None, as_json: bool) -> None:
         for each in results:
             click.echo(f"{each.path}: {each.words()}")
     for each in damaged:
-        click.echo(f"To mend {each.path.name}: {prepare_command(each.name, root)} --image-size {each.size}", err=True)
+        logger.info(f"To mend {each.path.name}: {prepare_command(each.name, root)} --image-size {each.size}")
     if damaged:
         raise click.exceptions.Exit(1)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commandline import zoo
+from loglines import log_lines
 from PIL import Image
 
 from zoo.config.resolve import read_file, resolve
@@ -47,8 +48,8 @@ LAYER = {
 
 
 def make_images(**changes: object) -> tuple[ImageSet, list[str]]:
-    lines: list[str] = []
-    return load_images(resolve([LAYER, changes], registry()), registry(), lines.append), lines
+    with log_lines() as lines:
+        return load_images(resolve([LAYER, changes], registry()), registry()), lines
 
 
 def labels_of(found: ImageSet, split: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from commandline import PHANTOM, zoo
 
-from zoo.engine.lock import locked
+from zoo.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
 LONG = [*PHANTOM, "--epochs", "400", "--run", "long"]
@@ -74,7 +74,7 @@ def test_a_run_in_training_is_left_to_its_process(finished: Finished) -> None:
     finished()
     info = Path("runs/first/run.json")
     info.write_text(json.dumps(json.loads(info.read_text()) | {"status": "running"}))
-    with locked(Path("runs/first")):
+    with Run(Path("runs/first")).locked():
         refused(zoo("train", "--resume", "first"), 1, "is being trained by process", str(os.getpid()))
 
 

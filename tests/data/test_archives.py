@@ -50,7 +50,7 @@ def zipped(file: Path, files: dict[str, bytes], mode: int = 0o644) -> Path:
 
 
 def take(archive: Path, root: Path, limits: Limits | None = None) -> archives.Unpacked:
-    return unpack(archive, root, place, limits or Limits(), lambda line: None)
+    return unpack(archive, root, place, limits or Limits())
 
 
 def content(root: Path) -> dict[str, bytes]:
@@ -154,7 +154,7 @@ def test_a_header_of_gigabytes_is_not_read_into_memory(tmp_path: Path) -> None:
 def test_no_member_takes_the_place_of_the_records(tmp_path: Path) -> None:
     names = ("manifest.csv", "archives.csv", ".done.csv", ".unpacking/lock", "lock")
     archive = zipped(tmp_path / "a.zip", {**FILES, **dict.fromkeys(names, b"forged")})
-    found = unpack(archive, tmp_path / "root", lambda member: member, Limits(), lambda line: None)
+    found = unpack(archive, tmp_path / "root", lambda member: member, Limits())
     assert (found.added, found.left_out) == (7, 5)
     assert content(tmp_path / "root") == FILES
 
@@ -228,7 +228,7 @@ def test_other_content_under_a_name_that_is_there_is_refused(tmp_path: Path) -> 
     assert (root / "images" / "8.png").read_bytes() == b"the user's own"
     twice = {"images/7.png": b"one", "more/images/7.png": b"two"}
     with pytest.raises(DataError, match="has other content"):
-        unpack(zipped(tmp_path / "d.zip", twice), root, lambda m: "images/7.png", Limits(), lambda line: None)
+        unpack(zipped(tmp_path / "d.zip", twice), root, lambda m: "images/7.png", Limits())
 
 
 def test_a_full_disk_is_said_before_and_during(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

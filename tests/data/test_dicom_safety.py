@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import re
 import struct
 import sys
@@ -21,6 +20,7 @@ import dicom_files as made
 import numpy as np
 import pandas as pd
 import pytest
+from child_targets import crash, hang
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -31,7 +31,8 @@ from zoo.core.processes import Worker
 from zoo.core.records import BadImage, Records
 from zoo.data import dicom
 from zoo.data.decode import decode
-from zoo.data.dicom import claimed_size, decode_dicom, frames, header, is_dicom, subprocess_decoder
+from zoo.data.dicom import claimed_size, decode_dicom, frames, header, subprocess_decoder
+from zoo.data.formats import is_dicom
 from zoo.data.images import FileSource
 from zoo.data.silence import without_warnings
 from zoo.data.store import prepare
@@ -80,18 +81,17 @@ def test_the_planted_values_would_be_seen(tmp_path: Path) -> None:
     assert any(made.WORDS.search(str(each.message)) for each in caught)
 
 
-def test_nothing_identifying_reaches_a_store(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_identifying_reaches_a_store(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], logged: list[str]
+) -> None:
     root = tmp_path / "images"
     root.mkdir()
     names = [file.name for file in made.planted_files(root)]
     table = pd.DataFrame({"image": names, "path": names, "patient": names, "Mass": 0.0})
-    lines: list[str] = []
-    store = prepare(
-        Records(table, ("Mass",), FileSource(str(root))), 32, tmp_path / "cache", say=lines.append, workers=2
-    )
+    store = prepare(Records(table, ("Mass",), FileSource(str(root))), 32, tmp_path / "cache", workers=2)
     assert 10 <= (store.table["reason"] == "").sum() < len(names)
     streams = capfd.readouterr()
-    assert not made.WORDS.search("\n".join([*lines, streams.out, streams.err]))
+    assert not made.WORDS.search("\n".join([*logged, streams.out, streams.err]))
     for file in store.path.rglob("*"):
         if file.suffix != ".npy" and file.is_file():
             assert not made.WORDS.search(file.read_text()), file
@@ -176,15 +176,6 @@ def test_damaged_frames_never_end_the_process(tmp_path: Path, kind: str) -> None
         except BadImage as error:
             outcomes.add("refused" if len(str(error)) < 130 else str(error))
     assert outcomes == {VALUES.shape, "refused"}
-
-
-def crash(frame: bytes, **layout: object) -> bytes:
-    os.abort()
-
-
-def hang(frame: bytes, **layout: object) -> bytes:
-    while True:
-        time.sleep(1)
 
 
 def test_a_decoder_that_crashes_or_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from loglines import log_lines
 from PIL import Image
 from prepared import Wounded, records_of, write_images
 
@@ -83,11 +84,10 @@ class Interrupting(Wounded):
 
 
 def interrupted(root: Path, cache: Path, count: int = 30) -> list[str]:
-    """Leave a preparation that was stopped when 20 images were finished; returns what it said."""
-    lines: list[str] = []
+    """Leave a preparation that was stopped when 20 images were finished; returns what it logged."""
     records = records_of(write_images(root, count), Interrupting(str(root)))
-    with pytest.raises(KeyboardInterrupt):
-        prepare(records, SIZE, cache, say=lines.append, workers=0)
+    with log_lines() as lines, pytest.raises(KeyboardInterrupt):
+        prepare(records, SIZE, cache, workers=0)
     assert [folder.suffix for folder in cache.iterdir()] == [".partial"]
     return lines
 
@@ -106,7 +106,9 @@ if __name__ == "__main__":
 """
 
 
-def test_work_done_before_a_kill_is_kept_and_no_worker_outlives_its_parent(root: Path, cache: Path, log: Path) -> None:
+def test_work_done_before_a_kill_is_kept_and_no_worker_outlives_its_parent(
+    root: Path, cache: Path, log: Path, logged: list[str]
+) -> None:
     names = write_images(root, 60)
     words = [sys.executable, "-c", KILLED, str(SUPPORT), str(root), str(cache), str(log)]
     process = subprocess.Popen(words, start_new_session=True)
@@ -125,20 +127,22 @@ def test_work_done_before_a_kill_is_kept_and_no_worker_outlives_its_parent(root:
         assert time.monotonic() < deadline, "a worker lives on"
         time.sleep(0.05)
     assert [folder.suffix for folder in cache.iterdir()] == [".partial"]
-    before, lines = decoded(log), list[str]()
+    before = decoded(log)
     assert 16 <= before.total() < 60
-    store = prepare(records_of(names, Wounded(str(root), log=str(log))), SIZE, cache, say=lines.append)
+    store = prepare(records_of(names, Wounded(str(root), log=str(log))), SIZE, cache)
     assert decoded(log).total() <= 60 - 16
-    assert any("were finished before and are kept" in line for line in lines)
+    assert any("were finished before and are kept" in line for line in logged)
     assert_same(store, records_of(names, FileSource(str(root))), cache / "fresh")
     assert not list(cache.glob("*.partial"))
 
 
-def test_an_interrupt_says_what_is_kept_and_the_next_run_goes_on(root: Path, cache: Path, log: Path) -> None:
-    assert "Interrupted: 20 of 30 images are prepared and kept for next time" in interrupted(root, cache)
-    records, lines = records_of([f"{i}.png" for i in range(30)], Wounded(str(root), log=str(log))), list[str]()
-    store = prepare(records, SIZE, cache, say=lines.append, workers=0)
-    assert lines[1] == "20 of them were finished before and are kept"
+def test_an_interrupt_says_what_is_kept_and_the_next_run_goes_on(
+    root: Path, cache: Path, log: Path, logged: list[str]
+) -> None:
+    assert "Warning: interrupted: 20 of 30 images are prepared and kept for next time" in interrupted(root, cache)
+    records = records_of([f"{i}.png" for i in range(30)], Wounded(str(root), log=str(log)))
+    store = prepare(records, SIZE, cache, workers=0)
+    assert "20 of them were finished before and are kept" in logged
     assert decoded(log) == Counter(f"{i}.png" for i in range(20, 30))
     assert_same(store, records, cache / "fresh")
 
@@ -187,7 +191,7 @@ def test_what_was_damaged_since_is_prepared_again(
     assert verify(store) == []
 
 
-def test_added_and_changed_images_alone_are_decoded(root: Path, cache: Path, log: Path) -> None:
+def test_added_and_changed_images_alone_are_decoded(root: Path, cache: Path, log: Path, logged: list[str]) -> None:
     names = write_images(root, 30)
     (root / "7.png").write_text("no image")
     source = Wounded(str(root), log=str(log))
@@ -195,11 +199,10 @@ def test_added_and_changed_images_alone_are_decoded(root: Path, cache: Path, log
     decoded(log)
     for name, shade in (("new.png", 9), ("3.png", 8)):
         Image.new("L", (40, 40), shade).save(root / name)
-    lines: list[str] = []
     records = records_of(["new.png", *(n for n in reversed(names) if n != "11.png")], source)
-    store = prepare(records, SIZE, cache, say=lines.append)
+    store = prepare(records, SIZE, cache)
     assert decoded(log) == Counter(["new.png", "3.png", "7.png"])
-    assert lines[1] == "27 of them are taken over from an earlier store"
+    assert "27 of them are taken over from an earlier store" in logged
     assert_same(store, records, cache / "fresh")
     assert verify(store) == []
 
@@ -263,16 +266,17 @@ def test_a_finished_store_clears_the_interrupted_one_that_it_holds(root: Path, c
     assert not left.exists()
 
 
-def test_verify_names_damaged_images_and_the_next_preparation_repairs_them(root: Path, cache: Path, log: Path) -> None:
+def test_verify_names_damaged_images_and_the_next_preparation_repairs_them(
+    root: Path, cache: Path, log: Path, logged: list[str]
+) -> None:
     names, source = write_images(root, 30), Wounded(str(root), log=str(log))
     store = prepare(records_of(names, source), SIZE, cache)
     assert verify(store) == []
     damage_pixels(store.path, 9)
     decoded(log)
     assert verify(store) == ["8.png", "9.png", "10.png", "11.png"]
-    lines: list[str] = []
-    store = prepare(records_of(names, source), SIZE, cache, say=lines.append)
-    assert "damaged" in lines[0]
+    store = prepare(records_of(names, source), SIZE, cache)
+    assert any("damaged" in line for line in logged)
     assert decoded(log) == Counter(["8.png", "9.png", "10.png", "11.png"])
     assert_same(store, records_of(names, source), cache / "fresh")
     os.truncate(store.path / "images.npy", 5000)
@@ -295,13 +299,12 @@ def test_a_store_that_is_not_whole_is_made_whole(root: Path, cache: Path, name: 
     assert not list(cache.glob("*.partial"))
 
 
-def test_two_preparations_of_one_store_share_the_work(root: Path, cache: Path, log: Path) -> None:
+def test_two_preparations_of_one_store_share_the_work(root: Path, cache: Path, log: Path, logged: list[str]) -> None:
     records = records_of(write_images(root, 30), Wounded(str(root), slow=0.02, log=str(log)))
     found: list[Store] = []
-    lines: list[str] = []
 
     def work() -> None:
-        found.append(prepare(records, SIZE, cache, say=lines.append, workers=0))
+        found.append(prepare(records, SIZE, cache, workers=0))
 
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
@@ -309,7 +312,7 @@ def test_two_preparations_of_one_store_share_the_work(root: Path, cache: Path, l
     for thread in threads:
         thread.join()
     assert decoded(log) == Counter(records.table["path"])
-    assert sum("waiting" in line for line in lines) == 2
+    assert sum("waiting" in line for line in logged) == 2
     assert len({store.path for store in found}) == 1
     assert [folder.name for folder in cache.iterdir()] == [found[0].path.name]
     assert sorted(file.name for file in found[0].path.iterdir()) == [
@@ -407,16 +410,15 @@ def test_an_image_that_kills_its_worker_is_set_aside_and_the_rest_goes_on(root: 
 
 
 def test_a_decoder_that_kills_every_worker_ends_the_run_and_keeps_the_work(
-    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     monkeypatch.setattr("zoo.core.pools.MAX_CRASHES", 1)
     names = write_images(root, 20)
     source = Wounded(str(root), deadly=("12.png", "13.png"))
     with pytest.raises(ZooError, match=r"died on 2 images.*kept"):
         prepare(records_of(names, source), SIZE, cache, workers=1)
-    lines: list[str] = []
-    prepare(records_of(names, Wounded(str(root))), SIZE, cache, say=lines.append, workers=0)
-    assert any("were finished before" in line for line in lines)
+    prepare(records_of(names, Wounded(str(root))), SIZE, cache, workers=0)
+    assert any("were finished before" in line for line in logged)
 
 
 CRASHING = KILLED.replace("slow=0.03, log=sys.argv[4])", 'deadly=("6.png",))').replace(", workers=2)", ")")

@@ -27,13 +27,12 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_store_is_made_once_and_found_again(root: Path, tmp_path: Path) -> None:
-    lines: list[str] = []
+def test_a_store_is_made_once_and_found_again(root: Path, tmp_path: Path, logged: list[str]) -> None:
     records = make_records(root, 5)
-    first = prepare(records, 16, tmp_path / "cache", say=lines.append)
-    again = prepare(records, 16, tmp_path / "cache", say=lines.append)
-    assert len(lines) == 1
-    assert "5 images at 16×16" in lines[0]
+    first = prepare(records, 16, tmp_path / "cache")
+    again = prepare(records, 16, tmp_path / "cache")
+    assert len(logged) == 1
+    assert "5 images at 16×16" in logged[0]
     assert first.path == again.path
     np.testing.assert_array_equal(first.images, again.images)
     assert prepare(records, 20, tmp_path / "cache").images.shape == (5, 20, 20)
@@ -77,13 +76,13 @@ def test_processes_and_one_process_make_the_same_store(root: Path, tmp_path: Pat
     serial = prepare(records, 10, tmp_path / "a", workers=0)
     parallel = prepare(records, 10, tmp_path / "b", workers=2)
     np.testing.assert_array_equal(serial.images, parallel.images)
-    pd.testing.assert_frame_equal(serial.images, parallel.images)
+    pd.testing.assert_frame_equal(serial.table, parallel.table)
 
 
 def test_identical_images_have_the_same_digest_whatever_their_file(root: Path, tmp_path: Path) -> None:
     records = make_records(root, 3)
     Image.open(root / "0.png").save(root / "2.png", compress_level=0)
-    digest = prepare(records, 16, tmp_path / "cache").images["digest"]
+    digest = prepare(records, 16, tmp_path / "cache").table["digest"]
     assert digest[0] == digest[2] != digest[1]
 
 
@@ -125,11 +124,13 @@ def test_a_shrunk_image_is_near_its_local_means(size: int) -> None:
     assert np.abs(square(image, size) - means).mean() < 1.5
 
 
-def test_without_kornia_another_store_is_made(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kornia_another_store_is_made(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
     records = make_records(root, 3)
     full = prepare(records, 16, tmp_path / "cache")
     monkeypatch.setattr("zoo.data.store.fast_png", lambda: None)
-    lines: list[str] = []
-    without = prepare(records, 16, tmp_path / "cache", say=lines.append)
+    logged.clear()
+    without = prepare(records, 16, tmp_path / "cache")
     assert without.path != full.path
-    assert len(lines) == 1, "images of the other preparation were taken over"
+    assert len(logged) == 1, "images of the other preparation were taken over"

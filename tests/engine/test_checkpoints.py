@@ -1,4 +1,4 @@
-"""Checkpoints are whole or refused, two are kept; the lock and the signals of a run."""
+"""Checkpoints are whole or refused, two are kept; the signals of a run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import errno
 import math
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zoo.core.errors import ZooError
 from zoo.engine import checkpoints
 from zoo.engine.checkpoints import Checkpoint, CheckpointFolder, DamagedCheckpoint, read_checkpoint, write_checkpoint
-from zoo.engine.lock import locked
 from zoo.engine.signals import Interrupted, Signals
 
 RNG = np.random.default_rng(0)
@@ -117,39 +113,38 @@ def test_a_later_format_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_two_checkpoints_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path / "checkpoints")
-    assert folder.load(print) is None
+    assert folder.load() is None
     for number in range(1, 5):
         folder.save(example(number))
     assert numbers(folder) == [4, 3]
-    found = CheckpointFolder(folder.folder).load(print)
+    found = CheckpointFolder(folder.folder).load()
     assert found is not None
     assert found.state == {"number": 4}
 
 
-def test_a_damaged_checkpoint_is_said_and_the_one_before_it_is_used_and_kept(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_said_and_the_one_before_it_is_used_and_kept(tmp_path: Path, logged: list[str]) -> None:
     folder = CheckpointFolder(tmp_path)
     for number in range(1, 4):
         folder.save(example(number))
     newest, before = folder.paths()
     newest.write_bytes(newest.read_bytes()[:-100])
-    said: list[str] = []
     again = CheckpointFolder(tmp_path)
-    found = again.load(said.append)
+    found = again.load()
     assert found is not None
     assert found.state == {"number": 2}
-    assert len(said) == 1
-    assert str(newest) in said[0]
-    assert "truncated or altered" in said[0]
-    assert "the one before it is used" in said[0]
+    assert len(logged) == 1
+    assert str(newest) in logged[0]
+    assert "truncated or altered" in logged[0]
+    assert "the one before it is used" in logged[0]
     again.save(example(8))
     assert numbers(again) == [8, 2]
     assert before in again.paths()
     for path in again.paths():
         path.write_bytes(b"")
-    said.clear()
-    assert CheckpointFolder(tmp_path).load(said.append) is None
-    assert len(said) == 2
-    assert "training starts from the beginning" in said[1]
+    logged.clear()
+    assert CheckpointFolder(tmp_path).load() is None
+    assert len(logged) == 2
+    assert "training starts from the beginning" in logged[1]
 
 
 @pytest.mark.parametrize("after", [0, 10, 100])
@@ -172,36 +167,6 @@ def test_a_full_disk_leaves_the_checkpoints_before_as_they_were(
     assert len(list(tmp_path.iterdir())) == 2
     folder.save(example(4))
     assert numbers(folder) == [4, 2]
-
-
-def test_a_run_is_trained_by_one_process_and_a_killed_one_holds_nothing(tmp_path: Path) -> None:
-    code = f"""
-import sys, time
-from pathlib import Path
-from zoo.engine.lock import locked
-with locked(Path({str(tmp_path)!r})):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(ZooError, match=rf"is being trained by process {other.pid} on "), locked(tmp_path):
-            pass
-        other.kill()
-    with locked(tmp_path), pytest.raises(ZooError), locked(tmp_path):
-        pass
-    with locked(tmp_path):
-        pass
-
-
-def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_only(*arguments: Any) -> int:
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    monkeypatch.setattr(os, "open", read_only)
-    with pytest.raises(ZooError, match=r"cannot write the run directory .*: Read-only file system"), locked(tmp_path):
-        pass
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from loglines import log_lines
 
 from zoo.core.contracts import Augmenter, AugmenterInfo, Info
 from zoo.core.registry import registry
@@ -19,7 +20,7 @@ from zoo.data.batches import TrainingBatches
 from zoo.engine import features
 from zoo.engine.features import FeatureCache, NotSeparable, cached_features, split_network
 from zoo.engine.feed import training_feed
-from zoo.engine.inference import predict_logits
+from zoo.engine.predict import predict_logits
 from zoo.engine.training import Trainer
 
 TASK = Task("multilabel", ("a", "b"))
@@ -77,9 +78,9 @@ def trainer(augmenter: Augmenter = NONE, **options: Any) -> Trainer:
 
 
 def cached(made: Trainer, info: Info = NONE.info, **options: Any) -> tuple[FeatureCache | None, list[str]]:
-    said: list[str] = []
     options = {"views": 3, "epochs": 10, **options}
-    return cached_features(made, info, batches(), VALIDATION, say=said.append, **options), said
+    with log_lines() as said:
+        return cached_features(made, info, batches(), VALIDATION, **options), said
 
 
 def trained(made: Trainer, feed: Any, epochs: int) -> list[float]:
@@ -322,7 +323,7 @@ ON_JAX = """
     from zoo.data.batches import TrainingBatches
     from zoo.engine.features import cached_features
     from zoo.engine.feed import training_feed
-    from zoo.engine.inference import predict_logits
+    from zoo.engine.predict import predict_logits
     from zoo.engine.training import Trainer
     from zoo.core.registry import registry
     from zoo.core.tasks import Task
@@ -341,7 +342,7 @@ ON_JAX = """
         network.get_layer("backbone").trainable = False
         trainer = Trainer(network, task, lambda y, z: keras.ops.binary_crossentropy(y, z, from_logits=True), augment, 0)
         trainer.compile(optimizer=keras.optimizers.Adam(0.05))
-        caching = dict(views=2, epochs=9, say=lambda line: None)
+        caching = dict(views=2, epochs=9)
         return trainer, cached_features(trainer, info, batches, np.arange(16, 20), **caching)
     none = registry().get("augmenter", "none")
     as_they_are = none.build(8, none.Options()), none.info

@@ -180,12 +180,13 @@ def test_at_a_share_of_one_every_optimizer_is_the_one_without(name: str) -> None
 
 
 @pytest.mark.slow
-def test_training_says_its_rates_and_goes_on_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_says_its_rates_and_goes_on_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     options: dict[str, Any] = {"optimizer": {"name": "adamw", "layer_decay": 0.5}, "epochs": 2}
-    said: list[str] = []
-    start("whole", said.append, **options)
-    assert any("3 blocks below it at 0.5 of the one above" in line for line in said)
+    start("whole", **options)
+    assert any("3 blocks below it at 0.5 of the one above" in line for line in logged)
     calls = itertools.count(1)
 
     def dying(self: Steps, loss: Any) -> None:

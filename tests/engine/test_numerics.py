@@ -20,7 +20,7 @@ from zoo.data.pipeline import load_images
 from zoo.engine import steps
 from zoo.engine.batch_norm import BatchStatistics
 from zoo.engine.checkpoints import CheckpointFolder, read_checkpoint
-from zoo.engine.inference import predict_logits
+from zoo.engine.predict import predict_logits
 from zoo.engine.steps import DivergedTraining
 from zoo.nn.fused_norm import fused_batch_norm
 from zoo.runs.run import Run
@@ -34,7 +34,7 @@ def _elsewhere(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeyp
 
 def batch_of(epoch: int, step: int) -> list[str]:
     """The images of a step, both counted from 1, found without the engine."""
-    images = load_images(configuration(), registry(), lambda line: None)
+    images = load_images(configuration(), registry())
     rows = images.rows[images.of("train")]
     order = np.random.default_rng([0, epoch - 1]).permutation(rows)[(step - 1) * 8 : step * 8]
     name = dict(zip(images.rows.tolist(), images.table["image"], strict=True))
@@ -177,7 +177,7 @@ def test_bfloat16_equals_float32_within_bounds(name: str, size: int) -> None:
     of their spread (root mean square), its probabilities by .01 on average and .25 at most; and the loss of a
     training step is off by at most 2%. Measured on tiny-cnn, MobileNetV3 and EfficientNet-Lite0: 1%, 8% and 5%; .19 at most."""
     images = load_images(
-        configuration(task="multilabel", data={"name": "phantom", "patients": 120}, image_size=size), registry(), print
+        configuration(task="multilabel", data={"name": "phantom", "patients": 120}, image_size=size), registry()
     )
     rows, labels = images.rows[images.of("train")], images.labels[images.of("train")].astype(np.float32)
     pixels = np.asarray(images.store.images)[..., None]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loglines import log_lines
 from trainings import LAYER, Killed, die_at, go_on, result, start
 
 from zoo.core.errors import UnwritableRun, UsageError, ZooError
@@ -183,21 +184,21 @@ def test_a_run_on_jax_is_resumed_as_exactly(run_python: Callable[..., Any]) -> N
 
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize("damage", slow_but(("newest",), "both"))
-def test_a_damaged_checkpoint_is_said_and_costs_only_time(damage: str, expected: dict[str, Any]) -> None:
+def test_a_damaged_checkpoint_is_said_and_costs_only_time(
+    damage: str, expected: dict[str, Any], logged: list[str]
+) -> None:
     there = CheckpointFolder(Path("runs/base/checkpoints")).paths()
     for path in there[: 1 if damage == "newest" else 2]:
         path.write_bytes(path.read_bytes()[:-1000])
-    said: list[str] = []
-    go_on("base", said.append)
-    warnings = [line for line in said if line.startswith("Warning")]
+    go_on("base")
+    warnings = [line for line in logged if line.startswith("Warning")]
     assert len(warnings) == (1 if damage == "newest" else 2)
     assert ("the one before it is used" if damage == "newest" else "training starts from the beginning") in warnings[-1]
     assert result("base") == expected["base"]
 
 
 @pytest.mark.parametrize("step", slow_but((5,), 2, 15))
-def test_a_signal_saves_the_step_and_says_how_to_go_on(step: int, expected: dict[str, Any]) -> None:
-    said: list[str] = []
+def test_a_signal_saves_the_step_and_says_how_to_go_on(step: int, expected: dict[str, Any], logged: list[str]) -> None:
     inner, count = steps.Steps.after, iter(range(1, 10_000))
 
     def interrupted(self: steps.Steps, loss: Any) -> None:
@@ -208,13 +209,13 @@ def test_a_signal_saves_the_step_and_says_how_to_go_on(step: int, expected: dict
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps.Steps, "after", interrupted)
         with pytest.raises(Interrupted):
-            start("base", said.append)
-    assert "zoo train --resume base" in said[-1]
+            start("base")
+    assert "zoo train --resume base" in logged[-1]
     assert Run(Path("runs/base")).info()["status"] == "interrupted"
-    said.clear()
+    logged.clear()
     done = f"epoch {(step - 1) // 5 + 1}, step {(step - 1) % 5 + 1} of 5"
-    go_on("base", said.append)
-    assert f"Checkpoint: going on from {done}" in said
+    go_on("base")
+    assert f"Checkpoint: going on from {done}" in logged
     assert result("base") == expected["base"]
 
 
@@ -255,11 +256,10 @@ def test_a_full_disk_is_said_and_the_run_goes_on_when_there_is_room(stage: str, 
             raise OSError(errno.ENOSPC, "No space left on device")
         return inner(*arguments)
 
-    said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(owner, function, full)
         with pytest.raises(UnwritableRun) as error:
-            start("base", said.append, every=EVERY)
+            start("base", every=EVERY)
     kept = "No checkpoint was written yet." if stage == "first checkpoint" else " is kept"
     for part in ("No space left on device", kept, "zoo train --resume base"):
         assert part in str(error.value)
@@ -286,9 +286,9 @@ def refused(*parts: str, name: str = "base") -> None:
 
 def accepted(name: str = "base") -> None:
     """With --allow-changed the same is said, and the run ends."""
-    said: list[str] = []
-    go_on(name, said.append, allow_changed=True)
-    assert any(line.startswith("Accepted: since the run began ") for line in said)
+    with log_lines() as lines:
+        go_on(name, allow_changed=True)
+    assert any(line.startswith("Warning: accepted: since the run began ") for line in lines)
     assert Run(Path("runs", name)).info()["status"] == "complete"
 
 

@@ -130,14 +130,14 @@ LEARN = """
     from pathlib import Path
     import numpy as np
     from zoo.config.resolve import resolve
-    from zoo.engine.train import train
+    from zoo.inference.training import train
     from zoo.core.registry import registry
     layer = {{
         "task": "multilabel", "model": {{"name": "tiny-cnn", "width": 8, "depth": 1}}, "image_size": 32,
         "data": {{"name": "phantom", "patients": 30}}, "augment": "mixup", "epochs": 2, "batch_size": 16,
         "schedule": "constant",
     }}
-    outcome = train(resolve([layer], registry()), registry(), Path("runs"), "r", lambda line: None)
+    outcome = train(resolve([layer], registry()), registry(), Path("runs"), "r")
     import keras
     from zoo.evaluation import Predictions
     kept = Predictions.load(outcome.run.predictions_file("test"), outcome.run.task())

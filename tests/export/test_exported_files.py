@@ -31,12 +31,8 @@ WAYS = [
 ]
 
 
-def nothing(line: str) -> None:
-    pass
-
-
 def write(run: Run, **options: Any) -> Exported:
-    return export(run, Options(**{"images": 6, **options}), registry(), nothing, quiet=True)
+    return export(run, Options(**{"images": 6, **options}), registry())
 
 
 def expected(run: Run, images: list[np.ndarray], name: str | None) -> np.ndarray:
@@ -153,13 +149,13 @@ def make_separable(run: Run) -> None:
     """Give the images the labels that the run's network finds, so that zoo's AUROC is 1."""
     import pandas as pd
 
-    from zoo.engine.evaluate import load_network
+    from zoo.engine.load import load_network
     from zoo.export.parity import zoo_probabilities
     from zoo.export.trial_images import run_images
 
     images = run_images(run, ["train", "val", "test"], None, registry())
     assert images is not None
-    found = zoo_probabilities(load_network(run), run.task(), None, images, SIZE, quiet=True)
+    found = zoo_probabilities(load_network(run), run.task(), None, images, SIZE)
     table = pd.read_csv(run.path / "images.csv")
     assert len(table) == len(images)
     table["label:Abnormal"] = (found[:, 0] > np.median(found)).astype(float)

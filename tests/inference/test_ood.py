@@ -17,11 +17,11 @@ from zoo.core.registry import registry
 from zoo.data.pipeline import read_records
 from zoo.data.resize import square
 from zoo.data.store import prepare
-from zoo.engine.train import train
 from zoo.inference.features import with_features
 from zoo.inference.image_statistics import contrast, image_statistics
 from zoo.inference.ood import LEAST, MOST, Guard, Neighbours, Subspace, choose, fit_guard, load_guard
 from zoo.inference.ood_training import guard_run
+from zoo.inference.training import train
 from zoo.runs.run import Run
 
 SIZE = 64
@@ -231,11 +231,11 @@ def trained(patients: int) -> Run:
         "epochs": 1,
         "batch_size": 32,
     }
-    return train(resolve([layer], registry()), registry(), Path("runs"), None, lambda line: None).run
+    return train(resolve([layer], registry()), registry(), Path("runs"), None).run
 
 
 def test_a_training_leaves_a_guard_and_it_can_be_fitted_afterwards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
@@ -246,9 +246,8 @@ def test_a_training_leaves_a_guard_and_it_can_be_fitted_afterwards(
     saved = (run.path / "guard.npz").read_bytes()
     (run.path / "guard.npz").unlink()
     assert load_guard(run) is None
-    lines: list[str] = []
-    again = guard_run(run, registry(), lines.append)
-    assert "validation images" in lines[-1]
+    again = guard_run(run, registry())
+    assert "validation images" in logged[-1]
     assert again.feature_limit == pytest.approx(guard.feature_limit, rel=1e-4)
     assert again.pixel_limit == guard.pixel_limit
     assert (run.path / "guard.npz").stat().st_size == len(saved)
@@ -258,10 +257,10 @@ def test_a_training_leaves_a_guard_and_it_can_be_fitted_afterwards(
 
 
 def judged(run: Run, guard: Guard) -> dict[str, float]:
-    from zoo.engine.evaluate import load_network
-    from zoo.explain.pairs import run_images
+    from zoo.data.run_images import run_images
+    from zoo.engine.load import load_network
 
-    found = run_images(run, "test", registry(), lambda line: None)
+    found = run_images(run, "test", registry())
     images = found.images[found.rows]
     model = with_features(load_network(run))
     blank = np.zeros((1, *images.shape[1:]), np.uint8)
@@ -280,4 +279,4 @@ def test_a_run_with_few_validation_images_has_no_guard_and_says_why(
     run = trained(30)
     assert load_guard(run) is None
     with pytest.raises(DataError, match="at least"):
-        guard_run(run, registry(), lambda line: None)
+        guard_run(run, registry())

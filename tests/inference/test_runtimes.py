@@ -18,8 +18,8 @@ from zoo.core.errors import UsageError, ZooError
 from zoo.core.options import validate
 from zoo.core.registry import registry
 from zoo.core.tasks import Task
-from zoo.engine.inference import CHUNK, runtime_logits
 from zoo.engine.weights import build_network
+from zoo.inference.evaluate import CHUNK, runtime_logits
 from zoo.inference.features import with_features
 from zoo.inference.runtimes import artifacts, runtime
 from zoo.inference.runtimes.convert import to_litert, to_onnx
@@ -162,26 +162,24 @@ def test_a_model_of_every_kind_is_equal_in_every_runtime(name: str, model: str, 
 # ---- what is chosen
 
 
-def test_few_images_are_computed_by_keras_at_once(fresh: Run, worth: None) -> None:
-    lines: list[str] = []
+def test_few_images_are_computed_by_keras_at_once(fresh: Run, worth: None, logged: list[str]) -> None:
     for images in (None, MANY - 1):
-        with closing(open_runtime(fresh, images=images, say=lines.append)) as opened:
+        with closing(open_runtime(fresh, images=images)) as opened:
             assert opened.name == "keras"
-    assert lines == ["Runtime: compiled Keras"] * 2
+    assert logged == ["Runtime: compiled Keras"] * 2
     assert not (fresh.path / "compiled").exists()
 
 
 @pytest.mark.slow
-def test_many_images_are_worth_a_conversion_which_is_kept(fresh: Run, worth: None) -> None:
-    first: list[str] = []
-    with closing(open_runtime(fresh, images=MANY, say=first.append)) as opened:
+def test_many_images_are_worth_a_conversion_which_is_kept(fresh: Run, worth: None, logged: list[str]) -> None:
+    with closing(open_runtime(fresh, images=MANY)) as opened:
         assert opened.name == "litert"
-    assert first[0] == "Converting the network for LiteRT, once"
-    assert first[-1] == "Runtime: LiteRT"
-    again: list[str] = []
-    with closing(open_runtime(fresh, say=again.append)) as opened:
+    assert logged[0] == "Converting the network for LiteRT, once"
+    assert logged[-1] == "Runtime: LiteRT"
+    logged.clear()
+    with closing(open_runtime(fresh)) as opened:
         assert opened.name == "litert"
-    assert again == ["Runtime: LiteRT"]
+    assert logged == ["Runtime: LiteRT"]
 
 
 def test_what_is_not_faster_is_not_used_unless_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +289,7 @@ def test_a_run_that_cannot_be_written_uses_the_cache(fresh: Run, cache: Path, wo
 
 
 def test_a_network_that_computes_something_else_is_refused_for_good(
-    fresh: Run, worth: None, quick: None, monkeypatch: pytest.MonkeyPatch
+    fresh: Run, worth: None, quick: None, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     real = artifacts._tried
 
@@ -300,10 +298,9 @@ def test_a_network_that_computes_something_else_is_refused_for_good(
         return (logits + (1e-2 if opened.name != "keras" else 0), features), seconds
 
     monkeypatch.setattr(artifacts, "_tried", wrong)
-    lines: list[str] = []
-    with closing(open_runtime(fresh, images=MANY, say=lines.append)) as opened:
+    with closing(open_runtime(fresh, images=MANY)) as opened:
         assert opened.name == "keras"
-    assert any(line.startswith("LiteRT is left out: its outputs differ") for line in lines)
+    assert any(line.startswith("LiteRT is left out: its outputs differ") for line in logged)
     assert not list((fresh.path / "compiled").glob("*.tflite"))
     monkeypatch.setattr(artifacts, "_tried", real)
     with pytest.raises(ZooError, match="its outputs differ from Keras'"):

@@ -132,7 +132,7 @@ def test_trackers_are_named_with_their_places() -> None:
 
 
 def test_what_tracks_a_run_is_noted_for_its_resumption(run: Run, config: RunConfig) -> None:
-    remembered = observers(["tensorboard"], registry(), print)[0]
+    remembered = observers(["tensorboard"], registry())[0]
     remembered.on_start(run.path, config.to_dict(), ())
     assert run.info() == {"status": "running", "track": ["tensorboard"]}
 
@@ -154,22 +154,21 @@ class Broken(Observer):
         self.told.append(status)
 
 
-def test_a_tracker_that_fails_later_costs_one_warning(run: Run, config: RunConfig) -> None:
-    said: list[str] = []
+def test_a_tracker_that_fails_later_costs_one_warning(run: Run, config: RunConfig, logged: list[str]) -> None:
     broken = Broken()
-    guarded = Guarded("odd", broken, said.append)
+    guarded = Guarded("odd", broken)
     guarded.on_epoch({"epoch": 1})  # not started: not told
     guarded.on_start(run.path, config.to_dict(), ())
     for row in epochs(3):
         guarded.on_epoch(row)
     guarded.on_end("complete")
     assert broken.told == [1, 2]
-    assert len(said) == 1
-    assert "the tracker odd failed and is told no more (ConnectionError: gone)" in said[0]
+    assert len(logged) == 1
+    assert "the tracker odd failed and is told no more (ConnectionError: gone)" in logged[0]
 
 
 def test_a_tracker_may_give_a_training_up(run: Run, config: RunConfig) -> None:
-    guarded = Guarded("odd", Broken(), print)
+    guarded = Guarded("odd", Broken())
     guarded.on_start(run.path, config.to_dict(), ())
     with pytest.raises(Pruned):
         guarded.on_epoch({"epoch": 3})

@@ -18,9 +18,11 @@ from typing import Any
 
 import pytest
 import sweep_machine
+from loglines import log_lines
 from sweep_process import SPACE, definition, pretend, sweep
 
-from zoo.search import folder, tuner
+from zoo.core import locks
+from zoo.search import tuner
 from zoo.search.folder import Folder
 from zoo.search.process import Ended, Job, Watch
 from zoo.search.trials import Results
@@ -48,10 +50,9 @@ class Machine:
 
     def sweep(self, *, take_over: bool = False) -> Results:
         self.executed.clear()
-        self.said.clear()
-        with self._named():
+        with self._named(), log_lines() as self.said:
             wanted = definition("search", trials=self.trials, storage=URL)
-            return sweep(wanted, self._execute, self.said, runs=self.runs, storage=URL, take_over=take_over)
+            return sweep(wanted, self._execute, runs=self.runs, storage=URL, take_over=take_over)
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -262,7 +263,7 @@ def test_in_a_shared_folder_no_machine_writes_an_older_table_over_a_newer(
     east, west = Machine("east"), Machine("west")
     holding, reading, arrived = threading.Event(), threading.Event(), threading.Event()
     other = threading.Thread(target=west.sweep)
-    inner_trials, inner_write, inner_flock = tuner.Study.trials, Folder.write_results, folder.flock
+    inner_trials, inner_write, inner_flock = tuner.Study.trials, Folder.write_results, locks.flock
 
     def begin() -> None:
         west.during["s-02"] = hold
@@ -293,7 +294,7 @@ def test_in_a_shared_folder_no_machine_writes_an_older_table_over_a_newer(
     east.during["s-01"] = begin
     monkeypatch.setattr(tuner.Study, "trials", read)
     monkeypatch.setattr(Folder, "write_results", write)
-    monkeypatch.setattr(folder, "flock", flock)
+    monkeypatch.setattr(locks, "flock", flock)
     east.sweep()
     other.join()
     assert west.executed == ["s-02"]

@@ -27,7 +27,7 @@ def decoders() -> Iterator[dict[object, Decoder]]:
 
 
 @pytest.fixture
-def serve(tmp_path: Path, decoders: dict[object, Decoder]) -> Iterator[Serve]:
+def serve(tmp_path: Path, decoders: dict[object, Decoder], logged: list[str]) -> Iterator[Serve]:
     """Make an application of stubs, by default one of two labels."""
     made: list[Served] = []
 
@@ -36,9 +36,8 @@ def serve(tmp_path: Path, decoders: dict[object, Decoder]) -> Iterator[Serve]:
         bounds = Limits(**limits)
         desk = Desk(chosen, bounds, force)
         desk.decoder = decoders.setdefault((bounds.max_pixels, bounds.decode_s, force), desk.decoder)
-        desk.decoder.restarts = 0
-        lines: list[str] = []
-        served = Served(create_app(desk, bounds, names=names, log=lines.append), desk, bounds, lines)
+        desk.decoder.worker.restarts = 0
+        served = Served(create_app(desk, bounds, names=names), desk, bounds, logged)
         made.append(served)
         return served
 

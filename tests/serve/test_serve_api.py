@@ -166,7 +166,7 @@ def test_a_heat_map_that_is_zero_everywhere_says_so(serve: Serve, tmp_path: Path
 def test_a_network_without_maps_is_served_without_them(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stub, said = Stub(tmp_path / "flat"), list[str]()
+    stub = Stub(tmp_path / "flat")
 
     def refuse(images: np.ndarray, columns: list[int], method: str) -> np.ndarray:
         raise UsageError("the network has no maps.")
@@ -174,8 +174,8 @@ def test_a_network_without_maps_is_served_without_them(
     stub.heat = refuse  # type: ignore[method-assign]
     served = serve(stub)
     monkeypatch.setattr(served.desk.decoder, "start", lambda: None)  # it has been started
-    served.desk.start(said.append)
-    assert said == ["warming up flat", "flat has no heat maps: the network has no maps."]
+    served.desk.start()
+    assert served.lines == ["warming up flat", "Warning: flat has no heat maps: the network has no maps."]
     got = served.post(flat(99), "/api/heat-maps?run=flat&label=Effusion")
     assert (got.status_code, got.json()["detail"]) == (422, "the network has no maps.")
     assert served.post(flat(99), "/api/images").status_code == 200
@@ -198,7 +198,7 @@ def test_every_broken_file_gets_a_reason_and_none_an_error(serve: Serve) -> None
             )
             seen += 1
     assert seen > 150
-    assert served.desk.decoder.restarts == 0
+    assert served.desk.decoder.worker.restarts == 0
 
 
 def test_a_bomb_is_refused_by_its_header(serve: Serve) -> None:

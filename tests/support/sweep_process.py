@@ -100,7 +100,6 @@ def definition(kind: str, **changes: Any) -> Definition:
 def sweep(
     wanted: Definition,
     execute: Any = pretend,
-    said: list[str] | None = None,
     *,
     runs: str = "runs",
     storage: str | None = None,
@@ -109,8 +108,7 @@ def sweep(
 ) -> Results:
     """Run a sweep in a folder of runs, or what is left of it; a search's trials are in `storage`, a database's address."""
     folder = Folder(Path(runs), wanted.name)
-    say = print if said is None else said.append
-    runner = Runner(folder, wanted, execute, Stop(), say)  # type: ignore[arg-type]
+    runner = Runner(folder, wanted, execute, Stop())  # type: ignore[arg-type]
     if wanted.trials is None:
         trials = grid.plan(wanted, folder, registry())
         with folder.locked(shared=False):
@@ -151,7 +149,7 @@ def main() -> None:
         for name in DATABASE:
             setattr(storage, name, watched(getattr(storage, name), event))
     sys.addaudithook(hook)
-    sweep(definition(kind), said=[])
+    sweep(definition(kind))
     print(count)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ import pytest
 from zoo.config.resolve import resolve
 from zoo.config.run_config import RunConfig
 from zoo.core.registry import registry
-from zoo.engine.resume import resume
-from zoo.engine.train import Outcome, train
+from zoo.inference.training import Outcome, resume, train
 from zoo.runs.run import Run
 
 LAYER: dict[str, Any] = {
@@ -54,16 +52,14 @@ def configuration(**changes: Any) -> RunConfig:
     return resolve([LAYER, changes], registry())
 
 
-def start(
-    name: str, say: Callable[[str], None] = lambda line: None, every: int | None = None, **changes: Any
-) -> Outcome:
+def start(name: str, every: int | None = None, **changes: Any) -> Outcome:
     """Train into runs/NAME."""
-    return train(configuration(**changes), registry(), Path("runs"), name, say, checkpoint_every=every)
+    return train(configuration(**changes), registry(), Path("runs"), name, checkpoint_every=every)
 
 
-def go_on(name: str, say: Callable[[str], None] = lambda line: None, **options: Any) -> Outcome:
+def go_on(name: str, **options: Any) -> Outcome:
     """Resume runs/NAME."""
-    return resume(Run(Path("runs", name)), registry(), say, **options)
+    return resume(Run(Path("runs", name)), registry(), **options)
 
 
 def weights(path: Path) -> list[np.ndarray]:

@@ -1,12 +1,65 @@
-"""Locks between processes that fall with the process that holds them, however it ends."""
+"""Locks between processes. The system releases them when the process that holds them ends, however it ends."""
 
 from __future__ import annotations
 
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from zoo.core.errors import ZooError
+
+LOCK = "lock"  # the lock file of a folder that is being made
+
+
+@contextmanager
+def locked(file: Path, *, waiting: Callable[[], None] | None = None, busy: str = "") -> Iterator[None]:
+    """Hold an exclusive lock on `file`, which is created, with its folder, where it is missing.
+
+    The folder may be renamed while the lock is held: whoever waits then gets the lock of a new, empty folder. On systems and
+    file systems without flock nothing is locked.
+
+    Args:
+        file: the lock file; it holds the name of the process for the error message.
+        waiting: called once before waiting for another process.
+        busy: raise instead of waiting; the start of the message, such as "the run runs/a is being trained".
+
+    Raises:
+        ZooError: `busy` was given, and another process holds the lock or the file cannot be written.
+        OSError: the file cannot be written.
+    """
+    while True:
+        try:
+            handle = _open(file)
+        except OSError as error:
+            if busy:
+                raise ZooError(f"cannot write the folder {file.parent}: {error.strerror}.") from error
+            raise
+        try:
+            if not flock(handle, wait=False):
+                if busy:
+                    holder = os.read(handle, 200).decode(errors="replace").strip() or "another process"
+                    raise ZooError(f"{busy} by {holder}. Wait for it, or end it first.")
+                if waiting is not None:
+                    waiting()
+                    waiting = None
+                flock(handle, wait=True)
+            if not _is(file, handle):
+                continue
+            with suppress(OSError):  # the name is for the message alone: a full disk must not stop the work
+                os.ftruncate(handle, 0)
+                os.write(handle, f"process {os.getpid()} on {platform.node()}\n".encode())
+            yield
+            return
+        finally:
+            os.close(handle)  # releases the lock
+
 
 def flock(handle: int, *, wait: bool) -> bool:
-    """Take the lock of an open file; False where another process has it and `wait` is false.
+    """Lock an open file; False where another process has the lock and `wait` is false.
 
-    True without a lock where the system or the file system knows none.
+    True without a lock where the system or the file system has none.
     """
     try:
         import fcntl
@@ -19,3 +72,17 @@ def flock(handle: int, *, wait: bool) -> bool:
     except OSError:  # a file system without locks
         return True
     return True
+
+
+def _open(file: Path) -> int:
+    while True:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # the folder was renamed since
+            return os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+
+
+def _is(file: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(file), os.fstat(handle))
+    except FileNotFoundError:
+        return False

@@ -1,25 +1,37 @@
-"""Progress of long work: a live bar with rate and time left on a terminal, plain lines now and then in a log."""
+"""Progress of long work: a live bar with rate and time left on a terminal, otherwise a log message now and then."""
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from zoo.core import logs
+
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
+
+logger = logging.getLogger(__name__)
 
 LINE_EVERY_S = 20.0
 
 
 class Progress:
-    """Counts `total` items of one piece of work, None where it is not known. Use as a context manager; writes to standard error."""
+    """Counts `total` items of one piece of work, None where it is not known. Use as a context manager.
 
-    def __init__(self, what: str, total: int | None, unit: str = "images", quiet: bool = False) -> None:
-        self.what, self.total, self.unit, self.quiet = what, total, unit, quiet
+    The bar stands where `zoo.core.logs.shown` shows messages of the level INFO on a terminal. `bar=False` leaves it out, and
+    the messages with it.
+    """
+
+    _live = False  # whether a bar stands on the terminal: there is room for one
+
+    def __init__(self, what: str, total: int | None, unit: str = "images", *, bar: bool = True) -> None:
+        self.what, self.total, self.unit = what, total, unit
         self.done = 0
+        self._quiet = not bar
         self._note = ""
         self._start = self._last_line = time.monotonic()
         self._bar: RichProgress | None = None
@@ -27,8 +39,10 @@ class Progress:
 
     def __enter__(self) -> Progress:
         self._start = self._last_line = time.monotonic()
-        if not self.quiet and sys.stderr.isatty():
-            self._bar = self._make_bar(self.total is not None)
+        console = None if self._quiet or not logger.isEnabledFor(logging.INFO) else logs.console()
+        if console is not None and not Progress._live:
+            Progress._live = True
+            self._bar = self._make_bar(console, self.total is not None)
             self._task = self._bar.add_task(self.what, total=self.total, rate="", note="")
             self._bar.start()
         return self
@@ -38,6 +52,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+            Progress._live = False
 
     @property
     def seconds(self) -> float:
@@ -53,22 +68,19 @@ class Progress:
         """Count items as done; `note` stands behind the bar."""
         self.done += count
         self._note = note or self._note
-        if self.quiet:
-            return
         if self._bar is not None and self._task is not None:
             rate = f"{self.rate:,.0f} {self.unit}/s"
             self._bar.update(self._task, completed=self.done, rate=rate, note=self._note)
-        elif time.monotonic() - self._last_line >= LINE_EVERY_S and (self.total is None or self.done < self.total):
+        elif not self._quiet and time.monotonic() - self._last_line >= LINE_EVERY_S and self.done != self.total:
             self._last_line = time.monotonic()
             of, left = "", ""
             if self.total is not None:
                 of, left = f"/{self.total:,}", f", {(self.total - self.done) / max(self.rate, 1e-9):.0f} s left"
             line = f"{self.what}: {self.done:,}{of} {self.unit}, {self.rate:,.0f}/s{left}"
-            print(f"{line} {self._note}".rstrip(), file=sys.stderr, flush=True)
+            logger.info(f"{line} {self._note}".rstrip())
 
     @staticmethod
-    def _make_bar(total_known: bool) -> RichProgress:
-        from rich.console import Console
+    def _make_bar(console: Console, total_known: bool) -> RichProgress:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         return Progress(
@@ -78,6 +90,7 @@ class Progress:
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
+            redirect_stdout=False,  # results, which may go into a pipe
         )

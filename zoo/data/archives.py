@@ -8,6 +8,7 @@ import errno
 import gzip
 import hashlib
 import io
+import logging
 import os
 import shutil
 import stat
@@ -22,8 +23,10 @@ from typing import IO, Any
 
 from zoo.core.errors import DataError, ZooError
 from zoo.core.files import replacing
+from zoo.core.locks import LOCK, locked
 from zoo.core.progress import Progress
-from zoo.data.lock import LOCK, locked
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.csv"
 WORK = ".unpacking"
@@ -34,7 +37,6 @@ _STAGED = ".done.csv"
 _OURS = (MANIFEST, ARCHIVES, WORK, _STAGED, LOCK)  # names that no member may take
 _LARGEST_READ = 16 << 20
 
-Say = Callable[[str], None]
 # the place of a member in the published layout, relative to its root; None for what is not part of it
 Place = Callable[[str], "str | None"]
 
@@ -106,7 +108,7 @@ def sha256(file: Path) -> str:
     return digest.hexdigest()
 
 
-def unpack(archive: Path, root: Path, place: Place, limits: Limits, say: Say) -> Unpacked:
+def unpack(archive: Path, root: Path, place: Place, limits: Limits) -> Unpacked:
     """Unpack a .tar.gz or .zip into its places under `root` and record the files in the manifest.
 
     The files appear in their places when the whole archive was read and found good; until then they lie in a folder of their
@@ -119,7 +121,7 @@ def unpack(archive: Path, root: Path, place: Place, limits: Limits, say: Say) ->
     need_room(root, archive.stat().st_size, archive.name)
     made = not root.exists()
     work = root / WORK
-    with locked(work, lambda: say(f"Another process unpacks into {root}; waiting for it")):
+    with locked(work / LOCK, waiting=lambda: logger.info(f"Another process unpacks into {root}; waiting for it")):
         stage = work / archive.name
         try:
             found = _stage(archive, stage, root, place, limits)
@@ -137,7 +139,9 @@ def unpack(archive: Path, root: Path, place: Place, limits: Limits, say: Say) ->
                 f"cannot unpack {archive} into {root}: {why}. What was unpacked is kept in {stage}; the same command goes on."
             ) from error
         clear(root, made and not found.entries)
-    say(f"{archive.name}: {found.added:,} files unpacked" + (f", {found.known:,} were there" if found.known else ""))
+    logger.info(
+        f"{archive.name}: {found.added:,} files unpacked" + (f", {found.known:,} were there" if found.known else "")
+    )
     return found
 
 

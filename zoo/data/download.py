@@ -14,6 +14,7 @@ from pathlib import Path
 from zoo.core.contracts import Dataset, Download
 from zoo.core.errors import DataError, UsageError, ZooError, unknown
 from zoo.core.files import replacing
+from zoo.core.locks import LOCK, locked
 from zoo.core.progress import Progress
 from zoo.core.registry import Registry
 from zoo.data.archives import (
@@ -21,7 +22,6 @@ from zoo.data.archives import (
     MANIFEST,
     Entry,
     Limits,
-    Say,
     Unpacked,
     damaged,
     known_file,
@@ -32,7 +32,8 @@ from zoo.data.archives import (
     unpack,
     write_manifest,
 )
-from zoo.data.lock import LOCK, locked
+
+logger = logging.getLogger(__name__)
 
 _ENDINGS = (".tar.gz", ".tgz", ".zip")
 
@@ -61,7 +62,7 @@ def find_download(name: str, registry: Registry) -> tuple[Dataset, Download]:
     return dataset, wanted
 
 
-def unpack_archives(dataset: Dataset, wanted: Download, archives: Sequence[Path], root: Path, say: Say) -> Downloaded:
+def unpack_archives(dataset: Dataset, wanted: Download, archives: Sequence[Path], root: Path) -> Downloaded:
     """Unpack archives, and copy single files, that were fetched by hand. What was unpacked before is passed over.
 
     Raises:
@@ -76,12 +77,10 @@ def unpack_archives(dataset: Dataset, wanted: Download, archives: Sequence[Path]
         done = read_manifest(root, ARCHIVES).get(archive.name)
         mark = Entry(archive.name, archive.stat().st_size, sha256(archive), "")
         if done == mark and not damaged(root, _of(root, archive.name)):
-            say(f"{archive.name}: unpacked before, every file is in place")
+            logger.info(f"{archive.name}: unpacked before, every file is in place")
             continue
         is_archive = archive.name.lower().endswith(_ENDINGS)
-        found = (
-            unpack(archive, root, dataset.place, Limits(), say) if is_archive else _copy(dataset, mark, archive, root)
-        )
+        found = unpack(archive, root, dataset.place, Limits()) if is_archive else _copy(dataset, mark, archive, root)
         if not found.entries:
             raise DataError(
                 f"{archive} holds nothing that the dataset '{dataset.info.name}' reads. It expects:\n{dataset.info.layout}"
@@ -92,7 +91,7 @@ def unpack_archives(dataset: Dataset, wanted: Download, archives: Sequence[Path]
     return _result(root, total)
 
 
-def fetch(dataset: Dataset, wanted: Download, root: Path, say: Say) -> Downloaded:
+def fetch(dataset: Dataset, wanted: Download, root: Path) -> Downloaded:
     """Download by kagglehub and lay the files into their places; takes up a download that was interrupted.
 
     Raises:
@@ -100,14 +99,14 @@ def fetch(dataset: Dataset, wanted: Download, root: Path, say: Say) -> Downloade
     """
     source = f"kaggle:{wanted.kaggle}"
     if source in read_manifest(root, ARCHIVES) and not damaged(root, _of(root, source)):
-        say(f"{wanted.name} was downloaded before, every file is in place")
+        logger.info(f"{wanted.name} was downloaded before, every file is in place")
         return _result(root, Unpacked())
     need_room(root, 2 * wanted.bytes, f"{wanted.name} (the archive and its files)")
     whole = Path(os.path.abspath(root))
     partial = whole.with_name(f".download-{whole.name}")
-    with locked(partial, lambda: say(f"Another process downloads to {root}; waiting for it")):
+    with locked(partial / LOCK, waiting=lambda: logger.info(f"Another process downloads to {root}; waiting for it")):
         try:
-            say(f"Downloading {wanted.kaggle} from Kaggle, about {wanted.bytes / 1e9:,.1f} GB, to {root}")
+            logger.info(f"Downloading {wanted.kaggle} from Kaggle, about {wanted.bytes / 1e9:,.1f} GB, to {root}")
             folder = _by_kagglehub(wanted, partial)
         except ZooError as error:
             kept = _bytes(partial)

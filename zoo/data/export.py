@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import os
 import shutil
@@ -21,15 +22,18 @@ from PIL import Image
 from zoo.config.run_config import RunConfig
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.files import replacing
+from zoo.core.locks import LOCK, locked
 from zoo.core.pools import usable_cores
 from zoo.core.progress import Progress
 from zoo.core.records import SPLITS, Records
 from zoo.core.registry import Registry
-from zoo.data.lock import LOCK, locked
-from zoo.data.pipeline import Say, read_records
+from zoo.data.boxes import CORNERS, square_boxes
+from zoo.data.pipeline import read_records
 from zoo.data.split import assign, check_leaks, join_groups
 from zoo.data.store import Store, prepare
 from zoo.data.tfrecord import Value, encode_example, write_records
+
+logger = logging.getLogger(__name__)
 
 METADATA = "metadata.json"
 FORMAT, VERSION = "zoo-images", 1
@@ -60,7 +64,6 @@ def export_images(
     *,
     encoding: Encoding = "png",
     shard_bytes: int = SHARD_BYTES,
-    say: Say = lambda line: None,
 ) -> Exported:
     """Write the images of the configured dataset, with all their findings, into the new folder `out`.
 
@@ -73,7 +76,6 @@ def export_images(
         out: must not exist.
         encoding: "png", without loss, or "raw": rows of uint8.
         shard_bytes: images of one file, about; the files of each split are of equal numbers of images.
-        say: receives a line for each thing a user should read.
 
     Raises:
         UsageError: `out` exists.
@@ -82,17 +84,17 @@ def export_images(
     _refuse_existing(out)
     records = read_records(config, registry)
     for note in records.notes:
-        say(note)
-    store = prepare(records, int(config.settings.image_size or 0), name=config.data.name, say=say)
+        logger.info(note)
+    store = prepare(records, int(config.settings.image_size or 0), name=config.data.name)
     rows = np.flatnonzero((store.table["reason"] == "").to_numpy())
-    split = _split(records, store, rows, config, say)
+    split = _split(records, store, rows, config)
     images = _Images(records, store, rows, split, encoding)
     size = images.expected_bytes()
     plan = _plan(split, size / max(len(rows), 1), shard_bytes)
     try:
         with _new_folder(out) as partial:
             _need_room(partial, size, len(rows))
-            say(f"Writing {len(rows):,} images to {len(plan)} files in {out} (about {size / 1e6:,.0f} MB)")
+            logger.info(f"Writing {len(rows):,} images to {len(plan)} files in {out} (about {size / 1e6:,.0f} MB)")
             with Progress("Exporting", len(rows)) as progress:
                 written = sum(_write_shard(partial / name, images, places, progress) for name, places in plan.items())
             shards = {name: len(places) for name, places in plan.items()}
@@ -114,9 +116,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its name on success, and is removed on failure."""
     out = Path(os.path.abspath(out))
     partial = out.with_name(f".partial-{out.name}")
-    with locked(partial, lambda: None, block=False) as held:
-        if not held:
-            raise ZooError(f"another process is writing {out}: wait for it, or name another folder.")
+    with locked(partial / LOCK, busy=f"{out} is being written"):
         try:
             for left in partial.iterdir():  # by a process that was killed
                 if left.name != LOCK:
@@ -138,7 +138,7 @@ def _need_room(folder: Path, size: int, images: int) -> None:
         )
 
 
-def _split(records: Records, store: Store, rows: np.ndarray, config: RunConfig, say: Say) -> np.ndarray:
+def _split(records: Records, store: Store, rows: np.ndarray, config: RunConfig) -> np.ndarray:
     """The split of each image, from the published lists where there are any."""
     settings = config.settings
     table = records.table.iloc[rows].reset_index(drop=True)
@@ -157,7 +157,7 @@ def _split(records: Records, store: Store, rows: np.ndarray, config: RunConfig, 
         )
     copies = int(check_leaks(split, table, digests).sum())
     if copies:
-        say(f"Warning: {copies:,} images stand pixel for pixel in a later split too; they are written nevertheless")
+        logger.warning(f"{copies:,} images stand pixel for pixel in a later split too; they are written nevertheless")
     return split
 
 
@@ -276,14 +276,9 @@ def _png(pixels: np.ndarray) -> bytes:
 
 def _square_boxes(records: Records, rows: np.ndarray) -> dict[str, dict[str, Value]]:
     """Features of the images that have boxes, in fractions of the padded square that is written."""
-    from zoo.explain.pairs import image_shape, in_square
-
-    table = records.table.iloc[rows]
-    paths = dict(zip(table["image"], table["path"], strict=True))
     found: dict[str, dict[str, Value]] = {}
-    for image, boxes in records.boxes[records.boxes["image"].isin(table["image"])].groupby("image", sort=False):
-        shape = image_shape(records.source, paths[image])
-        corners = np.array([in_square(each, *shape) for each in boxes[["x", "y", "width", "height"]].to_numpy(float)])
+    for image, boxes in square_boxes(records, rows).groupby("image", sort=False):
+        corners = boxes[CORNERS].to_numpy(float)
         found[str(image)] = {
             "image/object/bbox/xmin": corners[:, 0],
             "image/object/bbox/ymin": corners[:, 1],

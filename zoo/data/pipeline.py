@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from zoo.data.store import Store, prepare
 from zoo.data.targets import Targets, make_targets
 from zoo.data.where import filter_records
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def with_writable_names(records: Records) -> Records:
     return replace(kept, set_aside=pd.concat([records.set_aside, aside], ignore_index=True))
 
 
-def load_images(config: RunConfig, registry: Registry, say: Say) -> ImageSet:
+def load_images(config: RunConfig, registry: Registry) -> ImageSet:
     """Everything before training. Lines a user should read go to `say`.
 
     Raises:
@@ -92,44 +92,44 @@ def load_images(config: RunConfig, registry: Registry, say: Say) -> ImageSet:
     settings = config.settings
     records = read_records(config, registry)
     for note in records.notes:
-        say(note)
+        logger.info(note)
     targets = make_targets(records, settings.task, findings=settings.findings, uncertain=settings.uncertain)
-    store = prepare(records, int(settings.image_size or 0), name=config.data.name, say=say)
+    store = prepare(records, int(settings.image_size or 0), name=config.data.name)
     images = _usable(records, targets, store)
-    images = _split(images, records, targets, config, say)
-    _tell(images, say)
-    _tell_uncertain(images, targets, settings.uncertain, say)
+    images = _split(images, records, targets, config)
+    _tell(images)
+    _tell_uncertain(images, targets, settings.uncertain)
     _check_batches(images, settings.batch_size)
-    _check_classes(images, say)
+    _check_classes(images)
     _check_validation(images, settings.monitor)
-    return _balanced(images, config, say)
+    return _balanced(images, config)
 
 
-def _balanced(images: ImageSet, config: RunConfig, say: Say) -> ImageSet:
+def _balanced(images: ImageSet, config: RunConfig) -> ImageSet:
     settings = config.settings
     if settings.balance == "none":
         return images
     balance = repeat_factors(images.task, images.labels[images.of("train")], settings.balance_threshold)
     for line in balance.lines():
-        say(line)
+        logger.info(line)
     return replace(images, balance=balance)
 
 
-def _tell(images: ImageSet, say: Say) -> None:
+def _tell(images: ImageSet) -> None:
     for note in images.notes:
-        say(note)
+        logger.info(note)
     if len(images.set_aside):
         most = images.set_aside["reason"].value_counts().index[0]
-        say(f"{len(images.set_aside):,} images set aside (most often: {most})")
+        logger.warning(f"{len(images.set_aside):,} images set aside (most often: {most})")
 
 
-def load_all(records: Records, targets: Targets, size: int, name: str, say: Say) -> ImageSet:
+def load_all(records: Records, targets: Targets, size: int, name: str) -> ImageSet:
     """All usable images of a dataset as one test split, for evaluating a trained network on it."""
     for note in records.notes:
-        say(note)
-    images = _usable(records, targets, prepare(records, size, name=name, say=say))
+        logger.info(note)
+    images = _usable(records, targets, prepare(records, size, name=name))
     images.table["split"] = "test"
-    _tell(images, say)
+    _tell(images)
     return images
 
 
@@ -163,7 +163,7 @@ def _usable(records: Records, targets: Targets, store: Store) -> ImageSet:
     )
 
 
-def _split(images: ImageSet, records: Records, targets: Targets, config: RunConfig, say: Say) -> ImageSet:
+def _split(images: ImageSet, records: Records, targets: Targets, config: RunConfig) -> ImageSet:
     certain = ~targets.training_only[images.rows]
     published = images.table["split"].to_numpy() if "split" in images.table else None
     _check_published(images, records, certain)
@@ -186,7 +186,7 @@ def _split(images: ImageSet, records: Records, targets: Targets, config: RunConf
     kind = "the published lists" if images.official_split else f"drawn by {_unit(records)}, seed {config.settings.seed}"
     shares = ", ".join(f"{sizes[n]:,} {n}" for n in SPLITS)
     of = f" of {sum(patients.values()):,} patients" if records.patients_known else ""
-    say(f"Split: {shares} images{of} ({kind})")
+    logger.info(f"Split: {shares} images{of} ({kind})")
     return images
 
 
@@ -268,13 +268,13 @@ def _with_training_labels(images: ImageSet, targets: Targets) -> ImageSet:
     )
 
 
-def _tell_uncertain(images: ImageSet, targets: Targets, policy: str, say: Say) -> None:
+def _tell_uncertain(images: ImageSet, targets: Targets, policy: str) -> None:
     if policy == "ignore":
         return
     rows = images.rows[images.of("train")]
     answered = np.isnan(targets.labels[rows]) & ~np.isnan(targets.training[rows])
     value = {"zero": "0", "one": "1", "half": "1/2"}[policy]
-    say(
+    logger.info(
         f"Uncertain labels: {int(answered.sum()):,} of {answered.size:,} training labels, on {int(answered.any(axis=1).sum()):,} "
         f"images, count as {value}; in validation and test they stay unknown"
     )
@@ -298,7 +298,7 @@ def _check_validation(images: ImageSet, monitor: str) -> None:
         )
 
 
-def _check_classes(images: ImageSet, say: Say) -> None:
+def _check_classes(images: ImageSet) -> None:
     """Refuse what cannot be learned; say what can be learned only in part."""
     counts = images.counts("train")
     labels = np.array(images.task.labels)
@@ -316,4 +316,4 @@ def _check_classes(images: ImageSet, say: Say) -> None:
     if len(never) and images.task.exclusive:
         raise DataError(f"no training image is of the class {', '.join(never)}: use more images, or correct the split.")
     if len(never):
-        say(f"Note: never positive in training, so not learned: {', '.join(never)}")
+        logger.warning(f"never positive in training, so not learned: {', '.join(never)}")

@@ -6,9 +6,10 @@ import contextlib
 import glob
 import hashlib
 import json
+import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -18,14 +19,16 @@ import pandas as pd
 
 from zoo.core.errors import ZooError
 from zoo.core.files import replacing
+from zoo.core.locks import LOCK, locked
 from zoo.core.pools import refuse_import, usable_cores
 from zoo.core.progress import Progress
 from zoo.core.records import Records
-from zoo.data.decode import fast_png
 from zoo.data.journal import IMAGES, JOURNAL, Finished, Pixels, PreparedImage, copies, read
-from zoo.data.lock import LOCK, locked
+from zoo.data.png import fast_png
 from zoo.data.resize import square
 from zoo.data.workers import Chunk, run
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Store", "default_cache", "fingerprint", "prepare", "square", "usable_cores", "verify"]
 
@@ -37,8 +40,6 @@ _TABLE, _SEAL = "images.csv", "store.json"
 HOW = "preparation.json"
 _PARTIAL = ".partial"
 _SUPERSEDED = 0.95  # share of an interrupted preparation's images that a finished store must hold to take its place
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,6 @@ def prepare(
     cache: Path | None = None,
     *,
     name: str = "images",
-    say: Say = lambda line: None,
     workers: int | None = None,
 ) -> Store:
     """Open the store of these records, making it first where it does not exist yet.
@@ -112,7 +112,6 @@ def prepare(
         size: height and width in pixels; images are padded to a square with black and resampled.
         cache: folder of stores, `default_cache()` if None.
         name: a readable part of the folder's name.
-        say: receives a line before anything is written, and one for each thing out of the ordinary.
         workers: processes, 0 for none but this one; if None the number of usable cores, or none for a few images.
 
     Raises:
@@ -124,9 +123,13 @@ def prepare(
     path = cache / f"{name}-{size}px-{key}"
     try:
         store = _open(path, key, len(records))
-        if store is None:
-            with locked(_partial(path), lambda: say(f"Another process prepares {path}; waiting for it")):
-                store = _open(path, key, len(records)) or _Making(records, size, path, key, say).make(workers)
+        if store is not None:
+            logger.debug(f"Prepared images: {path}")
+        else:
+            with locked(
+                _partial(path) / LOCK, waiting=lambda: logger.info(f"Another process prepares {path}; waiting for it")
+            ):
+                store = _open(path, key, len(records)) or _Making(records, size, path, key).make(workers)
                 if path.exists():
                     shutil.rmtree(_partial(path), ignore_errors=True)
     except OSError as error:
@@ -183,8 +186,8 @@ def _open(path: Path, key: str, count: int) -> Store | None:
 class _Making:
     """The making of one store, by the process that holds the lock of its partial folder."""
 
-    def __init__(self, records: Records, size: int, path: Path, key: str, say: Say) -> None:
-        self.records, self.size, self.path, self.key, self.say = records, size, path, key, say
+    def __init__(self, records: Records, size: int, path: Path, key: str) -> None:
+        self.records, self.size, self.path, self.key = records, size, path, key
         self.partial = _partial(path)
         self.paths: list[str] = records.table["path"].tolist()
         self.images: list[PreparedImage | None] = [None] * len(self.paths)
@@ -199,7 +202,7 @@ class _Making:
         before = self._finished()
         chunks = self._chunks()
         if before:
-            self.say(f"{before:,} of them were finished before and are kept")
+            logger.info(f"{before:,} of them were finished before and are kept")
         source = self.records.source
         count = usable_cores() if workers is None else workers
         # an image may have crashed the process that prepared by itself: what it left is taken up at arm's length
@@ -218,8 +221,8 @@ class _Making:
                     progress.advance(len(finished.images))
                 os.fsync(journal.fileno())
         except KeyboardInterrupt:
-            self.say(
-                f"Interrupted: {self._finished():,} of {len(self.paths):,} images are prepared and kept for next time"
+            logger.warning(
+                f"interrupted: {self._finished():,} of {len(self.paths):,} images are prepared and kept for next time"
             )
             raise
         return self._publish()
@@ -228,7 +231,7 @@ class _Making:
         """Make a damaged store, or one that was given up by `verify`, a partial one."""
         if not self.path.exists():
             return
-        self.say(f"The store {self.path} is damaged; what is whole is kept, the rest is prepared again")
+        logger.warning(f"the store {self.path} is damaged; what is whole is kept, the rest is prepared again")
         (self.path / _SEAL).unlink(missing_ok=True)
         for name in (IMAGES, JOURNAL):
             if (self.path / name).exists() and not (self.partial / name).exists():
@@ -239,7 +242,7 @@ class _Making:
         """Say what will be written, and refuse to begin where it does not fit on the disk."""
         images = f"{len(self.paths):,} images at {self.size}×{self.size}"
         needed = len(self.paths) * (self.size * self.size + 200)  # and the tables
-        self.say(f"Preparing {images} once ({needed / 1e6:,.0f} MB in {self.path})")
+        logger.info(f"Preparing {images} once ({needed / 1e6:,.0f} MB in {self.path})")
         array = self.partial / IMAGES
         held = array.stat().st_blocks * 512 if array.exists() and hasattr(os.stat_result, "st_blocks") else 0
         free = shutil.disk_usage(self.partial).free
@@ -284,7 +287,7 @@ class _Making:
                 keys[row] = key
         found = copies(self._donors() if any(keys) else (), self.size, [keys[row] for row in todo])
         if found:
-            self.say(f"{len(found):,} of them are taken over from an earlier store")
+            logger.info(f"{len(found):,} of them are taken over from an earlier store")
         chunks: list[list[int]] = []
         for row in todo:
             if not chunks or row != chunks[-1][-1] + 1 or len(chunks[-1]) == CHUNK:
@@ -328,9 +331,9 @@ class _Making:
         for folder in self._donors():
             if not folder.name.endswith(_PARTIAL):
                 continue
-            with locked(folder, lambda: None, block=False) as held:
+            with contextlib.suppress(ZooError), locked(folder / LOCK, busy="the preparation is under way"):
                 keys = [image.key for finished in read(folder) for image in finished.images]
-                if held and sum(key in own for key in keys) >= _SUPERSEDED * len(keys):
+                if sum(key in own for key in keys) >= _SUPERSEDED * len(keys):
                     shutil.rmtree(folder, ignore_errors=True)
 
 

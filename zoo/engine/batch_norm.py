@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.engine.inference import forward
+from zoo.engine.predict import forward
 
 BATCHES = 20
 REMAINDER = 0.01  # weight that a start of zero has after the last batch, and is divided out

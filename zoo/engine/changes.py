@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from zoo.data.pipeline import ImageSet
 from zoo.engine import devices
 from zoo.runs.run import Run
 
+logger = logging.getLogger(__name__)
+
 # what decides the numbers; the platform's text changes with every kernel
 DECISIVE = ("cxr-zoo", "python", "keras", "tensorflow", "jax", "numpy")
 
@@ -30,7 +33,6 @@ class Changes:
     """Refuses to go on where something changed, or says so and goes on where the user allowed it."""
 
     allowed: bool
-    say: Callable[[str], None]
 
     def accept(self, changes: Iterable[str]) -> None:
         """Raise UsageError where there is a change that the user did not allow."""
@@ -42,7 +44,7 @@ class Changes:
                 f"since the run began {found}. Going on would not give what the run would have given. Undo the change, or "
                 "accept it with --allow-changed."
             )
-        self.say(f"Accepted: since the run began {found}")
+        logger.warning(f"accepted: since the run began {found}")
 
 
 def software(config: RunConfig, registry: Registry) -> dict[str, str]:

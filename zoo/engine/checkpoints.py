@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import numpy as np
 
 from zoo.core.errors import ZooError
 from zoo.core.files import replacing
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 KEPT = 2
@@ -76,6 +80,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(header["state"], arrays)
 
 
+def pack(checkpoint: Checkpoint) -> bytes:
+    """A checkpoint as the bytes of its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "checkpoint.npz")
+        write_checkpoint(file, checkpoint)
+        return file.read_bytes()
+
+
+def unpack(data: bytes) -> Checkpoint:
+    """The checkpoint that `pack` turned into bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "checkpoint.npz")
+        file.write_bytes(data)
+        return read_checkpoint(file)
+
+
 def _digest(path: Path, size: int) -> bytes:
     """BLAKE2b of the first `size` bytes of a file."""
     digest = hashlib.blake2b(digest_size=_DIGEST)
@@ -112,17 +132,18 @@ class CheckpointFolder:
         for old in there:
             if old not in self._kept:
                 old.unlink(missing_ok=True)
+        logger.debug(f"Saved {path}")
         return path
 
-    def load(self, say: Callable[[str], None]) -> Checkpoint | None:
-        """The newest checkpoint that is whole; every damaged one is named to `say`. None where there is none."""
+    def load(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole; a warning names each damaged one. None where there is none."""
         found = self.paths()
         for place, path in enumerate(found):
             try:
                 checkpoint = read_checkpoint(path)
             except DamagedCheckpoint as error:
                 rest = "the one before it is used" if place + 1 < len(found) else "training starts from the beginning"
-                say(f"Warning: the checkpoint {path} cannot be used, {error}: {rest}")
+                logger.warning(f"the checkpoint {path} cannot be used, {error}: {rest}")
                 continue
             self._kept = [path]
             return checkpoint

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,14 @@ from zoo.data.pipeline import ImageSet
 from zoo.engine.averaging import averaged
 from zoo.engine.batch_norm import BatchStatistics
 from zoo.engine.features import FeatureCache
-from zoo.engine.inference import predict_logits
+from zoo.engine.predict import predict_logits
 from zoo.engine.recorder import Recorder
 from zoo.engine.state import network_weights, synchronise
 from zoo.engine.steps import Steps
 from zoo.engine.training import masked_loss
 from zoo.evaluation.metrics import decided, mean_auprc, mean_auroc
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,12 @@ class Epochs:
         batches: TrainingBatches,
         phases: Sequence[Phase],
         policy: Policy,
-        say: Callable[[str], None],
         observers: Sequence[Observer] = (),
     ) -> None:
         self.observers = observers
         self.recorder, self.steps, self.images, self.batches = recorder, steps, images, batches
         self.trainer, self.state = recorder.trainer, recorder.state
-        self.phases, self.policy, self.say = phases, policy, say
+        self.phases, self.policy = phases, policy
         self._validation = images.of("val")
         self.features: FeatureCache | None = None  # while the backbone is frozen, where they can be kept
 
@@ -156,7 +158,7 @@ class Epochs:
         names = dict.fromkeys(("loss", "val_loss", "val_auroc", self.policy.monitor))
         shown = "  ".join(f"{k} {row[k]:.4f}" for k in names)
         mark = "  best" if better else ""
-        self.say(f"Epoch {row['epoch']:>2}  {shown}  {row['images_per_second']:,.0f} images/s{mark}")
+        logger.info(f"Epoch {row['epoch']:>2}  {shown}  {row['images_per_second']:,.0f} images/s{mark}")
 
     def _adapt(self, better: bool, phase: Phase) -> bool:
         """Reduce the rate on a plateau; whether the phase stops early. The head alone trains at a constant rate."""
@@ -170,11 +172,11 @@ class Epochs:
             if lower < rate:
                 self.trainer.optimizer.learning_rate = lower
                 waited = f"No better {policy.monitor} for {state.since_reduction} epochs"
-                self.say(f"{waited}: learning rate {rate:.3g} → {lower:.3g}")
+                logger.info(f"{waited}: learning rate {rate:.3g} → {lower:.3g}")
             state.since_reduction = 0
         if policy.patience is None or state.since_best < policy.patience:
             return False
-        self.say(f"No better {policy.monitor} for {state.since_best} epochs: stopping early")
+        logger.info(f"No better {policy.monitor} for {state.since_best} epochs: stopping early")
         return True
 
     def _advance(self, phase: Phase, stop: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,10 +16,12 @@ from keras import ops
 from zoo.core.contracts import Info
 from zoo.data.batches import TrainingBatches, inference_batches, occurrences
 from zoo.engine.feed import step_feed
-from zoo.engine.replicas import Place, gathered
+from zoo.engine.replicas import DeviceContext, gathered
 from zoo.engine.training import Trainer
-from zoo.engine.weights import BACKBONE
-from zoo.nn.override_call import own_call
+from zoo.nn.members import BACKBONE
+from zoo.nn.override_call import override_call
+
+logger = logging.getLogger(__name__)
 
 LIMIT = 4 * 2**30  # bytes of memory that features may take
 VALIDATION_ROWS = 8192  # images that the head sees at once in validation
@@ -178,7 +181,7 @@ class FeatureCache:
         def call(trainer: Trainer, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
             return {"labels": inputs["label"], "logits": head(inputs["feature"], training=training)}
 
-        return own_call([trainer], call)
+        return override_call([trainer], call)
 
 
 def cached_features(
@@ -189,9 +192,8 @@ def cached_features(
     *,
     views: int,
     epochs: int,
-    say: Callable[[str], None],
     after_batch: Callable[[], None] = lambda: None,
-    place: Place | None = None,
+    context: DeviceContext | None = None,
 ) -> FeatureCache | None:
     """Compute the features of a network whose backbone is frozen, where they serve several epochs.
 
@@ -205,9 +207,8 @@ def cached_features(
         validation: the validation images' rows of `batches.images`.
         views: augmented views per image; 0: nothing is kept.
         epochs: epochs for which the backbone is frozen.
-        say: is told what was done, or why not.
         after_batch: called after each batch; what it raises ends the work.
-        place: the devices that share the work; one if None.
+        context: the devices that share the work; one if None.
 
     Returns:
         The features; None where keeping them would change the training or saves nothing.
@@ -215,7 +216,7 @@ def cached_features(
     if not views:
         return None
     if not getattr(augmenter, "per_image", False):
-        say(
+        logger.info(
             f"Frozen backbone: computed anew in each epoch, since the augmentation {augmenter.name} reaches beyond single images"
         )
         return None
@@ -226,12 +227,12 @@ def cached_features(
     try:
         parts = split_network(trainer.network)
     except NotSeparable as reason:
-        say(f"Frozen backbone: computed anew in each epoch, since {reason}")
+        logger.info(f"Frozen backbone: computed anew in each epoch, since {reason}")
         return None
     shape = parts.trunk.output_shape[1:]
     needed = 4 * (count * len(batches.rows) + len(validation)) * int(np.prod(shape))
     if needed > LIMIT:
-        say(
+        logger.info(
             f"Frozen backbone: computed anew in each epoch, since its features would take {needed / 2**30:.1f} GiB of memory "
             f"(the limit is {LIMIT / 2**30:.0f}); fewer views take less: --set feature_views=1"
         )
@@ -239,16 +240,16 @@ def cached_features(
     start = time.monotonic()
     extractor = Extractor(parts.trunk, trainer.augment, batches.seed)
     extractor.jit_compile = trainer.network.jit_compile
-    if place is not None:
-        place.separate_seeds(extractor)
-    compute = _features_together if place is not None and place.replicas > 1 else _features
+    if context is not None:
+        context.separate_seeds(extractor)
+    compute = _features_together if context is not None and context.replicas > 1 else _features
     kept = np.stack([compute(extractor, batches, batches.rows, after_batch) for _ in range(count)])
     # an augmentation without chance may still change the training images, and never the others
     plain = Extractor(parts.trunk, None, 0)
     plain.jit_compile = extractor.jit_compile
     cache = FeatureCache(parts.head, batches, kept, compute(plain, batches, validation, after_batch))
     what = f"{count} views each" if random else "one view each"
-    say(
+    logger.info(
         f"Frozen backbone: computed once for {len(batches.rows) + len(validation):,} images ({what}, {needed / 2**20:,.1f} MiB, "
         f"{time.monotonic() - start:.1f} s); the head trains on its output"
     )

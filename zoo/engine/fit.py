@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from zoo.engine.feed import training_feed
 from zoo.engine.layer_rates import ShareOf, layer_rates
 from zoo.engine.optimizers import build_optimizer
 from zoo.engine.recorder import Recorder
-from zoo.engine.replicas import Place
+from zoo.engine.replicas import DeviceContext
 from zoo.engine.signals import Signals
 from zoo.engine.state import (
     TrainingState,
@@ -40,8 +41,10 @@ from zoo.engine.steps import Steps
 from zoo.engine.training import Trainer
 from zoo.evaluation.thresholds import monitor_threshold
 from zoo.nn.fused_norm import fused_batch_norm
-from zoo.nn.hard_swish import lean_hard_swish
+from zoo.nn.hard_swish import memory_efficient_hard_swish
 from zoo.runs.run import Run
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,6 @@ def fit(
     registry: Registry,
     images: ImageSet,
     run: Run,
-    say: Callable[[str], None],
     **options: Any,
 ) -> None:
     """Train in phases and leave the best epoch's weights in `network`; `options` are those of `Fitting`.
@@ -91,17 +93,17 @@ def fit(
         Interrupted: the user asked to stop; the state is saved.
         ZooError: a file cannot be written, or the checkpoint is of another network.
     """
-    place: Place = options["place"]
+    context: DeviceContext = options["context"]
     with (
-        place.adapted(network),
+        context.adapted(network),
         fused_batch_norm(network, deterministic=config.settings.deterministic) as fused,
-        lean_hard_swish(network),
+        memory_efficient_hard_swish(network),
     ):
-        fitting = Fitting(network, config, registry, images, run, say, **options)
+        fitting = Fitting(network, config, registry, images, run, **options)
         for each in fitting.epochs.observers:
             each.on_start(run.path, config.to_dict(), tuple(fitting.state.rows))
         fitting.carry_out()
-    if not place.first:
+    if not context.first:
         return
     run.update_info(
         best_epoch=fitting.state.best_epoch,
@@ -116,10 +118,10 @@ class Fitting:
 
     Args:
         network: the network to train, in place.
-        config, registry, images, run, say: as in `fit`.
+        config, registry, images, run: as in `fit`.
         saving: when to save, and what to start from.
         signals: says when the user asks to stop.
-        place: the devices that train.
+        context: the devices that train.
         observers: told of every epoch.
     """
 
@@ -130,15 +132,14 @@ class Fitting:
         registry: Registry,
         images: ImageSet,
         run: Run,
-        say: Callable[[str], None],
         *,
         saving: Saving,
         signals: Signals,
-        place: Place,
+        context: DeviceContext,
         observers: Sequence[Observer] = (),
     ) -> None:
         settings = config.settings
-        self.network, self.config, self.say, self.signals, self.place = network, config, say, signals, place
+        self.network, self.config, self.signals, self.context = network, config, signals, context
         counts = images.counts("train", images.balance)
         loss = registry.get("loss", config.loss.name).build(images.task, counts, config.loss.options)
         augment = registry.get("augmenter", config.augment.name).build(settings.image_size, config.augment.options)
@@ -153,18 +154,18 @@ class Fitting:
             None if images.balance is None else images.balance.factors,
         )
         self.trainer = Trainer(network, images.task, loss, augment, settings.seed)
-        place.train_together(self.trainer)
+        context.train_together(self.trainer)
         self.phases = phases_of(config)
         self.augmenter = registry.get("augmenter", config.augment.name).effect(config.augment.options)
         self.blocks = registry.get("model", config.model.name).blocks
         self.features: FeatureCache | None = None
         self.checkpoint = saving.checkpoint
         self.state = self._start(saving.checkpoint)
-        recorder = Recorder(run, self.trainer, self.state, saving.folder, writes=place.first)
+        recorder = Recorder(run, self.trainer, self.state, saving.folder, writes=context.first)
         if self.checkpoint is not None:
-            recorder.saved = self.state.place
+            recorder.saved = self.state.position
             recorder.publish_again()
-        self.progress = Progress("Training", self._images_left(), quiet=not place.first)
+        self.progress = Progress("Training", self._images_left())
         plateau = config.schedule.options if isinstance(config.schedule.options, PlateauOptions) else None
         self.steps = Steps(
             recorder,
@@ -173,11 +174,11 @@ class Fitting:
             signals,
             self.progress,
             every=saving.every,
-            on_cpu=place.on_cpu,
-            team=place.team,
+            on_cpu=context.on_cpu,
+            group=context.group,
         )
         policy = Policy(settings.monitor, settings.patience, plateau, monitor_threshold(settings.threshold))
-        self.epochs = Epochs(recorder, self.steps, images, self.batches, self.phases, policy, say, observers)
+        self.epochs = Epochs(recorder, self.steps, images, self.batches, self.phases, policy, observers)
 
     def carry_out(self) -> None:
         """Run what is left of the phases, then put the best epoch's weights into the network."""
@@ -194,8 +195,8 @@ class Fitting:
         restore_model(self.trainer, checkpoint)
         if state.steps != self.batches.steps:  # other images, accepted by the user: their epoch starts anew
             state.step, state.steps, state.epoch_seconds = 0, self.batches.steps, 0.0
-        done = "the training is done" if state.phase >= len(self.phases) else f"going on from {state.place}"
-        self.say(f"Checkpoint: {done}")
+        done = "the training is done" if state.phase >= len(self.phases) else f"going on from {state.position}"
+        logger.info(f"Checkpoint: {done}")
         return state
 
     def _images_left(self) -> int:
@@ -235,10 +236,9 @@ class Fitting:
             images.rows[images.of("val")],
             views=self.config.settings.feature_views,
             epochs=phase.epochs,
-            say=self.say,
             # several hosts ask each other between two steps only
-            after_batch=self.signals.check if self.place.team is None else lambda: None,
-            place=self.place,
+            after_batch=self.signals.check if self.context.group is None else lambda: None,
+            context=self.context,
         )
 
     def _finish_epoch(self, checkpoint: Checkpoint) -> None:
@@ -284,7 +284,7 @@ class Fitting:
         )
         self.trainer.compile(optimizer=optimizer, jit_compile=self.network.jit_compile)
         optimizer.build(self.trainer.trainable_variables)
-        self.place.update_together(optimizer)
+        self.context.update_together(optimizer)
 
     def _share_of(self) -> ShareOf | None:
         """The share of the rate for each variable; None where all train alike."""
@@ -292,7 +292,7 @@ class Fitting:
         if decay is None:
             return None
         rates = layer_rates(self.network, decay, self.blocks)
-        self.say(rates.summary)
+        logger.info(rates.summary)
         return rates.share_of
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.core.errors import UsageError, ZooError
-from zoo.engine.weights import BACKBONE
+from zoo.nn.members import BACKBONE
 
 ShareOf = Callable[[Any], float]
 
@@ -111,7 +111,7 @@ _Layer = tuple[list[Any], int]
 
 def _below_head(network: Any) -> list[_Layer]:
     """The layers with weights below the head, in the order in which they compute."""
-    from zoo.explain.gradients import trace
+    from zoo.nn.trace import trace
 
     backbone = next((layer for layer in network.layers if layer.name == BACKBONE), None)
     inside = None if backbone is None else {id(weight) for weight in backbone.weights}

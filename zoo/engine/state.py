@@ -37,7 +37,7 @@ class TrainingState:
     best_weights: list[np.ndarray] = field(default_factory=list)
 
     @property
-    def place(self) -> str:
+    def position(self) -> str:
         """As people say it: `epoch 3, step 120 of 400`."""
         if self.step:
             return f"epoch {self.epoch + 1}, step {self.step} of {self.steps}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from zoo.runs.run import Run
 
 if TYPE_CHECKING:
     from zoo.core.registry import Registry
+
+logger = logging.getLogger(__name__)
 
 RECORDED = "track"  # the key of run.json that --resume goes by
 
@@ -45,14 +48,14 @@ def parse(words: Sequence[str], registry: Registry) -> list[Tracked]:
     return found
 
 
-def observers(words: Sequence[str], registry: Registry, say: Callable[[str], None]) -> list[Observer]:
+def observers(words: Sequence[str], registry: Registry) -> list[Observer]:
     """The observers of the trackers that are named as `parse` reads them.
 
     Raises:
         UsageError: an unknown tracker, one named twice, or one whose library is not installed.
     """
     chosen = parse(words, registry)
-    built = [Guarded(str(each), registry.get("tracker", each.name).build(each.target), say) for each in chosen]
+    built = [Guarded(str(each), registry.get("tracker", each.name).build(each.target)) for each in chosen]
     return [Remembered(chosen), *built] if chosen else []
 
 
@@ -69,8 +72,8 @@ class Remembered(Observer):
 class Guarded(Observer):
     """A tracker that must work when the training starts, and whose later failures cost a warning, not the training."""
 
-    def __init__(self, name: str, inner: Observer, say: Callable[[str], None]) -> None:
-        self.name, self.inner, self.say = name, inner, say
+    def __init__(self, name: str, inner: Observer) -> None:
+        self.name, self.inner = name, inner
         self.lost = True  # until it has started
 
     def on_start(self, folder: Path, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -100,8 +103,8 @@ class Guarded(Observer):
             raise
         except Exception as error:
             self.lost = True
-            self.say(
-                f"Warning: the tracker {self.name} failed and is told no more ({describe(error)}). The run itself goes on, and "
+            logger.warning(
+                f"the tracker {self.name} failed and is told no more ({describe(error)}). The run itself goes on, and "
                 "its folder has everything."
             )
 

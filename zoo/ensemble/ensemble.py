@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,18 @@ from zoo.config.run_config import OF_THE_IMAGES, RunConfig
 from zoo.core.errors import DataError, UsageError, unknown
 from zoo.core.options import as_dict
 from zoo.core.registry import Registry
+from zoo.core.thresholds import ThresholdRule
 from zoo.data.pipeline import ImageSet
 from zoo.engine.changes import changed_images
-from zoo.engine.train import Outcome, train
 from zoo.ensemble.combine import combine, fit_weights, log_loss
 from zoo.ensemble.members import check_members
 from zoo.ensemble.strategy import NAME, with_ensembles
-from zoo.evaluation import ThresholdRule
 from zoo.evaluation.predictions import Predictions
+from zoo.inference.training import Outcome, train
 from zoo.runs.run import Run
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
 FITTED = "fitted"
 EPOCHS = 20
 RATE = 2e-3  # of the new head, as of any head on loaded weights
@@ -48,9 +50,7 @@ class Options:
     device: str = "auto"
 
 
-def ensemble(
-    runs: Sequence[Run], options: Options, registry: Registry, runs_dir: Path, name: str | None, say: Say
-) -> Outcome:
+def ensemble(runs: Sequence[Run], options: Options, registry: Registry, runs_dir: Path, name: str | None) -> Outcome:
     """Join finished runs into a new one.
 
     Args:
@@ -59,16 +59,15 @@ def ensemble(
         registry: where their dataset's reader is.
         runs_dir: the folder of runs.
         name: the new run's name; by date and task if None.
-        say: receives lines for the user.
 
     Raises:
         UsageError, DataError: the runs cannot be joined, or an option does not fit.
-        ZooError: as `zoo.engine.train.train`.
+        ZooError: as `zoo.inference.training.train`.
     """
     _check_options(runs, options)
     check_members(runs)
     validation = [run.predictions("val") for run in runs]
-    weights = _weights(runs, options, validation, say)
+    weights = _weights(runs, options, validation)
     config = configuration(runs, options, weights, with_ensembles(registry))
 
     def check(images: ImageSet) -> None:
@@ -78,9 +77,9 @@ def ensemble(
                 f"since the run {runs[0].name} was trained {'; '.join(changes)}: the images of its split are needed as they were."
             )
 
-    outcome = train(config, with_ensembles(registry), runs_dir, name, say, check=check)
+    outcome = train(config, with_ensembles(registry), runs_dir, name, check=check)
     if options.by != "features":
-        _compare(outcome.run, runs, weights, validation, say)
+        _compare(outcome.run, runs, weights, validation)
     return outcome
 
 
@@ -124,7 +123,7 @@ def _check_options(runs: Sequence[Run], options: Options) -> None:
         )
 
 
-def _weights(runs: Sequence[Run], options: Options, validation: Sequence[Predictions], say: Say) -> list[float]:
+def _weights(runs: Sequence[Run], options: Options, validation: Sequence[Predictions]) -> list[float]:
     """What each run counts, together 1."""
     if options.by != "weighted":
         return [1 / len(runs)] * len(runs)
@@ -135,14 +134,14 @@ def _weights(runs: Sequence[Run], options: Options, validation: Sequence[Predict
     found = fit_weights(task, labels, logits)
     equal = log_loss(task, labels, combine(task, logits, [1 / len(runs)] * len(runs)))
     shown = ", ".join(f"{run.name} {weight:.3f}" for run, weight in zip(runs, found, strict=True))
-    say(
+    logger.info(
         f"Weights fitted to {len(labels):,} validation images: {shown} (log-loss there "
         f"{log_loss(task, labels, combine(task, logits, list(found))):.4f}, with equal weights {equal:.4f})"
     )
-    say("Note: what is measured on validation is now too good, its intervals included: look at the test images.")
+    logger.warning("what is measured on validation is now too good, its intervals included: look at the test images.")
     for run, weight in zip(runs, found, strict=True):
         if not weight:
-            say(f"Note: {run.name} has no weight and is left out of the network.")
+            logger.warning(f"{run.name} has no weight and is left out of the network.")
     return [float(weight) for weight in found]
 
 
@@ -159,17 +158,15 @@ def _logits(several: Sequence[Predictions]) -> np.ndarray:
     return np.stack(found)
 
 
-def _compare(
-    run: Run, runs: Sequence[Run], weights: Sequence[float], validation: Sequence[Predictions], say: Say
-) -> None:
+def _compare(run: Run, runs: Sequence[Run], weights: Sequence[float], validation: Sequence[Predictions]) -> None:
     """Say how well the network agrees with what the members' saved predictions come to."""
     own = run.predictions("val")
     logits = _logits([own, *validation])
     expected = Predictions(own.task, own.table, own.labels, combine(own.task, logits[1:], weights)).probabilities
     largest = float(np.abs(expected - own.probabilities).max())
-    say(f"Agreement: its validation probabilities are those of the runs combined, to {largest:.1g}")
+    logger.info(f"Agreement: its validation probabilities are those of the runs combined, to {largest:.1g}")
     if largest > AGREEMENT:
-        say(
-            "Note: that is much. One of the runs was trained on another kind of device or in lower precision, or its model.keras "
+        logger.warning(
+            "that is much. One of the runs was trained on another kind of device or in lower precision, or its model.keras "
             "is not what made its predictions."
         )

@@ -13,9 +13,7 @@ from keras import ops
 from zoo.core.errors import UsageError
 from zoo.core.tasks import Task
 from zoo.nn.inference import for_inference
-
-BACKBONE = "backbone"
-PREFIX = "member_"
+from zoo.nn.members import BACKBONE, PREFIX
 
 
 def averaged(networks: Sequence[Any], weights: Sequence[float], task: Task) -> keras.Model:
@@ -62,13 +60,6 @@ def concatenated(networks: Sequence[Any], task: Task) -> keras.Model:
     features = _backbone(trunks)(image)
     logits = keras.layers.Dense(task.outputs, dtype="float32", name="logits")(features)
     return keras.Model(image, logits, name="ensemble")
-
-
-def members(network: Any) -> list[Any]:
-    """The networks that an ensemble's network is made of; none in any other network."""
-    backbone = next((each for each in network.layers if each.name == BACKBONE), None)
-    inside = getattr(backbone, "layers", ())
-    return [each for each in inside if each.name.startswith(PREFIX) and isinstance(each, keras.Model)]
 
 
 def _head(network: Any) -> Any | None:

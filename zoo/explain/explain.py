@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +26,8 @@ from zoo.explain.pairs import Pair, no_boxes, split_pairs
 from zoo.explain.sanity import RANDOMISATIONS, Sanity, check
 from zoo.runs.run import Run
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
 SANITY_MAPS = {"gradcam": 50, "gradcam++": 50, "occlusion": 8}  # at most; occlusion costs hundreds of passes per map
 COARSE = 16  # cells: a map with fewer says so
 
@@ -80,7 +82,7 @@ class Explanation:
         return values
 
 
-def explain_files(run: Run, files: Sequence[Path], options: Options, out: Path | None, say: Say) -> Explanation:
+def explain_files(run: Run, files: Sequence[Path], options: Options, out: Path | None) -> Explanation:
     """Explain image files: the labels asked for, else what the network calls positive, else its most probable label.
 
     A file that cannot be read is said and left out.
@@ -103,10 +105,10 @@ def explain_files(run: Run, files: Sequence[Path], options: Options, out: Path |
             pixels, note = decode(file)
         except BadImage as error:
             skipped[name] = str(error)
-            say(f"Left out: {name}: {error}")
+            logger.warning(f"left out: {name}: {error}")
             continue
         if note:
-            say(f"{name}: {note}")
+            logger.info(f"{name}: {note}")
         squares.append(square(pixels, size))
         names.append(name)
     if not squares:
@@ -122,7 +124,7 @@ def explain_files(run: Run, files: Sequence[Path], options: Options, out: Path |
             for column in wanted[row]
         ]
 
-    return replace(_explain(run, images, choose, options, out, False, say), skipped=skipped)
+    return replace(_explain(run, images, choose, options, out, False), skipped=skipped)
 
 
 def _called(task: Task, probabilities: np.ndarray, thresholds: dict[str, float]) -> list[int]:
@@ -136,7 +138,7 @@ def _called(task: Task, probabilities: np.ndarray, thresholds: dict[str, float])
 
 
 def explain_split(
-    run: Run, split: str, with_boxes: bool, options: Options, registry: Registry, out: Path | None, say: Say
+    run: Run, split: str, with_boxes: bool, options: Options, registry: Registry, out: Path | None
 ) -> Explanation:
     """Explain images of the run's own split.
 
@@ -148,10 +150,10 @@ def explain_split(
         ZooError: the run has no network, or an option does not fit it.
     """
     columns = _columns(run.task(), options.labels)
-    images, pairs = split_pairs(run, split, with_boxes, columns, registry, say)
+    images, pairs = split_pairs(run, split, with_boxes, columns, registry)
     if not with_boxes:
         pairs = [pairs[i] for i in _spread(pairs, options.limit)]
-    return _explain(run, images, lambda probe: pairs, options, out, with_boxes, say)
+    return _explain(run, images, lambda probe: pairs, options, out, with_boxes)
 
 
 def _columns(task: Task, labels: Sequence[str]) -> list[int]:
@@ -170,10 +172,9 @@ def _explain(
     options: Options,
     out: Path | None,
     own: bool,
-    say: Say,
 ) -> Explanation:
     from zoo.engine import devices
-    from zoo.engine.evaluate import load_network
+    from zoo.engine.load import load_network
 
     config, task = run.config(), run.task()
     if options.method not in METHODS:
@@ -185,7 +186,7 @@ def _explain(
     with devices.session(options.device, config["precision"], config["seed"]) as device:
         network = load_network(run)
         mapper = Mapper(network, options.method, options.layer, options.patch, options.stride)
-        say(f"{METHODS[options.method]} ({mapper.where}), device: {device}")
+        logger.info(f"{METHODS[options.method]} ({mapper.where}), device: {device}")
         pairs = choose(mapper.probe)
         return _work(run, network, mapper, images, pairs, task, options, out or run.path / "explanations", own)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +19,6 @@ from zoo.explore.association import associations, one_image_per_patient
 from zoo.explore.pixels import SAMPLE, Intensities, measure
 
 EXAMPLES = 4  # images shown of each finding
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,6 @@ def explore(
     task: TaskKind,
     size: int,
     seed: int,
-    say: Say,
     look: bool = True,
     sample: int = SAMPLE,
 ) -> Exploration:
@@ -101,7 +98,6 @@ def explore(
         task: for which the split is drawn where the dataset has none.
         size: pixels that images are prepared at.
         seed: of the split, of the images drawn for tests, gray values and examples.
-        say: receives lines for the user.
         look: whether to read the images, as far as they are there.
         sample: images whose gray values are read.
 
@@ -115,7 +111,7 @@ def explore(
     images, problems = None, listing.faults
     if look and len(there):
         present = replace(records, table=records.table.iloc[there].reset_index(drop=True))
-        store = prepare(present, size, name=name, say=say)
+        store = prepare(present, size, name=name)
         images = store.images
         table.loc[there, "digest"] = store.table["digest"].to_numpy()
         table.loc[there, "reason"] = store.table["reason"].to_numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from zoo.core.errors import DataError, UsageError, ZooError
 from zoo.core.registry import Registry
 from zoo.core.tasks import Task
 from zoo.engine import devices
-from zoo.engine.evaluate import load_network
+from zoo.engine.load import load_network
 from zoo.evaluation.calibration import Calibration
 from zoo.evaluation.plain import plain
 from zoo.export import formats, metadata
@@ -24,7 +24,7 @@ from zoo.export.trial_images import TrialImages
 from zoo.nn.inference import for_inference
 from zoo.runs.run import Run
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # largest difference of a probability in float32
 LOSS = 0.01  # of AUROC that quantisation may cost
@@ -64,7 +64,7 @@ class Exported:
         return dict(plain(self))
 
 
-def export(run: Run, options: Options, registry: Registry, say: Say, quiet: bool = False) -> Exported:
+def export(run: Run, options: Options, registry: Registry) -> Exported:
     """Write a run as one file that takes raw images of any size and gives calibrated probabilities.
 
     The file gets its name only after it was compared with zoo; one that differs too much is not kept.
@@ -73,8 +73,6 @@ def export(run: Run, options: Options, registry: Registry, say: Say, quiet: bool
         run: a finished run.
         options: what to write.
         registry: has the run's dataset, for images to compare on.
-        say: receives lines for the user.
-        quiet: show no progress.
 
     Raises:
         UsageError: the request makes no sense.
@@ -90,7 +88,7 @@ def export(run: Run, options: Options, registry: Registry, say: Say, quiet: bool
         original = load_network(run)
         network = for_inference(original, float32=form.name in ("litert", "onnx"))
         images = _images(run, options, registry)
-        expected = zoo_probabilities(original, task, calibration, images, size, quiet)
+        expected = zoo_probabilities(original, task, calibration, images, size)
         about = metadata.describe(run, registry, calibration, form.images, options.quantize)
         samples = image_sources.samples(run, SAMPLES, size, registry) if options.quantize == "int8" else None
 
@@ -98,7 +96,7 @@ def export(run: Run, options: Options, registry: Registry, say: Say, quiet: bool
             return assemble(network, task, calibration, size, dtype)
 
         with formats.taking_the_place_of(file, form) as partial:
-            say(f"Writing {form.name}{f' in {options.quantize}' if options.quantize else ''} …")
+            logger.info(f"Writing {form.name}{f' in {options.quantize}' if options.quantize else ''} …")
             formats.write(form, partial, assembled, options.quantize, samples)
             parity = compare(
                 formats.open_file(form, partial),
@@ -107,7 +105,6 @@ def export(run: Run, options: Options, registry: Registry, say: Say, quiet: bool
                 task,
                 about["thresholds"],
                 auroc=options.quantize is not None,
-                quiet=quiet,
             )
             notes = _judge(parity, options)
             formats.add_metadata(form, partial, plain(about | {"parity": parity}))

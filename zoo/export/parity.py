@@ -56,11 +56,11 @@ class Parity:
 
 
 def zoo_probabilities(
-    network: Any, task: Task, calibration: Calibration | None, images: TrialImages, size: int, quiet: bool = False
+    network: Any, task: Task, calibration: Calibration | None, images: TrialImages, size: int
 ) -> np.ndarray:
     """What zoo itself says of images, float64 `(N, K)`: resizing by Pillow, the network, calibration in float64."""
     logits = []
-    with Progress("zoo's own answers", len(images), quiet=quiet) as progress:
+    with Progress("zoo's own answers", len(images)) as progress:
         for start in range(0, len(images), BATCH):
             part = images.pixels[start : start + BATCH]
             batch = prepared(part, size)[..., None]
@@ -81,7 +81,6 @@ def compare(
     thresholds: dict[str, float] | None,
     *,
     auroc: bool,
-    quiet: bool = False,
 ) -> Parity:
     """Run the file on images, one at a time as they are, and hold its answers against zoo's.
 
@@ -96,7 +95,7 @@ def compare(
     answers = []
     run(images.pixels[0])  # the first answer is slow
     began = time.perf_counter()
-    with Progress("the file's answers", len(images), quiet=quiet) as progress:
+    with Progress("the file's answers", len(images)) as progress:
         for image in images.pixels:
             answers.append(np.asarray(run(image), np.float64))
             progress.advance(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -89,7 +89,6 @@ class Classifier:
         device: str = "auto",
         force: bool = False,
         images: int | None = None,
-        say: Callable[[str], None] | None = None,
     ) -> Classifier:
         """Load a run.
 
@@ -99,7 +98,6 @@ class Classifier:
             device: auto, cpu, gpu or gpu:N.
             force: read DICOM images although their tags speak against it.
             images: how many are expected, where that is known: for many of them a faster runtime is made ready.
-            say: receives lines for the user.
 
         Raises:
             ZooError: the run is not finished, or a file of it is damaged.
@@ -133,7 +131,7 @@ class Classifier:
             {label: float(info["thresholds"][label]) for label in task.labels},
             calibration,
             load_guard(run),
-            open_runtime(run, runtime, device=device, images=images, say=say),
+            open_runtime(run, runtime, device=device, images=images),
             views=intake.views_seen(run),
             force=force,
             device=device,
@@ -322,7 +320,7 @@ class Classifier:
     @cached_property
     def _network(self) -> Any:
         from zoo.engine import devices
-        from zoo.engine.evaluate import load_network
+        from zoo.engine.load import load_network
 
         with devices.import_keras().device(devices.select(self.device)[0]):
             return load_network(self.run)

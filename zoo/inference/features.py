@@ -10,7 +10,8 @@ import keras
 from keras import ops
 
 from zoo.core.errors import ZooError
-from zoo.explain.layers import perturbed, replaced, spatial_layers
+from zoo.explain.layers import perturbed, spatial_layers
+from zoo.nn.override_call import override_call
 
 
 def with_features(network: keras.Model) -> keras.Model:
@@ -80,18 +81,17 @@ class Watched(keras.layers.Layer):
             seen: list[Any] = []
             if self.last_maps is not None:
                 seen = stack.enter_context(perturbed(self.last_maps, lambda maps: maps))
-            for layer in self.dense:
-                stack.enter_context(replaced(layer, _noting(layer, seen)))
+            stack.enter_context(override_call(self.dense, _noting(self.dense, seen)))
             logits = self.network(images, training=False)
         return [_plain(logits), _plain(seen[-1])]
 
 
-def _noting(layer: Any, seen: list[Any]) -> Callable[..., Any]:
-    """The layer's computation, which adds to `seen` what it reads."""
-    inner = layer.call
+def _noting(layers: list[Any], seen: list[Any]) -> Callable[..., Any]:
+    """The layers' own computation, which appends their input to `seen`."""
+    original = {id(layer): layer.call for layer in layers}
 
-    def call(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(layer: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         seen.append(inputs)
-        return inner(inputs, *args, **kwargs)
+        return original[id(layer)](inputs, *args, **kwargs)
 
     return call

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from zoo.core.registry import Registry
 from zoo.data.pipeline import ImageSet
 from zoo.inference.ood import FILE, LEAST, Guard, choose, fit_guard
 from zoo.runs.run import Run
+
+logger = logging.getLogger(__name__)
 
 
 def guard_trained(network: Any, images: ImageSet, run: Run, batch_size: int) -> None:
@@ -29,30 +31,29 @@ def guard_trained(network: Any, images: ImageSet, run: Run, batch_size: int) -> 
     guard.save(run.path / FILE)
 
 
-def guard_run(run: Run, registry: Registry, say: Callable[[str], None]) -> Guard:
+def guard_run(run: Run, registry: Registry) -> Guard:
     """Fit and save the guard of a run that has none, from the validation images of its own dataset.
 
     Args:
         run: a finished run.
         registry: where its dataset's reader is.
-        say: receives lines for the user.
 
     Raises:
         ZooError: the dataset is not where it was, its images are not those of the run, or they are too few.
     """
+    from zoo.data.run_images import run_images
     from zoo.engine import devices
-    from zoo.engine.evaluate import load_network
-    from zoo.explain.pairs import run_images
+    from zoo.engine.load import load_network
 
     if not run.model_file.exists():
         raise ZooError(f"the run {run.name} has no trained network ({run.model_file} is missing).")
     config = run.config()
-    found = run_images(run, "val", registry, say)
+    found = run_images(run, "val", registry)
     with devices.session("auto", config["precision"], config["seed"]):
         network = load_network(run)
         guard = _fit(network, found.images, found.rows, found.listed["patient"], config["batch_size"])
     guard.save(run.path / FILE)
-    say(f"Guard: fitted on {guard.images:,} validation images, {guard.rate:.1%} of such images will be flagged")
+    logger.info(f"Guard: fitted on {guard.images:,} validation images, {guard.rate:.1%} of such images will be flagged")
     return guard
 
 

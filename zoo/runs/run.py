@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import yaml
 
 from zoo.core.errors import UsageError, ZooError, closest
 from zoo.core.files import write_text
+from zoo.core.locks import locked
 from zoo.core.tasks import Task
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from zoo.evaluation.predictions import Predictions
 
 DEFAULT_RUNS_DIR = Path("runs")
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Run:
             if (path / "config.yaml").is_file():
                 return cls(path)
         for path in (Path(reference), runs_dir / reference):
-            if (path / ".lock").is_file():
+            if (path / LOCK).is_file():
                 raise UsageError(
                     f"the run {path} ended before its configuration was written: there is nothing to go on from. Delete the "
                     "folder and train anew."
@@ -110,6 +113,14 @@ class Run:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the run, so that one process at a time trains it.
+
+        Raises (on entering):
+            ZooError: another process holds it, or the folder cannot be written.
+        """
+        return locked(self.path / LOCK, busy=f"the run {self.path} is being trained")
 
     def predictions_file(self, split: str) -> Path:
         return self.path / "predictions" / f"{split}.csv"

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import platform
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zoo.core.errors import UsageError, ZooError, closest
 from zoo.core.files import write_text
-from zoo.core.locks import flock
+from zoo.core.locks import locked
 from zoo.search.trials import Results, Trial
 
 FILE, TABLE = "sweep.json", "results.csv"
@@ -124,36 +122,15 @@ class Folder:
     def write_results(self, results: Results) -> None:
         write_text(self.path / TABLE, results.to_csv())
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> AbstractContextManager[None]:
         """Hold both files, waiting for the other machines that share the folder."""
-        descriptor = os.open(self.path / ".files.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            flock(descriptor, wait=True)
-            yield
-        finally:
-            os.close(descriptor)
+        return locked(self.path / ".files.lock")
 
-    @contextmanager
-    def locked(self, *, shared: bool) -> Iterator[None]:
+    def locked(self, *, shared: bool) -> AbstractContextManager[None]:
         """Hold the sweep: one process at a time, or one of each machine where `shared`.
 
-        Raises:
+        Raises (on entering):
             ZooError: another process holds it, or the folder cannot be written.
         """
         name = f".sweep-{platform.node()}.lock" if shared else ".sweep.lock"
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise ZooError(f"cannot write the folder of the sweep {self.path}: {error.strerror}.") from error
-        try:
-            if not flock(descriptor, wait=False):
-                holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
-                raise ZooError(f"the sweep {self.path} is being run by {holder}. Wait for it, or end it first.")
-            with suppress(OSError):
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
-            yield
-        finally:
-            os.close(descriptor)
+        return locked(self.path / name, busy=f"the sweep {self.path} is being run")

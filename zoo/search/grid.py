@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from zoo.search.folder import Definition, Folder
 from zoo.search.runner import Runner
 from zoo.search.space import Dimension, Values, described, layers, parse_overs
 from zoo.search.trials import Results, Trial
+
+logger = logging.getLogger(__name__)
 
 SHOWN_ERRORS = 10
 
@@ -152,7 +155,7 @@ def run(runner: Runner, trials: list[Trial], *, retry_failed: bool) -> Results:
     found = keep()
     waiting = [trial for trial in trials if not trial.done]
     if len(waiting) < len(trials):
-        runner.say(f"{len(trials) - len(waiting)} of {len(trials)} trials are done already")
+        logger.info(f"{len(trials) - len(waiting)} of {len(trials)} trials are done already")
     for place, trial in enumerate(waiting):
         runner.check()
         trial.status = "running"

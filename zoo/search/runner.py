@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from zoo.core.errors import ZooError
@@ -14,7 +15,7 @@ from zoo.search.process import Execute, Job, Stop, Watch
 from zoo.search.space import described
 from zoo.search.trials import Trial, measured
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
 class Runner:
@@ -24,11 +25,10 @@ class Runner:
         folder, definition: of the sweep.
         execute: trains one trial, as `zoo.search.process.Processes` does.
         stop: says when the user asks to stop.
-        say: receives lines for the user.
     """
 
-    def __init__(self, folder: Folder, definition: Definition, execute: Execute, stop: Stop, say: Say) -> None:
-        self.folder, self.definition, self.say, self.stop = folder, definition, say, stop
+    def __init__(self, folder: Folder, definition: Definition, execute: Execute, stop: Stop) -> None:
+        self.folder, self.definition, self.stop = folder, definition, stop
         self._execute = execute
         self._seconds: list[float] = []  # that the trials of this process took
 
@@ -38,13 +38,13 @@ class Runner:
         Raises:
             Interrupted: the user asked to stop; the trial's run is saved.
         """
-        self.say(f"Trial {position}{self._time_left(left)}: {described(trial.values)} → {trial.run}")
+        logger.info(f"Trial {position}{self._time_left(left)}: {described(trial.values)} → {trial.run}")
         started = time.monotonic()
         ended = self._execute(self._job(trial), watch)
         self._seconds.append(time.monotonic() - started)
         trial.status, trial.reason = ended.status, ended.reason
         if ended.status == "failed":
-            self.say(f"Trial {trial.number} failed: {ended.reason}")
+            logger.warning(f"trial {trial.number} failed: {ended.reason}")
         if ended.status == "interrupted":
             raise Interrupted(self.stop.received or 2)
         self.settle(trial)
@@ -80,6 +80,7 @@ class Runner:
             "run": trial.run,
             "checkpoint_every": self.definition.checkpoint_every,
             "prune": self.definition.kind == "search" and self.definition.prune,
+            "level": logging.getLogger("zoo").getEffectiveLevel(),
             "log": str(self.folder.path / f"{trial.run}.log"),
         }
 

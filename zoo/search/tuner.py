@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ from zoo.search.trials import Results, Trial, epoch_column
 
 if TYPE_CHECKING:
     import optuna
+
+logger = logging.getLogger(__name__)
 
 DATABASE = "study.db"
 RANDOM_TRIALS = 10  # drawn at random before the sampler has something to learn from
@@ -281,8 +284,8 @@ def run(runner: Runner, study: Study, registry: Registry, *, take_over: bool) ->
             _carry_out(runner, study, registry, frozen, left=sum(not trial.done for trial in found.trials), total=total)
         found = keep()
     for owner in study.elsewhere():
-        runner.say(
-            f"Trials are under way on {owner}; the table has them when they are done there. If it is gone for good, let this "
+        logger.warning(
+            f"trials are under way on {owner}; the table has them when they are done there. If it is gone for good, let this "
             "machine have them: --take-over"
         )
     return found
@@ -314,7 +317,7 @@ def _carry_out(
         trial.config = resolve(layers(definition.below, definition.above, values), registry).to_dict()
     except UsageError as error:
         trial.status, trial.reason = "failed", str(error)
-        runner.say(f"Trial {number} failed: {error}")
+        logger.warning(f"trial {number} failed: {error}")
     else:
         if not runner.settle(trial):
             runner.carry_out(trial, f"{number} of {total}", left, worth_going_on)

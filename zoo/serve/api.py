@@ -100,7 +100,7 @@ async def metrics(request: Request) -> Response:
         "zoo_queue_limit_images": ("gauge", "Images that may wait.", jobs.limit),
         "zoo_jobs_total": ("counter", "Images and heat maps worked on.", jobs.done),
         "zoo_jobs_dropped_total": ("counter", "Taken out of the queue, their client being gone.", jobs.dropped),
-        "zoo_decoder_restarts_total": ("counter", "Decoders that crashed or hung.", desk.decoder.restarts),
+        "zoo_decoder_restarts_total": ("counter", "Decoders that crashed or hung.", desk.decoder.worker.restarts),
         "zoo_uploads_held_bytes": ("gauge", "Bytes of uploads in memory.", state.uploads.held),
     }
     resident = resident_bytes()
@@ -213,10 +213,8 @@ async def card_page(request: Request, run: str) -> HTMLResponse:
     return HTMLResponse(cards.page(run, await _card(request, run)))
 
 
-def create_app(
-    desk: Desk, limits: Limits, *, names: Iterable[str] = (), log: Callable[[str], None] = lambda line: None
-) -> Shield:
-    """The application of a server; `names` are host names it is asked under, `log` takes a line per request."""
+def create_app(desk: Desk, limits: Limits, *, names: Iterable[str] = ()) -> Shield:
+    """The application of a server; `names` are the host names that requests may carry."""
     app = FastAPI(
         title="zoo serve",
         version=version("cxr-zoo"),
@@ -237,7 +235,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _wrong_parameter)
     app.add_exception_handler(HTTPException, _plain)
     app.add_exception_handler(Exception, _internal)
-    return Shield(app, counts, names, log)
+    return Shield(app, counts, names)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
@@ -15,6 +16,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from zoo.serve.errors import CLIENT_GONE, Refusal
 from zoo.serve.metrics import Counts
+
+logger = logging.getLogger(__name__)
 
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -36,9 +39,9 @@ LOCAL_NAMES = frozenset({"localhost"})
 class Shield:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: FastAPI, counts: Counts, names: Iterable[str], log: Callable[[str], None]) -> None:
+    def __init__(self, app: FastAPI, counts: Counts, names: Iterable[str]) -> None:
         """Wrap `app`; `names` are the host names it may be asked under, beside localhost and addresses."""
-        self.app, self.counts, self.log = app, counts, log
+        self.app, self.counts = app, counts
         self.names = LOCAL_NAMES | {name.lower() for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +67,7 @@ class Shield:
             else:
                 await self.app(scope, receive, guarded)
         except Exception as error:
-            self.log(f"internal error: {where(error)}")
+            logger.error(f"internal error: {where(error)}")
             if not status:
                 await answer_to(Refusal(500, "something went wrong in the server."))(scope, receive, guarded)
         finally:
@@ -100,7 +103,7 @@ class Shield:
         method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "OTHER"
         self.counts.add(method, route, status, seconds)
         gone = " (client gone)" if status == CLIENT_GONE else ""
-        self.log(f"{method} {route} {status} {seconds:.3f} s{gone}")
+        logger.info(f"{method} {route} {status} {seconds:.3f} s{gone}")
 
 
 def where(error: BaseException) -> str:

@@ -90,7 +90,6 @@ def serve(
     *,
     names: Sequence[str] = (),
     force: bool = False,
-    say: Callable[[str], None] = lambda line: None,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; then what is under way is finished, for `GRACE_S` seconds at most.
@@ -101,13 +100,12 @@ def serve(
         limits: what an image, a client and all of them together may ask for.
         names: host names the server is asked under, beside localhost and addresses.
         force: take DICOM images whose tags speak against it.
-        say: receives a line per request.
         ready: called when the server answers.
     """
     desk = Desk(classifiers, limits, force)
     try:
-        desk.start(say)
-        shield = create_app(desk, limits, names=[*names, socket.gethostname()], log=say)
+        desk.start()
+        shield = create_app(desk, limits, names=[*names, socket.gethostname()])
         try:
             asyncio.run(Server(configuration(shield, limits), shield, ready).serve(sockets=[listener]))
         finally:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from zoo.serve.responses import GuardAnswer, ImageAnswer, LabelAnswer, LabelInfo
 if TYPE_CHECKING:
     from zoo.inference.classifier import Answer, Classifier
 
+logger = logging.getLogger(__name__)
+
 HEAT_SIDE = 768  # pixels of a heat map's longer side, which is smooth
 METHODS = ("gradcam", "gradcam++")  # occlusion asks the network hundreds of times for one map
 
@@ -33,17 +36,17 @@ class Desk:
             self.classifiers[_free_name(each.run.name, self.classifiers)] = each
         self.decoder = Decoder(limits, force)
 
-    def start(self, say: Callable[[str], None]) -> None:
+    def start(self) -> None:
         """Start the decoder and ask each run about an empty image, so that the first client does not wait for compiling."""
         self.decoder.start()
         for name, classifier in self.classifiers.items():
-            say(f"warming up {name}")
+            logger.info(f"warming up {name}")
             image = np.zeros((classifier.image_size, classifier.image_size), np.uint8)
             classifier.answer(image)
             try:
                 classifier.heat(image[None], [0], METHODS[0])
             except UsageError as error:  # a network without feature maps, such as dense layers on the pixels
-                say(f"{name} has no heat maps: {error}")
+                logger.warning(f"{name} has no heat maps: {error}")
 
     def close(self) -> None:
         """End the decoder and free the runs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +13,6 @@ from zoo.data.audit.near import HASH_WORDS, SIZE, perceptual_hash
 from zoo.data.split import limit_images
 from zoo.data.store import prepare
 
-Say = Callable[[str], None]
 WITHOUT_LABEL = "unknown"
 
 
@@ -38,16 +36,13 @@ class AuditImages:
         return self.listing.records.patients_known
 
 
-def read_images(
-    name: str, listing: Listing, store_name: str, say: Say, *, look: bool = True, near: bool = True
-) -> AuditImages:
+def read_images(name: str, listing: Listing, store_name: str, *, look: bool = True, near: bool = True) -> AuditImages:
     """Prepare the images of a listing at the size they are compared at, and hash them.
 
     Args:
         name: how the report calls the dataset.
         listing: what its tables say.
         store_name: a readable part of the store's folder.
-        say: receives lines for the user.
         look: whether to read the images at all; False where only the tables count.
         near: whether to compute the hashes that near-duplicates are found by.
     """
@@ -65,7 +60,7 @@ def read_images(
     there = np.flatnonzero(listing.present)
     if look and len(there):
         present = replace(records, table=records.table.iloc[there].reset_index(drop=True))
-        store = prepare(present, SIZE, name=store_name, say=say)
+        store = prepare(present, SIZE, name=store_name)
         table.loc[there, "digest"] = store.table["digest"].to_numpy()
         table.loc[there, "reason"] = store.table["reason"].to_numpy()
         pixels = store.images if len(there) == len(table) else _Spread(store.images, there)

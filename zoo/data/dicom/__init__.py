@@ -12,30 +12,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from zoo.core.errors import ZooError
 from zoo.core.records import BadImage
-from zoo.data.decode import check_file, reason_of
+from zoo.data.formats import check_file, reason_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["claimed_size", "decode_dicom", "is_dicom"]
+__all__ = ["claimed_size", "decode_dicom"]
 
 MAX_BYTES = 1 << 29  # an image of `MAX_PIXELS` at 16 bits takes 200 MB; more is a clip, or a trap
-_MAGIC = slice(128, 132)
-_FIRST = (b"\x08\x00\x00\x00", b"\x08\x00\x01\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00", b"\x08\x00\x16\x00")
-_META = b"\x02\x00\x00\x00UL\x04\x00"
-_VRS = (b"UL", b"CS", b"UI")
-
-
-def is_dicom(head: bytes) -> bool:
-    """Whether a file that begins with these bytes (132 are enough) is DICOM.
-
-    Files written without the preamble, as by old systems, are known by their first attribute.
-    """
-    if head[_MAGIC] == b"DICM" or head.startswith(_META):
-        return True
-    if len(head) < 132 or not head.startswith(_FIRST):
-        return False
-    return head[4:6] in _VRS or (head[5:8] == b"\0\0\0" and 0 < head[4] <= 64)
 
 
 def decode_dicom(file: Path, *, views: frozenset[str] | None = None, force: bool = False) -> tuple[np.ndarray, str]:

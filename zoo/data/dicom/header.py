@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zoo.core.records import BadImage
-from zoo.data.decode import MAX_PIXELS
+from zoo.data.formats import MAX_PIXELS
 
 if TYPE_CHECKING:  # importing pydicom imports GDCM, which changes the environment: only when a file is met
     from pydicom.dataelem import RawDataElement

@@ -7,7 +7,6 @@ from typing import BinaryIO
 import numpy as np
 
 from zoo.core.records import BadImage
-from zoo.data.decode import MAX_PIXELS
 from zoo.data.dicom import checks, frames, shades
 from zoo.data.dicom.frames import Layout
 from zoo.data.dicom.header import (
@@ -24,6 +23,7 @@ from zoo.data.dicom.header import (
     Attributes,
     read_header,
 )
+from zoo.data.formats import MAX_PIXELS
 
 GRAYS = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from zoo.inference.runtimes.artifacts import Artifact
 from zoo.inference.runtimes.outputs import Outputs, Runtime
 from zoo.runs.run import Run
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 # fastest first (benchmarks/inference.py)
 MODULES = {"litert": "ai_edge_litert", "onnx": "onnxruntime"}
@@ -24,9 +25,7 @@ MANY = 5000  # images; converting takes as long as some thousands of them (bench
 GPU_NODES = ("nvidia[0-9]*", "kfd", "dxg")  # in /dev: NVIDIA's, AMD's, and Windows' for Linux
 
 
-def open_runtime(
-    run: Run, name: str = "auto", *, device: str = "auto", images: int | None = None, say: Say | None = None
-) -> Runtime:
+def open_runtime(run: Run, name: str = "auto", *, device: str = "auto", images: int | None = None) -> Runtime:
     """Open a runtime for the run's network.
 
     "auto" takes a converted network where it is there already, passed its comparison with Keras and is faster; converts it
@@ -39,7 +38,6 @@ def open_runtime(
         name: auto, keras, litert or onnx; a runtime asked for by name is converted for, however few the images.
         device: auto, cpu, gpu or gpu:N; LiteRT and ONNX Runtime compute on the CPU.
         images: how many are expected; None where that is not known.
-        say: receives a line about what was chosen.
 
     Raises:
         UsageError: no such runtime or device, or the two do not go together.
@@ -51,25 +49,23 @@ def open_runtime(
     if name not in RUNTIMES:
         raise unknown("runtime", name, RUNTIMES)
     check_device(device)
-    tell = say or (lambda line: None)
     if not run.model_file.exists():
         raise ZooError(f"the run {run.name} has no trained network: {run.model_file} is missing.")
     network = functools.cache(lambda: _load(run))
     if name == "auto":
-        found = _fastest(run, device, images, network, tell)
+        found = _fastest(run, device, images, network)
     else:
-        found = None if name == "keras" else _asked(run, name, device, network, tell)
+        found = None if name == "keras" else _asked(run, name, device, network)
     if found is None:
-        tell(f"Runtime: {TITLES['keras']}")
+        logger.info(f"Runtime: {TITLES['keras']}")
         return _keras(network, device)
     form, artifact = found
-    tell(f"Runtime: {TITLES[form]}")
+    logger.info(f"Runtime: {TITLES[form]}")
+    logger.debug(f"Converted network: {artifact.file}")
     return _open(form, artifact.file)
 
 
-def _fastest(
-    run: Run, device: str, images: int | None, network: Callable[[], Any], tell: Say
-) -> tuple[str, Artifact] | None:
+def _fastest(run: Run, device: str, images: int | None, network: Callable[[], Any]) -> tuple[str, Artifact] | None:
     """The first runtime that is installed and pays; None for compiled Keras."""
     if device.startswith("gpu") or (device == "auto" and _gpu()):
         return None
@@ -77,15 +73,15 @@ def _fastest(
         artifact = artifacts.find(run, form)
         if artifact is None and (images or 0) >= MANY and _can_convert(form):
             try:
-                artifact = _make(run, form, network, tell)
+                artifact = _make(run, form, network)
             except ZooError as error:  # no place to write
-                tell(f"{TITLES[form]} is left out: {error}")
+                logger.info(f"{TITLES[form]} is left out: {error}")
         if artifact is not None and artifact.pays:
             return form, artifact
     return None
 
 
-def _asked(run: Run, form: str, device: str, network: Callable[[], Any], tell: Say) -> tuple[str, Artifact]:
+def _asked(run: Run, form: str, device: str, network: Callable[[], Any]) -> tuple[str, Artifact]:
     """The runtime the user named.
 
     Raises:
@@ -95,7 +91,7 @@ def _asked(run: Run, form: str, device: str, network: Callable[[], Any], tell: S
         raise UsageError(f"{TITLES[form]} computes on the CPU; --device {device} goes with the runtime keras.")
     if not _installed(form):
         raise ZooError(f"{TITLES[form]} is not installed. Install it: pip install 'cxr-zoo[{form}]'")
-    artifact = artifacts.find(run, form) or _make(run, form, network, tell)
+    artifact = artifacts.find(run, form) or _make(run, form, network)
     if artifact.refused:
         raise ZooError(
             f"{TITLES[form]} cannot be used for {run.name}: {artifact.refused} Use the runtime keras or auto."
@@ -103,16 +99,16 @@ def _asked(run: Run, form: str, device: str, network: Callable[[], Any], tell: S
     return form, artifact
 
 
-def _make(run: Run, form: str, network: Callable[[], Any], tell: Say) -> Artifact:
+def _make(run: Run, form: str, network: Callable[[], Any]) -> Artifact:
     from zoo.engine.devices import import_keras
 
-    tell(f"Converting the network for {TITLES[form]}, once")
+    logger.info(f"Converting the network for {TITLES[form]}, once")
     with import_keras().device("cpu:0"):
         made = artifacts.make(run, form, network(), functools.partial(_open, form))
     if made.refused:
-        tell(f"{TITLES[form]} is left out: {made.refused}")
+        logger.info(f"{TITLES[form]} is left out: {made.refused}")
     else:
-        tell(
+        logger.info(
             f"Converted in {made.seconds:.0f} s: {made.speed:.1f} times the speed of Keras, outputs equal to "
             f"{made.difference:.0e}"
         )
@@ -120,7 +116,7 @@ def _make(run: Run, form: str, network: Callable[[], Any], tell: Say) -> Artifac
 
 
 def _load(run: Run) -> Any:
-    from zoo.engine.evaluate import load_network
+    from zoo.engine.load import load_network
     from zoo.inference.features import with_features
 
     return with_features(load_network(run))
