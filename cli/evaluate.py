@@ -13,7 +13,7 @@ from zoo.cli import catalogue
 from zoo.cli.options import LABELS, PREVALENCE, RUNS_DIR, chosen_rule, threshold_options
 
 if TYPE_CHECKING:
-    from zoo.evaluation import ThresholdRule
+    from zoo.core.thresholds import ThresholdRule
     from zoo.runs.results import Study
     from zoo.runs.run import Run
 
