@@ -160,7 +160,7 @@ def measure(reference: str, folder: Path | None) -> list[dict[str, Any]]:
     """Rows of one run."""
     from zoo.core.registry import registry
     from zoo.data.run_images import run_images
-    from zoo.engine.evaluate import load_network
+    from zoo.engine.load import load_network
     from zoo.inference.ood import load_guard
     from zoo.inference.ood_training import features_of, guard_run
     from zoo.runs.run import Run

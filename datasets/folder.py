@@ -7,14 +7,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from zoo.core.contracts import Dataset, DatasetInfo, option
-from zoo.core.errors import DataError, UsageError
-from zoo.core.hookspecs import hookimpl
-
-if TYPE_CHECKING:
-    from zoo.core.records import Records
+from zoo import DataError, Dataset, DatasetInfo, Records, UsageError, hookimpl, option
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -129,11 +124,10 @@ class Folder(Dataset):
     def read(self, root: Path | None, options: Any) -> Records:
         import pandas as pd
 
-        from zoo.core.records import Records
-        from zoo.data.images import FileSource
+        from zoo import FileSource
         from zoo.datasets import _tables
 
-        root = _tables.need_root(root, "folder", LAYOUT)
+        root = _tables.need_root(root, self.info)
         images, other = scan(root)
         classes = sorted({image.name for image in images})
         if len(classes) < 2:
@@ -156,7 +150,7 @@ class Folder(Dataset):
             labels=labels,
             source=FileSource(str(root), force=options.force),
             normal=normal,
-            set_aside=_tables.aside([image for image, _ in other], [reason for _, reason in other]),
+            set_aside=_tables.aside(other),
             notes=tuple(_notes(images, splits, classes, other, options.patient_pattern)),
             official_split="test" in splits,
             patients_known=bool(options.patient_pattern),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import re
 import struct
 import sys
@@ -21,6 +20,7 @@ import dicom_files as made
 import numpy as np
 import pandas as pd
 import pytest
+from child_targets import crash, hang
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -176,15 +176,6 @@ def test_damaged_frames_never_end_the_process(tmp_path: Path, kind: str) -> None
         except BadImage as error:
             outcomes.add("refused" if len(str(error)) < 130 else str(error))
     assert outcomes == {VALUES.shape, "refused"}
-
-
-def crash(frame: bytes, **layout: object) -> bytes:
-    os.abort()
-
-
-def hang(frame: bytes, **layout: object) -> bytes:
-    while True:
-        time.sleep(1)
 
 
 def test_a_decoder_that_crashes_or_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

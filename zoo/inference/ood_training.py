@@ -43,7 +43,7 @@ def guard_run(run: Run, registry: Registry) -> Guard:
     """
     from zoo.data.run_images import run_images
     from zoo.engine import devices
-    from zoo.engine.evaluate import load_network
+    from zoo.engine.load import load_network
 
     if not run.model_file.exists():
         raise ZooError(f"the run {run.name} has no trained network ({run.model_file} is missing).")
