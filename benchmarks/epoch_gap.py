@@ -57,7 +57,7 @@ def train(epochs: int, size: int) -> Moments:
     from zoo.core.registry import registry
     from zoo.engine.batch_norm import BatchStatistics
     from zoo.engine.steps import Steps
-    from zoo.engine.train import train as zoo_train
+    from zoo.inference.training import train as zoo_train
 
     moments = Moments()
     begin, after, predict = Steps.begin_epoch, Steps.after, keras.Model.predict_on_batch

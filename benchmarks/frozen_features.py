@@ -89,7 +89,7 @@ def main() -> None:
     from zoo.core.registry import registry
     from zoo.engine.features import cached_features
     from zoo.engine.feed import training_feed
-    from zoo.engine.inference import predict_logits
+    from zoo.engine.predict import predict_logits
     from zoo.nn.fused_norm import fused_batch_norm
 
     anew, batches, validation = prepare(size, count)

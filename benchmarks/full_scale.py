@@ -109,7 +109,7 @@ def stages(root: Path) -> dict[str, dict[str, float]]:
     stage("load", lambda: load_images(config, registry()))
 
     def train() -> float:
-        from zoo.engine.train import train as zoo_train
+        from zoo.inference.training import train as zoo_train
 
         with tempfile.TemporaryDirectory() as runs:
             outcome = zoo_train(config, registry(), Path(runs), "run")

@@ -36,7 +36,7 @@ class Contender:
         from zoo.core.registry import registry
         from zoo.core.tasks import Task
         from zoo.nn.fused_norm import fused_batch_norm
-        from zoo.nn.hard_swish import lean_hard_swish
+        from zoo.nn.hard_swish import memory_efficient_hard_swish
 
         model = registry().get("model", "mobilenetv3")
         self.network = model.build(Task("binary", ("Abnormal",)), SIZE, None, model.Options())
@@ -44,7 +44,7 @@ class Contender:
         self.network.compile(keras.optimizers.Adam(1e-3), loss, jit_compile=False)
         contexts.enter_context(fused_batch_norm(self.network))
         if gradient == LEAN:
-            contexts.enter_context(lean_hard_swish(self.network))
+            contexts.enter_context(memory_efficient_hard_swish(self.network))
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (BATCH, SIZE, SIZE, 1)).astype(np.float32)
         options = tf.data.Options()

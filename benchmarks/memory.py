@@ -62,7 +62,7 @@ def stage(name: str, root: Path, model: str) -> dict[str, float]:
 
             prepare(read_records(config, registry()), SIZE, name="folder", workers=PROCESSES)
         else:
-            from zoo.engine.train import train
+            from zoo.inference.training import train
 
             train(config, registry(), Path(runs), "run")
     return {"seconds": time.perf_counter() - start, "peak_mb": memory.peak, "own_mb": memory.own}

@@ -159,8 +159,8 @@ def judged(guard: Any, features: np.ndarray, images: np.ndarray) -> tuple[np.nda
 def measure(reference: str, folder: Path | None) -> list[dict[str, Any]]:
     """Rows of one run."""
     from zoo.core.registry import registry
-    from zoo.engine.evaluate import load_network
-    from zoo.explain.pairs import run_images
+    from zoo.data.run_images import run_images
+    from zoo.engine.load import load_network
     from zoo.inference.ood import load_guard
     from zoo.inference.ood_training import features_of, guard_run
     from zoo.runs.run import Run

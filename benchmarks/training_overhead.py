@@ -35,7 +35,7 @@ def by_zoo(size: int) -> float:
     """ImageSet per second of `zoo train`, as its metrics.csv says."""
     from zoo.config.resolve import resolve
     from zoo.core.registry import registry
-    from zoo.engine.train import train
+    from zoo.inference.training import train
 
     config = resolve([LAYER, {"image_size": size}], registry())
     with tempfile.TemporaryDirectory() as runs:

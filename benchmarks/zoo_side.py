@@ -72,7 +72,7 @@ def train(
     from zoo.core.registry import registry
     from zoo.engine import fit
     from zoo.engine.steps import Steps
-    from zoo.engine.train import train as zoo_train
+    from zoo.inference.training import train as zoo_train
 
     _, seconds = prepared(root, size)
     clock, begin, after, feed = StepClock(), Steps.begin_epoch, Steps.after, fit.training_feed

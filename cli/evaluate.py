@@ -13,7 +13,7 @@ from zoo.cli import catalogue
 from zoo.cli.options import LABELS, PREVALENCE, RUNS_DIR, chosen_rule, threshold_options
 
 if TYPE_CHECKING:
-    from zoo.evaluation import ThresholdRule
+    from zoo.core.thresholds import ThresholdRule
     from zoo.runs.results import Study
     from zoo.runs.run import Run
 
@@ -116,7 +116,7 @@ def _elsewhere(
     from zoo.config.resolve import choose_dataset, merge, parse_set
     from zoo.core.errors import UsageError
     from zoo.core.registry import registry
-    from zoo.engine.evaluate import evaluate_on
+    from zoo.inference.evaluate import evaluate_on
 
     if split is not None:
         raise UsageError("--split is for the run's own images; with --data all images of the dataset are evaluated.")

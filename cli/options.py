@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from zoo.evaluation import ThresholdRule
+    from zoo.core.thresholds import ThresholdRule
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -73,7 +73,7 @@ def chosen_rule(values: dict[str, Any]) -> ThresholdRule | None:
         UsageError: there are several.
     """
     from zoo.core.errors import UsageError
-    from zoo.evaluation import ThresholdRule
+    from zoo.core.thresholds import ThresholdRule
 
     given = {name: values[name] for name in THRESHOLDS if values[name] not in (None, False)}
     if len(given) > 1:

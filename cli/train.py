@@ -18,7 +18,7 @@ from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.engine.hosts import Cluster
-    from zoo.engine.train import Outcome
+    from zoo.inference.training import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -151,8 +151,8 @@ def _train(
     from zoo.config.resolve import resolve
     from zoo.core.registry import registry
     from zoo.engine.tracking import observers
-    from zoo.engine.train import train as train_run
     from zoo.ensemble.strategy import refuse_to_train
+    from zoo.inference import training
 
     refuse_to_train(layers)
     config = resolve(layers, registry())
@@ -164,19 +164,17 @@ def _train(
         logger.info("No --data given: training on phantom, synthetic chest X-rays made on the spot (zoo info phantom)")
     saving["observers"] = observers(track, registry())
     if cluster is not None:
-        from zoo.engine.hosts import train_together
-
-        return train_together(config, registry(), runs_dir, run_name, cluster, **saving)
-    return train_run(config, registry(), runs_dir, run_name, **saving)
+        return training.train_together(config, registry(), runs_dir, run_name, cluster, **saving)
+    return training.train(config, registry(), runs_dir, run_name, **saving)
 
 
 def _resume(
     reference: str, runs_dir: Path, cluster: Cluster | None, track: tuple[str, ...], **options: Any
 ) -> Outcome | None:
     from zoo.core.registry import registry
-    from zoo.engine.resume import resume
     from zoo.engine.tracking import RECORDED, observers
     from zoo.ensemble.strategy import with_ensembles
+    from zoo.inference import training
     from zoo.runs.run import Run
 
     run: Run | None = None
@@ -187,11 +185,9 @@ def _resume(
         if cluster is None or cluster.index == 0:
             raise  # of several hosts the first alone needs the run
     if cluster is not None:
-        from zoo.engine.hosts import resume_together
-
-        return resume_together(run, registry(), cluster, **options)
+        return training.resume_together(run, registry(), cluster, **options)
     assert run is not None
-    return resume(run, with_ensembles(registry()), **options)
+    return training.resume(run, with_ensembles(registry()), **options)
 
 
 def _report(work: Callable[[], Outcome | None], as_json: bool) -> None:

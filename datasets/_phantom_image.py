@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from zoo.core.records import BadImage, ImageSource
+from zoo import BadImage, ImageSource
 from zoo.datasets import _phantom_findings as findings
 from zoo.datasets._phantom_findings import Geometry, Layers, diaphragm, ramp, wall_profile
 from zoo.datasets._phantom_patient import Radiograph, images_of

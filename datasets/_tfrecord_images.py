@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from zoo.core.errors import DataError
+from zoo import BadImage, DataError, FileSource, ImageSource
 from zoo.core.progress import Progress
-from zoo.core.records import BadImage, ImageSource
-from zoo.data.decode import MAX_PIXELS, decode_bytes, reason_of
-from zoo.data.images import FileSource
+from zoo.data.decode import decode_bytes
+from zoo.data.formats import MAX_PIXELS, reason_of
 from zoo.data.tfrecord import Feature, Record, decode_example, read_records
 
 PATTERNS = ("*.tfrecord", "*.tfrecords", "*.tfrec", "*.tfrecord-?????-of-?????", "*.tfrecords-?????-of-?????")

@@ -7,14 +7,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from zoo.core.contracts import Dataset, DatasetInfo, option
-from zoo.core.errors import DataError, UsageError
-from zoo.core.hookspecs import hookimpl
-
-if TYPE_CHECKING:
-    from zoo.core.records import Records
+from zoo import DataError, Dataset, DatasetInfo, Records, UsageError, hookimpl, option
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -79,6 +74,8 @@ def scan(root: Path) -> tuple[list[ClassImage], list[tuple[str, str]]]:
 
 def _files(folder: Path) -> Iterator[tuple[Path, str]]:
     """Every file below a class folder with the reason why it is no image ("" for an image)."""
+    from zoo.data.formats import is_dicom, read_head
+
     for path, folders, names in os.walk(folder):
         folders.sort()
         for name in folders:
@@ -86,21 +83,8 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
                 yield Path(path, name), "a link to a folder"
         for name in sorted(names):
             suffix, file = os.path.splitext(name)[1].lower(), Path(path, name)
-            image = suffix in EXTENSIONS or _is_dicom(file)
+            image = suffix in EXTENSIONS or is_dicom(read_head(file))  # many have no extension, or a number
             yield file, "" if image else f"not an image file ({suffix or 'no extension'})"
-
-
-def _is_dicom(file: Path) -> bool:
-    """Whether a file of another name is DICOM by its content: such files often have no extension, or a number for one."""
-    from zoo.data.dicom import is_dicom
-
-    try:
-        if not file.is_file():  # opening a FIFO would wait for ever
-            return False
-        with file.open("rb") as stream:
-            return is_dicom(stream.read(132))
-    except OSError:
-        return False
 
 
 def patients(images: list[ClassImage], pattern: str) -> list[str]:
@@ -140,11 +124,10 @@ class Folder(Dataset):
     def read(self, root: Path | None, options: Any) -> Records:
         import pandas as pd
 
-        from zoo.core.records import Records
-        from zoo.data.images import FileSource
+        from zoo import FileSource
         from zoo.datasets import _tables
 
-        root = _tables.need_root(root, "folder", LAYOUT)
+        root = _tables.need_root(root, self.info)
         images, other = scan(root)
         classes = sorted({image.name for image in images})
         if len(classes) < 2:
@@ -167,7 +150,7 @@ class Folder(Dataset):
             labels=labels,
             source=FileSource(str(root), force=options.force),
             normal=normal,
-            set_aside=_tables.aside([image for image, _ in other], [reason for _, reason in other]),
+            set_aside=_tables.aside(other),
             notes=tuple(_notes(images, splits, classes, other, options.patient_pattern)),
             official_split="test" in splits,
             patients_known=bool(options.patient_pattern),

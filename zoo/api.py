@@ -88,7 +88,7 @@ def train(
     """
     from zoo.config.resolve import read_file, resolve
     from zoo.core.registry import registry
-    from zoo.engine.train import train as train_run
+    from zoo.inference.training import train as train_run
 
     runs_dir = Path(runs_dir)
     layers: list[Mapping[str, Any]] = []

@@ -7,9 +7,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
-from zoo.core.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
-from zoo.core.errors import UsageError
-from zoo.core.hookspecs import hookimpl
+from zoo import Augmenter, AugmenterInfo, AugmentFunction, UsageError, hookimpl, option
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
 
-from zoo.core.contracts import Augmenter, AugmentFunction, Info, option
-from zoo.core.hookspecs import hookimpl
+from zoo import Augmenter, AugmentFunction, Info, hookimpl, option
 
 
 @dataclass(frozen=True)

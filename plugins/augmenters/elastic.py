@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Le
 
-from zoo.core.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
-from zoo.core.hookspecs import hookimpl
+from zoo import Augmenter, AugmenterInfo, AugmentFunction, hookimpl, option
 
 if TYPE_CHECKING:
     import numpy as np

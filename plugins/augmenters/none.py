@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.core.contracts import Augmenter, AugmenterInfo, AugmentFunction
-from zoo.core.hookspecs import hookimpl
+from zoo import Augmenter, AugmenterInfo, AugmentFunction, hookimpl
 
 
 class NoAugmentation(Augmenter):

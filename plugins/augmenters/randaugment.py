@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
-from zoo.core.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
-from zoo.core.hookspecs import hookimpl
+from zoo import Augmenter, AugmenterInfo, AugmentFunction, hookimpl, option
 
 # operation -> its strength at magnitude 10
 STRENGTHS = {

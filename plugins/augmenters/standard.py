@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le, Lt
 
-from zoo.core.contracts import Augmenter, AugmenterInfo, AugmentFunction, option
-from zoo.core.hookspecs import hookimpl
+from zoo import Augmenter, AugmenterInfo, AugmentFunction, hookimpl, option
 
 
 @dataclass(frozen=True)

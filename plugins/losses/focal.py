@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from annotated_types import Ge, Le, Lt
 
-from zoo.core.contracts import Info, LabelCounts, Loss, LossFunction, option
-from zoo.core.hookspecs import hookimpl
-
-if TYPE_CHECKING:
-    from zoo.core.tasks import Task
+from zoo import Info, LabelCounts, Loss, LossFunction, Task, hookimpl, option
 
 
 @dataclass(frozen=True)

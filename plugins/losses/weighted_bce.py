@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Lt
 
-from zoo.core.contracts import Info, LabelCounts, Loss, LossFunction, option
-from zoo.core.errors import UsageError
-from zoo.core.hookspecs import hookimpl
+from zoo import Info, LabelCounts, Loss, LossFunction, Task, UsageError, hookimpl, option
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from zoo.core.tasks import Task
 
 
 @dataclass(frozen=True)

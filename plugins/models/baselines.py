@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Le, Lt
 
-from zoo.core.contracts import Model, ModelInfo, option
-from zoo.core.hookspecs import hookimpl
-from zoo.nn.backbone import BackboneModel, BackboneOptions
+from zoo import BackboneModel, BackboneOptions, Model, ModelInfo, Task, hookimpl, option
 
 if TYPE_CHECKING:
     import keras
-
-    from zoo.core.tasks import Task
 
 
 @dataclass(frozen=True)

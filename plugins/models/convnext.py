@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.core.contracts import Model, ModelInfo
-from zoo.core.hookspecs import hookimpl
-from zoo.nn.backbone import NORMALISED, ApplicationModel
+from zoo import NORMALISED, ApplicationModel, Model, ModelInfo, hookimpl
 
 
 def convnext(size: str, parameters: int, summary: str) -> Model:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.core.contracts import Model, ModelInfo
-from zoo.core.hookspecs import hookimpl
-from zoo.nn.backbone import NORMALISED, ApplicationModel
+from zoo import NORMALISED, ApplicationModel, Model, ModelInfo, hookimpl
 
 # published size of the images and all weights with one output, B0 first
 SIZES = (224, 240, 260, 300, 380, 456, 528, 600)

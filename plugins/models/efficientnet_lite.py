@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zoo.core.contracts import Model, ModelInfo
-from zoo.core.hookspecs import hookimpl
-from zoo.nn.backbone import BackboneModel
+from zoo import BackboneModel, Model, ModelInfo, hookimpl
 
 if TYPE_CHECKING:
     import keras

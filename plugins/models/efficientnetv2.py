@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.core.contracts import Model, ModelInfo
-from zoo.core.hookspecs import hookimpl
-from zoo.nn.backbone import NORMALISED, ApplicationModel, Scaling
+from zoo import NORMALISED, ApplicationModel, Model, ModelInfo, Scaling, hookimpl
 
 # the three of the paper were trained on x / 128 - 1, the smaller ones as EfficientNet was
 PAPERS: Scaling = (1 / 128, -1.0)

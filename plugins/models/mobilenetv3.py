@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Gt
 
-from zoo.core.contracts import Model, ModelInfo, option
-from zoo.core.errors import UsageError
-from zoo.core.hookspecs import hookimpl
-from zoo.nn.backbone import BackboneModel, BackboneOptions
+from zoo import BackboneModel, BackboneOptions, Model, ModelInfo, UsageError, hookimpl, option
 
 if TYPE_CHECKING:
     import keras

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.core.contracts import Model, ModelInfo
-from zoo.core.hookspecs import hookimpl
-from zoo.nn.backbone import SYMMETRIC, ApplicationModel
+from zoo import SYMMETRIC, ApplicationModel, Model, ModelInfo, hookimpl
 
 
 def resnetv2(depth: int, parameters: int, summary: str) -> Model:

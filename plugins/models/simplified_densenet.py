@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Len
 
-from zoo.core.contracts import Model, ModelInfo, option
-from zoo.core.hookspecs import hookimpl
-from zoo.nn.backbone import BackboneModel, BackboneOptions
+from zoo import BackboneModel, BackboneOptions, Model, ModelInfo, hookimpl, option
 from zoo.nn.blocks import conv, norm_relu
 
 if TYPE_CHECKING:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.core.contracts import Model, ModelInfo
-from zoo.core.hookspecs import hookimpl
-from zoo.nn.backbone import CENTRED, ApplicationModel
+from zoo import CENTRED, ApplicationModel, Model, ModelInfo, hookimpl
 
 
 def vgg(depth: int, parameters: int, summary: str) -> Model:

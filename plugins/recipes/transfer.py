@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.core.contracts import Info, Recipe
-from zoo.core.hookspecs import hookimpl
+from zoo import Info, Recipe, hookimpl
 
 PAPER = "Keras guide to transfer learning: pretrained batch normalisation stays in inference mode"
 SCHEDULE: dict[str, Any] = {

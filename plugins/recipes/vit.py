@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.core.contracts import Info, Recipe
-from zoo.core.hookspecs import hookimpl
+from zoo import Info, Recipe, hookimpl
 
 
 @hookimpl

@@ -12,11 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zoo.core.contracts import Info, Tracker
-from zoo.core.errors import UsageError, ZooError
+from zoo import Info, Observer, Tracker, UsageError, ZooError, hookimpl
 from zoo.core.files import write_text
-from zoo.core.hookspecs import hookimpl
-from zoo.core.observers import Observer
 
 EXPERIMENT = "zoo"
 REMEMBERED = "mlflow.json"  # in the run's folder: where it is tracked, for --resume

@@ -8,10 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.core.contracts import Info, Tracker
-from zoo.core.errors import UsageError
-from zoo.core.hookspecs import hookimpl
-from zoo.core.observers import Observer
+from zoo import Info, Observer, Tracker, UsageError, hookimpl
 
 
 class TensorBoard(Tracker):

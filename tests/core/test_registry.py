@@ -93,9 +93,9 @@ def test_a_duplicate_is_refused_and_names_both_plugins(make: Make) -> None:
         (RuntimeError("no luck\ntoday"), "zoo_models() raised RuntimeError: no luck today"),
         (SystemExit(3), "zoo_models() raised SystemExit: 3"),
         (7, "zoo_models() raised TypeError"),
-        ([3], "returned 3, which is not an instance of zoo.core.contracts.Model"),
-        ([Net], "which is not an instance of zoo.core.contracts.Model"),
-        ([Zero()], "which is not an instance of zoo.core.contracts.Model"),
+        ([3], "returned 3, which is not an instance of zoo.Model"),
+        ([Net], "which is not an instance of zoo.Model"),
+        ([Zero()], "which is not an instance of zoo.Model"),
         ([Nameless()], "Nameless with None as info"),
     ],
 )

@@ -19,6 +19,7 @@ from bad_files import ASIDE, GRAY, READ, WHOLE, Case, originals, write_corpus
 
 from zoo.core.records import BadImage, Records
 from zoo.data import decode as decoding
+from zoo.data import png
 from zoo.data.images import ArraySource, FileSource
 from zoo.data.store import Store, prepare, verify
 from zoo.data.workers import digest
@@ -119,11 +120,11 @@ def result(source: FileSource, path: str) -> tuple[np.ndarray, str] | None:
 
 
 def test_the_fast_decoder_and_pillow_see_the_same_images(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    if decoding.fast_png() is None:
+    if png.fast_png() is None:
         pytest.skip("kornia_rs is not installed")
     source, both = FileSource(str(corpus.root)), 0
     fast = {path: result(source, path) for path in corpus.paths}
-    monkeypatch.setattr(decoding, "fast_png", lambda: None)
+    monkeypatch.setattr(png, "fast_png", lambda: None)
     for path in corpus.paths:
         here, there = fast[path], result(source, path)
         if here is not None and there is not None:
@@ -142,7 +143,7 @@ def test_any_flipped_bit_of_a_png_is_noticed(tmp_path: Path, monkeypatch: pytest
     content, file = originals()["png"], tmp_path / "image.png"
     for way in ("fast", "pillow"):
         if way == "pillow":
-            monkeypatch.setattr(decoding, "fast_png", lambda: None)
+            monkeypatch.setattr(png, "fast_png", lambda: None)
         for at in range(0, len(content), 3):
             damaged = bytearray(content)
             damaged[at] ^= 1 << at % 8

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zoo.core.records import BadImage
-from zoo.data import decode as decoding
+from zoo.data import png
 from zoo.data.images import ArraySource, FileSource, decode
 
 RNG = np.random.default_rng(7)
@@ -49,7 +49,7 @@ ORIGINALS = Path(__file__).parents[2].parent / "shared" / "data" / "nih-original
 
 
 def needs_fast_png() -> None:
-    if decoding.fast_png() is None:
+    if png.fast_png() is None:
         pytest.skip("kornia_rs is not installed")
 
 
@@ -74,7 +74,7 @@ def test_pillow_serves_where_the_fast_decoder_fails_or_panics(tmp_path: Path, mo
         raise Panic
 
     Image.fromarray(GRAY).save(tmp_path / "image.png")
-    monkeypatch.setattr(decoding, "fast_png", lambda: panicking)
+    monkeypatch.setattr(png, "fast_png", lambda: panicking)
     np.testing.assert_array_equal(decode(tmp_path / "image.png")[0], GRAY)
 
 
@@ -86,7 +86,7 @@ def test_published_images_have_the_same_pixels_by_either_decoder(monkeypatch: py
     assert len(rgba) == 12
     chosen = [*files[::10], *rgba[:4]]
     fast = [decode(file) for file in chosen]
-    monkeypatch.setattr(decoding, "fast_png", lambda: None)
+    monkeypatch.setattr(png, "fast_png", lambda: None)
     for file, (pixels, note) in zip(chosen, fast, strict=True):
         tolerant, said = decode(file)
         np.testing.assert_array_equal(pixels, tolerant)
@@ -240,7 +240,7 @@ def test_a_decompression_bomb_is_refused_without_warning(tmp_path: Path, side: i
 
 
 @pytest.fixture(scope="module")
-def make_images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """A small file of each format."""
     folder = tmp_path_factory.mktemp("images")
     for name in ("a.png", "a.jpg", "a.tif", "a.gif", "a.bmp", "a.webp"):

@@ -20,7 +20,7 @@ from zoo.data.batches import TrainingBatches
 from zoo.engine import features
 from zoo.engine.features import FeatureCache, NotSeparable, cached_features, split_network
 from zoo.engine.feed import training_feed
-from zoo.engine.inference import predict_logits
+from zoo.engine.predict import predict_logits
 from zoo.engine.training import Trainer
 
 TASK = Task("multilabel", ("a", "b"))
@@ -323,7 +323,7 @@ ON_JAX = """
     from zoo.data.batches import TrainingBatches
     from zoo.engine.features import cached_features
     from zoo.engine.feed import training_feed
-    from zoo.engine.inference import predict_logits
+    from zoo.engine.predict import predict_logits
     from zoo.engine.training import Trainer
     from zoo.core.registry import registry
     from zoo.core.tasks import Task

@@ -20,7 +20,7 @@ from zoo.data.pipeline import load_images
 from zoo.engine import steps
 from zoo.engine.batch_norm import BatchStatistics
 from zoo.engine.checkpoints import CheckpointFolder, read_checkpoint
-from zoo.engine.inference import predict_logits
+from zoo.engine.predict import predict_logits
 from zoo.engine.steps import DivergedTraining
 from zoo.nn.fused_norm import fused_batch_norm
 from zoo.runs.run import Run

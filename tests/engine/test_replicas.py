@@ -14,7 +14,7 @@ from trainings import configuration
 from zoo.config.settings import Settings
 from zoo.core.errors import UsageError
 from zoo.engine import devices
-from zoo.engine.replicas import placed
+from zoo.engine.replicas import device_context
 
 SUPPORT = Path(__file__).parents[1] / "support"  # what the tests share, for the processes they start
 
@@ -31,7 +31,7 @@ from zoo.engine.feed import step_feed
 from zoo.nn.fused_norm import fused_batch_norm
 from zoo.config.optimizers import OPTIMIZERS
 from zoo.engine.optimizers import build_optimizer
-from zoo.engine.replicas import placed
+from zoo.engine.replicas import device_context
 from zoo.engine.training import Trainer
 from zoo.core.tasks import Task
 
@@ -53,17 +53,17 @@ def build(norm):
 
 def train(count, name, options, norm, precision):
     settings = Settings(devices=f"cpu:{count}", batch_size=8, precision=precision)
-    with placed(settings) as place:
-        assert place.replicas == count and place.on_cpu
+    with device_context(settings) as context:
+        assert context.replicas == count and context.on_cpu
         network = build(norm)
         trainer = Trainer(network, Task("multilabel", ("a", "b", "c")), bce, lambda images, labels, seed: (images, labels), 0)
-        place.train_together(trainer)
+        context.train_together(trainer)
         chosen = OPTIMIZERS[name](lr=0.05, **options)
         optimizer = build_optimizer(name, chosen, "constant", NoOptions(), STEPS, precision)
-        with place.adapted(network), fused_batch_norm(network):
-            trainer.compile(optimizer=optimizer, jit_compile=place.jit("auto"))
+        with context.adapted(network), fused_batch_norm(network):
+            trainer.compile(optimizer=optimizer, jit_compile=context.jit("auto"))
             optimizer.build(trainer.trainable_variables)
-            place.update_together(optimizer)
+            context.update_together(optimizer)
             feed = step_feed(lambda k: (images[k], labels[k]), "image", range(STEPS))
             done = trainer.fit(feed, epochs=STEPS, steps_per_epoch=1, shuffle=False, verbose=0)
             with averaged(trainer) as average:
@@ -121,7 +121,7 @@ devices.split_cpu("cpu:2")
 import keras
 import numpy as np
 from zoo.config.settings import Settings
-from zoo.engine.replicas import placed
+from zoo.engine.replicas import device_context
 
 class Draws(keras.Model):
     def __init__(self):
@@ -133,9 +133,9 @@ class Draws(keras.Model):
         return keras.ops.concatenate([noise, self.dropout(images, training=True)], axis=1)
 
 def draw(count):
-    with placed(Settings(devices=f"cpu:{count}", batch_size=8)) as place:
+    with device_context(Settings(devices=f"cpu:{count}", batch_size=8)) as context:
         model = Draws()
-        place.separate_seeds(model)
+        context.separate_seeds(model)
         return model.predict(np.ones((16, 40), np.float32), batch_size=8, verbose=0)
 
 one, two, again = draw(1), draw(2), draw(2)
@@ -278,12 +278,12 @@ def test_a_cpu_cannot_be_divided_once_it_is_in_use() -> None:
 
 def test_a_batch_that_cannot_be_divided_says_which_can(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "several", lambda wanted: (["cpu:0", "cpu:1", "cpu:2"], "CPU (tensorflow)"))
-    wanted = placed(Settings(devices="cpu:3", batch_size=32))
+    wanted = device_context(Settings(devices="cpu:3", batch_size=32))
     with pytest.raises(UsageError, match=r"32 images cannot be divided equally among 3 devices.*use 30 or 33"), wanted:
         pass
 
 
 def test_one_device_named_as_several_is_the_plain_one() -> None:
-    with placed(Settings(devices="cpu:1")) as place:
-        assert (place.line, place.replicas, place.strategy) == ("CPU (tensorflow)", 1, None)
-        assert place.jit("auto") is False
+    with device_context(Settings(devices="cpu:1")) as context:
+        assert (context.line, context.replicas, context.strategy) == ("CPU (tensorflow)", 1, None)
+        assert context.jit("auto") is False

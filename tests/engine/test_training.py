@@ -130,7 +130,7 @@ LEARN = """
     from pathlib import Path
     import numpy as np
     from zoo.config.resolve import resolve
-    from zoo.engine.train import train
+    from zoo.inference.training import train
     from zoo.core.registry import registry
     layer = {{
         "task": "multilabel", "model": {{"name": "tiny-cnn", "width": 8, "depth": 1}}, "image_size": 32,

@@ -106,8 +106,9 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1)).astype(np.flo
 def test_the_network_says_what_the_networks_say_together(task: Task, tmp_path: Path) -> None:
     import keras
 
-    from zoo.ensemble.network import averaged, members
+    from zoo.ensemble.network import averaged
     from zoo.inference.features import with_features
+    from zoo.nn.members import members
 
     networks = [build(task, width) for width in (4, 5, 6)]
     before = np.stack([network.predict(IMAGES, verbose=0) for network in networks])

@@ -18,6 +18,7 @@ from scipy import stats
 from zoo.core.errors import UsageError
 from zoo.core.registry import registry
 from zoo.core.tasks import Task
+from zoo.data.boxes import in_square
 from zoo.data.store import square
 from zoo.explain.explain import Pair, _called, _spread
 from zoo.explain.gradients import Probe
@@ -34,7 +35,7 @@ from zoo.explain.maps import (
     upsample,
 )
 from zoo.explain.overlay import Picture, file_name, save_picture
-from zoo.explain.pairs import in_square, no_boxes
+from zoo.explain.pairs import no_boxes
 from zoo.explain.sanity import check, correlation, judge, randomise, ranks
 
 Run = Callable[..., Any]
@@ -448,7 +449,7 @@ def test_a_picture_shows_heat_and_boxes_on_a_gray_image(tmp_path: Path) -> None:
 def test_a_picture_of_any_name_can_be_drawn(tmp_path: Path) -> None:
     for name in ("$x^2$_{", "肺.png", "a" * 300, "ünïcode\udcff.png".encode("utf-8", "backslashreplace").decode()):
         file = tmp_path / file_name(7, name, f"{name}/label")
-        save_picture(picture(image=name, label=name, truth=None), file)
+        save_picture(picture(name=name, label=name, truth=None), file)
         assert file.exists()
         assert file.name.isascii()
 

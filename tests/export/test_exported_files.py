@@ -149,7 +149,7 @@ def make_separable(run: Run) -> None:
     """Give the images the labels that the run's network finds, so that zoo's AUROC is 1."""
     import pandas as pd
 
-    from zoo.engine.evaluate import load_network
+    from zoo.engine.load import load_network
     from zoo.export.parity import zoo_probabilities
     from zoo.export.trial_images import run_images
 

@@ -318,7 +318,7 @@ def test_every_file_of_a_broken_corpus_has_an_answer_or_a_reason(
 
 
 def test_explain_gives_the_map_of_the_image_for_a_label(run: Run, trained: Path) -> None:
-    from zoo.engine.evaluate import load_network
+    from zoo.engine.load import load_network
     from zoo.explain.maps import heat_maps
 
     file = images_of(trained, run)[0]

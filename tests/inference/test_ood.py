@@ -17,11 +17,11 @@ from zoo.core.registry import registry
 from zoo.data.pipeline import read_records
 from zoo.data.resize import square
 from zoo.data.store import prepare
-from zoo.engine.train import train
 from zoo.inference.features import with_features
 from zoo.inference.image_statistics import contrast, image_statistics
 from zoo.inference.ood import LEAST, MOST, Guard, Neighbours, Subspace, choose, fit_guard, load_guard
 from zoo.inference.ood_training import guard_run
+from zoo.inference.training import train
 from zoo.runs.run import Run
 
 SIZE = 64
@@ -257,8 +257,8 @@ def test_a_training_leaves_a_guard_and_it_can_be_fitted_afterwards(
 
 
 def judged(run: Run, guard: Guard) -> dict[str, float]:
-    from zoo.engine.evaluate import load_network
-    from zoo.explain.pairs import run_images
+    from zoo.data.run_images import run_images
+    from zoo.engine.load import load_network
 
     found = run_images(run, "test", registry())
     images = found.images[found.rows]

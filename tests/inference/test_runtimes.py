@@ -18,8 +18,8 @@ from zoo.core.errors import UsageError, ZooError
 from zoo.core.options import validate
 from zoo.core.registry import registry
 from zoo.core.tasks import Task
-from zoo.engine.inference import CHUNK, runtime_logits
 from zoo.engine.weights import build_network
+from zoo.inference.evaluate import CHUNK, runtime_logits
 from zoo.inference.features import with_features
 from zoo.inference.runtimes import artifacts, runtime
 from zoo.inference.runtimes.convert import to_litert, to_onnx

@@ -17,7 +17,7 @@ TASK = Task("multilabel", ("Mass", "Nodule"))
 
 
 @pytest.fixture
-def make_images() -> np.ndarray:
+def images() -> np.ndarray:
     return np.random.default_rng(0).uniform(0, 255, (16, 64, 64, 1)).astype(np.float32)
 
 

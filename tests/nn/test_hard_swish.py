@@ -12,8 +12,8 @@ from zoo.config.resolve import resolve
 from zoo.core.registry import registry
 from zoo.core.tasks import Task
 from zoo.engine.fit import Fitting
-from zoo.engine.train import train
-from zoo.nn.hard_swish import lean_hard_swish
+from zoo.inference.training import train
+from zoo.nn.hard_swish import memory_efficient_hard_swish
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the layers stay as they are")
 POINTS = np.array([-9, -3, -2.5, -1.5, -1e-3, 0, 1e-3, 1.5, 2.999, 3, 3.5, 40], np.float32)
@@ -50,7 +50,7 @@ def value_and_gradient(network: keras.Model, inputs: np.ndarray) -> tuple[np.nda
 
 def test_value_and_gradient_against_the_formula() -> None:
     network = one_layer()
-    with lean_hard_swish(network) as count:
+    with memory_efficient_hard_swish(network) as count:
         value, gradient = value_and_gradient(network, POINTS[None])
     assert count == 1
     x = POINTS.astype(np.float64)
@@ -67,7 +67,7 @@ def test_the_forward_pass_is_the_stock_one_bit_for_bit(kind: str) -> None:
     network = keras.Sequential([keras.Input((4096,), dtype=kind), layer])
     inputs = tf.cast(np.random.default_rng(0).normal(0, 4, (1, 4096)), kind)
     stock = np.asarray(network(inputs, training=True))
-    with lean_hard_swish(network):
+    with memory_efficient_hard_swish(network):
         np.testing.assert_array_equal(np.asarray(network(inputs, training=True)), stock)
 
 
@@ -77,7 +77,7 @@ def test_a_network_trains_as_the_stock_one() -> None:
     weights = network.get_weights()
     value, gradient = value_and_gradient(network, images)
     network.set_weights(weights)
-    with lean_hard_swish(network) as count:
+    with memory_efficient_hard_swish(network) as count:
         lean_value, lean_gradient = value_and_gradient(network, images)
     assert count == len(swishes(network)) > 10
     np.testing.assert_array_equal(lean_value, value)
@@ -101,7 +101,7 @@ def test_value_and_gradient_take_fewer_operations() -> None:
         return sum(each.type not in ("Const", "Identity", "IdentityN") for each in graph.get_operations())
 
     stock = operations()
-    with lean_hard_swish(network):
+    with memory_efficient_hard_swish(network):
         assert operations() < stock
     assert operations() == stock
 
@@ -128,7 +128,7 @@ def test_a_run_trains_with_it_and_with_fused_norms(tmp_path: Path, monkeypatch: 
 
 def test_a_file_saved_meanwhile_is_a_stock_file(tmp_path: Path) -> None:
     network = build()
-    with lean_hard_swish(network):
+    with memory_efficient_hard_swish(network):
         config = network.get_config()
         network.save(tmp_path / "lean.keras")
     assert config == network.get_config()
@@ -138,7 +138,7 @@ def test_a_file_saved_meanwhile_is_a_stock_file(tmp_path: Path) -> None:
 
 def test_the_layers_are_back_after_a_failure() -> None:
     network = one_layer()
-    with pytest.raises(KeyboardInterrupt), lean_hard_swish(network):
+    with pytest.raises(KeyboardInterrupt), memory_efficient_hard_swish(network):
         raise KeyboardInterrupt
     assert all("call" not in vars(layer) for layer in network.layers)
 
@@ -147,6 +147,6 @@ def test_other_activations_are_left_alone() -> None:
     network = keras.Sequential(
         [keras.Input((4,)), keras.layers.Activation("relu"), keras.layers.Dense(2, "hard_swish")]
     )
-    with lean_hard_swish(network) as count:
+    with memory_efficient_hard_swish(network) as count:
         assert count == 0
         assert all("call" not in vars(layer) for layer in network.layers)

@@ -31,7 +31,7 @@ def test_a_plugin_of_everything_passes_the_checks(tmp_path: Path, monkeypatch: p
     check_loss(found.get("loss", "all-kinds"))
     check_augmenter(found.get("augmenter", "all-kinds"))
     check_recipe(found.get("recipe", "all-kinds"), beside_the_built_in_ones())
-    monkeypatch.setattr("zoo.core.registry.registry", lambda: found)
+    monkeypatch.setattr("zoo.registry", lambda: found)
     scope: dict[str, object] = {}
     exec(compile((folder / "tests" / "test_plugin.py").read_text(), "test_plugin.py", "exec"), scope)
     test_dataset = scope["test_dataset"]

@@ -13,8 +13,7 @@ import pytest
 from zoo.config.resolve import resolve
 from zoo.config.run_config import RunConfig
 from zoo.core.registry import registry
-from zoo.engine.resume import resume
-from zoo.engine.train import Outcome, train
+from zoo.inference.training import Outcome, resume, train
 from zoo.runs.run import Run
 
 LAYER: dict[str, Any] = {

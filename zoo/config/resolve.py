@@ -19,7 +19,7 @@ from zoo.core.errors import UsageError, unknown
 from zoo.core.options import validate
 from zoo.core.registry import Registry
 from zoo.core.tasks import TASKS
-from zoo.evaluation.thresholds import check_rule
+from zoo.core.thresholds import check_rule
 
 ANY_SIZE = 224  # for a configuration of which no network is built
 DEFAULTS: dict[str, Any] = {

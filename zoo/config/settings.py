@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from zoo.config.devices import parts_of_cpu
 from zoo.core.contracts import option
 from zoo.core.tasks import TaskKind
-from zoo.evaluation.thresholds import ThresholdRule
+from zoo.core.thresholds import ThresholdRule
 
 MONITORS = {
     "val_auroc": "max",

@@ -141,12 +141,12 @@ class Registry:
 
     def _add(self, kind: str, cls: type, strategy: Any, origin: Origin) -> None:
         if not isinstance(strategy, cls):
-            what = f"{KINDS[kind][0]}() returned {strategy!r}, which is not an instance of zoo.core.contracts.{cls.__name__}"
+            what = f"{KINDS[kind][0]}() returned {strategy!r}, which is not an instance of zoo.{cls.__name__}"
             self._failures.append(Failure(origin, what))
             return
         info = getattr(strategy, "info", None)
         if not isinstance(info, Info):
-            what = f"{KINDS[kind][0]}() returned {type(strategy).__name__} with {info!r} as info, not a zoo.core.contracts.Info"
+            what = f"{KINDS[kind][0]}() returned {type(strategy).__name__} with {info!r} as info, not a zoo.Info"
             self._failures.append(Failure(origin, what))
             return
         name = info.name

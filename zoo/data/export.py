@@ -27,6 +27,7 @@ from zoo.core.pools import usable_cores
 from zoo.core.progress import Progress
 from zoo.core.records import SPLITS, Records
 from zoo.core.registry import Registry
+from zoo.data.boxes import CORNERS, square_boxes
 from zoo.data.pipeline import read_records
 from zoo.data.split import assign, check_leaks, join_groups
 from zoo.data.store import Store, prepare
@@ -275,14 +276,9 @@ def _png(pixels: np.ndarray) -> bytes:
 
 def _square_boxes(records: Records, rows: np.ndarray) -> dict[str, dict[str, Value]]:
     """Features of the images that have boxes, in fractions of the padded square that is written."""
-    from zoo.explain.pairs import image_shape, in_square
-
-    table = records.table.iloc[rows]
-    paths = dict(zip(table["image"], table["path"], strict=True))
     found: dict[str, dict[str, Value]] = {}
-    for image, boxes in records.boxes[records.boxes["image"].isin(table["image"])].groupby("image", sort=False):
-        shape = image_shape(records.source, paths[image])
-        corners = np.array([in_square(each, *shape) for each in boxes[["x", "y", "width", "height"]].to_numpy(float)])
+    for image, boxes in square_boxes(records, rows).groupby("image", sort=False):
+        corners = boxes[CORNERS].to_numpy(float)
         found[str(image)] = {
             "image/object/bbox/xmin": corners[:, 0],
             "image/object/bbox/ymin": corners[:, 1],

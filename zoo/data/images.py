@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from zoo.core.records import BadImage, ImageSource
-from zoo.data.decode import decode, reason_of, scaled
+from zoo.data.decode import decode, scaled
+from zoo.data.formats import reason_of
 
 __all__ = ["ArraySource", "FileSource", "decode"]
 

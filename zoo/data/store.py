@@ -23,8 +23,8 @@ from zoo.core.locks import LOCK, locked
 from zoo.core.pools import refuse_import, usable_cores
 from zoo.core.progress import Progress
 from zoo.core.records import Records
-from zoo.data.decode import fast_png
 from zoo.data.journal import IMAGES, JOURNAL, Finished, Pixels, PreparedImage, copies, read
+from zoo.data.png import fast_png
 from zoo.data.resize import square
 from zoo.data.workers import Chunk, run
 

@@ -102,12 +102,12 @@ def _columns(answered: Targets, task: Task) -> np.ndarray:
 def _chosen(records: Records, kind: TaskKind, findings: Sequence[str]) -> tuple[str, ...]:
     """The names of `findings` as the records spell them, in the order given."""
     normal = () if records.normal is None else (records.normal,)
-    valid = {_plain(name): name for name in (*normal, *records.labels)}
+    valid = {normalized(name): name for name in (*normal, *records.labels)}
     names = []
     for given in findings:
-        if _plain(given) not in valid:
+        if normalized(given) not in valid:
             raise unknown("finding", given, valid.values(), "The setting findings takes names separated by commas.")
-        names.append(valid[_plain(given)])
+        names.append(valid[normalized(given)])
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UsageError(f"the setting findings names '{twice[0]}' twice.")
@@ -124,7 +124,8 @@ def _chosen(records: Records, kind: TaskKind, findings: Sequence[str]) -> tuple[
     return tuple(names)
 
 
-def _plain(name: str) -> str:
+def normalized(name: str) -> str:
+    """A label's name as it is compared: in lower case, with spaces for hyphens and underscores."""
     return name.lower().replace("_", " ").replace("-", " ").strip()
 
 

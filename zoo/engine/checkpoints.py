@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if header["format"] != FORMAT:
         raise DamagedCheckpoint(f"its format is {header['format']}, this version of zoo reads {FORMAT}")
     return Checkpoint(header["state"], arrays)
+
+
+def pack(checkpoint: Checkpoint) -> bytes:
+    """A checkpoint as the bytes of its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "checkpoint.npz")
+        write_checkpoint(file, checkpoint)
+        return file.read_bytes()
+
+
+def unpack(data: bytes) -> Checkpoint:
+    """The checkpoint that `pack` turned into bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "checkpoint.npz")
+        file.write_bytes(data)
+        return read_checkpoint(file)
 
 
 def _digest(path: Path, size: int) -> bytes:

@@ -16,10 +16,11 @@ from keras import ops
 from zoo.core.contracts import Info
 from zoo.data.batches import TrainingBatches, inference_batches, occurrences
 from zoo.engine.feed import step_feed
-from zoo.engine.replicas import Place, gathered
+from zoo.engine.replicas import DeviceContext, gathered
 from zoo.engine.training import Trainer
-from zoo.engine.weights import BACKBONE
-from zoo.nn.override_call import own_call
+from zoo.nn.keras_compat import flatten_layers, node_of
+from zoo.nn.members import BACKBONE
+from zoo.nn.override_call import override_call
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +77,7 @@ def _behind_backbone(network: Any) -> list[Any]:
     nodes: dict[int, Any] = {}
     pending = list(network.outputs)
     while pending:
-        operation, index, _ = pending.pop()._keras_history
-        node = operation._inbound_nodes[index]
+        node = node_of(pending.pop())
         if id(node) in nodes:
             continue
         nodes[id(node)] = node
@@ -105,7 +105,7 @@ def _size(tensor: Any) -> int:
 
 
 def _check_fixed(trunk: keras.Model) -> None:
-    layers = trunk._flatten_layers()
+    layers = flatten_layers(trunk)
     if any(isinstance(layer, keras.layers.BatchNormalization) and layer.trainable for layer in layers):
         raise NotSeparable("batch normalisation learns before its head")
     if trunk.trainable_variables:
@@ -181,7 +181,7 @@ class FeatureCache:
         def call(trainer: Trainer, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
             return {"labels": inputs["label"], "logits": head(inputs["feature"], training=training)}
 
-        return own_call([trainer], call)
+        return override_call([trainer], call)
 
 
 def cached_features(
@@ -193,7 +193,7 @@ def cached_features(
     views: int,
     epochs: int,
     after_batch: Callable[[], None] = lambda: None,
-    place: Place | None = None,
+    context: DeviceContext | None = None,
 ) -> FeatureCache | None:
     """Compute the features of a network whose backbone is frozen, where they serve several epochs.
 
@@ -208,7 +208,7 @@ def cached_features(
         views: augmented views per image; 0: nothing is kept.
         epochs: epochs for which the backbone is frozen.
         after_batch: called after each batch; what it raises ends the work.
-        place: the devices that share the work; one if None.
+        context: the devices that share the work; one if None.
 
     Returns:
         The features; None where keeping them would change the training or saves nothing.
@@ -240,9 +240,9 @@ def cached_features(
     start = time.monotonic()
     extractor = Extractor(parts.trunk, trainer.augment, batches.seed)
     extractor.jit_compile = trainer.network.jit_compile
-    if place is not None:
-        place.separate_seeds(extractor)
-    compute = _features_together if place is not None and place.replicas > 1 else _features
+    if context is not None:
+        context.separate_seeds(extractor)
+    compute = _features_together if context is not None and context.replicas > 1 else _features
     kept = np.stack([compute(extractor, batches, batches.rows, after_batch) for _ in range(count)])
     # an augmentation without chance may still change the training images, and never the others
     plain = Extractor(parts.trunk, None, 0)

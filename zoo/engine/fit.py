@@ -27,7 +27,7 @@ from zoo.engine.feed import training_feed
 from zoo.engine.layer_rates import ShareOf, layer_rates
 from zoo.engine.optimizers import build_optimizer
 from zoo.engine.recorder import Recorder
-from zoo.engine.replicas import Place
+from zoo.engine.replicas import DeviceContext
 from zoo.engine.signals import Signals
 from zoo.engine.state import (
     TrainingState,
@@ -41,7 +41,8 @@ from zoo.engine.steps import Steps
 from zoo.engine.training import Trainer
 from zoo.evaluation.thresholds import monitor_threshold
 from zoo.nn.fused_norm import fused_batch_norm
-from zoo.nn.hard_swish import lean_hard_swish
+from zoo.nn.hard_swish import memory_efficient_hard_swish
+from zoo.nn.keras_compat import flatten_layers
 from zoo.runs.run import Run
 
 logger = logging.getLogger(__name__)
@@ -93,17 +94,17 @@ def fit(
         Interrupted: the user asked to stop; the state is saved.
         ZooError: a file cannot be written, or the checkpoint is of another network.
     """
-    place: Place = options["place"]
+    context: DeviceContext = options["context"]
     with (
-        place.adapted(network),
+        context.adapted(network),
         fused_batch_norm(network, deterministic=config.settings.deterministic) as fused,
-        lean_hard_swish(network),
+        memory_efficient_hard_swish(network),
     ):
         fitting = Fitting(network, config, registry, images, run, **options)
         for each in fitting.epochs.observers:
             each.on_start(run.path, config.to_dict(), tuple(fitting.state.rows))
         fitting.carry_out()
-    if not place.first:
+    if not context.first:
         return
     run.update_info(
         best_epoch=fitting.state.best_epoch,
@@ -121,7 +122,7 @@ class Fitting:
         config, registry, images, run: as in `fit`.
         saving: when to save, and what to start from.
         signals: says when the user asks to stop.
-        place: the devices that train.
+        context: the devices that train.
         observers: told of every epoch.
     """
 
@@ -135,11 +136,11 @@ class Fitting:
         *,
         saving: Saving,
         signals: Signals,
-        place: Place,
+        context: DeviceContext,
         observers: Sequence[Observer] = (),
     ) -> None:
         settings = config.settings
-        self.network, self.config, self.signals, self.place = network, config, signals, place
+        self.network, self.config, self.signals, self.context = network, config, signals, context
         counts = images.counts("train", images.balance)
         loss = registry.get("loss", config.loss.name).build(images.task, counts, config.loss.options)
         augment = registry.get("augmenter", config.augment.name).build(settings.image_size, config.augment.options)
@@ -154,16 +155,16 @@ class Fitting:
             None if images.balance is None else images.balance.factors,
         )
         self.trainer = Trainer(network, images.task, loss, augment, settings.seed)
-        place.train_together(self.trainer)
+        context.train_together(self.trainer)
         self.phases = phases_of(config)
         self.augmenter = registry.get("augmenter", config.augment.name).effect(config.augment.options)
         self.blocks = registry.get("model", config.model.name).blocks
         self.features: FeatureCache | None = None
         self.checkpoint = saving.checkpoint
         self.state = self._start(saving.checkpoint)
-        recorder = Recorder(run, self.trainer, self.state, saving.folder, writes=place.first)
+        recorder = Recorder(run, self.trainer, self.state, saving.folder, writes=context.first)
         if self.checkpoint is not None:
-            recorder.saved = self.state.place
+            recorder.saved = self.state.position
             recorder.publish_again()
         self.progress = Progress("Training", self._images_left())
         plateau = config.schedule.options if isinstance(config.schedule.options, PlateauOptions) else None
@@ -174,8 +175,8 @@ class Fitting:
             signals,
             self.progress,
             every=saving.every,
-            on_cpu=place.on_cpu,
-            team=place.team,
+            on_cpu=context.on_cpu,
+            group=context.group,
         )
         policy = Policy(settings.monitor, settings.patience, plateau, monitor_threshold(settings.threshold))
         self.epochs = Epochs(recorder, self.steps, images, self.batches, self.phases, policy, observers)
@@ -195,7 +196,7 @@ class Fitting:
         restore_model(self.trainer, checkpoint)
         if state.steps != self.batches.steps:  # other images, accepted by the user: their epoch starts anew
             state.step, state.steps, state.epoch_seconds = 0, self.batches.steps, 0.0
-        done = "the training is done" if state.phase >= len(self.phases) else f"going on from {state.place}"
+        done = "the training is done" if state.phase >= len(self.phases) else f"going on from {state.position}"
         logger.info(f"Checkpoint: {done}")
         return state
 
@@ -237,8 +238,8 @@ class Fitting:
             views=self.config.settings.feature_views,
             epochs=phase.epochs,
             # several hosts ask each other between two steps only
-            after_batch=self.signals.check if self.place.team is None else lambda: None,
-            place=self.place,
+            after_batch=self.signals.check if self.context.group is None else lambda: None,
+            context=self.context,
         )
 
     def _finish_epoch(self, checkpoint: Checkpoint) -> None:
@@ -284,7 +285,7 @@ class Fitting:
         )
         self.trainer.compile(optimizer=optimizer, jit_compile=self.network.jit_compile)
         optimizer.build(self.trainer.trainable_variables)
-        self.place.update_together(optimizer)
+        self.context.update_together(optimizer)
 
     def _share_of(self) -> ShareOf | None:
         """The share of the rate for each variable; None where all train alike."""
@@ -315,7 +316,7 @@ def freeze(network: Any, backbone: bool, norm: bool) -> None:
         return
     network.get_layer("backbone").trainable = not backbone
     if norm:
-        for layer in network.get_layer("backbone")._flatten_layers():
+        for layer in flatten_layers(network.get_layer("backbone")):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
 

@@ -30,7 +30,7 @@ class Recorder:
     ) -> None:
         self.run, self.trainer, self.state, self.folder = run, trainer, state, folder
         self.writes = writes  # of several hosts only the first; the others do the same without the files
-        self.saved: str | None = None  # the place of the newest checkpoint
+        self.saved: str | None = None  # the position of the newest checkpoint
         if writes:
             run.checkpoints.mkdir(exist_ok=True)
 
@@ -44,7 +44,7 @@ class Recorder:
         if self.writes:
             with self._writing():
                 self.folder.save(checkpoint)
-        self.saved = self.state.place
+        self.saved = self.state.position
 
     def publish(self, *, better: bool) -> None:
         """After an epoch, write metrics.csv, the last weights and, where they are better than all before, the best.

@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING, Any
 from zoo.config.settings import Settings
 from zoo.core.errors import UsageError
 from zoo.engine import devices
-from zoo.nn.override_call import own_call
+from zoo.nn.override_call import override_call
 
 if TYPE_CHECKING:
-    from zoo.engine.hosts import Team
+    from zoo.engine.process_group import ProcessGroup
 
 
 @dataclass(frozen=True)
-class Place:
+class DeviceContext:
     """The devices of a training.
 
     Args:
         line: describes them.
         replicas: how many there are, on all hosts together; each has an equal part of every batch.
         strategy: on TensorFlow, the `MirroredStrategy` of several devices.
-        team: where there are several hosts, this one among them.
+        group: where there are several hosts, this one among them.
     """
 
     line: str
     replicas: int = 1
     strategy: Any = None
-    team: Team | None = None
+    group: ProcessGroup | None = None
 
     @property
     def on_cpu(self) -> bool:
@@ -38,12 +38,12 @@ class Place:
 
     @property
     def hosts(self) -> int:
-        return 1 if self.team is None else self.team.count
+        return 1 if self.group is None else self.group.count
 
     @property
     def first(self) -> bool:
         """Whether this process writes; of several hosts one does."""
-        return self.team is None or self.team.first
+        return self.group is None or self.group.first
 
     def jit(self, setting: str) -> bool | str:
         """As `devices.jit_setting`. TensorFlow cannot compile a step of several devices as one with XLA.
@@ -89,13 +89,13 @@ class Place:
                 from zoo.engine.mirrored import synchronised_norm
 
                 stack.enter_context(synchronised_norm(network, self.replicas))
-            if self.team is not None:
-                stack.enter_context(own_call([network], _call_gathered))
+            if self.group is not None:
+                stack.enter_context(override_call([network], _call_gathered))
             yield
 
 
 @contextmanager
-def placed(settings: Settings, team: Team | None = None) -> Iterator[Place]:
+def device_context(settings: Settings, group: ProcessGroup | None = None) -> Iterator[DeviceContext]:
     """Seed everything, and set precision and devices for what is built inside.
 
     Raises:
@@ -105,31 +105,31 @@ def placed(settings: Settings, team: Team | None = None) -> Iterator[Place]:
     keras = devices.import_keras()
     if settings.deterministic:
         devices.make_deterministic()  # before JAX looks for devices
-    one_device = settings.devices is None and team is None
+    one_device = settings.devices is None and group is None
     names, kind = ([], "") if one_device else devices.several(_wanted(settings))
-    if len(names) < 2 and team is None:
+    if len(names) < 2 and group is None:
         device = names[0].partition(":")[0] if names else settings.device
         with devices.session(device, settings.precision, settings.seed) as line:
-            yield Place(line)
+            yield DeviceContext(line)
         return
-    replicas = len(names) * (team.count if team else 1)
+    replicas = len(names) * (group.count if group else 1)
     if settings.batch_size % replicas:
         lower = settings.batch_size // replicas * replicas
         raise UsageError(
             f"a batch of {settings.batch_size} images cannot be divided equally among {replicas} devices. --batch-size counts the "
             f"images of all devices together: use {lower or replicas} or {lower + replicas}."
         )
-    line = f"{replicas} × {kind}" + (f" on {team.count} hosts" if team else "")
+    line = f"{replicas} × {kind}" + (f" on {group.count} hosts" if group else "")
     with devices.numerics(settings.precision, settings.seed):
         if keras.backend.backend() == "tensorflow":
             from zoo.engine.mirrored import mirrored_strategy
 
             strategy = mirrored_strategy(tuple(names))
             with strategy.scope():
-                yield Place(line, replicas, strategy)
+                yield DeviceContext(line, replicas, strategy)
         else:
-            with _parallel(names, team):
-                yield Place(line, replicas, team=team)
+            with _parallel(names, group):
+                yield DeviceContext(line, replicas, group=group)
 
 
 def _wanted(settings: Settings) -> str | int:
@@ -143,10 +143,10 @@ def _wanted(settings: Settings) -> str | int:
 
 
 @contextmanager
-def _parallel(names: list[str], team: Team | None) -> Iterator[None]:
+def _parallel(names: list[str], group: ProcessGroup | None) -> Iterator[None]:
     """JAX divides every batch among the devices, on all hosts, and keeps the weights on each."""
     keras = devices.import_keras()
-    everywhere = keras.distribution.list_devices(names[0].partition(":")[0]) if team else names
+    everywhere = keras.distribution.list_devices(names[0].partition(":")[0]) if group else names
     # the feed gives each host its own part already
     distribution = keras.distribution.DataParallel(devices=everywhere, auto_shard_dataset=False)
     with distribution.scope():

@@ -15,11 +15,11 @@ from zoo.core.observers import Observer
 from zoo.core.registry import Registry
 from zoo.engine.changes import Changes, changed_software, software
 from zoo.engine.devices import split_cpu
-from zoo.engine.train import Job, Outcome, carry_out
+from zoo.engine.train import Finish, Job, Outcome, carry_out
 from zoo.runs.run import Run
 
 if TYPE_CHECKING:
-    from zoo.engine.hosts import Team
+    from zoo.engine.process_group import ProcessGroup
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +28,11 @@ def resume(
     run: Run,
     registry: Registry,
     *,
+    finish: Finish | None,
     checkpoint_every: int | None = None,
     allow_changed: bool = False,
     devices: str | int | None = None,
-    team: Team | None = None,
+    group: ProcessGroup | None = None,
     observers: Sequence[Observer] = (),
 ) -> Outcome:
     """Finish a run with its own configuration. On a CPU the result is, bit for bit, that of a run never interrupted.
@@ -41,10 +42,11 @@ def resume(
     Args:
         run: the run.
         registry: where its strategies are.
+        finish: as for `train`.
         checkpoint_every: steps between checkpoints; as the run was started with if None.
         allow_changed: go on although images, software, devices or initial weights have changed since the run began.
         devices: other devices than those of the configuration, as its setting `devices`.
-        team: where several hosts train, this one, which must be the first of them (`zoo.engine.hosts`).
+        group: where several hosts train, this one, which must be the first of them (`zoo.engine.hosts`).
         observers: told of the start, of every epoch and of the end.
 
     Raises:
@@ -69,7 +71,7 @@ def resume(
         every = checkpoint_every or info.get("checkpoint_every")
         resumed = [*info.get("resumed", []), time.strftime("%Y-%m-%dT%H:%M:%S%z")]
         run.update_info(versions=versions, checkpoint_every=every, resumed=resumed)
-        return carry_out(Job(run, config, registry, every, changes, team, observers))
+        return carry_out(Job(run, config, registry, finish, every, changes, group, observers))
 
 
 def configuration(run: Run, registry: Registry, devices: str | int | None = None) -> RunConfig:

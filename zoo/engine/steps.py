@@ -18,7 +18,7 @@ from zoo.engine.signals import Signals
 from zoo.engine.state import all_finite, network_weights
 
 if TYPE_CHECKING:
-    from zoo.engine.hosts import Team
+    from zoo.engine.process_group import ProcessGroup
 
 WATCHED_ON_ACCELERATOR = 20  # steps
 HEARD_EVERY = 10  # steps after which several hosts ask each other whether to stop
@@ -49,12 +49,12 @@ class Steps:
         *,
         every: int | None,
         on_cpu: bool,
-        team: Team | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
         self.recorder, self.images, self.batches = recorder, images, batches
         self.signals, self.progress, self.every = signals, progress, every
         self.state, self.trainer = recorder.state, recorder.trainer
-        self._team = team
+        self._group = group
         self._watched = 1 if on_cpu else WATCHED_ON_ACCELERATOR
         self._unread: list[tuple[int, Any]] = []
         self._ending = False  # all hosts agreed to
@@ -83,7 +83,7 @@ class Steps:
             self.read()
         self.progress.advance(self.batches.batch_size)
         done = self.state.epoch * self.batches.steps + self.state.step
-        if self._team is not None and done % HEARD_EVERY == 0:
+        if self._group is not None and done % HEARD_EVERY == 0:
             self.hear()
         due = self.every is not None and done % self.every == 0 and self.state.step < self.batches.steps
         if due or self._stopping:
@@ -95,7 +95,7 @@ class Steps:
     @property
     def _stopping(self) -> bool:
         """Whether to stop now. Several hosts do so only once all know."""
-        return self._ending if self._team is not None else self.signals.received is not None
+        return self._ending if self._group is not None else self.signals.received is not None
 
     def end_if_asked(self) -> None:
         """Raise `Interrupted` where the user asked to stop and all hosts know."""
@@ -104,9 +104,9 @@ class Steps:
 
     def hear(self) -> None:
         """Let all hosts know which of them was asked to stop: they must do so after the same step."""
-        if self._team is not None:
+        if self._group is not None:
             self.read()
-            agreed = self._team.stop(self.signals.received)
+            agreed = self._group.any_signal(self.signals.received)
             if agreed is not None:  # else a signal that came while the hosts were asking is for the next time
                 self.signals.received, self._ending = agreed, True
 

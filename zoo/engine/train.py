@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shlex
@@ -9,13 +10,14 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.config.resolve import resolve
 from zoo.config.run_config import RunConfig
-from zoo.core.errors import UnwritableRun, UsageError, ZooError
+from zoo.core.errors import UnwritableRun, UsageError
 from zoo.core.files import replacing, write_text
 from zoo.core.logs import only_warnings
 from zoo.core.observers import Observer, Pruned
@@ -23,7 +25,7 @@ from zoo.core.options import as_dict
 from zoo.core.records import SPLITS
 from zoo.core.registry import Registry
 from zoo.data.pipeline import ImageSet, load_images
-from zoo.engine import devices
+from zoo.engine import devices, supervisor
 from zoo.engine.changes import (
     Changes,
     changed_images,
@@ -34,18 +36,22 @@ from zoo.engine.changes import (
     source_digests,
     weights_digest,
 )
-from zoo.engine.replicas import Place, placed
-from zoo.engine.signals import Interrupted, Signals
-from zoo.evaluation import Evaluation, Predictions
+from zoo.engine.predict import predict_images
+from zoo.engine.replicas import DeviceContext, device_context
+from zoo.engine.signals import Signals
+from zoo.evaluation import Evaluation
 from zoo.runs.results import Study, study
 from zoo.runs.run import Run
 
 if TYPE_CHECKING:
     from zoo.core.contracts import Model
     from zoo.engine.checkpoints import Checkpoint
-    from zoo.engine.hosts import Team
+    from zoo.engine.process_group import ProcessGroup
 
 logger = logging.getLogger(__name__)
+
+# what a higher package adds to a trained run, from its network, images, run and batch size
+Finish = Callable[[Any, ImageSet, Run, int], None]
 
 
 @dataclass(frozen=True)
@@ -69,16 +75,16 @@ class Outcome:
 class Job:
     """One process's work on a run: all of it, or with `changes` what earlier processes left.
 
-    `checkpoint_every` counts steps; None leaves it at the ends of the epochs. `team` is this host among several that train;
-    `observers` are told how it goes. `check` sees the images before anything is built, and raises where they will not do.
+    The other fields are the arguments of `train`.
     """
 
     run: Run
     config: RunConfig
     registry: Registry
+    finish: Finish | None = None
     checkpoint_every: int | None = None
     changes: Changes | None = None
-    team: Team | None = None
+    group: ProcessGroup | None = None
     observers: Sequence[Observer] = ()
     check: Callable[[ImageSet], None] | None = None
 
@@ -89,8 +95,9 @@ def train(
     runs_dir: Path,
     name: str | None,
     *,
+    finish: Finish | None,
     checkpoint_every: int | None = None,
-    team: Team | None = None,
+    group: ProcessGroup | None = None,
     observers: Sequence[Observer] = (),
     check: Callable[[ImageSet], None] | None = None,
 ) -> Outcome:
@@ -101,15 +108,17 @@ def train(
         registry: where its strategies are.
         runs_dir: the folder of runs.
         name: the run's name; by date, model and task if None.
+        finish: called with the trained network once its predictions are saved. Use `zoo.inference.training.train`, which
+            passes what every run needs.
         checkpoint_every: steps between checkpoints, beside the one after every epoch. It changes no result, so it stands
             in run.json and not in the configuration.
-        team: where several hosts train, this one, which must be the first of them (`zoo.engine.hosts`).
+        group: where several hosts train, this one, which must be the first of them (`zoo.engine.hosts`).
         observers: told of the start, of every epoch and of the end.
         check: sees the images before anything is built, and raises where they will not do.
 
     Raises:
         Pruned: an observer gave it up; the run is kept with the status "pruned".
-        ZooError: bad configuration or data, an unwritable place, or a training that diverged. What fails before the first
+        ZooError: bad configuration or data, an unwritable folder, or a training that diverged. What fails before the first
             checkpoint leaves no run behind; later failures leave the run with its checkpoints and the status "failed".
         Interrupted: Ctrl-C or SIGTERM. The run is kept, its status is "interrupted", and `zoo.engine.resume` goes on.
     """
@@ -133,7 +142,7 @@ def train(
             )
             # from here on a killed run can be resumed
             write_text(run.path / "config.yaml", config.to_yaml())
-            job = Job(run, config, registry, checkpoint_every, team=team, observers=observers, check=check)
+            job = Job(run, config, registry, finish, checkpoint_every, None, group, observers, check)
             return carry_out(job)
     except Exception as error:
         if not _worth_keeping(run, error):
@@ -150,9 +159,10 @@ def carry_out(job: Job) -> Outcome:
     from zoo.engine.checkpoints import CheckpointFolder
 
     run, settings = job.run, job.config.settings
-    with Signals() as signals, _recorded(job), _watched(job):
-        if job.team:
-            job.team.announce(job)
+    errors = job.group.lost_host_errors(job.run) if job.group else nullcontext()
+    with Signals() as signals, _recorded(job), errors:
+        if job.group:
+            _broadcast_job(job, job.group)
         images = load_images(job.config, job.registry)
         if job.check:
             job.check(images)
@@ -161,27 +171,27 @@ def carry_out(job: Job) -> Outcome:
             job.changes.accept(changed_images(run, images))
         folder = CheckpointFolder(run.checkpoints)
         checkpoint = folder.load()
-        if job.team:
-            job.team.share(images, checkpoint)
-        with placed(settings, job.team) as place:
+        if job.group:
+            checkpoint = _same_start(job.group, images, checkpoint)
+        with device_context(settings, job.group) as context:
             logger.info(
-                f"Device: {place.line}, {settings.precision}{', deterministic' if settings.deterministic else ''}"
+                f"Device: {context.line}, {settings.precision}{', deterministic' if settings.deterministic else ''}"
             )
             if job.changes:
-                _check_resumed(job, place.line, checkpoint, begun)
+                _check_resumed(job, context.line, checkpoint, begun)
             network = _build(job, images)
-            network.jit_compile = place.jit(settings.jit)
-            _write_start(job, images, place)
-            _fit(job, network, images, signals, folder, checkpoint, place)
-            if place.replicas == 1:
-                return _finish(network, job.config, images, run)
+            network.jit_compile = context.jit(settings.jit)
+            _write_start(job, images, context)
+            _fit(job, network, images, signals, folder, checkpoint, context)
+            if context.replicas == 1:
+                return _finish(job, network, images)
         # what remains is the work of one device
         with devices.session(settings.one_device, settings.precision, settings.seed):
-            return _finish(_on_one_device(network, run), job.config, images, run)
+            return _finish(job, _on_one_device(network, run), images)
 
 
-def assist(registry: Registry, team: Team) -> None:
-    """Train as one of the other hosts what the first one announces: the same steps, but nothing is written.
+def train_worker(registry: Registry, group: ProcessGroup) -> None:
+    """Train what the first host broadcasts, as one of the others: the same steps, but nothing is written.
 
     Raises:
         ZooError: as `train`; or this host's images are not those of the first.
@@ -189,26 +199,43 @@ def assist(registry: Registry, team: Team) -> None:
     """
     from zoo.engine.checkpoints import CheckpointFolder
 
-    job = team.announced(registry)
+    job = _receive_job(registry, group)
     settings = job.config.settings
-    with Signals() as signals, _watched(job):
-        logger.info(f"Host {team.index} of {team.count}: training the run {job.run.name} of host 0, which reports")
+    with Signals() as signals, group.lost_host_errors(job.run):
+        logger.info(f"Host {group.index} of {group.count}: training the run {job.run.name} of host 0, which reports")
         images = load_images(job.config, registry)
-        checkpoint = team.shared(images)
-        with placed(settings, team) as place, only_warnings():  # the first host reports
+        checkpoint = _same_start(group, images, None)
+        with device_context(settings, group) as context, only_warnings():  # the first host reports
             network = _build(job, images)
-            network.jit_compile = place.jit(settings.jit)
-            _fit(job, network, images, signals, CheckpointFolder(job.run.checkpoints), checkpoint, place)
+            network.jit_compile = context.jit(settings.jit)
+            _fit(job, network, images, signals, CheckpointFolder(job.run.checkpoints), checkpoint, context)
 
 
-def _watched(job: Job) -> AbstractContextManager[None]:
-    """Turn what JAX raises when a host is lost into an error that says so."""
-    return job.team.watched(job.run) if job.team else nullcontext()
+def _broadcast_job(job: Job, group: ProcessGroup) -> None:
+    supervisor.report(job.run.path)
+    values = {"config": job.config.to_dict(), "run": str(job.run.path), "every": job.checkpoint_every}
+    group.put("job", json.dumps(values))
+
+
+def _receive_job(registry: Registry, group: ProcessGroup) -> Job:
+    """The job of the first host."""
+    values = json.loads(group.get("job"))
+    config = resolve([values["config"]], registry)
+    return Job(Run(Path(values["run"])), config, registry, None, values["every"], group=group)
+
+
+def _same_start(group: ProcessGroup, images: ImageSet, checkpoint: Checkpoint | None) -> Checkpoint | None:
+    """Check that all hosts have the same images in the same order; returns the first host's checkpoint on every host."""
+    from zoo.engine.checkpoints import pack, unpack
+
+    group.check_equal("images", hashlib.blake2b(images_table(images).encode(), digest_size=16).hexdigest())
+    data = group.broadcast("checkpoint", b"" if checkpoint is None else pack(checkpoint))
+    return unpack(data) if data else None
 
 
 def _on_one_device(network: Any, run: Run) -> Any:
     """The network as anyone will load it, free of the devices that trained it."""
-    from zoo.engine.evaluate import load_network
+    from zoo.engine.load import load_network
 
     with replacing(run.model_file) as partial:
         network.save(partial)
@@ -286,7 +313,13 @@ def _build(job: Job, images: ImageSet) -> Any:
 
 
 def _fit(
-    job: Job, network: Any, images: ImageSet, signals: Signals, folder: Any, checkpoint: Checkpoint | None, place: Place
+    job: Job,
+    network: Any,
+    images: ImageSet,
+    signals: Signals,
+    folder: Any,
+    checkpoint: Checkpoint | None,
+    context: DeviceContext,
 ) -> None:
     from zoo.engine.fit import Saving, fit, phases_of
 
@@ -300,21 +333,21 @@ def _fit(
         job.run,
         saving=Saving(folder, job.checkpoint_every, checkpoint),
         signals=signals,
-        place=place,
+        context=context,
         observers=job.observers,
     )
 
 
-def _write_start(job: Job, images: ImageSet, place: Place) -> None:
+def _write_start(job: Job, images: ImageSet, context: DeviceContext) -> None:
     """Record what the run is trained on; data.json comes last, so that where it is the others are whole."""
     run, config = job.run, job.config
     run.update_info(
         status="running",
         task=images.task.kind,
         labels=list(images.task.labels),
-        device=place.line,
-        devices=place.replicas,
-        hosts=place.hosts,
+        device=context.line,
+        devices=context.replicas,
+        hosts=context.hosts,
     )
     write_text(run.path / "images.csv", images_table(images))
     write_text(run.path / "set_aside.csv", str(images.set_aside.to_csv(index=False)))
@@ -341,46 +374,21 @@ def _write_start(job: Job, images: ImageSet, place: Place) -> None:
     )
 
 
-def _finish(network: Any, config: RunConfig, images: ImageSet, run: Run) -> Outcome:
+def _finish(job: Job, network: Any, images: ImageSet) -> Outcome:
     """Save the network, predict validation and test, choose thresholds on validation and measure both."""
-    from zoo.inference.ood_training import guard_trained
-
+    run, settings = job.run, job.config.settings
     with replacing(run.model_file) as partial:
         network.save(partial)
-    predictions = {
-        split: predict_images(network, images, split, config.settings.batch_size) for split in ("val", "test")
-    }
-    for split, each in predictions.items():
-        each.save(run.predictions_file(split))
-    guard_trained(network, images, run, config.settings.batch_size)
-    outcome = Outcome(run, study(run, "test", rule=config.settings.threshold))
+    for split in ("val", "test"):
+        predict_images(network, images, split, settings.batch_size).save(run.predictions_file(split))
+    if job.finish is not None:
+        job.finish(network, images, run, settings.batch_size)
+    outcome = Outcome(run, study(run, "test", rule=settings.threshold))
     run.update_info(
         thresholds=outcome.test.thresholds,
-        threshold_rule=as_dict(config.settings.threshold),
+        threshold_rule=as_dict(settings.threshold),
         threshold_notes=list(outcome.study.threshold_notes),
     )
     outcome.study.save(run.path)
     outcome.validation.save(run.path)
     return outcome
-
-
-def predict_images(network: Any, images: ImageSet, split: str, batch_size: int) -> Predictions:
-    """Run the network over one split of prepared images.
-
-    Raises:
-        ZooError: the images are not of the network's input size.
-    """
-    from zoo.engine.inference import predict_logits
-    from zoo.nn.fused_norm import fused_batch_norm
-
-    rows = images.of(split)
-    if tuple(network.input_shape[1:3]) != images.store.images.shape[1:]:
-        raise ZooError(
-            f"the network takes {network.input_shape[1:3]} pixels, the images are {images.store.images.shape[1:]}."
-        )
-    with fused_batch_norm(network):
-        logits = predict_logits(network, images.store.images, images.rows[rows], batch_size)
-    return Predictions(images.task, images.table.iloc[rows].reset_index(drop=True), images.labels[rows], logits)
-
-
-__all__ = ["Interrupted", "Job", "Outcome", "carry_out", "predict_images", "train"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.config.weights import check_weights, weights_file
 from zoo.core.errors import UsageError, ZooError
+from zoo.nn.members import BACKBONE
 
 if TYPE_CHECKING:
     import h5py
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from zoo.core.contracts import Model
     from zoo.core.tasks import Task
-
-BACKBONE = "backbone"
 
 
 class WeightsUnavailable(ZooError):

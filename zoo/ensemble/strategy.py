@@ -45,7 +45,7 @@ class Ensemble(Model):
     )
 
     def build(self, task: Task, image_size: int, weights: str | None, options: Any) -> keras.Model:
-        from zoo.engine.evaluate import load_network
+        from zoo.engine.load import load_network
         from zoo.ensemble import network
 
         used = _used(options)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from zoo.core.thresholds import ThresholdRule, check_rule
 from zoo.evaluation.bootstrap import auroc_replicates, patient_weights, weight_chunks
 from zoo.evaluation.evaluate import Evaluation, Interval, evaluate
 from zoo.evaluation.metrics import auprc, auroc, mean_auprc, mean_auroc
 from zoo.evaluation.operating import OperatingPoint, operating_notes, operating_points
 from zoo.evaluation.predictions import Predictions
-from zoo.evaluation.thresholds import ThresholdRule, check_rule, choose_thresholds, threshold_notes
+from zoo.evaluation.thresholds import choose_thresholds, threshold_notes
 from zoo.evaluation.verdicts import gap_verdict, verdict
 
 __all__ = [

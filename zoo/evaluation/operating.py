@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from zoo.core.errors import UsageError
+from zoo.core.thresholds import ThresholdRule, check_rule
 from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import confusion_replicates, patient_codes
 from zoo.evaluation.evaluate import Interval, interval, short
 from zoo.evaluation.plain import plain
 from zoo.evaluation.predictions import Predictions
-from zoo.evaluation.thresholds import ThresholdRule, check_rule, choose_thresholds
+from zoo.evaluation.thresholds import choose_thresholds
 
 MEASURES = ("sensitivity", "specificity", "precision", "npv", "f1", "accuracy", "balanced_accuracy", "mcc")
 MOST_PROBABLE = "most probable class"

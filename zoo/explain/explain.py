@@ -174,7 +174,7 @@ def _explain(
     own: bool,
 ) -> Explanation:
     from zoo.engine import devices
-    from zoo.engine.evaluate import load_network
+    from zoo.engine.load import load_network
 
     config, task = run.config(), run.task()
     if options.method not in METHODS:

@@ -9,40 +9,14 @@ from typing import Any
 import numpy as np
 
 from zoo.core.errors import ZooError
-from zoo.explain.layers import SpatialLayer, perturbed, recorded
+from zoo.explain.layers import SpatialLayer, perturbed
+from zoo.nn.trace import variable_values
 
 
 def _backend() -> str:
     import keras
 
     return str(keras.backend.backend())
-
-
-def trace(network: Any) -> list[tuple[Any, Any]]:
-    """Every layer of a network with its output, in the order of computing, and without computing anything.
-
-    The outputs have a shape and no values: a symbolic image is sent through.
-    """
-    shape = (1, *network.input_shape[1:])
-    if _backend() == "tensorflow":
-        import tensorflow as tf
-
-        with recorded(network) as seen:
-            function = tf.function(lambda images: network(images, training=False), autograph=False)
-            function.get_concrete_function(tf.TensorSpec(shape, tf.float32))
-        return seen
-    import jax
-
-    found: list[tuple[Any, Any]] = []
-
-    def call(trainable: Any, others: Any, images: Any) -> Any:
-        with recorded(network) as seen:
-            logits, _ = network.stateless_call(trainable, others, images, training=False)
-        found.extend(seen)
-        return logits
-
-    jax.eval_shape(call, *_values(network), np.zeros(shape, np.float32))
-    return found
 
 
 class Probe:
@@ -134,10 +108,6 @@ def _tf_gradients(probe: Probe) -> Callable[[np.ndarray, np.ndarray], tuple[np.n
     return lambda images, columns: tuple(np.asarray(each) for each in compute(images, columns))
 
 
-def _values(network: Any) -> tuple[list[Any], list[Any]]:
-    return [v.value for v in network.trainable_variables], [v.value for v in network.non_trainable_variables]
-
-
 def _jax_logits(probe: Probe) -> Callable[[np.ndarray], np.ndarray]:
     import jax
 
@@ -147,7 +117,7 @@ def _jax_logits(probe: Probe) -> Callable[[np.ndarray], np.ndarray]:
     def compute(trainable: Any, others: Any, images: Any) -> Any:
         return network.stateless_call(trainable, others, images, training=False)[0].astype("float32")
 
-    return lambda images: np.asarray(compute(*_values(network), images))
+    return lambda images: np.asarray(compute(*variable_values(network), images))
 
 
 def _jax_gradients(probe: Probe) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]]:
@@ -170,4 +140,6 @@ def _jax_gradients(probe: Probe) -> Callable[[np.ndarray, np.ndarray], tuple[np.
         gradients, (features, logits) = jax.grad(score, has_aux=True)(jnp.zeros(shape))
         return features, gradients, logits
 
-    return lambda images, columns: tuple(np.asarray(each) for each in compute(*_values(network), images, columns))
+    return lambda images, columns: tuple(
+        np.asarray(each) for each in compute(*variable_values(network), images, columns)
+    )

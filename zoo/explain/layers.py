@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from zoo.core.errors import UsageError, closest
+from zoo.nn.keras_compat import flatten_layers
+from zoo.nn.members import members
+from zoo.nn.override_call import override_call
+from zoo.nn.trace import trace
 
 SHOWN = 12  # names in an error; a DenseNet has some four hundred layers
 # what moves features away from where they were in the image
@@ -38,17 +42,15 @@ def spatial_layers(network: Any) -> list[SpatialLayer]:
     with weights is preprocessing, and left out, as are layers that pad or crop, whose outputs do not lie over the image, and the
     inside of attention layers.
     """
-    from zoo.explain.gradients import trace
-
     found: list[SpatialLayer] = []
     again: list[SpatialLayer] = []
     calls: dict[int, int] = {}
     seen: set[int] = set()
     attending = {
         id(part)
-        for layer in network._flatten_layers()
+        for layer in flatten_layers(network)
         if type(layer).__name__ in ATTENTION
-        for part in layer._flatten_layers()
+        for part in flatten_layers(layer)
     }
     computing = False
     traced = trace(network)
@@ -97,53 +99,7 @@ def find_layers(network: Any, name: str | None = None) -> list[SpatialLayer]:
     Raises:
         UsageError: as `find_layer`.
     """
-    from zoo.ensemble.network import members
-
     return [find_layer(each) for each in (members(network) if name is None else ())] or [find_layer(network, name)]
-
-
-@contextmanager
-def replaced(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
-    """Let one layer compute with `call`: an attribute of the instance, so that neither class nor saved file change."""
-    before = vars(layer).get("call")
-    layer.call = call
-    try:
-        yield
-    finally:
-        if before is None:
-            del layer.call
-        else:
-            layer.call = before
-
-
-def _parts(network: Any) -> list[Any]:
-    """All layers inside a network, and the plain operations between them, such as the product in `x * gate`."""
-    found: dict[int, Any] = {}
-    for layer in network._flatten_layers():
-        found |= {id(each): each for each in (layer, *getattr(layer, "operations", ()))}
-    del found[id(network)]
-    return list(found.values())
-
-
-@contextmanager
-def recorded(network: Any) -> Iterator[list[tuple[Any, Any]]]:
-    """Note every layer and operation with its output, in the order of computing, while the network is called inside."""
-    seen: list[tuple[Any, Any]] = []
-
-    def recording(layer: Any) -> Callable[..., Any]:
-        inner = layer.call
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            output = inner(*args, **kwargs)
-            seen.append((layer, output))
-            return output
-
-        return call
-
-    with ExitStack() as stack:
-        for layer in _parts(network):
-            stack.enter_context(replaced(layer, recording(layer)))
-        yield seen
 
 
 @contextmanager
@@ -155,7 +111,7 @@ def perturbed(target: SpatialLayer, change: Callable[[Any], Any]) -> Iterator[li
     """
     inner, seen, count = target.layer.call, [], 0
 
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal count
         output = inner(*args, **kwargs)
         if count == target.call:
@@ -164,5 +120,5 @@ def perturbed(target: SpatialLayer, change: Callable[[Any], Any]) -> Iterator[li
         count += 1
         return output
 
-    with replaced(target.layer, call):
+    with override_call([target.layer], call):
         yield seen

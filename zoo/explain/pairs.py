@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from zoo.config.resolve import resolve_images
 from zoo.core.errors import DataError
-from zoo.core.records import ImageSource, Records
+from zoo.core.records import Records
 from zoo.core.registry import Registry
 from zoo.core.tasks import Task
-from zoo.data.pipeline import read_records
-from zoo.data.store import prepare
+from zoo.data.align import align
+from zoo.data.boxes import CORNERS, square_boxes
+from zoo.data.run_images import run_images
 from zoo.runs.run import Run
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,49 +29,9 @@ class Pair:
     boxes: np.ndarray
 
 
-@dataclass(frozen=True)
-class RunImages:
-    """The images of a split: `rows` into the store's `images` `(M, S, S)` and into `records`, and their lines of images.csv."""
-
-    records: Records
-    images: np.ndarray
-    rows: np.ndarray
-    listed: pd.DataFrame
-
-
 def no_boxes() -> np.ndarray:
     """The boxes of an image that has none."""
     return np.zeros((0, 4))
-
-
-def run_images(run: Run, split: str, registry: Registry) -> RunImages:
-    """The images of one split of a run, read from its dataset and prepared again where the store is gone.
-
-    Raises:
-        ZooError: the dataset is not where it was, or holds none of these images any more.
-    """
-    records = read_records(resolve_images(run.config(), registry), registry)
-    for note in records.notes:
-        logger.info(note)
-    name = run.config()["data"]["name"]
-    store = prepare(records, int(run.info()["image_size"]), name=name)
-    data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
-    if data["fingerprint"] != store.fingerprint:
-        logger.warning(f"the images of {name}, or their preparation, are not those that the run was trained on.")
-    listed = run.images()
-    listed = listed[listed["split"] == split]
-    place = pd.Series(np.arange(len(records)), index=records.table["image"])
-    rows = place.reindex(listed["image"])
-    usable = (store.table["reason"] == "").to_numpy()
-    here = rows.notna().to_numpy().copy()
-    here[here] = usable[rows[here].to_numpy().astype(int)]
-    if not here.any():
-        raise DataError(f"none of the {len(listed):,} {split} images of {run.name} is in the dataset {name} any more.")
-    if not here.all():
-        logger.warning(
-            f"{int((~here).sum()):,} of the {len(listed):,} {split} images are not in the dataset any more: left out."
-        )
-    return RunImages(records, store.images, rows[here].to_numpy().astype(int), listed[here])
 
 
 def split_pairs(
@@ -101,8 +54,8 @@ def split_pairs(
     """
     found = run_images(run, split, registry)
     records, kept, listed = found.records, found.rows, found.listed
-    truth = _truth(run, records)
     task = run.task()
+    truth = align(records, task)[0].labels
     boxes = _boxes(records, kept, task) if with_boxes else None
     pairs = []
     for row, image, patient in zip(kept.tolist(), listed["image"], listed["patient"], strict=True):
@@ -122,13 +75,6 @@ def split_pairs(
     return found.images, pairs
 
 
-def _truth(run: Run, records: Records) -> np.ndarray:
-    """Labels of all records on the task of the run, `(N, K)`, NaN for unknown."""
-    from zoo.engine.evaluate import align
-
-    return align(records, run.task())[0].labels
-
-
 def _boxes(records: Records, rows: np.ndarray, task: Task) -> dict[tuple[int, int], np.ndarray]:
     """Boxes of images by (row, output), in fractions of the padded square.
 
@@ -136,43 +82,9 @@ def _boxes(records: Records, rows: np.ndarray, task: Task) -> dict[tuple[int, in
     """
     column = {label: k for k, label in enumerate(task.labels)}
     any_finding = task.kind == "binary" and task.labels[0] not in records.labels
-    place = dict(zip(records.table["image"].iloc[rows], rows.tolist(), strict=True))
+    boxes = square_boxes(records, rows)
+    boxes = boxes.assign(column=0 if any_finding else boxes["label"].map(column)).dropna(subset="column")
     found: dict[tuple[int, int], list[np.ndarray]] = {}
-    shapes: dict[int, tuple[int, int]] = {}
-    corners = records.boxes[["x", "y", "width", "height"]].to_numpy(dtype=float)
-    for image, label, corner in zip(records.boxes["image"], records.boxes["label"], corners, strict=True):
-        k = 0 if any_finding else column.get(label)
-        if k is None or image not in place:
-            continue
-        row = place[image]
-        if row not in shapes:
-            shapes[row] = image_shape(records.source, records.table["path"].iloc[row])
-        found.setdefault((row, k), []).append(in_square(corner, *shapes[row]))
+    for row, k, corner in zip(boxes["row"], boxes["column"].astype(int), boxes[CORNERS].to_numpy(float), strict=True):
+        found.setdefault((row, k), []).append(corner)
     return {key: np.array(each) for key, each in found.items()}
-
-
-def image_shape(source: ImageSource, path: str) -> tuple[int, int]:
-    """Height and width of an image; of an image file from its header alone."""
-    from zoo.data.images import FileSource
-
-    if isinstance(source, FileSource):
-        from PIL import Image
-
-        with suppress(OSError), Image.open(Path(source.root, path)) as image:  # of another kind: read it whole
-            return image.height, image.width
-    height, width = source.read(path)[0].shape
-    return height, width
-
-
-def in_square(corner: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A box in fractions of an image, in those of the square that preparation pads it to."""
-    side = max(height, width)
-    x, y, w, h = corner
-    return np.array(
-        [
-            (x * width + (side - width) // 2) / side,
-            (y * height + (side - height) // 2) / side,
-            w * width / side,
-            h * height / side,
-        ]
-    )

@@ -13,7 +13,7 @@ from zoo.core.errors import DataError, UsageError, ZooError
 from zoo.core.registry import Registry
 from zoo.core.tasks import Task
 from zoo.engine import devices
-from zoo.engine.evaluate import load_network
+from zoo.engine.load import load_network
 from zoo.evaluation.calibration import Calibration
 from zoo.evaluation.plain import plain
 from zoo.export import formats, metadata

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from zoo.core.errors import DataError, UsageError, ZooError
-from zoo.core.records import BadImage, ImageSource
+from zoo.core.records import BadImage
 from zoo.core.registry import Registry
 from zoo.core.tasks import Task
+from zoo.data.run_images import run_records
 from zoo.runs.run import Run
 
 DRAWN = "phantom"  # the dataset that is always there
@@ -48,18 +49,19 @@ def run_images(run: Run, splits: Sequence[str], count: int | None, registry: Reg
     Returns:
         None where the dataset is not there any more, or none of its images can be read.
     """
-    found = _source(run, registry)
-    if found is None:
+    try:
+        found = run_records(run, splits, registry)
+    except (ZooError, OSError):  # moved, or of a plugin that is not installed here
         return None
-    source, paths = found
-    table = run.images()
-    table = table[table["split"].isin(splits) & table["image"].astype(str).isin(set(paths))]
+    source, table = found.records.source, found.listed
+    paths = found.records.table["path"].astype(str).to_numpy()[found.rows]
     if count is not None and len(table) > count:
-        table = table.iloc[np.linspace(0, len(table) - 1, count).round().astype(int)]
+        spread = np.linspace(0, len(table) - 1, count).round().astype(int)
+        table, paths = table.iloc[spread], paths[spread]
     pixels, rows = [], []
-    for row, image in enumerate(table["image"].astype(str)):
+    for row, path in enumerate(paths):
         try:
-            pixels.append(source.read(paths[image])[0])
+            pixels.append(source.read(path)[0])
         except BadImage:
             continue
         rows.append(row)
@@ -70,21 +72,6 @@ def run_images(run: Run, splits: Sequence[str], count: int | None, registry: Reg
     labels = table[names].to_numpy(dtype=float) if set(names) <= set(table.columns) else None
     where = f"the run's own {' and '.join(splits)} images"
     return TrialImages(pixels, where, labels=labels, patients=table["patient"].astype(str).to_numpy())
-
-
-def _source(run: Run, registry: Registry) -> tuple[ImageSource, dict[str, str]] | None:
-    """What reads the run's images, and the path of each by its name."""
-    from zoo.config.resolve import resolve_images
-    from zoo.data.pipeline import with_writable_names
-
-    try:
-        config = resolve_images(run.config(), registry)
-        root = None if config.root is None else Path(config.root)
-        records = registry.get("dataset", config.data.name).read(root, config.data.options)
-    except (ZooError, OSError):  # moved, or of a plugin that is not installed here
-        return None
-    table = with_writable_names(records).table
-    return records.source, dict(zip(table["image"].astype(str), table["path"].astype(str), strict=True))
 
 
 def images_of_folder(folder: Path) -> TrialImages:

@@ -320,7 +320,7 @@ class Classifier:
     @cached_property
     def _network(self) -> Any:
         from zoo.engine import devices
-        from zoo.engine.evaluate import load_network
+        from zoo.engine.load import load_network
 
         with devices.import_keras().device(devices.select(self.device)[0]):
             return load_network(self.run)

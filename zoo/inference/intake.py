@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from zoo.core.errors import DataError
 from zoo.core.records import BadImage
 from zoo.data.decode import decode
-from zoo.data.dicom import decode_dicom, is_dicom
+from zoo.data.formats import is_dicom, read_head
 from zoo.runs.run import Run
 
 STDIN = "-"
@@ -25,7 +24,6 @@ ENDINGS = frozenset(
         *(".pgm", ".ppm", ".pnm", ".dcm", ".dicom", ".dic"),
     )
 )
-_HEAD = 132  # bytes: a DICOM file's preamble and its mark
 
 
 def expand(paths: Iterable[str]) -> Iterator[str]:
@@ -101,18 +99,7 @@ def _is_image(path: str, name: str) -> bool:
     if ending in ENDINGS:
         return True
     # scanners name DICOM files IM000001 or by a number with dots; DICOMDIR is a list of them and no image
-    return (not ending or ending[1:].isdigit()) and name != "DICOMDIR" and is_dicom(_head(path))
-
-
-def _head(path: str) -> bytes:
-    """The first bytes of a regular file; none where there is no such file (opening a FIFO would wait for ever)."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return b""
-        with open(path, "rb") as file:
-            return file.read(_HEAD)
-    except (OSError, ValueError):
-        return b""
+    return (not ending or ending[1:].isdigit()) and name != "DICOMDIR" and is_dicom(read_head(path))
 
 
 def read_image(file: str | Path, *, views: frozenset[str] | None = None, force: bool = False) -> tuple[np.ndarray, str]:
@@ -130,12 +117,9 @@ def read_image(file: str | Path, *, views: frozenset[str] | None = None, force: 
         BadImage: the image cannot be read; its message is the reason.
     """
     path = Path(file)
-    head = _head(str(file))
-    if is_dicom(head):
-        return decode_dicom(path, views=views, force=force)
     if str(file) and os.path.isdir(path):
         raise BadImage(_no_image_in(path))
-    return decode(path)
+    return decode(path, views=views, force=force)
 
 
 def _no_image_in(folder: Path) -> str:

@@ -41,9 +41,9 @@ def guard_run(run: Run, registry: Registry) -> Guard:
     Raises:
         ZooError: the dataset is not where it was, its images are not those of the run, or they are too few.
     """
+    from zoo.data.run_images import run_images
     from zoo.engine import devices
-    from zoo.engine.evaluate import load_network
-    from zoo.explain.pairs import run_images
+    from zoo.engine.load import load_network
 
     if not run.model_file.exists():
         raise ZooError(f"the run {run.name} has no trained network ({run.model_file} is missing).")

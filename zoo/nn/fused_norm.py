@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
+from zoo.nn.keras_compat import flatten_layers
+from zoo.nn.override_call import override_call
 
-from zoo.nn.override_call import own_call
+if TYPE_CHECKING:
+    import keras
 
 FUSED_TYPES = ("float32", "bfloat16", "float16")
 CUDNN_LEAST_EPSILON = 1e-5  # CUDNN_BN_MIN_EPSILON: cuDNN takes nothing smaller
@@ -23,12 +25,16 @@ def fused_batch_norm(network: keras.Model, *, deterministic: bool = False) -> Ab
     With `deterministic` frozen layers train as stock ones: on a GPU their kernel has no deterministic gradient
     (`tf.config.experimental.enable_op_determinism` lists it among the operations that are refused).
     """
+    import keras
+
     on_tensorflow = keras.backend.backend() == "tensorflow"
-    layers = [layer for layer in network._flatten_layers() if on_tensorflow and _served(layer)]
-    return own_call(layers, _deterministic_call if deterministic else _fused_call)
+    layers = [layer for layer in flatten_layers(network) if on_tensorflow and _served(layer)]
+    return override_call(layers, _deterministic_call if deterministic else _fused_call)
 
 
 def _served(layer: keras.Layer) -> bool:
+    import keras
+
     return (
         type(layer) is keras.layers.BatchNormalization
         and not getattr(layer, "renorm", False)  # newer than the oldest Keras that zoo takes
@@ -48,6 +54,7 @@ def _deterministic_call(layer: Any, inputs: Any, training: bool | None = None, m
 
 def _fused_call(layer: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
     """What `BatchNormalization.call` computes, in one kernel."""
+    import keras
     import tensorflow as tf
 
     if mask is not None or keras.backend.standardize_dtype(inputs.dtype) not in FUSED_TYPES:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
+from zoo.nn.keras_compat import flatten_layers
+from zoo.nn.override_call import override_call
 
-from zoo.nn.override_call import own_call
+if TYPE_CHECKING:
+    import keras
 
 
-def lean_hard_swish(network: keras.Model) -> AbstractContextManager[int]:
+def memory_efficient_hard_swish(network: keras.Model) -> AbstractContextManager[int]:
     """Let the network's hard-swish activations (Howard et al. 2019, arXiv:1905.02244) keep less and read less for their
     gradient; yields how many do.
 
@@ -22,15 +24,21 @@ def lean_hard_swish(network: keras.Model) -> AbstractContextManager[int]:
     files are those of the stock layers, which are back when the context ends. Only layers of type
     `keras.layers.Activation` are served, and none on JAX, where XLA fuses.
     """
+    import keras
+
     on_tensorflow = keras.backend.backend() == "tensorflow"
-    return own_call((layer for layer in network._flatten_layers() if on_tensorflow and _served(layer)), _lean_call)
+    return override_call(
+        (layer for layer in flatten_layers(network) if on_tensorflow and _served(layer)), _memory_efficient_call
+    )
 
 
 def _served(layer: keras.Layer) -> bool:
+    import keras
+
     return type(layer) is keras.layers.Activation and layer.activation is keras.activations.hard_silu
 
 
-def _lean_call(layer: Any, inputs: Any) -> Any:
+def _memory_efficient_call(layer: Any, inputs: Any) -> Any:
     return _hard_swish()(inputs)
 
 

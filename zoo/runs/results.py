@@ -15,6 +15,7 @@ import pandas as pd
 
 from zoo.core.errors import UsageError
 from zoo.core.files import write_text
+from zoo.core.thresholds import ThresholdRule
 from zoo.evaluation.baselines import Floor, floors
 from zoo.evaluation.calibration import METHODS
 from zoo.evaluation.evaluate import Evaluation, evaluate
@@ -24,7 +25,7 @@ from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.reference import TruthComparison, compare_truth, truth_notes
 from zoo.evaluation.reliability import CalibrationResult, evaluate_calibration
 from zoo.evaluation.subgroups import DEFAULT_COLUMNS, Group, subgroup_notes, subgroups
-from zoo.evaluation.thresholds import ThresholdRule, choose_thresholds, threshold_notes
+from zoo.evaluation.thresholds import choose_thresholds, threshold_notes
 from zoo.runs.leaks import leaks
 from zoo.runs.run import Run
 

@@ -84,9 +84,7 @@ def check_info(strategy: Strategy | Recipe) -> None:
     unknown = set(info.tasks) - set(ALL_TASKS)
     assert not unknown, f"{info.name}: info.tasks has {sorted(unknown)}; valid are {', '.join(ALL_TASKS)}"
     for option in describe(getattr(strategy, "Options", NoOptions)):
-        assert option.help, (
-            f"{info.name}: option {option.name!r} has no help text; declare it with zoo.core.contracts.option"
-        )
+        assert option.help, f"{info.name}: option {option.name!r} has no help text; declare it with zoo.option"
 
 
 def example_tasks(strategy: Strategy) -> list[Task]:

@@ -51,7 +51,7 @@ class _Subject:
         from zoo.core.observers import Observer
 
         built = self.tracker.build(self.target)
-        assert isinstance(built, Observer), f"{self.name}: build gives {built!r}, not a zoo.core.observers.Observer"
+        assert isinstance(built, Observer), f"{self.name}: build gives {built!r}, not a zoo.Observer"
 
     def before_the_start(self) -> None:
         """A training may fail before the tracker hears of its start."""

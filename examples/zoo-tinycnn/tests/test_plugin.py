@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoo.core.registry import registry
-from zoo.core.tasks import Task
+from zoo import Task, registry
 from zoo.testing import check_augmenter, check_loss, check_model
 
 

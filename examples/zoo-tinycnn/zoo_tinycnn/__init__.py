@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Lt
 
-from zoo.core.contracts import (
+from zoo import (
     Augmenter,
     AugmentFunction,
+    BackboneModel,
+    BackboneOptions,
     Info,
     LabelCounts,
     Loss,
     LossFunction,
     Model,
     ModelInfo,
+    Task,
+    hookimpl,
     option,
 )
-from zoo.core.hookspecs import hookimpl
-from zoo.core.tasks import Task
-from zoo.nn.backbone import BackboneModel, BackboneOptions
 
 if TYPE_CHECKING:
     import keras

@@ -116,7 +116,7 @@ def _make(run: Run, form: str, network: Callable[[], Any]) -> Artifact:
 
 
 def _load(run: Run) -> Any:
-    from zoo.engine.evaluate import load_network
+    from zoo.engine.load import load_network
     from zoo.inference.features import with_features
 
     return with_features(load_network(run))

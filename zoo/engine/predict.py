@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from zoo.core.errors import ZooError
 from zoo.data.batches import inference_batches
+from zoo.data.pipeline import ImageSet
 from zoo.engine.feed import inference_feed
 from zoo.engine.replicas import one_device
-
-if TYPE_CHECKING:
-    from zoo.inference.runtimes.outputs import Runtime
-
-CHUNK = 256  # images handed to a runtime at once: 13 MB at 224 pixels
+from zoo.evaluation import Predictions
 
 
 def predict_logits(network: Any, images: np.ndarray, rows: np.ndarray, batch_size: int) -> np.ndarray:
@@ -35,10 +33,10 @@ def forward(network: Any, images: np.ndarray, rows: np.ndarray, batch_size: int)
     index = inference_batches(rows, batch_size)
     if not one_device(network):
         return network.predict(inference_feed(images, rows, batch_size), steps=len(index), verbose=0)
-    return np.concatenate([network.predict_on_batch(pixels[..., None]) for pixels in _read_ahead(images, index)])
+    return np.concatenate([network.predict_on_batch(pixels[..., None]) for pixels in read_ahead(images, index)])
 
 
-def _read_ahead(images: np.ndarray, parts: Sequence[np.ndarray] | np.ndarray) -> Iterator[np.ndarray]:
+def read_ahead(images: np.ndarray, parts: Sequence[np.ndarray] | np.ndarray) -> Iterator[np.ndarray]:
     """The images of each part, read while the part before it is computed."""
     with ThreadPoolExecutor(1, thread_name_prefix="images") as reader:
         coming = reader.submit(images.__getitem__, parts[0])
@@ -49,7 +47,19 @@ def _read_ahead(images: np.ndarray, parts: Sequence[np.ndarray] | np.ndarray) ->
             yield pixels
 
 
-def runtime_logits(runtime: Runtime, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """As `predict_logits`, by a runtime of a finished run."""
-    parts = [rows[start : start + CHUNK] for start in range(0, max(1, len(rows)), CHUNK)]
-    return np.concatenate([runtime.predict(pixels)[0] for pixels in _read_ahead(images, parts)])
+def predict_images(network: Any, images: ImageSet, split: str, batch_size: int) -> Predictions:
+    """Run the network over one split of prepared images.
+
+    Raises:
+        ZooError: the images are not of the network's input size.
+    """
+    from zoo.nn.fused_norm import fused_batch_norm
+
+    rows = images.of(split)
+    if tuple(network.input_shape[1:3]) != images.store.images.shape[1:]:
+        raise ZooError(
+            f"the network takes {network.input_shape[1:3]} pixels, the images are {images.store.images.shape[1:]}."
+        )
+    with fused_batch_norm(network):
+        logits = predict_logits(network, images.store.images, images.rows[rows], batch_size)
+    return Predictions(images.task, images.table.iloc[rows].reset_index(drop=True), images.labels[rows], logits)
