@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from zoo.cli.options import FINDINGS, WHERE
+from zoo.cli.options import FINDINGS, PATH, WHERE
 from zoo.core.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -17,7 +17,7 @@ OPTIONS = [
     click.option("--model", metavar="NAME", help="Network [default: mobilenetv3].  zoo list models"),
     click.option("--task", metavar="TASK", help="binary, multilabel or multiclass [default: binary]."),
     click.option("--data", metavar="NAME", help="Dataset [default: phantom, synthetic images].  zoo list datasets"),
-    click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset lies."),
+    click.option("--root", type=PATH, metavar="DIR", help="Where the dataset lies."),
     click.option("--loss", metavar="NAME", help="Loss [default: bce, cce for multiclass].  zoo list losses"),
     click.option(
         "--augment", metavar="NAME", help="Augmenter, or several as A+B [default: standard].  zoo list augmenters"
@@ -26,7 +26,7 @@ OPTIONS = [
     click.option(
         "--config",
         "config_file",
-        type=click.Path(path_type=Path),
+        type=PATH,
         metavar="FILE",
         help="Start from a YAML file, such as RUN/config.yaml.",
     ),

@@ -10,6 +10,7 @@ import click
 
 from zoo.cli import catalogue
 from zoo.cli.entries import count_text, record
+from zoo.cli.printing import print_json
 from zoo.core.errors import UsageError
 from zoo.core.registry import Entry, registry
 from zoo.core.tasks import TASKS
@@ -49,7 +50,7 @@ def info(
     settings: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Show everything known about a model, loss, augmenter, dataset or recipe.
+    """Show everything known about a model, loss, augmenter, dataset, recipe or tracker.
 
     NAME is any name that 'zoo list' prints. Where several kinds share it, all of them are shown.
 
@@ -63,9 +64,7 @@ def info(
     if summary and not models:
         raise UsageError(f"--summary needs a model, and '{name}' is a {entries[0].kind}. See 'zoo list models'.")
     if as_json:
-        import json
-
-        click.echo(json.dumps([record(e) for e in entries], indent=2, ensure_ascii=False))
+        print_json([record(e) for e in entries])
         return
     console = _console()
     for number, entry in enumerate(entries):
