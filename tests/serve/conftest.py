@@ -36,7 +36,7 @@ def serve(tmp_path: Path, decoders: dict[object, Decoder], logged: list[str]) ->
         bounds = Limits(**limits)
         desk = Desk(chosen, bounds, force)
         desk.decoder = decoders.setdefault((bounds.max_pixels, bounds.decode_s, force), desk.decoder)
-        desk.decoder.restarts = 0
+        desk.decoder.worker.restarts = 0
         served = Served(create_app(desk, bounds, names=names), desk, bounds, logged)
         made.append(served)
         return served

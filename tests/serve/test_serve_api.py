@@ -198,7 +198,7 @@ def test_every_broken_file_gets_a_reason_and_none_an_error(serve: Serve) -> None
             )
             seen += 1
     assert seen > 150
-    assert served.desk.decoder.restarts == 0
+    assert served.desk.decoder.worker.restarts == 0
 
 
 def test_a_bomb_is_refused_by_its_header(serve: Serve) -> None:

@@ -8,11 +8,14 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from child_targets import await_end, crash, hang
 from standing import GONE, Served, flat, part
 
+from zoo.serve import decoding
 from zoo.serve.decoding import Decoder, Order, Unreadable
 from zoo.serve.limits import Limits
 
@@ -143,32 +146,24 @@ def test_lines_and_counts_name_routes_and_never_what_was_sent(serve: Serve) -> N
     assert served.lines[2].startswith("POST /api/images 404 ")
 
 
-def test_a_decoder_that_dies_or_hangs_costs_one_image(serve: Serve) -> None:
-    served = serve(decode_s=2.0)
-    assert served.post(IMAGE).status_code == 200
+def test_a_decoder_that_dies_or_hangs_costs_one_image(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = serve()
     decoder = served.desk.decoder
-
-    os.kill(decoder.pid, signal.SIGSTOP)
-    hung = served.post(IMAGE)
-    assert hung.status_code == 422
-    assert "takes longer than 2 s" in hung.json()["detail"]
-
     assert served.post(IMAGE).status_code == 200
-    os.kill(decoder.pid, signal.SIGSTOP)
-    with ThreadPoolExecutor(1) as pool:
-        under_way = pool.submit(served.post, IMAGE)
-        until(lambda: served.shield.app.state.jobs._busy)
-        time.sleep(0.1)
-        os.kill(decoder.pid, signal.SIGKILL)
-        crashed = under_way.result()
-    assert crashed.status_code == 422
-    assert "the decoder crashed on it" in crashed.json()["detail"]
 
+    for read, limit, reason in ((hang, 0.3, "takes longer than 0.3 s"), (crash, 120.0, "the decoder crashed on it")):
+        with monkeypatch.context() as patch:
+            patch.setattr(decoding, "_read_safely", read)
+            patch.setattr(decoder, "limits", replace(served.limits, decode_s=limit))
+            got = served.post(IMAGE)
+        assert got.status_code == 422
+        assert reason in got.json()["detail"]
+        assert served.post(IMAGE).status_code == 200
+
+    os.kill(decoder.worker.pid, signal.SIGKILL)
+    await_end(decoder.worker.pid)
     assert served.post(IMAGE).status_code == 200
-    os.kill(decoder.pid, signal.SIGKILL)
-    time.sleep(0.1)
-    assert served.post(IMAGE).status_code == 200
-    assert decoder.restarts == 2
+    assert decoder.worker.restarts == 2
 
 
 def test_a_decoder_ends_with_the_server_and_leaves_no_file(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,12 +171,12 @@ def test_a_decoder_ends_with_the_server_and_leaves_no_file(tmp_path: Any, monkey
     decoder = Decoder(Limits())
     with pytest.raises(Unreadable, match="not an image"):
         decoder.read(b"text", Order((8,), (None,), picture=False))
-    pid = decoder.pid
+    pid = decoder.worker.pid
+    assert pid is not None
     assert decoder.read(IMAGE, Order((8, 16), (None,), picture=False)).squares[16].shape == (16, 16)
     assert not list(tmp_path.iterdir())
     decoder.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    await_end(pid)
 
 
 def test_a_thread_that_ends_takes_no_more_jobs(serve: Serve) -> None:

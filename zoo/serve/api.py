@@ -100,7 +100,7 @@ async def metrics(request: Request) -> Response:
         "zoo_queue_limit_images": ("gauge", "Images that may wait.", jobs.limit),
         "zoo_jobs_total": ("counter", "Images and heat maps worked on.", jobs.done),
         "zoo_jobs_dropped_total": ("counter", "Taken out of the queue, their client being gone.", jobs.dropped),
-        "zoo_decoder_restarts_total": ("counter", "Decoders that crashed or hung.", desk.decoder.restarts),
+        "zoo_decoder_restarts_total": ("counter", "Decoders that crashed or hung.", desk.decoder.worker.restarts),
         "zoo_uploads_held_bytes": ("gauge", "Bytes of uploads in memory.", state.uploads.held),
     }
     resident = resident_bytes()
