@@ -55,7 +55,8 @@ BUILTINS: dict[str, Builtin] = {
     "plugin": Builtin("zoo.cli.plugin:plugin", "Create a plugin package, or check a plugin."),
     "list": Builtin("zoo.cli.list:list_", "List what you can choose from, and the plugin each entry comes from."),
     "info": Builtin(
-        "zoo.cli.info:info", "Show everything known about a model, loss, augmenter, dataset, recipe or tracker."
+        "zoo.cli.info:info",
+        "Show everything known about a model, loss, augmenter, dataset, recipe or tracker, or all settings of a training.",
     ),
 }
 

@@ -63,12 +63,6 @@ LABELS = click.option(
 REPLICATES = click.option(
     "--replicates", type=click.IntRange(0), default=1000, show_default=True, help="Bootstrap resamples of the patients."
 )
-WHERE = click.option(
-    "--where", metavar="CONDITION", help="Keep the images that satisfy it, such as \"view == 'PA' and age >= 18\"."
-)
-FINDINGS = click.option(
-    "--findings", metavar="NAMES", help="Keep these findings, separated by commas, as labels or classes [default: all]."
-)
 THRESHOLDS = {
     "threshold": click.option("--threshold", type=float, metavar="P", help="Positive at this probability or above."),
     "sensitivity": click.option(
