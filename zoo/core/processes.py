@@ -167,8 +167,8 @@ class _Unpickler(pickle.Unpickler):
 def _main_module() -> dict[str, str]:
     """Where `__main__` can be imported from, as `multiprocessing.spawn.prepare` takes it."""
     main = sys.modules["__main__"]
-    if getattr(main, "__spec__", None) is not None:
-        return {"init_main_from_name": str(main.__spec__.name)}
+    if main.__spec__ is not None:
+        return {"init_main_from_name": main.__spec__.name}
     file = getattr(main, "__file__", None)
     return {"init_main_from_path": os.path.abspath(file)} if file else {}
 
