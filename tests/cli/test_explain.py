@@ -97,8 +97,8 @@ def test_files_are_explained_and_bad_ones_said(finished: Finished) -> None:
     Path("images/1.png").write_text("no image")
     result = run("first", "images/0.png", "images/1.png", "images/2.png", "--label", "Nodule", "--label", "Effusion")
     assert result.exit_code == 1
-    assert "Left out: images/1.png: not an image" in result.stderr
-    assert "Left out: images/2.png: missing file" in result.stderr
+    assert "left out: images/1.png: not an image" in result.stderr
+    assert "left out: images/2.png: missing file" in result.stderr
     assert [(each["image"], each["label"]) for each in index()["images"]] == [
         ("images/0.png", "Nodule"),
         ("images/0.png", "Effusion"),
