@@ -80,7 +80,9 @@ def unpack_archives(dataset: Dataset, wanted: Download, archives: Sequence[Path]
             logger.info(f"{archive.name}: unpacked before, every file is in place")
             continue
         is_archive = archive.name.lower().endswith(_ENDINGS)
-        found = unpack(archive, root, dataset.place, Limits()) if is_archive else _copy(dataset, mark, archive, root)
+        found = (
+            unpack(archive, root, dataset.destination, Limits()) if is_archive else _copy(dataset, mark, archive, root)
+        )
         if not found.entries:
             raise DataError(
                 f"{archive} holds nothing that the dataset '{dataset.info.name}' reads. It expects:\n{dataset.info.layout}"
@@ -198,7 +200,7 @@ def _gather(dataset: Dataset, folder: Path, root: Path, source: str) -> Unpacked
     with Progress("Placing", None, unit="files") as progress:
         for file in sorted(each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()):
             progress.advance(1)
-            target = dataset.place(file.relative_to(folder).as_posix())
+            target = dataset.destination(file.relative_to(folder).as_posix())
             if target is None:
                 found.left_out += 1
                 continue
@@ -222,7 +224,7 @@ def _gather(dataset: Dataset, folder: Path, root: Path, source: str) -> Unpacked
 
 def _copy(dataset: Dataset, mark: Entry, file: Path, root: Path) -> Unpacked:
     """Copy one file of the layout, such as a table, into its place."""
-    target = dataset.place(file.name)
+    target = dataset.destination(file.name)
     if target is None:
         return Unpacked()
     place = root / safe_name(target, file.name)
