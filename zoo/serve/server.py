@@ -20,8 +20,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from zoo.core.errors import UsageError
 from zoo.serve.api import create_app
 from zoo.serve.limits import Limits
-from zoo.serve.security import Shield
-from zoo.serve.service import Desk
+from zoo.serve.security import SecurityMiddleware
+from zoo.serve.service import InferenceService
 
 if TYPE_CHECKING:
     from zoo.inference.classifier import Classifier
@@ -102,20 +102,20 @@ def serve(
         force: take DICOM images whose tags speak against it.
         ready: called when the server answers.
     """
-    desk = Desk(classifiers, limits, force)
+    service = InferenceService(classifiers, limits, force)
     try:
-        desk.start()
-        shield = create_app(desk, limits, names=[*names, socket.gethostname()])
+        service.start()
+        app = create_app(service, limits, names=[*names, socket.gethostname()])
         try:
-            asyncio.run(Server(configuration(shield, limits), shield, ready).serve(sockets=[listener]))
+            asyncio.run(Server(configuration(app, limits), app, ready).serve(sockets=[listener]))
         finally:
-            shield.app.state.jobs.close()
+            app.app.state.jobs.close()
     finally:
-        desk.close()
+        service.close()
         listener.close()
 
 
-def configuration(shield: Shield, limits: Limits) -> uvicorn.Config:
+def configuration(app: SecurityMiddleware, limits: Limits) -> uvicorn.Config:
     """How uvicorn runs the application: quietly, for its lines may hold paths, and with `Protocol`."""
 
     class Limited(Protocol):
@@ -123,7 +123,7 @@ def configuration(shield: Shield, limits: Limits) -> uvicorn.Config:
 
     Limited.limits = limits
     return uvicorn.Config(
-        shield,
+        app,
         http=Limited,
         ws="none",
         lifespan="off",
@@ -140,16 +140,16 @@ def configuration(shield: Shield, limits: Limits) -> uvicorn.Config:
 class Server(uvicorn.Server):
     """uvicorn's server, which says when it answers, gives up half uploads when it stops, and ends without a signal."""
 
-    def __init__(self, config: uvicorn.Config, shield: Shield, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, app: SecurityMiddleware, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._shield, self._ready = shield, ready
+        self._app, self._ready = app, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._shield.app.state.uploads.stop()
+        self._app.app.state.uploads.stop()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
