@@ -1,4 +1,4 @@
-"""The application: the page, and the REST interface with its OpenAPI document."""
+"""The application: the page and the REST interface with its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ routes = APIRouter(prefix="/api")
 
 @routes.get("/health", responses=_errors())
 async def health(request: Request) -> Health:
-    """Whether the server answers, and how busy it is."""
+    """Whether the server responds, and how busy it is."""
     state = request.app.state
     return Health(status="ok", runs=len(state.service.classifiers), waiting=state.jobs.waiting, queue=state.jobs.limit)
 

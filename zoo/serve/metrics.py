@@ -20,7 +20,7 @@ BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 class Metrics:
     """Counters of one application. No label holds anything that a client wrote.
 
-    `requests` and `seconds` are for the middleware; the rest is read from the parts of the server when it is asked for.
+    `requests` and `seconds` are for the middleware; the rest is read from the parts of the server on collection.
     """
 
     def __init__(self, jobs: Jobs, uploads: Uploads, decoder: Decoder) -> None:

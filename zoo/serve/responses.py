@@ -46,7 +46,7 @@ class Predictions(BaseModel):
     width: int
     height: int
     note: str = Field(description="What had to be normalised in reading the image; empty where nothing.")
-    picture: str | None = Field(description="The image as a PNG in a data: URL, where it was asked for.")
+    picture: str | None = Field(description="The image as a PNG in a data: URL, where requested.")
     predictions: list[RunPrediction]
     research_only: str = RESEARCH_ONLY
 

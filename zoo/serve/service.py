@@ -121,16 +121,16 @@ class InferenceService:
     def _predict(self, name: str, classifier: Classifier, image: Image) -> RunPrediction:
         if classifier.views in image.rejected:
             return RunPrediction(run=name, reason=image.rejected[classifier.views], labels=[], ood=None)
-        answer = classifier.answer(image.squares[classifier.image_size])
-        if answer.probabilities is None or answer.positive is None:
-            return RunPrediction(run=name, reason=answer.reason, labels=[], ood=None)
+        found = classifier.answer(image.squares[classifier.image_size])
+        if found.probabilities is None or found.positive is None:
+            return RunPrediction(run=name, reason=found.reason, labels=[], ood=None)
         labels = [
             LabelPrediction(label=label, probability=float(p), threshold=_finite(limit), positive=bool(positive))
             for (label, limit), p, positive in zip(
-                _thresholds(classifier), answer.probabilities, answer.positive, strict=True
+                _thresholds(classifier), found.probabilities, found.positive, strict=True
             )
         ]
-        return RunPrediction(run=name, reason="", labels=labels, ood=_ood(answer))
+        return RunPrediction(run=name, reason="", labels=labels, ood=_ood(found))
 
 
 def overlay(heat: np.ndarray, width: int, height: int) -> bytes:
