@@ -36,12 +36,6 @@ LABELS = click.option(
     metavar="FILE",
     help="A CSV with a second reference, such as expert labels.",
 )
-WHERE = click.option(
-    "--where", metavar="CONDITION", help="Keep the images that satisfy it, such as \"view == 'PA' and age >= 18\"."
-)
-FINDINGS = click.option(
-    "--findings", metavar="NAMES", help="Keep these findings, separated by commas, as labels or classes [default: all]."
-)
 THRESHOLDS = {
     "threshold": click.option(
         "--threshold", type=float, metavar="P", help="Call positive at this probability or above."

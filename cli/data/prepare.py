@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli import catalogue
+from zoo.cli.configuration import flag
 from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options
-from zoo.cli.options import FINDINGS, WHERE
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 @click.command()
 @DATA
 @ROOT
-@click.option("--task", metavar="TASK", help="binary, multilabel or multiclass [default: binary].")
+@flag("task")
 @click.option("--model", metavar="NAME", help="Take this network's image size, where the dataset has none of its own.")
-@click.option("--image-size", type=int, metavar="PX", help="Height and width [default: the dataset's or the model's].")
-@WHERE
-@FINDINGS
-@click.option("--limit", type=int, metavar="N", help="Use about N images, whole patients, as zoo train does.")
-@click.option("--seed", type=int, metavar="N", help="Of the split and of --limit [default: 0].")
-@click.option("--drop-leaks/--no-drop-leaks", default=None, help="Set aside training images that also stand in test.")
+@flag("image_size")
+@flag("where")
+@flag("findings")
+@flag("limit")
+@flag("seed")
+@flag("drop_leaks")
 @SETS
 @OUTSIDE
 @AS_JSON

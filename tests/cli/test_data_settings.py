@@ -103,7 +103,7 @@ def test_a_balance_is_told_label_by_label_and_reaches_the_counts_of_the_loss() -
         (["--where", "age > 200"], 2, "age is 10 to 69"),
         (["--findings", "Mas"], 2, "Did you mean 'Mass'"),
         (["--uncertain", "half", "--task", "multiclass"], 2, "cannot be one half"),
-        (["--uncertain", "maybe"], 2, "'ignore', 'zero', 'one', 'half'"),
+        (["--uncertain", "maybe"], 2, "half, ignore, one, zero"),
         (["--monitor", "val_f2"], 2, "val_f1"),
     ],
 )

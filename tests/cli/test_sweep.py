@@ -175,7 +175,7 @@ def test_a_signal_saves_the_trial_and_says_how_to_go_on(number: int, code: int) 
     process.send_signal(number)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == code, errors
-    assert errors.rstrip().endswith("Stopped. Go on with: zoo sweep --resume s")
+    assert errors.rstrip().endswith("stopped; go on with: zoo sweep --resume s")
     assert "Traceback" not in errors
     assert json.loads(Path("runs/s-01/run.json").read_text())["status"] == "interrupted"
     trials: Any = json.loads(Path("runs/s/sweep.json").read_text())["trials"]

@@ -31,7 +31,7 @@ from zoo.core.processes import Worker
 from zoo.core.records import BadImage, Records
 from zoo.data import dicom
 from zoo.data.decode import decode
-from zoo.data.dicom import claimed_size, decode_dicom, frames, header, subprocess_decoder
+from zoo.data.dicom import claimed_size, decode_dicom, header, pixels, subprocess_decoder
 from zoo.data.formats import is_dicom
 from zoo.data.images import FileSource
 from zoo.data.silence import without_warnings
@@ -185,7 +185,7 @@ def test_a_decoder_that_crashes_or_hangs_is_replaced(tmp_path: Path, monkeypatch
     expected = decode_dicom(file)[0]
     for codec, seconds, reason in ((crash, 120.0, "its decoder crashed on it"), (hang, 0.5, "took over")):
         with monkeypatch.context() as patch:
-            patch.setattr(frames, "decode_gdcm", codec)
+            patch.setattr(pixels, "decode_gdcm", codec)
             patch.setattr(subprocess_decoder, "SECONDS", seconds)
             assert reason in refusal(file)
     np.testing.assert_array_equal(decode_dicom(file)[0], expected)

@@ -43,6 +43,9 @@ class ThresholdRule:
             what = f"a target {self.rule} lies above 0 and goes up to 1" if self.rule in TARGETS else _RANGE
             raise UsageError(f"{what}, not {self.value!r}.")
 
+    def __str__(self) -> str:
+        return f"{self.rule} {self.value:g}" if self.rule == "fixed" or self.rule in TARGETS else self.rule
+
     @property
     def target(self) -> float | None:
         """The sensitivity or specificity asked for; None for the rules without one."""
