@@ -21,7 +21,7 @@ COMMANDS = {
         "Write a dataset's prepared images, with all findings and what is known of the patients, as TFRecord files.",
     ),
     "download": Builtin(
-        "zoo.cli.data.download:download", "Download NAME by kagglehub, or unpack its archives that are here already."
+        "zoo.cli.data.download:download", "Download NAME by kagglehub, or unpack archives of it that you have."
     ),
 }
 

@@ -40,7 +40,7 @@ FILE = click.Path(path_type=Path)
 )
 @click.option("--correlation", type=click.FloatRange(0, 1), metavar="R", help="Least correlation of their pixels.")
 @click.option("--fix", type=FILE, metavar="FILE.csv", help="Write a table without what leaks; nothing is deleted.")
-@click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write every finding as CSV.")
+@click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write every issue as CSV.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N images, whole patients.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Of --limit [default: 0].")
 @SETS
@@ -88,11 +88,11 @@ def audit(
         from zoo.core.files import replacing
 
         with replacing(csv_file) as new:
-            found.findings.to_csv(new, index=False)
+            found.issues.to_csv(new, index=False)
     fixed = write_fixed(found, datasets[0], fix) if fix is not None else None
     _report(found, datasets, fixed, as_json)
     if csv_file is not None:
-        logger.info(f"Every finding: {csv_file}")
+        logger.info(f"Every issue: {csv_file}")
     if found.leaks:
         raise click.exceptions.Exit(1)
 
@@ -106,10 +106,11 @@ def _read(
     flags: dict[str, Any],
 ) -> list[AuditImages]:
     """The dataset and those beside it; where a dataset has no images, a line says so."""
-    from zoo.data.audit.images import limited, read_images
+    from zoo.data.audit.images import read_images
+    from zoo.data.listed_images import limit_listing
 
     parsed = [_parse(word) for word in others]  # before anything is read
-    listing = limited(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
+    listing = limit_listing(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
     chosen = [(str(data), str(data), listing)]
     for name, dataset, folder in parsed:
         chosen.append(
@@ -164,13 +165,13 @@ def _report(found: Audit, datasets: list[AuditImages], fixed: Fixed | None, as_j
         return
     from rich.console import Console
 
-    from zoo.report.audit import findings_table, fixed_lines, sides_table, verdict
+    from zoo.report.audit import fixed_lines, issues_table, sides_table, verdict
 
     console = Console(highlight=False, markup=False)
     console.print(sides_table(found))
     console.print()
-    if len(found.findings):
-        console.print(findings_table(found))
+    if len(found.issues):
+        console.print(issues_table(found))
         console.print()
     for line in verdict(found):
         console.print(line)

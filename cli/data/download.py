@@ -1,4 +1,4 @@
-"""`zoo data download`: a published dataset fetched, or archives fetched by hand unpacked, into the layout its reader expects."""
+"""`zoo data download`: download a published dataset, or unpack archives of it, into the layout that its reader expects."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from zoo.cli.data.shared import AS_JSON
 
 @click.command()
 @click.argument("name")
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset shall lie [default: NAME]."
-)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the dataset [default: NAME].")
 @click.option(
     "--archive",
     "archives",
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="FILE",
-    help="Unpack this .tar.gz or .zip that is here already, or copy this table; may be given often. Nothing is downloaded.",
+    help="Unpack this local .tar.gz or .zip, or copy this table, instead of downloading; may be repeated.",
 )
 @AS_JSON
 def download(name: str, out: Path | None, archives: tuple[Path, ...], as_json: bool) -> None:
-    """Download NAME by kagglehub, or unpack its archives that are here already.
+    """Download NAME by kagglehub, or unpack archives of it that you have.
 
-    Stop it at any moment; the same command goes on from there. Files are checked by checksum and recorded in
+    An interrupted download is resumed by the same command. Files are checked by checksum and recorded in
     DIR/manifest.csv; nothing is ever written outside DIR.
 
     \b

@@ -67,10 +67,12 @@ def check(definition: Definition, registry: Registry) -> dict[str, Any]:
 
 def check_folder(folder: Folder, definition: Definition) -> None:
     """Raise UsageError where the folder is that of another sweep, or runs have the names of the trials."""
+    # before sweep.json: another machine that begins the sweep at this moment writes that first, and then makes its runs
+    taken = folder.taken([folder.run_name(number) for number in range(1, (definition.trials or 0) + 1)])
     before = folder.read()
     anew = "Give the new sweep another name."
     if before is None:
-        folder.check_free([folder.run_name(number) for number in range(1, (definition.trials or 0) + 1)])
+        folder.refuse_taken(taken)
         return
     kept = before[0]
     if kept.trials is None:
