@@ -118,10 +118,10 @@ def _print_images(console: Any, result: Explanation) -> None:
     table.add_column("image", overflow="ellipsis", no_wrap=True, ratio=1)
     table.add_column("label", overflow="fold")
     table.add_column("probability", justify="right", no_wrap=True)
-    table.add_column("truth", no_wrap=True)
-    truth = {None: "", 1: "present", 0: "absent"}
+    table.add_column("reference", no_wrap=True)
+    reference = {None: "", 1: "present", 0: "absent"}
     for each in result.images:
-        table.add_row(Path(each.image).name, each.label, short(each.probability), truth[each.truth])
+        table.add_row(Path(each.image).name, each.label, short(each.probability), reference[each.reference])
     console.print(table)
 
 

@@ -17,7 +17,7 @@ from zoo.serve.limits import Limits
 
 logger = logging.getLogger(__name__)
 
-EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "markdown_it")
+EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "markdown_it", "prometheus_client")
 
 
 @click.command()
@@ -51,10 +51,10 @@ def serve(
     runs_dir: Path,
     **options: Any,
 ) -> None:
-    """Open a page, and a REST interface, where an image is dropped and RUN answers; several runs side by side.
+    """Serve RUNs as a web page and a REST interface: send an X-ray, get predictions and heat maps.
 
-    Only this machine reaches it unless --host says otherwise. Nothing of an image is stored. The interface is described in
-    /api/openapi.json.
+    Several runs are shown side by side. Only this machine can connect unless --host is given. Images are not stored.
+    The REST interface is documented in /api/openapi.json.
 
     \b
     zoo serve NAME
