@@ -114,7 +114,7 @@ def _print_images(console: Any, result: Explanation) -> None:
     table = bare_table("image", "label", "reference", numbers=["probability"])
     reference = {None: "", 1: "present", 0: "absent"}
     for each in result.images:
-        table.add_row(Path(each.image).name, each.label, reference[each.truth], short(each.probability))
+        table.add_row(Path(each.image).name, each.label, reference[each.reference], short(each.probability))
     console.print(table)
 
 

@@ -16,7 +16,7 @@ from zoo.serve.limits import Limits
 
 logger = logging.getLogger(__name__)
 
-EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "markdown_it")
+EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "markdown_it", "prometheus_client")
 
 
 @command()

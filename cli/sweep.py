@@ -125,7 +125,7 @@ def sweep(
 def _defined(folder: Folder, overs: tuple[str, ...], storage: str | None, options: dict[str, Any]) -> Definition:
     """What the command line asks for."""
     from zoo.search.folder import Definition
-    from zoo.search.process import command_words
+    from zoo.search.process import without_passwords
     from zoo.search.space import given_twice, parse_overs
     from zoo.search.trials import epoch_column
 
@@ -147,7 +147,7 @@ def _defined(folder: Folder, overs: tuple[str, ...], storage: str | None, option
         metric=metric,
         trials=trials,
         prune=epoch_column(metric) is not None if prune is None else prune,
-        storage=command_words([storage])[0] if storage else None,
+        storage=without_passwords([storage])[0] if storage else None,
         checkpoint_every=every,
     )
 
@@ -171,11 +171,11 @@ def _run(
     from zoo.core.registry import registry
     from zoo.engine.signals import Interrupted
     from zoo.search import grid, tuner
-    from zoo.search.process import Processes, Stop, command_words
+    from zoo.search.process import Processes, Stop, without_passwords
     from zoo.search.runner import Runner
 
     with Stop() as stop:
-        runner = Runner(folder, definition, Processes(stop, command_words(sys.argv[1:])), stop)
+        runner = Runner(folder, definition, Processes(stop, without_passwords(sys.argv[1:])), stop)
         try:
             if definition.trials is None:
                 trials = grid.plan(definition, folder, registry())

@@ -92,7 +92,7 @@ def audit(
         from zoo.core.files import replacing
 
         with replacing(csv_file) as new:
-            found.findings.to_csv(new, index=False)
+            found.issues.to_csv(new, index=False)
     fixed = write_fixed(found, datasets[0], fix) if fix is not None else None
     _report(found, datasets, fixed, as_json)
     if csv_file is not None:
@@ -110,10 +110,11 @@ def _read(
     flags: dict[str, Any],
 ) -> list[AuditImages]:
     """The dataset and those beside it; where a dataset has no images, a line says so."""
-    from zoo.data.audit.images import limited, read_images
+    from zoo.data.audit.images import read_images
+    from zoo.data.listed_images import limit_listing
 
     parsed = [_parse(word) for word in others]  # before anything is read
-    listing = limited(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
+    listing = limit_listing(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
     chosen = [(str(data), str(data), listing)]
     for name, dataset, folder in parsed:
         chosen.append(
@@ -166,13 +167,13 @@ def _report(found: Audit, datasets: list[AuditImages], fixed: Fixed | None, as_j
             }
         print_json(summary)
         return
-    from zoo.report.audit import findings_table, fixed_lines, sides_table, verdict
+    from zoo.report.audit import fixed_lines, issues_table, sides_table, verdict
 
     console = plain_console()
     console.print(sides_table(found))
     console.print()
-    if len(found.findings):
-        console.print(findings_table(found))
+    if len(found.issues):
+        console.print(issues_table(found))
         console.print()
     for line in verdict(found):
         console.print(line)

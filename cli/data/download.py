@@ -1,4 +1,4 @@
-"""`zoo data download`: a published dataset fetched, or archives fetched by hand unpacked, into the layout its reader expects."""
+"""`zoo data download`: download a published dataset, or unpack archives of it, into the layout that its reader expects."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def explore(
     """
     from zoo.core.registry import registry
     from zoo.core.tasks import TASKS
-    from zoo.data.audit.images import limited
+    from zoo.data.listed_images import limit_listing
     from zoo.explore.explore import explore as run_exploration
     from zoo.explore.pixels import SAMPLE
     from zoo.report.exploration import write_tables
@@ -71,7 +71,7 @@ def explore(
 
     if flags["task"] not in TASKS:
         raise unknown("task", flags["task"], TASKS)
-    listing = limited(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
+    listing = limit_listing(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
     name = str(data)
     for note in listing.records.notes:
         logger.info(note)

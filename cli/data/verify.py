@@ -73,7 +73,7 @@ def _report(results: list[Checked], root: Path | None, as_json: bool) -> None:
         click.echo(f"Nothing is prepared in {default_cache()}.")
     else:
         for each in results:
-            click.echo(f"{each.path}: {each.words()}")
+            click.echo(f"{each.path}: {each.describe()}")
     for each in damaged:
         logger.info(f"To mend {each.path.name}: {prepare_command(each.name, root)} --image-size {each.size}")
     if damaged:

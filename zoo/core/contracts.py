@@ -219,8 +219,8 @@ class Dataset(Strategy):
             DataError: the layout is not there or lacks what it needs; the message names file and column.
         """
 
-    def place(self, member: str) -> str | None:
-        """Where a file of the published archives belongs, as a path below the root; None where `read` has no use for it."""
+    def destination(self, member: str) -> str | None:
+        """The path below the root where a file of the published archives belongs; None if `read` does not need it."""
         return member
 
     def survey(self, root: Path | None, options: Any) -> Listing:
