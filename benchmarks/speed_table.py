@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+PAGE = Path(__file__).parents[1] / "docs" / "results" / "speed.md"
 RESULTS = Path(__file__).parent / "results"
 BEGIN = "<!-- speed: made by benchmarks/speed_table.py from benchmarks/results -->"
 END = "<!-- end of speed -->"
@@ -217,10 +217,9 @@ def shown(page: str) -> str:
 
 def main() -> None:
     if sys.argv[1:] == ["--write"]:
-        file = ROOT / "docs/results/speed.md"
-        page = file.read_text(encoding="utf-8")
+        page = PAGE.read_text(encoding="utf-8")
         before, after = page[: page.index(BEGIN)], page[page.index(END) :]
-        file.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{after}", encoding="utf-8")
+        PAGE.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{after}", encoding="utf-8")
         return
     print(f"{BEGIN}\n\n{table()}\n\n{END}")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from zoo.core.contracts import ALL_TASKS, DatasetInfo, ModelInfo
 from zoo.core.manager import Failure
+from zoo.core.options import OptionInfo, describe
 from zoo.core.registry import Entry
 
 
@@ -61,17 +62,18 @@ def record(entry: Entry) -> dict[str, Any]:
         }
     if entry.kind == "recipe":
         return plain | {"config": _plain(entry.strategy.config)}
-    return plain | {"options": options(entry)}
+    return plain | {"options": [option_record(each) for each in describe(entry.strategy.Options)]}
 
 
-def options(entry: Entry) -> list[dict[str, Any]]:
-    """Every option of a strategy with its type, default and meaning."""
-    from zoo.core.options import describe
-
-    return [
-        {"name": each.name, "type": each.type, "default": _plain(each.default), "help": each.help}
-        for each in describe(entry.strategy.Options)
-    ]
+def option_record(option: OptionInfo) -> dict[str, Any]:
+    """An option with its type, default and meaning; `none` says what a default of null stands for."""
+    return {
+        "name": option.name,
+        "type": option.type,
+        "default": _plain(option.default),
+        "none": option.metadata.get("none", ""),
+        "help": option.help,
+    }
 
 
 def failure_record(failure: Failure) -> dict[str, str]:

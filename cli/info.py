@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli import catalogue
-from zoo.cli.entries import count_text, record
+from zoo.cli.entries import count_text, option_record, record
+from zoo.cli.printing import print_json
 from zoo.core.errors import UsageError
 from zoo.core.registry import Entry, registry
 from zoo.core.tasks import TASKS
@@ -17,6 +18,7 @@ from zoo.core.tasks import TASKS
 if TYPE_CHECKING:
     from rich.console import Console
 
+TRAIN = "train"  # what shows the settings
 FACTS = {  # key of the record -> what it is called on the screen
     "summary": "what",
     "tasks": "tasks",
@@ -49,23 +51,25 @@ def info(
     settings: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Show everything known about a model, loss, augmenter, dataset or recipe.
+    """Show everything known about a model, loss, augmenter, dataset, recipe or tracker, or all settings of a training.
 
-    NAME is any name that 'zoo list' prints. Where several kinds share it, all of them are shown.
+    NAME is any name that 'zoo list' prints, or 'train' for the settings. Where several kinds share a name, all are shown.
 
     \b
     zoo info mobilenetv3
     zoo info mobilenetv3 --summary --image-size 128
+    zoo info train
     """
+    if name == TRAIN:
+        _show_settings(as_json)
+        return
     entries = registry().find(name)
     catalogue.warn()
     models = [e for e in entries if e.kind == "model"]
     if summary and not models:
         raise UsageError(f"--summary needs a model, and '{name}' is a {entries[0].kind}. See 'zoo list models'.")
     if as_json:
-        import json
-
-        click.echo(json.dumps([record(e) for e in entries], indent=2, ensure_ascii=False))
+        print_json([record(e) for e in entries])
         return
     console = _console()
     for number, entry in enumerate(entries):
@@ -76,6 +80,27 @@ def info(
         from zoo.cli.summary import build, layers
 
         layers(console, build(models[0], task, image_size, settings))
+
+
+def _show_settings(as_json: bool) -> None:
+    """Print every setting of a training."""
+    from zoo.config.settings import all_settings
+
+    settings = all_settings()
+    options = [option_record(each) for each in settings]
+    if as_json:
+        print_json([{"kind": "settings", "name": TRAIN, "options": options}])
+        return
+    console = _console()
+    console.print(
+        "[bold]train[/bold]  settings of a training: keys of config.yaml, arguments of zoo.train and flags of zoo train"
+    )
+    _options(console, options)
+    only_set = [each.name for each in settings if not each.metadata.get("flag", True)]
+    console.print(
+        f"\n  As a flag batch_size is --batch-size, and so on; {', '.join(only_set)} have none: --set NAME=VALUE.\n"
+        "  data, model, loss, augment, optimizer and schedule take options too: --set model.alpha=0.75 (zoo info NAME)."
+    )
 
 
 def _console() -> Console:
@@ -128,7 +153,7 @@ def _options(console: Console, options: list[dict[str, Any]]) -> None:
     for title, wrap in (("  option", False), ("type", True), ("default", True), ("meaning", True)):
         table.add_column(title, no_wrap=not wrap, overflow="fold")
     for each in options:
-        default = "none" if each["default"] is None else str(each["default"])
+        default = (each["none"] or "none") if each["default"] is None else str(each["default"])
         table.add_row(f"  {each['name']}", escape(each["type"]), escape(default), escape(each["help"]))
     console.print()
     console.print(table)

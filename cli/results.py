@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from zoo.cli.printing import plain_console, print_json
 from zoo.core.text import RESEARCH_ONLY
 from zoo.report import detail_sentences, sentences, tables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from zoo.inference.training import Outcome
     from zoo.runs.results import Results
     from zoo.runs.run import Run
 
 
-def print_outcome(run: Run, results: Results) -> None:
-    """The end of a training: the small table, what it means, and where the run lies."""
-    console = Console(highlight=False, markup=False)
+def report_training(
+    train: Callable[[], Outcome | None], as_json: bool, more: Callable[[Run], dict[str, Any]] = lambda run: {}
+) -> None:
+    """Train, then print the results; nothing where another host reports. `more` gives further entries of the JSON object.
+
+    Raises:
+        Exit: after Ctrl-C or SIGTERM, with the exit code that shells expect.
+    """
+    from zoo.engine.signals import Interrupted
+
+    try:
+        outcome = train()
+    except Interrupted as stop:
+        raise click.exceptions.Exit(stop.exit_code) from stop
+    if outcome is None:
+        return
+    if as_json:
+        results = {"val": outcome.validation.to_dict(), "test": outcome.test.to_dict()}
+        print_json({"run": str(outcome.run.path), **more(outcome.run), **results})
+    else:
+        _print_outcome(outcome.run, outcome.results)
+
+
+def _print_outcome(run: Run, results: Results) -> None:
+    """The end of a training: a small table, what it means, and where the run is."""
+    console = plain_console()
     console.print(tables.results_table(results.validation, results.evaluation))
     _print_sentences(console, results, baselines=1)
     console.print(f"Run: {run.path}   (again: zoo evaluate {run.reference})", soft_wrap=True)
@@ -29,7 +56,7 @@ def print_outcome(run: Run, results: Results) -> None:
 
 def print_results(results: Results, folder: Path, *, detailed: bool, calibration: bool) -> None:
     """All that was measured. `detailed` shows the operating points, `calibration` its table instead of one line."""
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     console.print(tables.evaluation_table(results.evaluation, console.width))
     _print_sentences(console, results)
     if (found := results.calibration) is not None:

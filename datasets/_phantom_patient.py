@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 PERSISTENCE = 0.7  # chance that the next image of a patient keeps the state instead of drawing it anew
 SECOND = {  # what a finding tends to bring along
@@ -207,22 +206,3 @@ def images_of(seed: int, patient: int, abnormal: float) -> tuple[Radiograph, ...
             )
         )
     return tuple(made)
-
-
-def tables(patients: int, seed: int, abnormal: float, labels: tuple[str, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table of images and the table of boxes, as `Records` wants them."""
-    from zoo.datasets._phantom_findings import box
-
-    rows, boxes = [], []
-    for patient in range(1, patients + 1):
-        for image in images_of(seed, patient, abnormal):
-            name = f"{patient:08d}_{image.number:03d}.png"
-            present = {f.label for f in image.findings}
-            meta = (name, f"{patient}/{image.number}", f"{patient:08d}", image.view, image.age, image.sex, image.number)
-            rows.append((*meta, *(float(label in present) for label in labels)))
-            boxes += [(name, f.label, *box(image, f)) for f in image.findings]
-    columns = ["image", "path", "patient", "view", "age", "sex", "follow_up", *labels]
-    return (
-        pd.DataFrame(rows, columns=columns),
-        pd.DataFrame(boxes, columns=["image", "label", "x", "y", "width", "height"]),
-    )

@@ -1,4 +1,4 @@
-"""What the readers share: tables as text, columns by name, ages, sexes, views, and the class that means normal."""
+"""Tables and names as published layouts have them: cells as text, ages, sexes and views, and the class that means normal."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from zoo import DataError, Faults
-from zoo.core.errors import closest
-from zoo.core.listing import LISTED_TWICE
+from zoo import DataError, DatasetInfo
+from zoo.core.errors import did_you_mean
 from zoo.core.records import METADATA
 
 NORMAL_NAMES = ("normal", "no finding", "no_finding", "no-finding", "negative", "healthy")
 RESERVED = ("image", "path", "patient", "split", *METADATA)  # columns that records have beside the labels
-MAX_AGE = 120.0  # years; nobody has been a patient at more
+SPLITS = {**{name: name for name in ("train", "val", "test", "train_val")}, "valid": "val", "validation": "val"}
+BOX = ("image", "label", "x", "y", "width", "height")  # columns of `Records.boxes`
+OWN_PATIENT = "each image counts as a patient of its own"
+MAX_AGE = 120.0  # years
 _YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 
-def need_root(root: Path | None, dataset: str, layout: str) -> Path:
+def need_root(root: Path | None, info: DatasetInfo) -> Path:
     """The root as an existing directory, or a DataError that shows the layout expected there."""
-    expected = f"The dataset '{dataset}' expects:\n{layout}"
+    expected = f"The dataset '{info.name}' expects:\n{info.layout}"
     if root is None:
         raise DataError(f"no root folder was given. {expected}")
     if not root.is_dir():
@@ -32,87 +33,45 @@ def need_root(root: Path | None, dataset: str, layout: str) -> Path:
     return root
 
 
+def choose_file(root: Path, name: str, option: str, found: Sequence[Path], otherwise: str) -> Path:
+    """The file `name` under `root` where the user named one with `option`, else the only one of `found`.
+
+    Raises:
+        DataError: it does not exist, none was found (`otherwise` says what is missing), or several were.
+    """
+    if name:
+        file = root / name
+        if not file.is_file():
+            raise DataError(f"{file} does not exist (option {option})")
+        return file
+    if not found:
+        raise DataError(f"{root} has no {otherwise}")
+    if len(found) > 1:
+        raise DataError(f"{root} has {', '.join(p.name for p in found)}: say which with the option {option}")
+    return found[0]
+
+
 def read_text_table(file: Path) -> pd.DataFrame:
     """Read a CSV (.gz too) with every cell as stripped text; an empty cell is "".
 
     Raises:
-        DataError: the file is missing, empty, no text or not a table.
+        DataError: the file is missing, empty, not text or not a table.
     """
     try:
         frame = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, EOFError, ValueError, zlib.error) as error:  # pandas' own errors are ValueErrors
         raise DataError(f"{file} cannot be read as a CSV table: {error}") from None
-    if not isinstance(frame.index, pd.RangeIndex):
-        frame = _without_surplus(frame, file)
+    if not isinstance(
+        frame.index, pd.RangeIndex
+    ):  # rows longer than the header: pandas takes the first cells for an index
+        cells, header = frame.reset_index(), list(frame.columns)
+        if (cells.iloc[:, len(header) :].fillna("") != "").any(axis=None):
+            raise DataError(f"{file}: the rows have more cells than the header; quote cells that contain a comma")
+        frame = cells.iloc[:, : len(header)].set_axis(header, axis=1)
     frame.columns = frame.columns.str.strip()
     if frame.empty:
         raise DataError(f"{file} has no rows")
     return frame.apply(lambda cells: cells.fillna("").str.strip())
-
-
-def _without_surplus(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """Undo that pandas takes the first cells for an index where every row is longer than the header."""
-    cells = frame.reset_index()
-    if (cells.iloc[:, len(frame.columns) :].fillna("") != "").any(axis=None):
-        raise DataError(f"{file}: the rows have more cells than the header; quote cells that contain a comma")
-    return cells.iloc[:, : len(frame.columns)].set_axis(list(frame.columns), axis=1)
-
-
-def line_of(wrong: pd.Series) -> int:
-    """Line of the file, counted from 1 with the header, of the first row where `wrong` holds."""
-    return int(np.argmax(wrong.to_numpy())) + 2
-
-
-def find_column(frame: pd.DataFrame, name: str) -> str | None:
-    """The column of that name, in any case; None where there is none."""
-    if name in frame.columns:
-        return name
-    return next((str(c) for c in frame.columns if str(c).lower() == name.lower()), None)
-
-
-def need_column(frame: pd.DataFrame, name: str, file: Path, option: str = "") -> str:
-    """As `find_column`, but a DataError that lists the columns and names the closest one."""
-    found = find_column(frame, name)
-    if found is not None:
-        return found
-    columns = [str(c) for c in frame.columns]
-    near = closest(name, columns)
-    message = f"{file} has no column '{name}'."
-    if near:
-        message += f" Did you mean '{near}'?"
-    message += f" Its columns: {', '.join(columns)}."
-    raise DataError(message + (f" Name the right one with the option {option}." if option else ""))
-
-
-def need_unique_images(images: pd.Series, file: Path) -> None:
-    """Refuse a table with an empty image cell, or with two rows for one image."""
-    need_filled(images, file)
-    twice = images.duplicated()
-    if twice.any():
-        count = f" ({int(twice.sum()):,} such rows)" if twice.sum() > 1 else ""
-        name = images[twice].iloc[0]
-        raise DataError(
-            f"{file}, line {line_of(twice)}: the image '{name}' has a row already{count}; one row per image"
-        )
-
-
-def unique_images(raw: pd.DataFrame, column: str, file: Path, faults: Faults | None) -> pd.DataFrame:
-    """The rows of a table with one row per image: where faults are collected the first of each, else an error for two."""
-    images = raw[column]
-    if faults is None:
-        need_unique_images(images, file)
-        return raw
-    need_filled(images, file)
-    twice = images.duplicated()
-    faults.add(LISTED_TWICE, images[twice], f"{file.name} has a row of it before")
-    return raw[~twice].reset_index(drop=True)
-
-
-def need_filled(cells: pd.Series, file: Path) -> None:
-    """Refuse a column with an empty cell."""
-    empty = cells == ""
-    if empty.any():
-        raise DataError(f"{file}, line {line_of(empty)}: the column '{cells.name}' is empty")
 
 
 def parse_ages(text: pd.Series) -> tuple[pd.Series, list[str]]:
@@ -152,7 +111,7 @@ def parse_views(text: pd.Series) -> pd.Series:
 
 
 def find_normal(names: Sequence[str], wanted: str, where: str) -> str | None:
-    """Which of the class names means normal: `wanted` where given, else the one that `NORMAL_NAMES` has, else None.
+    """Which of the class names means normal: `wanted` where given, else the one in `NORMAL_NAMES`, else None.
 
     Raises:
         DataError: `wanted` is none of the names, or several names mean normal.
@@ -160,9 +119,8 @@ def find_normal(names: Sequence[str], wanted: str, where: str) -> str | None:
     if wanted:
         found = [n for n in names if n == wanted] or [n for n in names if n.lower() == wanted.lower()]
         if not found:
-            near = closest(wanted, names)
-            hint = f" Did you mean '{near}'?" if near else ""
-            raise DataError(f"{where} has no class '{wanted}' (option normal).{hint} Classes: {', '.join(names)}.")
+            listed = f"Classes: {', '.join(names)}."
+            raise DataError(f"{where} has no class '{wanted}' (option normal).{did_you_mean(wanted, names)} {listed}")
         return found[0]
     found = [n for n in names if n.lower() in NORMAL_NAMES]
     if len(found) > 1:
@@ -184,7 +142,11 @@ def need_distinct(names: Iterable[str], where: str) -> None:
             raise DataError(f"{where}: the classes '{other}' and '{name}' differ only in case; rename one")
 
 
-def aside(images: Sequence[str], reason: str | Sequence[str]) -> pd.DataFrame:
-    """Rows for `Records.set_aside`."""
-    reasons = [reason] * len(images) if isinstance(reason, str) else list(reason)
-    return pd.DataFrame({"image": list(images), "reason": reasons}, dtype=object)
+def names_in(text: str) -> list[str]:
+    """The names of an option that takes several, separated by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def aside(rows: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """Rows (image, reason) for `Records.set_aside`."""
+    return pd.DataFrame(list(rows), columns=["image", "reason"], dtype=object)

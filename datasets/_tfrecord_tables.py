@@ -5,23 +5,47 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from zoo import DataError, Records
-from zoo.core.errors import closest
+from zoo.core.errors import did_you_mean
 from zoo.data.export import FORMAT, METADATA, VERSION
 from zoo.data.tfrecord import Feature
-from zoo.datasets import _csv_labels, _tables
-from zoo.datasets._tfrecord_images import Contents, Example, TFRecordSource
-
-if TYPE_CHECKING:
-    from zoo.datasets.tfrecord import TFRecordOptions
+from zoo.datasets import _tables
+from zoo.datasets._builder import RecordBuilder
+from zoo.datasets._labels import add_named
+from zoo.datasets._tfrecord_images import Contents, Example, TFRecordSource, find_files, read_contents
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_BOXES = (*(f"image/object/bbox/{corner}" for corner in _CORNERS), "image/object/class/text")
+
+
+def read(root: Path, options: Any) -> Records:
+    """The records of an export of zoo, or of anybody's files; `options` are `zoo.datasets.tfrecord.TFRecordOptions`."""
+    metadata, files = read_metadata(root), find_files(root, options.files)
+    source = TFRecordSource(str(root), options.image, options.height, options.width)
+    if metadata is None:
+        contents = read_contents(root, files, source)
+        builder = foreign(root, contents, options)
+    else:
+        _need_shards(root, files, metadata)
+        split = options.split or ("published_split" if metadata.get("published_split") else "")
+        features = ("image/filename", "labels", "row", *_BOXES, *metadata["columns"], split)
+        contents = read_contents(root, files, source, frozenset(features))
+        builder = exported(root, contents, metadata, split)
+    if contents.damaged:
+        name, reason = contents.damaged[0]
+        count = len(contents.damaged)
+        builder.notes.append(f"{count:,} records cannot be used, the first {name} ({reason}): set aside")
+    records = builder.records(source)
+    aside = [*metadata["set_aside"]] if metadata else []
+    rows = [*((each["image"], each["reason"]) for each in aside), *contents.damaged]
+    return replace(records, set_aside=pd.concat([records.set_aside, _tables.aside(rows)], ignore_index=True))
 
 
 def read_metadata(root: Path) -> dict[str, Any] | None:
@@ -50,194 +74,131 @@ def read_metadata(root: Path) -> dict[str, Any] | None:
     return found
 
 
-def features_of(metadata: dict[str, Any], options: TFRecordOptions) -> frozenset[str]:
-    """The features of an export that records are made of."""
-    boxes = (f"image/object/bbox/{c}" for c in _CORNERS)
-    fixed = ("image/filename", "labels", "row", "published_split", "image/object/class/text")
-    return frozenset((*fixed, *boxes, *metadata["columns"], *filter(None, [options.split])))
+def _need_shards(root: Path, files: Sequence[Path], metadata: dict[str, Any]) -> None:
+    """Every file of an export must be there, and none besides."""
+    names = {file.relative_to(root).as_posix() for file in files}
+    missing = sorted(set(metadata["shards"]) - names)
+    if missing:
+        raise DataError(f"{root} lacks {len(missing):,} of its files, {missing[0]} for one: export or copy it again")
+    strange = sorted(names - set(metadata["shards"]))
+    if strange:
+        hint = did_you_mean(strange[0], metadata["shards"])
+        raise DataError(f"{root} has {strange[0]}, which its metadata.json does not name: move it elsewhere.{hint}")
 
 
-def own(
-    root: Path, contents: Contents, source: TFRecordSource, options: TFRecordOptions, metadata: dict[str, Any]
-) -> Records:
-    """The records as they were exported, in their order."""
-    labels = tuple(metadata["labels"])
+def exported(root: Path, contents: Contents, metadata: dict[str, Any], split: str) -> RecordBuilder:
+    """The records as they were exported, in their order; `split` is the feature of the split, "" where there is none."""
     examples = sorted(contents.examples, key=lambda e: _number(e.features.get("row")))
-    values = np.full((len(examples), len(labels)), np.nan)
-    for row, example in enumerate(examples):
-        held = example.features.get("labels")
-        if not isinstance(held, np.ndarray) or len(held) != len(labels):
-            raise DataError(f"{root}: the record {example.place} has not the {len(labels)} labels of metadata.json")
-        values[row] = held
-    columns: dict[str, Any] = {"image": _texts(examples, "image/filename"), "path": [e.path for e in examples]}
+    builder = RecordBuilder(root, pd.DataFrame(index=range(len(examples))), term="feature")
+    builder.add_images(_texts(examples, "image/filename"))
+    builder.columns["path"] = [e.path for e in examples]
     for name, kind in metadata["columns"].items():
         if kind == "number":
-            columns[name] = [_number(e.features.get(name)) for e in examples]
+            builder.columns[name] = [_number(e.features.get(name)) for e in examples]
         else:
-            texts = pd.Series(_texts(examples, name), dtype=object)
-            columns[name] = texts.where(texts != "", np.nan)
-    split = options.split or ("published_split" if metadata.get("published_split") else "")
+            texts = _texts(examples, name).astype(object)
+            builder.columns[name] = texts.where(texts != "", np.nan)
     if split:
-        columns["split"] = _csv_labels.read_split(pd.Series(_texts(examples, split), name=split), root)
-    table = pd.DataFrame({**columns, **dict(zip(labels, values.T, strict=True))})
-    aside = pd.DataFrame(metadata["set_aside"], columns=["image", "reason"], dtype=object)
-    damaged = pd.DataFrame(contents.damaged, columns=["image", "reason"], dtype=object)
-    return Records(
-        table=table,
-        labels=labels,
-        source=source,
-        normal=metadata.get("normal"),
-        boxes=_boxes(examples),
-        set_aside=pd.concat([aside, damaged], ignore_index=True),
-        notes=(
-            *map(str, metadata["notes"]),
-            f"the images have {metadata['image_size']}×{metadata['image_size']} pixels: other image sizes resample them",
-            *_damage(contents),
-        ),
-        official_split=bool(metadata.get("official_split")) and split == "published_split",
-        patients_known=bool(metadata.get("patients_known")),
-    )
+        builder.add_split(_texts(examples, split))
+    builder.official_split = bool(metadata.get("official_split")) and split == "published_split"
+    builder.patients_known = bool(metadata.get("patients_known"))
+    labels = metadata["labels"]
+    values = [e.features.get("labels", []) for e in examples]
+    wrong = [e.place for e, held in zip(examples, values, strict=True) if len(held) != len(labels)]
+    if wrong:
+        raise DataError(f"{root}: the record {wrong[0]} has not the {len(labels)} labels of metadata.json")
+    builder.labels = pd.DataFrame(np.array(values, dtype=float), columns=labels)
+    builder.normal, builder.boxes = metadata.get("normal"), _boxes(examples)
+    size = metadata["image_size"]
+    builder.notes += map(str, metadata["notes"])
+    builder.notes.append(f"the images have {size}×{size} pixels: other image sizes resample them")
+    return builder
 
 
-def foreign(root: Path, contents: Contents, source: TFRecordSource, options: TFRecordOptions) -> Records:
+def foreign(root: Path, contents: Contents, options: Any) -> RecordBuilder:
     """Records of other people's files, by the names of their features."""
-    found = Counter(name for example in contents.examples for name in example.features)
-    examples, notes = contents.examples, list(_damage(contents))
+    examples = contents.examples
+    features = sorted({name for example in examples for name in example.features})
+    cells = pd.DataFrame({name: _texts(examples, name) for name in features})
     names = _names(examples, options.filename)
-    raw = _label_columns(root, examples, options, found)
-    labels = _csv_labels.read_labels(raw, ",".join(raw.columns), options.separator, options.normal, root)
-    columns: dict[str, Any] = {"image": names, "path": [e.path for e in examples], "patient": names}
-    if options.patient in found:
-        columns["patient"] = _filled(_texts(examples, options.patient), names)
-    else:
-        notes.append(
-            f"there is no feature '{options.patient}': each image counts as a patient of its own (option patient)"
-        )
-    split = options.split or "split"
-    if split in found:
-        columns["split"] = _csv_labels.read_split(pd.Series(_texts(examples, split), name=split), root)
-    elif options.split:
-        raise _no_feature(root, split, "split", found)
-    else:
-        notes.append("there is no feature 'split': one is drawn (option split)")
-    columns |= _metadata(examples, options, found, notes)
-    whole = pd.DataFrame({**columns, **labels.table})
-    unusable = labels.unusable.to_numpy()
-    aside = _tables.aside(whole["image"][unusable != ""].tolist(), unusable[unusable != ""].tolist())
-    damaged = pd.DataFrame(contents.damaged, columns=["image", "reason"], dtype=object)
-    return Records(
-        table=whole[unusable == ""].reset_index(drop=True),
-        labels=tuple(labels.table),
-        source=source,
-        normal=labels.normal,
-        set_aside=pd.concat([aside, damaged], ignore_index=True),
-        notes=(*notes, *labels.notes),
-        official_split="split" in columns and bool((pd.Series(columns["split"]) == "test").any()),
-        patients_known=options.patient in found,
-    )
+    if options.patient in cells:
+        cells[options.patient] = cells[options.patient].where(cells[options.patient] != "", names)
+    builder = RecordBuilder(root, cells, term="feature")
+    builder.add_images(names)
+    builder.columns["path"] = [e.path for e in examples]
+    add_named(builder, replace(options, labels=_label_cells(builder, examples, options)))
+    if "split" not in builder.columns:
+        builder.notes.append("there is no feature 'split': one is drawn (option split)")
+    return builder
 
 
-def _label_columns(
-    root: Path, examples: Sequence[Example], options: TFRecordOptions, found: Counter[str]
-) -> pd.DataFrame:
-    """The labels as columns of text, as a table would have them."""
-    wanted = [name.strip() for name in options.labels.split(",") if name.strip()]
-    for name in wanted:
-        if name not in found:
-            raise _no_feature(root, name, "labels", found)
-    names = [name.strip() for name in options.names.split(",") if name.strip()]
+def _label_cells(builder: RecordBuilder, examples: Sequence[Example], options: Any) -> str:
+    """The features of the labels; one that holds all labels or a class number is first spread over cells by their names."""
+    wanted = [str(builder.need(name, "labels").name) for name in _tables.names_in(options.labels)]
+    names = _tables.names_in(options.names)
     if len(wanted) != 1 or not names:
-        return pd.DataFrame({name.replace(",", " "): _texts(examples, name) for name in wanted})
+        for name in wanted:
+            size = max(len(example.features.get(name, ())) for example in examples)
+            if size > 1:
+                raise DataError(
+                    f"{builder.file}: the feature '{name}' has {size} values per image: name them with the option names"
+                )
+        return str(options.labels)
     held = [example.features.get(wanted[0], []) for example in examples]
     sizes = {len(each) for each in held}
     if sizes == {1} and len(names) > 1:
-        return pd.DataFrame({"class": [_class_name(root, _number(each), names) for each in held]})
+        numbers = [_number(each) for each in held]
+        strange = [number for number in numbers if number not in range(len(names))]
+        if strange:
+            has = f"there is a class {strange[0]:g}, and the option names has {len(names)}, counted from 0"
+            raise DataError(f"{builder.file}: {has}")
+        builder.cells["class"] = [names[int(number)] for number in numbers]
+        return "class"
     if sizes != {len(names)}:
         listed = ", ".join(map(str, sorted(sizes)))
-        raise DataError(
-            f"{root}: the feature '{wanted[0]}' has {listed} values per image, the option names {len(names)}"
-        )
-    return pd.DataFrame([[_cell(value) for value in each] for each in held], columns=names)
+        has = f"the feature '{wanted[0]}' has {listed} values per image, the option names {len(names)}"
+        raise DataError(f"{builder.file}: {has}")
+    builder.cells[names] = [[_cell(value) for value in each] for each in held]
+    return ",".join(names)
 
 
-def _class_name(root: Path, number: float, names: list[str]) -> str:
-    if number not in range(len(names)):
-        raise DataError(f"{root}: there is a class {number:g}, and the option names has {len(names)}, counted from 0")
-    return names[int(number)]
-
-
-def _metadata(
-    examples: Sequence[Example], options: TFRecordOptions, found: Counter[str], notes: list[str]
-) -> dict[str, pd.Series]:
-    columns: dict[str, pd.Series] = {}
-    if options.view in found:
-        columns["view"] = _tables.parse_views(pd.Series(_texts(examples, options.view)))
-    if options.age in found:
-        columns["age"], more = _tables.parse_ages(pd.Series(_texts(examples, options.age)))
-        notes += more
-    if options.sex in found:
-        columns["sex"], more = _tables.parse_sexes(pd.Series(_texts(examples, options.sex)))
-        notes += more
-    return columns
-
-
-def _names(examples: Sequence[Example], feature: str) -> list[str]:
+def _names(examples: Sequence[Example], feature: str) -> pd.Series:
     """A name for each image: its own where there is one, and no second image of that name, else its file and number."""
     given = _texts(examples, feature)
     times = Counter(given)
-    return [n if n and times[n] == 1 else e.place for n, e in zip(given, examples, strict=True)]
-
-
-def _filled(texts: list[str], otherwise: list[str]) -> list[str]:
-    return [text or other for text, other in zip(texts, otherwise, strict=True)]
+    names = (n if n and times[n] == 1 else e.place for n, e in zip(given, examples, strict=True))
+    return pd.Series(list(names), name=feature)
 
 
 def _boxes(examples: Sequence[Example]) -> pd.DataFrame:
     rows = []
     for example in examples:
-        corners = [example.features.get(f"image/object/bbox/{c}") for c in _CORNERS]
-        names = example.features.get("image/object/class/text")
-        if not isinstance(names, list) or not all(isinstance(c, np.ndarray) and len(c) == len(names) for c in corners):
+        *corners, names = (example.features.get(name, []) for name in _BOXES)
+        if not isinstance(names, list) or any(len(corner) != len(names) for corner in corners):
             continue
         image = _text(example.features.get("image/filename"))
-        for name, corner in zip(names, np.stack([np.asarray(c) for c in corners], axis=-1), strict=True):
-            x, y, right, bottom = (float(each) for each in corner)
-            rows.append((image, name.decode(), x, y, right - x, bottom - y))
-    return pd.DataFrame(rows, columns=["image", "label", "x", "y", "width", "height"])
+        for name, x, y, right, bottom in zip(names, *corners, strict=True):
+            rows.append((image, name.decode(), float(x), float(y), float(right) - float(x), float(bottom) - float(y)))
+    return pd.DataFrame(rows, columns=_tables.BOX)
 
 
-def _texts(examples: Sequence[Example], feature: str) -> list[str]:
-    return [_text(example.features.get(feature)) for example in examples]
+def _texts(examples: Sequence[Example], feature: str) -> pd.Series:
+    return pd.Series([_text(example.features.get(feature)) for example in examples], name=feature, dtype=object)
 
 
 def _text(held: Feature | None) -> str:
-    """One value as text; "" where there is none, or NaN."""
-    if held is None or not len(held):
-        return ""
-    return held[0].decode(errors="surrogateescape").strip() if isinstance(held, list) else _cell(held[0])
+    """The first value as text; "" where there is none, or NaN."""
+    return "" if held is None or not len(held) else _cell(held[0])
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode(errors="surrogateescape").strip()
-    return "" if np.isnan(value) else f"{float(value):g}"
+    if isinstance(value, np.integer):
+        return str(value)
+    return "" if np.isnan(value) else np.format_float_positional(value, trim="-")
 
 
 def _number(held: Feature | None) -> float:
     """One value as a number; NaN where there is none."""
     return float(held[0]) if isinstance(held, np.ndarray) and len(held) == 1 else float("nan")
-
-
-def _damage(contents: Contents) -> list[str]:
-    if not contents.damaged:
-        return []
-    name, reason = contents.damaged[0]
-    return [f"{len(contents.damaged):,} records cannot be used, the first {name} ({reason}): set aside"]
-
-
-def _no_feature(root: Path, name: str, option: str, found: Counter[str]) -> DataError:
-    near = closest(name, found)
-    hint = f" Did you mean '{near}'?" if near else ""
-    return DataError(
-        f"{root}: no record has the feature '{name}' (option {option}).{hint} Features: {', '.join(sorted(found))}."
-    )

@@ -127,7 +127,7 @@ class Folder(Dataset):
         from zoo import FileSource
         from zoo.datasets import _tables
 
-        root = _tables.need_root(root, "folder", LAYOUT)
+        root = _tables.need_root(root, self.info)
         images, other = scan(root)
         classes = sorted({image.name for image in images})
         if len(classes) < 2:
@@ -150,7 +150,7 @@ class Folder(Dataset):
             labels=labels,
             source=FileSource(str(root), force=options.force),
             normal=normal,
-            set_aside=_tables.aside([image for image, _ in other], [reason for _, reason in other]),
+            set_aside=_tables.aside(other),
             notes=tuple(_notes(images, splits, classes, other, options.patient_pattern)),
             official_split="test" in splits,
             patients_known=bool(options.patient_pattern),

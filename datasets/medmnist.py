@@ -49,28 +49,6 @@ class MedMnistOptions:
     file: str = option("", "the .npz file under the root; empty: the only one there")
 
 
-def find_file(root: Path, name: str) -> Path:
-    """The .npz to read: `name` under `root`, or the only one there that is a chest set of MedMNIST.
-
-    Raises:
-        DataError: it is not there, is not a chest set, or there are several to choose from.
-    """
-    if name:
-        file = root / name
-        if not file.is_file():
-            raise DataError(f"{file} does not exist (option file). The dataset 'medmnist' expects:\n{LAYOUT}")
-        if not _NAME.fullmatch(file.name):
-            raise DataError(f"{file} is not a chest set of MedMNIST by its name. Expected:\n{LAYOUT}")
-        return file
-    found = [p for p in sorted(root.iterdir()) if _NAME.fullmatch(p.name)]
-    if not found:
-        there = ", ".join(p.name for p in sorted(root.glob("*.npz"))) or "none"
-        raise DataError(f"{root} has no chest set of MedMNIST (.npz files there: {there}). Expected:\n{LAYOUT}")
-    if len(found) > 1:
-        raise DataError(f"{root} has {', '.join(p.name for p in found)}: say which with the option file")
-    return found[0]
-
-
 def read_labels(file: Path, columns: int) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
     """The label array `(N, columns)` of each split, and the shape of one image; the images themselves are not loaded.
 
@@ -148,10 +126,15 @@ class MedMnist(Dataset):
         from zoo import ArraySource
         from zoo.datasets import _tables
 
-        root = _tables.need_root(root, "medmnist", LAYOUT)
-        file = find_file(root, options.file)
+        root = _tables.need_root(root, self.info)
+        there = ", ".join(p.name for p in sorted(root.glob("*.npz"))) or "none"
+        missing = f"chest set of MedMNIST (.npz files there: {there}). Expected:\n{LAYOUT}"
+        found = [p for p in sorted(root.iterdir()) if _NAME.fullmatch(p.name)]
+        file = _tables.choose_file(root, options.file, "file", found, missing)
         match = _NAME.fullmatch(file.name)
-        names, normal = SETS[match[1].lower() if match else ""]
+        if match is None:
+            raise DataError(f"{file} is not a chest set of MedMNIST by its name. Expected:\n{LAYOUT}")
+        names, normal = SETS[match[1].lower()]
         labels, size = read_labels(file, len(names))
         splits = [s for s in SPLITS for _ in range(len(labels[s]))]
         images = [f"{s}/{i}" for s in SPLITS for i in range(len(labels[s]))]
@@ -164,7 +147,7 @@ class MedMnist(Dataset):
             normal=normal,
             notes=(
                 f"the images have {size[0]}×{size[1]} pixels: a larger image size only enlarges them",
-                "MedMNIST does not say which images are of one patient: each image counts as a patient of its own",
+                f"MedMNIST does not say which images are of one patient: {_tables.OWN_PATIENT}",
             ),
             official_split=True,
             patients_known=False,

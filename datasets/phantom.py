@@ -12,7 +12,6 @@ from zoo import Dataset, DatasetInfo, Records, hookimpl, option
 if TYPE_CHECKING:
     from pathlib import Path
 
-
 LABELS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Effusion", "Nodule", "Pneumothorax")
 NORMAL = "No Finding"
 
@@ -42,16 +41,27 @@ class Phantom(Dataset):
 
     def read(self, root: Path | None, options: Any) -> Records:
         """List the images without rendering them; `root` is not used. Pixels are made when the source reads an image."""
-        from zoo.datasets._phantom_image import PhantomSource
-        from zoo.datasets._phantom_patient import tables
+        import pandas as pd
 
-        images, boxes = tables(options.patients, options.seed, options.abnormal, LABELS)
+        from zoo.datasets._phantom_findings import box
+        from zoo.datasets._phantom_image import PhantomSource
+        from zoo.datasets._phantom_patient import images_of
+
+        rows, boxes = [], []
+        for patient in range(1, options.patients + 1):
+            for image in images_of(options.seed, patient, options.abnormal):
+                name = f"{patient:08d}_{image.number:03d}.png"
+                present = {f.label for f in image.findings}
+                known = (f"{patient:08d}", image.view, image.age, image.sex, image.number)
+                rows.append((name, f"{patient}/{image.number}", *known, *(float(label in present) for label in LABELS)))
+                boxes += [(name, f.label, *box(image, f)) for f in image.findings]
+        columns = ["image", "path", "patient", "view", "age", "sex", "follow_up", *LABELS]
         return Records(
-            table=images,
+            table=pd.DataFrame(rows, columns=columns),
             labels=LABELS,
             source=PhantomSource(options.seed, options.size, options.abnormal),
             normal=NORMAL,
-            boxes=boxes,
+            boxes=pd.DataFrame(boxes, columns=["image", "label", "x", "y", "width", "height"]),
             notes=("phantom images are drawn, not taken: scores on them say nothing about real patients",),
         )
 

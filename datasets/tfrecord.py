@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo import DataError, Dataset, DatasetInfo, Records, hookimpl, option
-from zoo.core.errors import closest
+from zoo import Dataset, DatasetInfo, Records, hookimpl, option
 
 LAYOUT = """\
   ROOT/metadata.json                        as written by zoo data export; without it, name the features with --set data.…
@@ -55,30 +54,8 @@ class TFRecord(Dataset):
 
     def read(self, root: Path | None, options: Any) -> Records:
         from zoo.datasets import _tables, _tfrecord_tables
-        from zoo.datasets._tfrecord_images import TFRecordSource, find_files, read_contents
 
-        root = _tables.need_root(root, "tfrecord", LAYOUT)
-        metadata = _tfrecord_tables.read_metadata(root)
-        files = find_files(root, options.files)
-        source = TFRecordSource(str(root), options.image, options.height, options.width)
-        if metadata is None:
-            return _tfrecord_tables.foreign(root, read_contents(root, files, source), source, options)
-        _need_shards(root, files, metadata)
-        contents = read_contents(root, files, source, _tfrecord_tables.features_of(metadata, options))
-        return _tfrecord_tables.own(root, contents, source, options, metadata)
-
-
-def _need_shards(root: Path, files: list[Path], metadata: dict[str, Any]) -> None:
-    """Every file of an export must be there, and none besides."""
-    names = {file.relative_to(root).as_posix() for file in files}
-    missing = sorted(set(metadata["shards"]) - names)
-    if missing:
-        raise DataError(f"{root} lacks {len(missing):,} of its files, {missing[0]} for one: export or copy it again")
-    strange = sorted(names - set(metadata["shards"]))
-    if strange:
-        near = closest(strange[0], metadata["shards"])
-        like = f", it is like {near}" if near else ""
-        raise DataError(f"{root} has {strange[0]}, which its metadata.json does not name{like}: move it elsewhere")
+        return _tfrecord_tables.read(_tables.need_root(root, self.info), options)
 
 
 @hookimpl

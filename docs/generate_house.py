@@ -93,7 +93,7 @@ def picture() -> str:
 
 
 def _short(text: str, width: float) -> str:
-    most = int(width / 5.4)
+    most = int(width / 6.2)
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 

@@ -79,6 +79,20 @@ def test_the_page_of_the_command_line_is_current(run_python: Callable[..., Any])
     assert (ROOT / "docs" / "cli.md").read_text() == made.stdout, "run: python docs/generate_cli.py"
 
 
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`((?:zoo|plugins|datasets|cli|tests|docs)/[\w./*-]*)`", page))
+    assert len(named) > 30
+    assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []
+
+
+def test_the_picture_of_the_house_is_current(run_python: Callable[..., Any]) -> None:
+    script = ROOT / "docs" / "generate_house.py"
+    made = run_python("-c", f"import runpy; print(runpy.run_path({str(script)!r})['picture'](), end='')")
+    assert made.returncode == 0, made.stderr
+    assert (ROOT / "docs" / "images" / "house.svg").read_text() == made.stdout, "run: python docs/generate_house.py"
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     pages = [
         *ROOT.glob("*.md"),

@@ -25,7 +25,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_the_page_shows_what_was_measured(script: ModuleType) -> None:
-    page = (ROOT / "docs/results/speed.md").read_text(encoding="utf-8")
+    page = script.PAGE.read_text(encoding="utf-8")
     assert script.shown(page) == script.table(), "run: python benchmarks/speed_table.py --write"
 
 
@@ -57,7 +57,7 @@ def test_the_table_is_put_between_the_markers(
 ) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n\n{script.BEGIN}\nold\n{script.END}\n\nafter\n")
-    monkeypatch.setattr(script, "ROOT", tmp_path)
+    monkeypatch.setattr(script, "PAGE", page)
     monkeypatch.setattr(sys, "argv", ["speed_table.py", "--write"])
     script.main()
     text = page.read_text()

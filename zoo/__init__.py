@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.api import Trained, list_models, load, train
+    from zoo.config.arguments import TrainingArguments
     from zoo.core.contracts import (
         ALL_TASKS,
         Augmenter,
@@ -87,6 +88,7 @@ __all__ = [
     "Task",
     "Tracker",
     "Trained",
+    "TrainingArguments",
     "UsageError",
     "ZooError",
     "__version__",
@@ -100,6 +102,7 @@ __all__ = [
 
 _MODULES = {
     "zoo.api": "Trained list_models load train",
+    "zoo.config.arguments": "TrainingArguments",
     "zoo.core.contracts": "ALL_TASKS Augmenter AugmenterInfo AugmentFunction Dataset DatasetInfo Download Info LabelCounts Loss "
     "LossFunction Model ModelInfo NoOptions Recipe Tracker option",
     "zoo.core.errors": "DataError UsageError ZooError",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from zoo.config.arguments import TrainingArguments, layers, with_settings
 from zoo.core.errors import unknown
 from zoo.runs.run import DEFAULT_RUNS_DIR, Run
 
@@ -55,57 +56,41 @@ def load(
     return Classifier.open(found, runtime=runtime, device=device, force=force)
 
 
+@with_settings
 def train(
     *,
     config: str | Path | Mapping[str, Any] | None = None,
-    root: str | Path | None = None,
-    lr: float | None = None,
     run: str | None = None,
     runs_dir: str | Path = DEFAULT_RUNS_DIR,
     checkpoint_every: int | None = None,
-    **settings: Any,
+    **settings: Unpack[TrainingArguments],
 ) -> Trained:
     """Train a network: `zoo.train(model="tiny-cnn", data={"name": "phantom", "patients": 40}, epochs=1)`.
 
     Args:
-        config: what to start from: a YAML file such as RUN/config.yaml, or a mapping like it.
-        root: where the dataset lies.
-        lr: the highest learning rate.
-        run: the run's name; by date, model and task if None.
-        runs_dir: the folder of runs.
-        checkpoint_every: steps between checkpoints, beside the one after every epoch.
-        settings: the keys of the configuration file, which are the options of `zoo train`: `task`, `model`, `data`, `loss`,
-            `augment`, `optimizer`, `schedule`, `threshold`, `recipe`, `epochs`, `batch_size` and so on. A strategy is a name, or
-            a mapping of its name and options. Where an option is left out or None, the default of `zoo train` holds.
+        config: configuration to start from: a YAML file such as RUN/config.yaml, or a mapping like it.
+        run: name of the run; None: date, model and task.
+        runs_dir: folder of runs.
+        checkpoint_every: save after this many steps too; None: after every epoch only.
+        settings: the settings of `zoo train` and of config.yaml; `zoo info train` lists them. A strategy (`data`, `model`,
+            `loss`, `augment`, `optimizer`, `schedule`) is a name, names joined by `+`, or a mapping with `name` and options;
+            `threshold` is the name of a rule, or a mapping with `rule` and `value`. None means the default.
 
     Returns:
         The run with its results on test and validation images.
 
     Raises:
         UsageError: a setting, name, option or combination is not valid; the message says what is.
-        ZooError: the data or the place of the run cannot be used, or the training diverged. Both are `zoo.core.errors.ZooError`.
-        Interrupted: Ctrl-C (a KeyboardInterrupt); the run is kept, and `zoo train --resume` goes on.
+        ZooError: the data or the folder of runs cannot be used, or the training diverged.
+        Interrupted: Ctrl-C (a KeyboardInterrupt); the run is kept, and `zoo train --resume` continues it.
     """
     from zoo.config.resolve import read_file, resolve
     from zoo.core.registry import registry
     from zoo.inference.training import train as train_run
 
-    runs_dir = Path(runs_dir)
-    layers: list[Mapping[str, Any]] = []
-    if config is not None:
-        layers.append(config if isinstance(config, Mapping) else read_file(Path(config)))
-    given = {key: value for key, value in settings.items() if value is not None}
-    if (weights := given.get("weights")) is not None:
-        own = not Path(weights).exists() and (runs_dir / weights / "config.yaml").is_file()
-        given["weights"] = str(runs_dir / weights if own else weights)
-    if given.get("freeze_epochs") and settings.get("freeze") is None:
-        given["freeze"] = True
-    layers.append(given)
-    if root is not None:
-        layers.append({"data": {"root": str(root)}})
-    if lr is not None:
-        layers.append({"optimizer": {"lr": lr}})
-    outcome = train_run(resolve(layers, registry()), registry(), runs_dir, run, checkpoint_every=checkpoint_every)
+    below = [] if config is None else [config if isinstance(config, Mapping) else read_file(Path(config))]
+    resolved = resolve([*below, *layers(settings, Path(runs_dir))], registry())
+    outcome = train_run(resolved, registry(), Path(runs_dir), run, checkpoint_every=checkpoint_every)
     return Trained(outcome.run, outcome.test, outcome.validation)
 
 

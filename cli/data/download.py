@@ -1,42 +1,39 @@
-"""`zoo data download`: a published dataset fetched, or archives fetched by hand unpacked, into the layout its reader expects."""
+"""`zoo data download`: download a published dataset, or unpack archives of it, into the layout that its reader expects."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from zoo.cli import catalogue
 from zoo.cli.data.shared import AS_JSON
+from zoo.cli.options import PATH, command
+from zoo.cli.printing import print_json
 
 
-@click.command()
+@command()
 @click.argument("name")
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset shall lie [default: NAME]."
-)
+@click.option("--out", type=PATH, metavar="DIR", help="Folder to write [default: NAME].")
 @click.option(
     "--archive",
     "archives",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     metavar="FILE",
-    help="Unpack this .tar.gz or .zip that is here already, or copy this table; may be given often. Nothing is downloaded.",
+    help="Unpack this .tar.gz or .zip file, or copy this table, instead of downloading; may be repeated.",
 )
 @AS_JSON
 def download(name: str, out: Path | None, archives: tuple[Path, ...], as_json: bool) -> None:
-    """Download NAME by kagglehub, or unpack its archives that are here already.
+    """Download a dataset from Kaggle, or unpack archives you already have.
 
-    Stop it at any moment; the same command goes on from there. Files are checked by checksum and recorded in
+    You can stop it at any time; the same command continues. Files are checked by checksum and recorded in
     DIR/manifest.csv; nothing is ever written outside DIR.
 
     \b
     zoo data download nih-sample
     zoo data download nih --out DIR --archive images_001.tar.gz --archive Data_Entry_2017.csv
     """
-    catalogue.warn()
     from zoo.core.registry import registry
     from zoo.data.download import fetch, find_download, unpack_archives
 
@@ -44,7 +41,7 @@ def download(name: str, out: Path | None, archives: tuple[Path, ...], as_json: b
     out = out or Path(wanted.name)
     done = unpack_archives(dataset, wanted, archives, out) if archives else fetch(dataset, wanted, out)
     if as_json:
-        click.echo(json.dumps({**asdict(done), "folder": str(done.folder)}, indent=2))
+        print_json({**asdict(done), "folder": str(done.folder)})
         return
     click.echo(f"In {done.folder}: {done.files:,} files, {done.bytes / 1e6:,.1f} MB ({done.added:,} of them new)")
     if done.left_out:

@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import catalogue
+from zoo.cli.configuration import flag
 from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options
-from zoo.cli.options import FINDINGS, WHERE
+from zoo.cli.options import command
+from zoo.cli.printing import print_json
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.data.pipeline import ImageSet
 
 
-@click.command()
+@command()
 @DATA
 @ROOT
-@click.option("--task", metavar="TASK", help="binary, multilabel or multiclass [default: binary].")
+@flag("task")
 @click.option("--model", metavar="NAME", help="Take this network's image size, where the dataset has none of its own.")
-@click.option("--image-size", type=int, metavar="PX", help="Height and width [default: the dataset's or the model's].")
-@WHERE
-@FINDINGS
-@click.option("--limit", type=int, metavar="N", help="Use about N images, whole patients, as zoo train does.")
-@click.option("--seed", type=int, metavar="N", help="Of the split and of --limit [default: 0].")
-@click.option("--drop-leaks/--no-drop-leaks", default=None, help="Set aside training images that also stand in test.")
+@flag("image_size")
+@flag("where")
+@flag("findings")
+@flag("limit")
+@flag("seed")
+@flag("drop_leaks")
 @SETS
 @OUTSIDE
 @AS_JSON
 def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_json: bool, **flags: Any) -> None:
-    """Read a dataset, prepare its images for training, and audit its split.
+    """Decode and resize a dataset's images for training, and check its split.
 
-    zoo train and zoo evaluate then start at once: they find what is prepared by its content. The images lie in a folder of the
-    cache ($ZOO_CACHE, else ~/.cache/zoo), decoded and resized, with a table of those that cannot be used and why. Stop it
-    with Ctrl-C at any moment; the same command goes on from there.
+    zoo train and zoo evaluate find the prepared images and start at once. They are stored in the cache ($ZOO_CACHE, else
+    ~/.cache/zoo), with a table of images that cannot be used and why. You can stop it with Ctrl-C at any time; the same
+    command continues.
 
     \b
     zoo data prepare --data nih --root DIR --image-size 224
     zoo data prepare --data folder --root DIR       (PNG, JPEG, DICOM …)
     """
-    catalogue.warn()
     from zoo.config.resolve import parse_set, resolve
     from zoo.core.registry import registry
     from zoo.data.pipeline import load_images
@@ -58,7 +57,7 @@ def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_js
     images = load_images(config, registry())
     found = _summary(images)
     if as_json:
-        click.echo(json.dumps(found, indent=2, allow_nan=False))
+        print_json(found)
         return
     _print_summary(found)
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
+import dicom_files as made
 import numpy as np
 import pytest
 from commandline import CSV, make_images, refused, table, zoo
-
-sys.path.append(str(Path(__file__).parents[1] / "core"))
-
-import dicom_files as made
 from pydicom import uid
 
 FOLDER = ["--data", "folder", "--root", "images", "--image-size", "32"]

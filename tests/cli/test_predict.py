@@ -280,7 +280,7 @@ def test_rows_that_were_written_stay_when_it_is_interrupted(
     assert result.exit_code == 130
     assert [row["file"] for row in rows("a.csv.partial")] == [f"images/{i}.png" for i in range(3)]
     assert len(lines(result)) == 3
-    assert "Stopped after 3 images. Their rows are kept in a.csv.partial." in result.stderr
+    assert "stopped after 3 images. Their rows are kept in a.csv.partial." in result.stderr
     assert Path("a.csv").read_text() == "an earlier table\n"
 
 

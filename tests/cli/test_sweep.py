@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import child_targets
 import pytest
 from commandline import PHANTOM, refused, zoo
 
-from zoo.search import process
+from zoo.search import process, worker
 from zoo.search.process import Ended, Processes
 
 SMALL = [*PHANTOM, "--image-size", "16", "--set", "data.patients=30"]
@@ -77,7 +78,7 @@ def test_the_password_of_a_storage_stands_nowhere(address: str, monkeypatch: pyt
             super().__init__("sqlite:///stand-in.db")
 
     def failed(self: process.Processes, job: process.Job, watch: process.Watch) -> Ended:
-        commands.extend(self._command)
+        commands.extend(self._arguments)
         return Ended("failed", "no memory")
 
     monkeypatch.setattr(process.Processes, "__call__", failed)
@@ -104,8 +105,8 @@ def test_the_password_of_a_storage_stands_nowhere(address: str, monkeypatch: pyt
 
 
 def test_a_process_that_dies_is_a_failed_trial_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    for code, said in (("import os; os.kill(os.getpid(), 9)", "SIGKILL"), ("raise SystemExit(3)", "the code 3")):
-        monkeypatch.setattr(process, "CHILD", code)
+    for target, said in ((child_targets.kill, "SIGKILL"), (child_targets.leave, "exit code 3")):
+        monkeypatch.setattr(worker, "main", target)
         ended = Processes(process.Stop(), [])({"run": "x"}, lambda row: True)
         assert ended.status == "failed"
         assert said in ended.reason
@@ -174,7 +175,7 @@ def test_a_signal_saves_the_trial_and_says_how_to_go_on(number: int, code: int) 
     process.send_signal(number)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == code, errors
-    assert errors.rstrip().endswith("Stopped. Go on with: zoo sweep --resume s")
+    assert errors.rstrip().endswith("stopped; go on with: zoo sweep --resume s")
     assert "Traceback" not in errors
     assert json.loads(Path("runs/s-01/run.json").read_text())["status"] == "interrupted"
     trials: Any = json.loads(Path("runs/s/sweep.json").read_text())["trials"]

@@ -48,6 +48,4 @@ def test_images_outside_of_the_root_are_read_where_it_is_allowed() -> None:
 
 
 def test_a_dataset_that_reads_nothing_outside_says_so() -> None:
-    refused(
-        zoo("train", *PHANTOM, "--allow-outside"), 2, "--allow-outside: the dataset 'phantom'", "data.allow_outside"
-    )
+    refused(zoo("train", *PHANTOM, "--allow-outside"), 2, "data.allow_outside", "zoo info phantom")

@@ -98,7 +98,7 @@ def test_a_signal_saves_says_how_to_go_on_and_ends_with_its_code(number: int, co
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
-    assert errors.rstrip().endswith("Stopped. Go on with: zoo train --resume long")
+    assert errors.rstrip().endswith("stopped; go on with: zoo train --resume long")
     assert "Traceback" not in errors
     info = json.loads(Path("runs/long/run.json").read_text())
     assert info["status"] == "interrupted"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import child_targets
 import pytest
+from child_targets import await_end
 
 from zoo.core.processes import Child, Worker, WorkerDied, WorkerTimeout, describe_exit, limit_memory
 
@@ -24,23 +25,6 @@ def worker() -> Iterator[Worker]:
     made = Worker()
     yield made
     made.close()
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process ended, if need be as a zombie that nobody asked for its code yet."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
-
-
-def await_end(pid: int) -> None:
-    deadline = time.monotonic() + S
-    while not is_gone(pid):
-        assert time.monotonic() < deadline, "the child outlived its parent"
-        time.sleep(0.02)
 
 
 def test_a_worker_returns_and_raises_what_the_function_does(worker: Worker) -> None:

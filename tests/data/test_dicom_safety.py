@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import re
 import struct
 import sys
@@ -21,6 +20,7 @@ import dicom_files as made
 import numpy as np
 import pandas as pd
 import pytest
+from child_targets import crash, hang
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -31,7 +31,7 @@ from zoo.core.processes import Worker
 from zoo.core.records import BadImage, Records
 from zoo.data import dicom
 from zoo.data.decode import decode
-from zoo.data.dicom import claimed_size, decode_dicom, frames, header, subprocess_decoder
+from zoo.data.dicom import claimed_size, decode_dicom, header, pixels, subprocess_decoder
 from zoo.data.formats import is_dicom
 from zoo.data.images import FileSource
 from zoo.data.silence import without_warnings
@@ -178,15 +178,6 @@ def test_damaged_frames_never_end_the_process(tmp_path: Path, kind: str) -> None
     assert outcomes == {VALUES.shape, "refused"}
 
 
-def crash(frame: bytes, **layout: object) -> bytes:
-    os.abort()
-
-
-def hang(frame: bytes, **layout: object) -> bytes:
-    while True:
-        time.sleep(1)
-
-
 def test_a_decoder_that_crashes_or_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = made.write_frame(
         made.dataset(VALUES, 12), made.jpeg_lossless(VALUES, 12), tmp_path / "image.dcm", uid.JPEGLosslessSV1
@@ -194,7 +185,7 @@ def test_a_decoder_that_crashes_or_hangs_is_replaced(tmp_path: Path, monkeypatch
     expected = decode_dicom(file)[0]
     for codec, seconds, reason in ((crash, 120.0, "its decoder crashed on it"), (hang, 0.5, "took over")):
         with monkeypatch.context() as patch:
-            patch.setattr(frames, "decode_gdcm", codec)
+            patch.setattr(pixels, "decode_gdcm", codec)
             patch.setattr(subprocess_decoder, "SECONDS", seconds)
             assert reason in refusal(file)
     np.testing.assert_array_equal(decode_dicom(file)[0], expected)

@@ -296,10 +296,21 @@ def test_vectors_scalars_and_text_as_labels(tmp_path: Path) -> None:
     row = by_text.table.iloc[1]
     assert (row["image"], row["split"], row["age"], row["sex"], row["view"]) == ("1.png", "train", 50, "M", "PA")
     assert (row["Mass"], row["Edema"]) == (1, 1)
-    with pytest.raises(DataError, match=r"no record has the feature 'mas' \(option labels\). Did you mean 'Mass'"):
+    with pytest.raises(DataError, match=r"has no feature 'mas'\. Did you mean 'Mass'\?.*option labels"):
         read(every, labels="mas")
     with pytest.raises(DataError, match="has 2 values per image, the option names 3"):
         read(every, labels="vector", names="a,b,c")
+    with pytest.raises(DataError, match="'vector' has 2 values per image: name them with the option names"):
+        read(every, labels="vector")
+
+
+def test_long_numbers_of_patients_stay_apart(tmp_path: Path) -> None:
+    image = png(np.zeros((4, 4), np.uint8))
+
+    def each(i: int) -> dict[str, Any]:
+        return {"image/encoded": image, "labels": i % 2, "patient": 10**9 + i // 2}
+
+    assert read(foreign(tmp_path / "a", each)).table["patient"].tolist()[:3] == ["1000000000"] * 2 + ["1000000001"]
 
 
 def test_a_root_without_usable_files_is_refused_with_the_reason(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from child_targets import await_end
 
 from zoo.core.errors import UsageError, ZooError
 from zoo.engine import supervisor
@@ -148,9 +148,9 @@ def test_a_signal_that_comes_while_the_hosts_ask_each_other_is_not_lost() -> Non
 
     steps = object.__new__(Steps)
     steps.signals, steps._group, steps._unread, steps._ending = signals, Asking(), [], False
-    steps.hear()
+    steps.exchange_signals()
     assert (signals.received, steps._ending) == (signal.SIGTERM, False)
-    steps.hear()
+    steps.exchange_signals()
     assert steps._ending
 
 
@@ -203,7 +203,7 @@ def test_the_supervisor_says_what_ended_the_process_and_sets_the_status(tmp_path
     with pytest.raises(ZooError, match=r"not heard of for 10 seconds.*zoo train --resume .*/run"):
         supervisor.supervise(python(f"{report}import os; os.abort()"), TIMEOUT)
     assert run.info()["status"] == "interrupted"
-    with pytest.raises(ZooError, match="ended by SIGKILL"):
+    with pytest.raises(ZooError, match="killed by SIGKILL"):
         supervisor.supervise(python("import os; os.kill(os.getpid(), 9)"), TIMEOUT)
 
 
@@ -234,14 +234,4 @@ def test_the_process_ends_with_its_supervisor(tmp_path: Path) -> None:
     wait_for(tmp_path / "pid", process)
     process.kill()
     process.wait()
-    inner = int((tmp_path / "pid").read_text())
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            os.kill(inner, 0)
-        except ProcessLookupError:
-            return
-        if Path(f"/proc/{inner}/stat").exists() and Path(f"/proc/{inner}/stat").read_text().split()[2] == "Z":
-            return  # ended, and nobody asked for its code yet
-        time.sleep(0.05)
-    pytest.fail("it went on without its supervisor")
+    await_end(int((tmp_path / "pid").read_text()))

@@ -162,7 +162,6 @@ devices.split_cpu("cpu:2")
 from pathlib import Path
 import numpy as np
 from trainings import Killed, go_on, result, start
-sys.path.insert(0, sys.argv[1] + "/..")
 from loglines import log_lines
 from zoo.engine.steps import Steps
 from zoo.core.errors import UsageError

@@ -234,3 +234,9 @@ def test_without_an_interval_nothing_is_claimed() -> None:
     assert (found.patients, found.overall.significant) == (1, False)
     none = Predictions(a.task, a.table, np.zeros_like(a.labels), a.logits)
     assert math.isnan(compared(none, none).overall.difference.value)
+
+
+def test_holm_multiplies_the_least_by_their_number_and_never_falls() -> None:
+    assert holm(np.array([0.04, 0.01, 0.03])) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm(np.array([0.9, 0.8])) == [1.0, 1.0]
+    assert holm(np.empty(0)) == []

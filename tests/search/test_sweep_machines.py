@@ -47,6 +47,7 @@ class Machine:
         self.executed: list[str] = []
         self.said: list[str] = []
         self.during: dict[str, Callable[[], None]] = {}  # a run -> what happens after its second epoch
+        self.at_first: Callable[[], Any] = lambda: None  # what happens before the first trial of a sweep
 
     def sweep(self, *, take_over: bool = False) -> Results:
         self.executed.clear()
@@ -65,6 +66,8 @@ class Machine:
 
     def _execute(self, job: Job, watch: Watch) -> Ended:
         self.executed.append(job["run"])
+        if len(self.executed) == 1:
+            self.at_first()
 
         def watched(row: Mapping[str, Any]) -> bool:
             if row["epoch"] == 2 and job["run"] in self.during:
@@ -137,6 +140,9 @@ def test_two_machines_that_reach_for_the_same_trial_carry_out_each_once(
             meeting.wait(0.5)
 
     monkeypatch.setattr(storage, "check_trial_is_updatable", met)
+    begun = threading.Barrier(2)
+    for each in (east, west):
+        each.at_first = lambda: begun.wait(100)  # or a quick one could carry out all of them before the other begins
     together(east.sweep, west.sweep)
     assert sorted(east.executed + west.executed) == [f"s-{number:02d}" for number in range(1, 7)]
     assert east.executed
@@ -147,6 +153,30 @@ def test_two_machines_that_reach_for_the_same_trial_carry_out_each_once(
         assert len(results.trials) == 6
         assert set(statuses(each.table)) <= {"complete", "pruned"}
     assert east.table == west.table
+
+
+def test_a_machine_accepts_the_runs_that_another_begins_while_it_looks_for_the_sweep(
+    whole: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    east, west = Machine("east"), Machine("west")
+    begun = False
+
+    def then_east_sweeps(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def look(*arguments: Any) -> Any:
+            nonlocal begun
+            found = inner(*arguments)
+            if not begun:
+                begun = True
+                east.sweep()
+            return found
+
+        return look
+
+    for name in ("read", "taken"):  # the two looks, in whichever order
+        monkeypatch.setattr(Folder, name, then_east_sweeps(getattr(Folder, name)))
+    west.sweep()
+    assert (len(east.executed), west.executed) == (4, [])
+    assert west.table == whole
 
 
 def test_two_machines_that_make_the_tables_at_once_both_begin() -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from standing import Served, flat
+from stub_server import Served, flat
 
 from zoo.core.errors import UsageError
 from zoo.serve.server import Server, bind, configuration, is_loopback, url
@@ -27,7 +27,7 @@ def running(served: Served) -> Iterator[tuple[int, Server]]:
     ready = threading.Event()
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    server = Server(configuration(served.shield, served.limits), served.shield, ready.set)
+    server = Server(configuration(served.app, served.limits), served.app, ready.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -89,7 +89,7 @@ def test_a_file_over_the_limit_is_refused_while_it_is_still_sent(serve: Serve) -
         assert status == 413
         assert "20.0 MB" in answer["detail"]
         assert post(port, IMAGE)[0] == 200
-    assert served.shield.app.state.uploads.held == 0
+    assert served.app.app.state.uploads.held == 0
 
 
 @pytest.mark.parametrize("start", [b"", b"GET / HT", b"POST /api/images HTTP/1.1\r\nHost: 127.0.0.1\r\n"])
@@ -118,10 +118,10 @@ def test_half_uploads_time_out_and_leave_nothing(serve: Serve) -> None:
             assert closed(each)
             each.close()
         end = time.monotonic() + 5
-        while server.server_state.connections or served.shield.app.state.uploads.held:
+        while server.server_state.connections or served.app.app.state.uploads.held:
             assert time.monotonic() < end
             time.sleep(0.01)
-    assert served.desk.classifiers["first"].asked == 1  # type: ignore[attr-defined]
+    assert served.service.classifiers["first"].asked == 1  # type: ignore[attr-defined]
 
 
 def test_too_many_connections_are_turned_away_with_the_time_to_come_back(serve: Serve) -> None:
@@ -154,7 +154,7 @@ def test_it_stops_at_once_with_a_half_upload_and_an_idle_connection_open(serve: 
 
 def test_what_is_under_way_is_finished_before_it_stops(serve: Serve) -> None:
     served = serve()
-    stub: Any = served.desk.classifiers["first"]
+    stub: Any = served.service.classifiers["first"]
     stub.go.clear()
     found: list[int] = []
     with running(served) as (port, server):

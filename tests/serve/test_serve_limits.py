@@ -8,12 +8,15 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from standing import GONE, Served, flat, part
+from child_targets import await_end, crash, hang
+from stub_server import GONE, Served, flat, part
 
-from zoo.serve.decoding import Decoder, Order, Unreadable
+from zoo.serve import decoding
+from zoo.serve.decoding import Decoder, Request, Unreadable
 from zoo.serve.limits import Limits
 
 Serve = Callable[..., Served]
@@ -21,7 +24,7 @@ IMAGE = flat(99)
 
 
 def held(served: Served) -> tuple[int, int]:
-    state = served.shield.app.state
+    state = served.app.app.state
     return state.uploads.held, state.jobs.waiting
 
 
@@ -33,7 +36,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def stub(served: Served) -> Any:
-    return served.desk.classifiers["first"]
+    return served.service.classifiers["first"]
 
 
 def test_a_file_over_the_limit_is_refused_by_its_length_and_by_counting(serve: Serve) -> None:
@@ -100,7 +103,7 @@ def test_the_image_of_a_client_that_went_away_is_dropped(serve: Serve) -> None:
         stub(served).go.set()
         assert first.result().status_code == 200
     assert stub(served).asked == 1
-    assert served.shield.app.state.jobs.dropped == 1
+    assert served.app.app.state.jobs.dropped == 1
     assert held(served) == (0, 0)
     assert any("499" in line and "client gone" in line for line in served.lines)
 
@@ -143,49 +146,41 @@ def test_lines_and_counts_name_routes_and_never_what_was_sent(serve: Serve) -> N
     assert served.lines[2].startswith("POST /api/images 404 ")
 
 
-def test_a_decoder_that_dies_or_hangs_costs_one_image(serve: Serve) -> None:
-    served = serve(decode_s=2.0)
+def test_a_decoder_that_dies_or_hangs_costs_one_image(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = serve()
+    decoder = served.service.decoder
     assert served.post(IMAGE).status_code == 200
-    decoder = served.desk.decoder
 
-    os.kill(decoder.pid, signal.SIGSTOP)
-    hung = served.post(IMAGE)
-    assert hung.status_code == 422
-    assert "takes longer than 2 s" in hung.json()["detail"]
+    for read, limit, reason in ((hang, 0.3, "takes longer than 0.3 s"), (crash, 120.0, "the decoder crashed on it")):
+        with monkeypatch.context() as patch:
+            patch.setattr(decoding, "_read_safely", read)
+            patch.setattr(decoder, "limits", replace(served.limits, decode_s=limit))
+            got = served.post(IMAGE)
+        assert got.status_code == 422
+        assert reason in got.json()["detail"]
+        assert served.post(IMAGE).status_code == 200
 
+    os.kill(decoder.worker.pid, signal.SIGKILL)
+    await_end(decoder.worker.pid)
     assert served.post(IMAGE).status_code == 200
-    os.kill(decoder.pid, signal.SIGSTOP)
-    with ThreadPoolExecutor(1) as pool:
-        under_way = pool.submit(served.post, IMAGE)
-        until(lambda: served.shield.app.state.jobs._busy)
-        time.sleep(0.1)
-        os.kill(decoder.pid, signal.SIGKILL)
-        crashed = under_way.result()
-    assert crashed.status_code == 422
-    assert "the decoder crashed on it" in crashed.json()["detail"]
-
-    assert served.post(IMAGE).status_code == 200
-    os.kill(decoder.pid, signal.SIGKILL)
-    time.sleep(0.1)
-    assert served.post(IMAGE).status_code == 200
-    assert decoder.restarts == 2
+    assert decoder.worker.restarts == 2
 
 
 def test_a_decoder_ends_with_the_server_and_leaves_no_file(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     decoder = Decoder(Limits())
     with pytest.raises(Unreadable, match="not an image"):
-        decoder.read(b"text", Order((8,), (None,), picture=False))
-    pid = decoder.pid
-    assert decoder.read(IMAGE, Order((8, 16), (None,), picture=False)).squares[16].shape == (16, 16)
+        decoder.read(b"text", Request((8,), (None,), picture=False))
+    pid = decoder.worker.pid
+    assert pid is not None
+    assert decoder.read(IMAGE, Request((8, 16), (None,), picture=False)).squares[16].shape == (16, 16)
     assert not list(tmp_path.iterdir())
     decoder.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    await_end(pid)
 
 
 def test_a_thread_that_ends_takes_no_more_jobs(serve: Serve) -> None:
     served = serve()
-    served.shield.app.state.jobs.close()
+    served.app.app.state.jobs.close()
     assert served.post(IMAGE).status_code == 503
-    assert not any(each.name == "zoo-serve-jobs" and each.is_alive() for each in threading.enumerate())
+    assert not any(each.name.startswith("zoo-serve-jobs") and each.is_alive() for each in threading.enumerate())

@@ -51,7 +51,9 @@ def check(line: str) -> None:
         name, found, words = command.resolve_command(context, words)
         assert found is not None, line
         command, context = found, click.Context(found, parent=context, info_name=name)
-    command.make_parser(context).parse_args(words)
+    _, left, _ = command.make_parser(context).parse_args(words)
+    if left:
+        raise click.UsageError(f"unexpected argument {left[0]}", context)
 
 
 def made_by(line: str) -> list[str]:

@@ -33,7 +33,7 @@ def records_of(names: Sequence[str], source: ImageSource) -> Records:
 class Wounded(ImageSource):
     """Reads files, except that some kill the process as a broken decoder does; `slow` seconds for each image.
 
-    Every image that is read leaves a line in `log`.
+    Every image that is read leaves a line in `log`, and the number of the process in `log`.pids.
     """
 
     root: str
@@ -48,6 +48,8 @@ class Wounded(ImageSource):
         if self.log:
             with open(self.log, "a") as file:
                 file.write(f"{path}\n")
+            with open(f"{self.log}.pids", "a") as file:
+                file.write(f"{os.getpid()}\n")
         return FileSource(self.root).read(path)
 
     def fingerprint(self, paths: Sequence[str]) -> str:

@@ -12,24 +12,21 @@ import yaml
 from zoo.config.devices import check_device, check_devices
 from zoo.config.optimizers import default_lr
 from zoo.config.run_config import ENGINE, OF_THE_IMAGES, REGISTERED, SECTIONS, Choice, RunConfig
-from zoo.config.settings import HALF_A_CLASS, Settings
+from zoo.config.settings import HALF_A_CLASS, Settings, Strategies
 from zoo.config.weights import check_weights
 from zoo.config.where import parse_filter
+from zoo.core.contracts import DatasetInfo, ModelInfo
 from zoo.core.errors import UsageError, unknown
-from zoo.core.options import validate
-from zoo.core.registry import Registry
+from zoo.core.options import as_dict, describe, validate
+from zoo.core.registry import PLURALS, Registry
 from zoo.core.tasks import TASKS
-from zoo.evaluation.thresholds import check_rule
+from zoo.core.thresholds import check_rule
 
 ANY_SIZE = 224  # for a configuration of which no network is built
 DEFAULTS: dict[str, Any] = {
-    "task": "binary",
-    "data": {"name": "phantom"},
-    "model": {"name": "mobilenetv3"},
-    "augment": {"name": "standard"},
-    "optimizer": {"name": "adam"},
-    "schedule": {"name": "cosine"},
-    "threshold": {"rule": "fixed", "value": 0.5},
+    "task": Settings().task,
+    "threshold": as_dict(Settings().threshold),
+    **{each.name: {"name": each.default} for each in describe(Strategies) if each.default is not None},
 }
 
 
@@ -119,7 +116,7 @@ def resolve(layers: Iterable[Mapping[str, Any]], registry: Registry) -> RunConfi
     known = {f.name for f in fields(Settings)} | set(SECTIONS)
     for key in values:
         if key not in known:
-            raise unknown("setting", str(key), known, "See 'zoo train --help'.")
+            raise unknown("setting", str(key), known, "See 'zoo info train'.")
     task = values["task"]
     if not isinstance(task, str) or task not in TASKS:
         raise unknown("task", str(task), TASKS)
@@ -128,7 +125,7 @@ def resolve(layers: Iterable[Mapping[str, Any]], registry: Registry) -> RunConfi
         values["findings"] = [name.strip() for name in values["findings"].split(",") if name.strip()]
     settings = validate(Settings, {k: v for k, v in values.items() if k not in SECTIONS}, "settings")
     root = values["data"].pop("root", None)
-    if root is not None and not isinstance(root, str):
+    if root is not None and not isinstance(root, str | Path):
         raise UsageError(f"data.root is a folder's path, not {root!r}.")
     chosen = {name: _choose(name, values[name], registry) for name in SECTIONS}
     config = RunConfig(
@@ -147,17 +144,22 @@ def resolve_images(values: Mapping[str, Any], registry: Registry) -> RunConfig:
     return resolve([kept | {"image_size": ANY_SIZE}], registry)
 
 
-def choose_dataset(name: str, root: Path | None, values: dict[str, Any], registry: Registry) -> Choice:
-    """Validate a dataset chosen on the command line with its options."""
+def choose_dataset(name: str, root: Path | None, values: Mapping[str, Any], registry: Registry) -> Choice:
+    """The dataset chosen on the command line, with its validated options.
+
+    Args:
+        name: the dataset.
+        root: the folder of its files.
+        values: what `--set data.OPTION=VALUE` gave, as `merge` joins it.
+        registry: where the dataset is.
+
+    Raises:
+        UsageError: there is no such dataset or option, the root is missing, or `values` sets something else.
+    """
     strategy = registry.get("dataset", name)
-    if strategy.info.needs_root and root is None:
-        raise UsageError(f"the dataset '{name}' needs --root DIR. Layout: {strategy.info.layout}")
-    if root is not None and not strategy.info.needs_root:
-        raise UsageError(f"the dataset '{name}' is made on the spot and takes no --root.")
-    if set(values) - {"data"}:
-        raise UsageError(
-            f"zoo evaluate takes --set data.OPTION=VALUE only, not {', '.join(sorted(set(values) - {'data'}))}."
-        )
+    check_root(strategy.info, root)
+    if others := sorted(set(values) - {"data"}):
+        raise UsageError(f"--set takes data.OPTION=VALUE here, not {', '.join(others)}.")
     return Choice(name, validate(strategy.Options, values.get("data", {}), "data", f"See 'zoo info {name}'."))
 
 
@@ -185,26 +187,11 @@ def _choose(section: str, values: Mapping[str, Any], registry: Registry) -> Choi
 
 
 def _fill_in(config: RunConfig, registry: Registry) -> RunConfig:
-    """Check what depends on the combination and resolve the defaults that do."""
+    """Check the combination, and fill in the defaults that depend on it."""
     settings = config.settings
+    _check_strategies(config, registry)
+    _check_settings(settings)
     model, dataset = registry.get("model", config.model.name).info, registry.get("dataset", config.data.name).info
-    for section in REGISTERED:
-        info = registry.get(REGISTERED[section], getattr(config, section).name).info
-        if settings.task not in info.tasks:
-            raise UsageError(
-                f"the {REGISTERED[section]} '{info.name}' does not serve the {settings.task} task; "
-                f"it serves {', '.join(info.tasks)}."
-            )
-    if dataset.needs_root and config.root is None:
-        raise UsageError(f"the dataset '{dataset.name}' needs --root DIR. Layout: {dataset.layout}")
-    if not dataset.needs_root and config.root is not None:
-        raise UsageError(
-            f"the dataset '{dataset.name}' is made on the spot and takes no --root; name another with --data."
-        )
-    if settings.val_fraction + settings.test_fraction >= 1:
-        raise UsageError(
-            "val_fraction and test_fraction together leave nothing to train on: their sum must stay below 1."
-        )
     size = settings.image_size or dataset.image_size or model.image_size
     if size < model.min_image_size:
         raise UsageError(
@@ -215,15 +202,44 @@ def _fill_in(config: RunConfig, registry: Registry) -> RunConfig:
     check_weights(model, weights)
     if weights not in ("none", *model.pretrained):
         weights = str(Path(weights).expanduser().absolute())
-    if not settings.epochs and not model.trained and not (settings.freeze and settings.freeze_epochs):
+    _check_phases(settings, model, weights)
+    optimizer = config.optimizer
+    if optimizer.options.lr is None:
+        lr = default_lr(optimizer.name, weights != "none")
+        optimizer = replace(optimizer, options=replace(optimizer.options, lr=lr))
+    return replace(config, settings=replace(settings, image_size=size, weights=weights), optimizer=optimizer)
+
+
+def _check_strategies(config: RunConfig, registry: Registry) -> None:
+    """Check that the strategies support the task, and that the dataset has the root it needs."""
+    task = config.settings.task
+    for section, kind in REGISTERED.items():
+        info = registry.get(kind, getattr(config, section).name).info
+        if task not in info.tasks:
+            raise UsageError(
+                f"the {kind} '{info.name}' does not support the {task} task, only {', '.join(info.tasks)}. "
+                f"See 'zoo list {PLURALS[kind]}'."
+            )
+    check_root(registry.get("dataset", config.data.name).info, config.root)
+
+
+def check_root(dataset: DatasetInfo, root: str | Path | None) -> None:
+    """Check that a root is given if, and only if, the dataset reads one.
+
+    Raises:
+        UsageError: it is missing, or given to a dataset that needs none.
+    """
+    if dataset.needs_root and root is None:
+        raise UsageError(f"the dataset '{dataset.name}' needs --root DIR. Layout: {dataset.layout}")
+    if not dataset.needs_root and root is not None:
+        raise UsageError(f"the dataset '{dataset.name}' is generated and takes no --root; name another with --data.")
+
+
+def _check_settings(settings: Settings) -> None:
+    """Check the settings that do not depend on the strategies."""
+    if settings.val_fraction + settings.test_fraction >= 1:
         raise UsageError(
-            "settings.epochs: received 0, which leaves nothing to train. Use 1 or more; 0 goes with --freeze-epochs N, to train "
-            "the head alone."
-        )
-    if weights == "none" and not model.trained and (settings.freeze or settings.freeze_norm):
-        raise UsageError(
-            "freezing keeps what was loaded, and nothing is: give --weights imagenet, a file or a run, or leave out --freeze "
-            "and --freeze-norm."
+            "val_fraction and test_fraction together leave nothing to train on: their sum must stay below 1."
         )
     check_device(settings.device)
     if settings.devices is not None:
@@ -237,8 +253,19 @@ def _fill_in(config: RunConfig, registry: Registry) -> RunConfig:
         parse_filter(settings.where)
     if settings.task == "multiclass" and settings.uncertain == "half":
         raise UsageError(HALF_A_CLASS)
-    optimizer = config.optimizer
-    if optimizer.options.lr is None:
-        lr = default_lr(optimizer.name, weights != "none")
-        optimizer = replace(optimizer, options=replace(optimizer.options, lr=lr))
-    return replace(config, settings=replace(settings, image_size=size, weights=weights), optimizer=optimizer)
+
+
+def _check_phases(settings: Settings, model: ModelInfo, weights: str) -> None:
+    """Check that there is something to train, and weights where some are to be frozen."""
+    if model.trained:
+        return
+    if not settings.epochs and not (settings.freeze and settings.freeze_epochs):
+        raise UsageError(
+            "settings.epochs: received 0, which leaves nothing to train. Use 1 or more; 0 goes with --freeze-epochs N, to train "
+            "the head alone."
+        )
+    if weights == "none" and (settings.freeze or settings.freeze_norm):
+        raise UsageError(
+            "freezing keeps loaded weights, and none are loaded: give --weights imagenet, a file or a run, or leave out "
+            "--freeze and --freeze-norm."
+        )

@@ -106,11 +106,21 @@ class NoOptions:
     """Options of a strategy that has none."""
 
 
-def option(default: Any, help: str) -> Any:
-    """Declare an option of a strategy: a dataclass field whose meaning `zoo info` prints."""
+def option(default: Any, help: str, *, none: str = "", **metadata: Any) -> Any:
+    """Declare an option of a strategy: a field of a frozen dataclass, which `zoo info` prints and `--set` sets.
+
+    Args:
+        default: an immutable value of the field's type.
+        help: what the option does, in a few words.
+        none: what a default of None stands for, such as "the model's own size".
+        metadata: more metadata of the field, for programs that read options.
+
+    Raises:
+        TypeError: the default is mutable.
+    """
     if isinstance(default, (list, dict, set)):
         raise TypeError("an option's default must be immutable: options are frozen")
-    return field(default=default, metadata={"help": help})
+    return field(default=default, metadata={"help": help, "none": none, **metadata})
 
 
 class Strategy(ABC):
@@ -209,8 +219,8 @@ class Dataset(Strategy):
             DataError: the layout is not there or lacks what it needs; the message names file and column.
         """
 
-    def place(self, member: str) -> str | None:
-        """Where a file of the published archives belongs, as a path below the root; None where `read` has no use for it."""
+    def destination(self, member: str) -> str | None:
+        """The path below the root where a file of the published archives belongs; None if `read` does not need it."""
         return member
 
     def survey(self, root: Path | None, options: Any) -> Listing:

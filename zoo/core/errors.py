@@ -37,12 +37,15 @@ def closest(name: str, valid: Iterable[str]) -> str | None:
     return lowered[matches[0]] if matches else None
 
 
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """ " Did you mean 'X'?" with the nearest valid name, to go behind a sentence; "" where nothing is near."""
+    near = closest(name, valid)
+    return f" Did you mean '{near}'?" if near else ""
+
+
 def unknown(what: str, name: str, valid: Iterable[str], then: str = "") -> UsageError:
     """Build the error for a name that is not in `valid`: what was received, the closest match, the list, the next command."""
     names = sorted(valid)
-    near = closest(name, names)
-    message = f"unknown {what} '{name}'."
-    if near:
-        message += f" Did you mean '{near}'?"
+    message = f"unknown {what} '{name}'.{did_you_mean(name, names)}"
     message += f" Valid: {', '.join(names)}." if names else " There is none to choose from."
     return UsageError(f"{message} {then}".strip())

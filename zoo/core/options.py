@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
+import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from zoo.core.errors import UsageError, unknown
@@ -13,24 +15,36 @@ from zoo.core.errors import UsageError, unknown
 
 @dataclass(frozen=True)
 class OptionInfo:
-    """One option as `zoo info` shows it."""
+    """One option: its name, type with bounds or choices, default, and meaning. `metadata` is what `option(...)` was given."""
 
     name: str
-    type: str
+    hint: Any
     default: Any
-    help: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def type(self) -> str:
+        """The type as a user reads it."""
+        return type_text(self.hint)
+
+    @property
+    def help(self) -> str:
+        """What the option does, in a few words."""
+        return str(self.metadata.get("help", ""))
+
+    @property
+    def default_text(self) -> str:
+        """The default as a user reads it: what None stands for, where the option says so."""
+        return str(self.metadata.get("none") or "none") if self.default is None else str(self.default)
 
 
 def describe(options_class: type) -> list[OptionInfo]:
-    """Every option of an `Options` class with its type (and bounds or choices), default and meaning."""
+    """Every option of an `Options` class, in order."""
     if hasattr(options_class, "described"):  # options of several strategies together
         described: list[OptionInfo] = options_class.described()
         return described
     hints = typing.get_type_hints(options_class, include_extras=True)
-    return [
-        OptionInfo(f.name, type_text(hints[f.name]), f.default, f.metadata.get("help", ""))
-        for f in dataclasses.fields(options_class)
-    ]
+    return [OptionInfo(f.name, hints[f.name], f.default, f.metadata) for f in dataclasses.fields(options_class)]
 
 
 def validate(options_class: type, values: Mapping[str, Any], where: str, then: str = "") -> Any:
@@ -75,6 +89,10 @@ def as_dict(options: Any) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(options).items()}
 
 
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
 _SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
@@ -83,7 +101,7 @@ def type_text(hint: Any) -> str:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         bounds = [
-            f"{sign} {getattr(note, name):g}"
+            f"{sign} {_number(getattr(note, name))}"
             for note in args[1:]
             for name, sign in _SIGNS.items()
             if getattr(note, name, None) is not None
@@ -93,6 +111,8 @@ def type_text(hint: Any) -> str:
         return " | ".join(str(a) for a in args)
     if origin is tuple:
         return f"list of {type_text(args[0])}"
-    if args:
+    if origin is collections.abc.Mapping:
+        return "mapping"
+    if origin in (typing.Union, types.UnionType):
         return " or ".join("none" if a is type(None) else type_text(a) for a in args)
     return getattr(hint, "__name__", str(hint))

@@ -1,8 +1,8 @@
 """Child processes for what may crash, hang or take all memory: libraries in C on damaged images, or a whole training.
 
-A `Worker` keeps one process for calls with time limits, a `Child` runs one function and exchanges messages with it. Neither
-outlives its parent, Ctrl-C is the parent's to handle, and `__main__` is never imported, so scripts need no guard. For many
-independent items see `zoo.core.pools`.
+A `Worker` keeps one process for calls, with time limits, a `Child` runs one function and exchanges messages with it. Neither
+outlives its parent, and Ctrl-C is the parent's to handle. `__main__` is imported only if a message refers to it, so scripts
+need no main guard. For many independent items see `zoo.core.pools`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import IO, Any, ClassVar, NoReturn, TypeVar
 
 Result = TypeVar("Result")
 
 START_S = 60.0  # for a worker to come up
 _GRACE_S = 30  # that a hanging worker has beyond its limit, if its parent is no longer there to kill it
-_BOOT = "import sys; sys.path[:] = {path!r}; from zoo.core.processes import run_child; run_child({module!r}, {name!r})"
+_BOOT = "import sys; sys.path[:] = {!r}; from zoo.core.processes import run_child; run_child({!r}, {!r}, {!r})"
 
 
 def describe_exit(code: int) -> str:
@@ -57,8 +57,10 @@ def end_after(wait: Callable[[], object]) -> None:
     """End this process at once when `wait` returns in a thread: it waits for the end of the parent."""
 
     def watch() -> None:
-        wait()
-        os._exit(1)
+        try:
+            wait()
+        finally:
+            os._exit(1)
 
     threading.Thread(target=watch, name="zoo-parent", daemon=True).start()
 
@@ -76,7 +78,8 @@ class Child(subprocess.Popen[bytes]):
     """
 
     def __init__(self, target: Callable[[Channel], int | None], arguments: Sequence[str] = (), quiet: bool = False):
-        boot = _BOOT.format(path=sys.path, module=target.__module__, name=target.__qualname__)
+        refuse_import()
+        boot = _BOOT.format(sys.path, target.__module__, target.__qualname__, _main_module())
         super().__init__(
             [sys.executable, "-c", boot, *arguments],
             stdin=subprocess.PIPE,
@@ -88,16 +91,12 @@ class Child(subprocess.Popen[bytes]):
     def send(self, message: Any) -> None:
         """Send a picklable message; raises OSError when the child is gone."""
         assert self.stdin is not None
-        pickle.dump(message, self.stdin, protocol=pickle.HIGHEST_PROTOCOL)
-        self.stdin.flush()
+        _write(self.stdin, message)
 
     def receive(self) -> Any:
         """Wait for the child's next message; raises EOFError when it is gone."""
         assert self.stdout is not None
-        try:
-            return pickle.load(self.stdout)
-        except pickle.UnpicklingError:  # ended amid a message
-            raise EOFError from None
+        return pickle.loads(_read(self.stdout))
 
     def end(self) -> None:
         """Kill the child if it still runs, and free what it took."""
@@ -121,30 +120,76 @@ class Channel:
         end_after(self._listen)
 
     def _listen(self) -> None:
-        try:
-            while True:
-                self._inbox.put(pickle.load(self._incoming))
-        except EOFError:
-            return
-        except Exception:  # what the message refers to cannot be imported, or there is no memory for it
-            traceback.print_exc()
+        while True:
+            self._inbox.put(_read(self._incoming))
 
     def receive(self) -> Any:
         """Wait for the parent's next message."""
-        return self._inbox.get()
+        return _Unpickler(io.BytesIO(self._inbox.get())).load()
 
     def send(self, message: Any) -> None:
         """Send a picklable message."""
-        pickle.dump(message, self._outgoing, protocol=pickle.HIGHEST_PROTOCOL)
-        self._outgoing.flush()
+        _write(self._outgoing, message)
 
 
-def run_child(module: str, name: str) -> NoReturn:
+def _write(stream: IO[bytes], message: Any) -> None:
+    data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    stream.write(len(data).to_bytes(8, "little"))
+    stream.write(data)
+    stream.flush()
+
+
+def _read(stream: IO[bytes]) -> bytes:
+    size = int.from_bytes(head := stream.read(8), "little")
+    if len(head) < 8 or len(data := stream.read(size)) < size:
+        raise EOFError
+    return data
+
+
+class _Unpickler(pickle.Unpickler):
+    """Imports the parent's `__main__`, under another name as `multiprocessing` does, where a message refers to it."""
+
+    main: ClassVar[dict[str, str]] = {}
+    importing = False
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "__main__":
+            from multiprocessing import spawn
+
+            _Unpickler.importing = True
+            try:
+                spawn.prepare(self.main)
+            finally:
+                _Unpickler.importing = False
+        return super().find_class(module, name)
+
+
+def _main_module() -> dict[str, str]:
+    """Where `__main__` can be imported from, as `multiprocessing.spawn.prepare` takes it."""
+    main = sys.modules["__main__"]
+    if main.__spec__ is not None:
+        return {"init_main_from_name": main.__spec__.name}
+    file = getattr(main, "__file__", None)
+    return {"init_main_from_path": os.path.abspath(file)} if file else {}
+
+
+def refuse_import() -> None:
+    """Keep a script without a main guard from starting all over in a child that needs one of its classes.
+
+    Raises:
+        RuntimeError: this process is such a child.
+    """
+    if _Unpickler.importing:
+        raise RuntimeError(
+            'a script whose classes are used in other processes needs the guard: if __name__ == "__main__":'
+        )
+
+
+def run_child(module: str, name: str, main: dict[str, str]) -> NoReturn:
     """Run the target of a `Child` in this process, and end it without waiting for threads that libraries left."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        )  # until the target wants to save something: end, without a traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the target saves something, it ends without a traceback
+    _Unpickler.main = main
     code = 1
     try:
         channel = Channel()
@@ -173,11 +218,12 @@ class Worker:
 
     Args:
         setup: picklable; called in each new process before anything else, to import modules and limit memory.
+        quiet: throw away what the process prints, for libraries print what a file holds.
     """
 
-    def __init__(self, setup: Callable[[], object] = int) -> None:
+    def __init__(self, setup: Callable[[], object] = int, quiet: bool = True) -> None:
         self.restarts = 0  # calls that cost a process
-        self._setup = setup
+        self._setup, self._quiet = setup, quiet
         self._lock = threading.Lock()
         self._child: Child | None = None
         self._owner = 0  # the process that started the child: this one may have been forked from it
@@ -197,11 +243,11 @@ class Worker:
         with self._lock:
             self._running()
 
-    def call(self, function: Callable[..., Result], *arguments: Any, seconds: float) -> Result:
+    def call(self, function: Callable[..., Result], *arguments: Any, seconds: float | None = None) -> Result:
         """What `function(*arguments)` returns or raises in the worker's process. All of it must be picklable.
 
         Raises:
-            WorkerTimeout: it took longer than `seconds`.
+            WorkerTimeout: it took longer than `seconds`; None: no limit.
             WorkerDied: the process crashed on it, or could not be started.
         """
         with self._lock:
@@ -215,21 +261,24 @@ class Worker:
     def _running(self) -> Child:
         if self._child is None or self._owner != os.getpid() or self._child.poll() is not None:
             self.close()
-            self._child, self._owner = Child(_answer_calls, quiet=True), os.getpid()
+            self._child, self._owner = Child(_answer_calls, quiet=self._quiet), os.getpid()
             self._finalize = weakref.finalize(self, _end_own, self._child, self._owner)
             self._exchange(self._child, self._setup, (), START_S)
         return self._child
 
-    def _exchange(self, child: Child, function: Callable[..., Any], arguments: Sequence[Any], seconds: float) -> Any:
+    def _exchange(
+        self, child: Child, function: Callable[..., Any], arguments: Sequence[Any], seconds: float | None
+    ) -> Any:
         late = threading.Event()
 
         def give_up() -> None:
             late.set()
             child.kill()
 
-        watch = threading.Timer(seconds, give_up)
+        watch = threading.Timer(seconds or 0, give_up)
         watch.daemon = True
-        watch.start()
+        if seconds is not None:
+            watch.start()
         try:
             child.send((function, arguments, seconds))
             succeeded, result = child.receive()
@@ -257,15 +306,14 @@ def _end_own(child: Child, owner: int) -> None:
 def _answer_calls(channel: Channel) -> None:
     """The process of a `Worker`."""
     while True:
-        function, arguments, seconds = channel.receive()
-        _alarm(math.ceil(seconds) + _GRACE_S)
         try:
-            answer = True, function(*arguments)
+            function, arguments, seconds = channel.receive()
+            _alarm(0 if seconds is None else math.ceil(seconds) + _GRACE_S)
+            channel.send((True, function(*arguments)))
         except Exception as error:
-            answer = False, error
+            channel.send((False, error))
         _alarm(0)
-        channel.send(answer)
-        del function, arguments, answer  # or the last image stays in memory until the next one comes
+        function = arguments = None  # or the last image stays in memory until the next one comes
 
 
 def _alarm(seconds: int) -> None:

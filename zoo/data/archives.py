@@ -1,4 +1,4 @@
-"""Archives from elsewhere unpacked without trusting them: no paths out, no links, no bombs, nothing half-written."""
+"""Unpack archives without trusting them: nothing outside their folder, no links, no bombs, nothing half-written."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ logger = logging.getLogger(__name__)
 MANIFEST = "manifest.csv"
 WORK = ".unpacking"
 _COLUMNS = ("path", "bytes", "sha256", "source")
-_BLOCK = 1 << 20
 ARCHIVES = "archives.csv"  # the archives whose files are all in place
-_STAGED = ".done.csv"
-_OURS = (MANIFEST, ARCHIVES, WORK, _STAGED, LOCK)  # names that no member may take
+ENDINGS = (".tar.gz", ".tgz", ".zip")
+_BLOCK = 1 << 20
+_OURS = (MANIFEST, ARCHIVES, WORK, LOCK)  # names that no member may take
 _LARGEST_READ = 16 << 20
 
 # the place of a member in the published layout, relative to its root; None for what is not part of it
-Place = Callable[[str], "str | None"]
+Locate = Callable[[str], "str | None"]
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,18 @@ class Unpacked:
 class _Member:
     name: str
     size: int
-    open: Callable[[], IO[bytes]]
+    open: Callable[[], IO[Any]]
+    file: Path | None = None  # on the disk already, to be moved
 
 
 def read_manifest(root: Path, name: str = MANIFEST) -> dict[str, Entry]:
-    """The files recorded under `root` by path; nothing where there is no manifest."""
-    return _read_entries(root / name)
+    """The files recorded under `root` by path; none if there is no manifest."""
+    try:
+        text = (root / name).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    rows = [row for row in csv.reader(io.StringIO(text)) if len(row) == len(_COLUMNS) and row[1].isdecimal()]
+    return {row[0]: Entry(row[0], int(row[1]), row[2], row[3]) for row in rows}
 
 
 def write_manifest(root: Path, entries: dict[str, Entry], name: str = MANIFEST) -> None:
@@ -101,18 +107,22 @@ def damaged(root: Path, entries: dict[str, Entry]) -> list[str]:
 
 def sha256(file: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def unpack(archive: Path, root: Path, place: Place, limits: Limits) -> Unpacked:
-    """Unpack a .tar.gz or .zip into its places under `root` and record the files in the manifest.
+def unpack(archive: Path, root: Path, locate: Locate, limits: Limits, source: str = "") -> Unpacked:
+    """Unpack an archive into its places under `root`, and record the files in the manifest.
 
-    The files appear in their places when the whole archive was read and found good; until then they lie in a folder of their
-    own, from which an interrupted unpacking goes on.
+    The files appear in their places when the whole archive was read and found good. Until then they lie in a folder of
+    their own, from which an interrupted unpacking is resumed.
+
+    Args:
+        archive: a .tar.gz or .zip; any other file is copied, and the files of a folder are moved.
+        root: of the dataset.
+        locate: gives the place of a member in the layout, or None.
+        limits: what is refused.
+        source: where the files come from, as the manifest names it; the archive's name if empty.
 
     Raises:
         DataError: the archive is damaged, or not to be trusted; names the member. Nothing of it is left.
@@ -124,11 +134,10 @@ def unpack(archive: Path, root: Path, place: Place, limits: Limits) -> Unpacked:
     with locked(work / LOCK, waiting=lambda: logger.info(f"Another process unpacks into {root}; waiting for it")):
         stage = work / archive.name
         try:
-            found = _stage(archive, stage, root, place, limits)
+            found, moves = _stage(archive, stage, root, locate, limits, source or archive.name)
             if found.entries:
-                _publish(stage, root, found.entries)
-            else:
-                shutil.rmtree(stage)
+                _publish(moves, root, found.entries)
+            shutil.rmtree(stage, ignore_errors=True)
         except DataError:
             shutil.rmtree(stage, ignore_errors=True)
             clear(root, made)
@@ -139,9 +148,8 @@ def unpack(archive: Path, root: Path, place: Place, limits: Limits) -> Unpacked:
                 f"cannot unpack {archive} into {root}: {why}. What was unpacked is kept in {stage}; the same command goes on."
             ) from error
         clear(root, made and not found.entries)
-    logger.info(
-        f"{archive.name}: {found.added:,} files unpacked" + (f", {found.known:,} were there" if found.known else "")
-    )
+    there = f", {found.known:,} were there" if found.known else ""
+    logger.info(f"{source or archive.name}: {found.added:,} files unpacked{there}")
     return found
 
 
@@ -179,45 +187,34 @@ def safe_name(name: str, archive: str) -> str:
     return path.as_posix()
 
 
-def _stage(archive: Path, stage: Path, root: Path, place: Place, limits: Limits) -> Unpacked:
-    """Read the whole archive and lay the files that are new into `stage`."""
+def _stage(
+    archive: Path, stage: Path, root: Path, locate: Locate, limits: Limits, source: str
+) -> tuple[Unpacked, dict[str, Path]]:
+    """Read the whole archive and write the files that are new into `stage`; returns where each lies, too."""
     stage.mkdir(exist_ok=True)
-    manifest, before = read_manifest(root), _read_entries(stage / _STAGED)
-    found = Unpacked()
-    guard = _Guard(archive, limits)
-    with (
-        (stage / _STAGED).open("a", encoding="utf-8", newline="") as journal,
-        Progress(archive.name, None, unit="files") as progress,
-        _refusing_damage(archive),
-    ):
-        rows = csv.writer(journal, lineterminator="\n")
-        for member in _members(archive):
-            guard.count(member)
-            target = place(safe_name(member.name, archive.name))
+    manifest, found, moves = read_manifest(root), Unpacked(), dict[str, Path]()
+    with Progress(archive.name, None, unit="files") as progress, _refusing_damage(archive):
+        for member in _within(limits, archive):
             progress.advance(1)
-            target = None if target is None else safe_name(target, archive.name)
+            target = locate(safe_name(member.name, source))
+            target = None if target is None else safe_name(target, source)
             if target is None or target.partition("/")[0] in _OURS:
                 found.left_out += 1
                 continue
-            known = found.entries.get(target) or known_file(root, target, manifest)
-            entry = _take(member, stage, archive.name, target, before.get(target), known)
-            if known is not None:
-                if (known.bytes, known.sha256) != (entry.bytes, entry.sha256):
-                    where = f"the one of {known.source}" if known.source else f"{root / target}, which was there before"
-                    raise DataError(
-                        f"{archive.name}: {member.name} has other content than {where}. Nothing of it was kept."
-                    )
-                found.known += 1
-                found.entries.setdefault(target, entry)
-                continue
-            rows.writerow((entry.path, entry.bytes, entry.sha256, entry.source))
-            journal.flush()
-            found.entries[target] = entry
-            found.added += 1
-    return found
+            known = found.entries.get(target) or _known(root, target, manifest)
+            entry = Entry(target, *_take(member, None if known else stage / target), source)
+            if known is None:
+                moves[target] = member.file or stage / target
+            elif (known.bytes, known.sha256) != (entry.bytes, entry.sha256):
+                where = f"the one of {known.source}" if known.source else f"{root / target}, which was there before"
+                raise DataError(f"{source}: {member.name} has other content than {where}. Nothing of it was kept.")
+            found.known += known is not None
+            found.entries.setdefault(target, entry)
+    found.added = len(moves)
+    return found, moves
 
 
-def known_file(root: Path, target: str, manifest: dict[str, Entry]) -> Entry | None:
+def _known(root: Path, target: str, manifest: dict[str, Entry]) -> Entry | None:
     """The file of that place if it is there and whole, recorded or not."""
     size, recorded = _size(root / target), manifest.get(target)
     if size < 0:
@@ -227,36 +224,36 @@ def known_file(root: Path, target: str, manifest: dict[str, Entry]) -> Entry | N
     return Entry(target, size, sha256(root / target), "")
 
 
-def _take(member: _Member, stage: Path, source: str, target: str, before: Entry | None, known: Entry | None) -> Entry:
-    """Read a member, into the stage where it is not known and does not lie there already."""
-    kept = known is None and before is not None and _size(stage / target) == before.bytes
+def _take(member: _Member, file: Path | None) -> tuple[int, str]:
+    """Read a member, into a file if one is given and does not hold it already; returns size and checksum."""
+    if member.file is not None:
+        return member.size, sha256(member.file)
+    staged = file is not None and _size(file) == member.size
     with member.open() as stream:
-        entry = Entry(target, *_copy(stream, member, None if known or kept else stage / target), source)
-    if kept and sha256(stage / target) != entry.sha256:  # not on disk yet when the power went
+        size, checksum = _copy(stream, member, None if staged else file)
+    if staged and file is not None and sha256(file) != checksum:  # it was not on disk yet when the power failed
         with member.open() as stream:
-            _copy(stream, member, stage / target)
-    return entry
+            _copy(stream, member, file)
+    return size, checksum
 
 
-class _Guard:
-    """Keeps count of what an archive asks for."""
-
-    def __init__(self, archive: Path, limits: Limits) -> None:
-        self.name, self.packed, self.limits = archive.name, archive.stat().st_size, limits
-        self.members = self.bytes = 0
-
-    def count(self, member: _Member) -> None:
-        limits = self.limits
-        self.members += 1
-        self.bytes += member.size
-        most = max(limits.expansion_from, limits.expansion * self.packed)
-        if self.members > limits.members:
-            raise DataError(f"{self.name} has more than {limits.members:,} members; it is not to be trusted")
-        if member.size > limits.member_bytes or self.bytes > min(limits.total_bytes, most):
+def _within(limits: Limits, archive: Path) -> Iterator[_Member]:
+    """The members of an archive, as long as they keep the limits."""
+    total = 0
+    packed = archive.stat().st_size
+    most = min(limits.total_bytes, max(limits.expansion_from, limits.expansion * packed))
+    if archive.is_dir():
+        most = limits.total_bytes
+    for count, member in enumerate(_members(archive), 1):
+        total += member.size
+        if count > limits.members:
+            raise DataError(f"{archive.name} has more than {limits.members:,} members; it is not to be trusted")
+        if member.size > limits.member_bytes or total > most:
             raise DataError(
-                f"{self.name} expands to {self.bytes / 1e9:,.1f} GB or more from {self.packed / 1e6:,.1f} MB, at "
-                f"{member.name!r}: a decompression bomb; it is not to be trusted"
+                f"{archive.name} expands to {total / 1e9:,.1f} GB or more from {packed / 1e6:,.1f} MB, at {member.name!r}: a "
+                "decompression bomb; it is not to be trusted"
             )
+        yield member
 
 
 @contextlib.contextmanager
@@ -275,42 +272,43 @@ def _refusing_damage(archive: Path) -> Iterator[None]:
 
 
 def _members(archive: Path) -> Iterator[_Member]:
-    """The regular files of an archive; folders are passed over, anything else is refused."""
-    if zipfile.is_zipfile(archive):
+    """The regular files of an archive, or the file itself if it is none; folders are skipped, anything else is refused."""
+    if archive.is_dir():
+        for file in sorted(each for each in archive.rglob("*") if each.is_file() and not each.is_symlink()):
+            yield _Member(file.relative_to(archive).as_posix(), file.stat().st_size, partial(open, file, "rb"), file)
+    elif not archive.name.lower().endswith(ENDINGS):
+        yield _Member(archive.name, archive.stat().st_size, partial(archive.open, "rb"))
+    elif zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as pack:
             for info in pack.infolist():
                 kind = stat.S_IFMT(info.external_attr >> 16)
-                if info.is_dir():
-                    safe_name(info.filename, archive.name)
-                    continue
-                if kind not in (0, stat.S_IFREG):
-                    raise DataError(f"{archive.name}: the member {info.filename!r} is a link or device, not a file")
-                yield _Member(info.filename, info.file_size, partial(pack.open, info))
-        return
-    with gzip.open(archive) as packed, tarfile.open(fileobj=_metered(packed, archive.name), mode="r:") as tape:
-        for each in tape:
-            safe_name(each.name, archive.name)
-            if each.isdir():
-                continue
-            if not each.isreg():
-                raise DataError(f"{archive.name}: the member {each.name!r} is a link or device, not a file")
-            try:
-                tarfile.data_filter(each, os.curdir)
-            except tarfile.FilterError as error:
-                raise DataError(f"{archive.name}: {error}; the archive is not to be trusted") from None
-            yield _Member(each.name, each.size, partial(_extracted, tape, each))
-        while packed.read(_BLOCK):  # to the end, where its checksum stands
-            pass
+                if _is_file(info.filename, info.is_dir(), kind in (0, stat.S_IFREG), archive):
+                    yield _Member(info.filename, info.file_size, partial(pack.open, info))
+    else:
+        with gzip.open(archive) as packed, tarfile.open(fileobj=_metered(packed, archive.name), mode="r:") as tape:
+            for each in tape:
+                if _is_file(each.name, each.isdir(), each.isreg(), archive):
+                    yield _Member(each.name, each.size, partial(_extracted, tape, each))
+            while packed.read(_BLOCK):  # to the end, where its checksum stands
+                pass
 
 
-def _metered(stream: Any, name: str) -> Any:
+def _is_file(name: str, folder: bool, regular: bool, archive: Path) -> bool:
+    """Whether a member is a file, not a folder. Stricter than tarfile's data filter, which allows links inside the folder."""
+    safe_name(name, archive.name)
+    if not (folder or regular):
+        raise DataError(f"{archive.name}: the member {name!r} is a link or device, not a file")
+    return not folder
+
+
+def _metered(stream: Any, name: str) -> Any:  # tarfile's stubs ask for more than it uses
     return _Metered(stream, name)
 
 
 class _Metered(io.BufferedIOBase):
     """A stream of which no single read may be large: a header of gigabytes would be held in memory."""
 
-    def __init__(self, stream: IO[bytes], name: str) -> None:
+    def __init__(self, stream: IO[Any], name: str) -> None:
         self._stream, self._name = stream, name
 
     def read(self, size: int | None = -1) -> bytes:
@@ -325,14 +323,14 @@ class _Metered(io.BufferedIOBase):
         return self._stream.tell()
 
 
-def _extracted(tape: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+def _extracted(tape: tarfile.TarFile, member: tarfile.TarInfo) -> IO[Any]:
     stream = tape.extractfile(member)
     if stream is None:
         raise tarfile.ReadError(f"{member.name} has no content")
     return stream
 
 
-def _copy(stream: IO[bytes], member: _Member, file: Path | None) -> tuple[int, str]:
+def _copy(stream: IO[Any], member: _Member, file: Path | None) -> tuple[int, str]:
     """Read a member, into a file where one is given; returns its size and checksum."""
     digest, count = hashlib.sha256(), 0
     with contextlib.ExitStack() as opened:
@@ -354,16 +352,14 @@ def _copy(stream: IO[bytes], member: _Member, file: Path | None) -> tuple[int, s
     return count, digest.hexdigest()
 
 
-def _publish(stage: Path, root: Path, entries: dict[str, Entry]) -> None:
-    """Move staged files to their places and record them."""
+def _publish(moves: dict[str, Path], root: Path, entries: dict[str, Entry]) -> None:
+    """Record files, and move those that are new to their places."""
     if hasattr(os, "sync"):
         os.sync()
-    for path in entries:
-        if _size(stage / path) >= 0:  # else there before
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(stage / path, root / path)
     write_manifest(root, read_manifest(root) | entries)
-    shutil.rmtree(stage, ignore_errors=True)
+    for target, file in moves.items():
+        (root / target).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, root / target)
 
 
 def _size(file: Path) -> int:
@@ -373,15 +369,3 @@ def _size(file: Path) -> int:
     except OSError:
         return -1
     return found.st_size if stat.S_ISREG(found.st_mode) else -1
-
-
-def _read_entries(file: Path) -> dict[str, Entry]:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    found = {}
-    for row in csv.reader(io.StringIO(text)):
-        if len(row) == len(_COLUMNS) and row[1].isdecimal():  # a last line that was cut off is none
-            found[row[0]] = Entry(row[0], int(row[1]), row[2], row[3])
-    return found

@@ -1,4 +1,4 @@
-"""A published dataset fetched by kagglehub, or unpacked from archives fetched by hand, into the layout its reader expects."""
+"""Download a published dataset by kagglehub, or unpack archives fetched by hand, into the layout that its reader expects."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from pathlib import Path
 
 from zoo.core.contracts import Dataset, Download
 from zoo.core.errors import DataError, UsageError, ZooError, unknown
-from zoo.core.files import replacing
 from zoo.core.locks import LOCK, locked
-from zoo.core.progress import Progress
 from zoo.core.registry import Registry
 from zoo.data.archives import (
     ARCHIVES,
@@ -24,10 +22,8 @@ from zoo.data.archives import (
     Limits,
     Unpacked,
     damaged,
-    known_file,
     need_room,
     read_manifest,
-    safe_name,
     sha256,
     unpack,
     write_manifest,
@@ -35,12 +31,10 @@ from zoo.data.archives import (
 
 logger = logging.getLogger(__name__)
 
-_ENDINGS = (".tar.gz", ".tgz", ".zip")
-
 
 @dataclass(frozen=True)
 class Downloaded:
-    """What lies in the folder now: files and bytes of the manifest, those added just now, those that were left out."""
+    """What the folder holds now: files and bytes in the manifest; how many were added just now, and how many left out."""
 
     folder: Path
     files: int
@@ -50,10 +44,10 @@ class Downloaded:
 
 
 def find_download(name: str, registry: Registry) -> tuple[Dataset, Download]:
-    """The dataset that can be fetched under this name.
+    """The dataset that can be downloaded under this name.
 
     Raises:
-        UsageError: there is none; lists the names.
+        UsageError: there is none; lists the valid names.
     """
     found = {d.name: (e.strategy, d) for e in registry.entries("dataset") for d in e.strategy.info.downloads}
     if name not in found:
@@ -63,7 +57,7 @@ def find_download(name: str, registry: Registry) -> tuple[Dataset, Download]:
 
 
 def unpack_archives(dataset: Dataset, wanted: Download, archives: Sequence[Path], root: Path) -> Downloaded:
-    """Unpack archives, and copy single files, that were fetched by hand. What was unpacked before is passed over.
+    """Unpack archives, and copy single files, that were fetched by hand. What was unpacked before is skipped.
 
     Raises:
         UsageError: one of the archives is not there.
@@ -79,8 +73,7 @@ def unpack_archives(dataset: Dataset, wanted: Download, archives: Sequence[Path]
         if done == mark and not damaged(root, _of(root, archive.name)):
             logger.info(f"{archive.name}: unpacked before, every file is in place")
             continue
-        is_archive = archive.name.lower().endswith(_ENDINGS)
-        found = unpack(archive, root, dataset.place, Limits()) if is_archive else _copy(dataset, mark, archive, root)
+        found = unpack(archive, root, dataset.destination, Limits())
         if not found.entries:
             raise DataError(
                 f"{archive} holds nothing that the dataset '{dataset.info.name}' reads. It expects:\n{dataset.info.layout}"
@@ -92,7 +85,7 @@ def unpack_archives(dataset: Dataset, wanted: Download, archives: Sequence[Path]
 
 
 def fetch(dataset: Dataset, wanted: Download, root: Path) -> Downloaded:
-    """Download by kagglehub and lay the files into their places; takes up a download that was interrupted.
+    """Download by kagglehub and move the files into their places; an interrupted download is resumed.
 
     Raises:
         ZooError: it cannot be downloaded; says why, and how to place the files by hand.
@@ -120,19 +113,20 @@ def fetch(dataset: Dataset, wanted: Download, root: Path) -> Downloaded:
             raise ZooError(
                 f"{wanted.name} cannot be downloaded: {error}. {so_far}{by_hand(dataset, wanted, root)}"
             ) from error
-        found = _gather(dataset, folder, root, source)
-        if not found.entries:
+        found = unpack(folder, root, dataset.destination, Limits(), source)
+        entries = _of(root, source)  # with those that an interrupted run moved
+        if not entries:
             raise DataError(
                 f"what Kaggle has as {wanted.kaggle} holds nothing that the dataset '{dataset.info.name}' reads."
             )
-        size = sum(entry.bytes for entry in found.entries.values())
+        size = sum(entry.bytes for entry in entries.values())
         write_manifest(root, {**read_manifest(root, ARCHIVES), source: Entry(source, size, "", "")}, ARCHIVES)
         shutil.rmtree(partial, ignore_errors=True)
     return _result(root, found)
 
 
 def by_hand(dataset: Dataset, wanted: Download, root: Path) -> str:
-    """How to do without the download."""
+    """Instructions to fetch the dataset by hand."""
     kaggle = f"https://www.kaggle.com/datasets/{wanted.kaggle}"
     other = "" if wanted.page == kaggle else f", or the archive of {kaggle}"
     return (
@@ -142,14 +136,15 @@ def by_hand(dataset: Dataset, wanted: Download, root: Path) -> str:
 
 
 def _by_kagglehub(wanted: Download, cache: Path) -> Path:
+    """The folder with the unpacked files; a download that broke off is kept in the cache and resumed."""
     try:
         import kagglehub
     except ImportError:
         raise ZooError("kagglehub is not installed (pip install 'cxr-zoo[download]')") from None
-    with _environment("KAGGLEHUB_CACHE", str(cache)), _speaking_on_stderr("kagglehub"):
+    with _cache_and_output(cache):
         try:
             return Path(kagglehub.dataset_download(wanted.kaggle))
-        except Exception as error:  # of requests, of kagglehub, of the archive: it says nothing about what it raises
+        except Exception as error:  # of requests, of kagglehub, of the archive: what it raises is not documented
             raise ZooError(_reason(error)) from error
 
 
@@ -165,80 +160,25 @@ def _reason(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _speaking_on_stderr(library: str) -> Iterator[None]:
-    """Keep what a library logs and prints out of standard output, which may be read by a machine."""
-    handlers = [each for each in logging.getLogger(library).handlers if isinstance(each, logging.StreamHandler)]
-    before = [handler.setStream(sys.stderr) for handler in handlers]
+def _cache_and_output(cache: Path) -> Iterator[None]:
+    """Give kagglehub its cache folder, and keep what it logs and prints out of standard output, which a machine may read."""
+    handlers = [each for each in logging.getLogger("kagglehub").handlers if isinstance(each, logging.StreamHandler)]
+    streams = [handler.setStream(sys.stderr) for handler in handlers]
+    before = os.environ.get("KAGGLEHUB_CACHE")
+    os.environ["KAGGLEHUB_CACHE"] = str(cache)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
-        for handler, stream in zip(handlers, before, strict=True):
+        os.environ.pop("KAGGLEHUB_CACHE")
+        os.environ.update({} if before is None else {"KAGGLEHUB_CACHE": before})
+        for handler, stream in zip(handlers, streams, strict=True):
             if stream is not None:
                 handler.setStream(stream)
 
 
-@contextlib.contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
-def _gather(dataset: Dataset, folder: Path, root: Path, source: str) -> Unpacked:
-    """Move unpacked files into their places, and record them before."""
-    found, manifest = Unpacked(), read_manifest(root)
-    moves: list[tuple[Path, Path]] = []
-    with Progress("Placing", None, unit="files") as progress:
-        for file in sorted(each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()):
-            progress.advance(1)
-            target = dataset.place(file.relative_to(folder).as_posix())
-            if target is None:
-                found.left_out += 1
-                continue
-            target = safe_name(target, source)
-            entry = Entry(target, file.stat().st_size, sha256(file), source)
-            known = found.entries.get(target) or known_file(root, target, manifest)
-            if known is not None and known.sha256 != entry.sha256:
-                raise DataError(f"{root / target} has other content than the one of {source}: move it elsewhere first.")
-            found.added += known is None
-            found.entries[target] = entry
-            moves.append((file, root / target))
-    if moves:
-        root.mkdir(parents=True, exist_ok=True)
-        write_manifest(root, manifest | found.entries)
-    for file, place in moves:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(file, place)
-    found.entries |= _of(root, source)  # with those that an interrupted run placed
-    return found
-
-
-def _copy(dataset: Dataset, mark: Entry, file: Path, root: Path) -> Unpacked:
-    """Copy one file of the layout, such as a table, into its place."""
-    target = dataset.place(file.name)
-    if target is None:
-        return Unpacked()
-    place = root / safe_name(target, file.name)
-    if place.exists() and not place.samefile(file) and sha256(place) != mark.sha256:
-        raise DataError(f"{place} has other content than {file}: move it elsewhere first.")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if not place.exists():
-        with replacing(place) as partial:
-            shutil.copyfile(file, partial)
-    entry = Entry(target, mark.bytes, mark.sha256, file.name)
-    write_manifest(root, read_manifest(root) | {target: entry})
-    return Unpacked(added=1, entries={target: entry})
-
-
 def _of(root: Path, source: str) -> dict[str, Entry]:
-    """What the manifest says is from one source."""
+    """The recorded files of one source."""
     return {path: entry for path, entry in read_manifest(root, MANIFEST).items() if entry.source == source}
 
 

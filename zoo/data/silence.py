@@ -1,15 +1,18 @@
-"""Warnings off while images are decoded: libraries warn of large images and odd metadata, and quote what is in the file."""
+"""Silence while images are decoded: libraries warn of large images and odd metadata, and quote what is in the file."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+_DICOM_LOGGERS = ("pydicom", "openjpeg", "gdcm")
 
-class Shared:
-    """Something of the whole process that is switched by the first of all threads within, and back by the last one out."""
+
+class _Shared:
+    """A context of the whole process: the first of all threads to enter switches it on, the last to leave switches it off."""
 
     def __init__(self, switch: Callable[[ExitStack], None]) -> None:
         self._switch, self._lock, self._restore, self._within = switch, threading.Lock(), ExitStack(), 0
@@ -29,9 +32,26 @@ class Shared:
                     self._restore.close()
 
 
-def _no_warnings(restore: ExitStack) -> None:
+def _ignore_warnings(restore: ExitStack) -> None:
     restore.enter_context(warnings.catch_warnings())
     warnings.simplefilter("ignore")
 
 
-without_warnings = Shared(_no_warnings)
+def _disable_dicom_loggers(restore: ExitStack) -> None:
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.split(".")[0] in _DICOM_LOGGERS and isinstance(logger, logging.Logger) and not logger.disabled:
+            logger.disabled = True
+            restore.callback(setattr, logger, "disabled", False)
+
+
+without_warnings = _Shared(_ignore_warnings)
+_without_dicom_logs = _Shared(_disable_dicom_loggers)
+
+
+@contextmanager
+def silent_dicom() -> Iterator[None]:
+    """Drop warnings, and what the DICOM libraries log; both would quote values of the file."""
+    import pydicom  # noqa: F401  # so that its loggers are there
+
+    with without_warnings(), _without_dicom_logs():
+        yield

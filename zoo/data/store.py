@@ -20,7 +20,8 @@ import pandas as pd
 from zoo.core.errors import ZooError
 from zoo.core.files import replacing
 from zoo.core.locks import LOCK, locked
-from zoo.core.pools import refuse_import, usable_cores
+from zoo.core.pools import usable_cores
+from zoo.core.processes import refuse_import
 from zoo.core.progress import Progress
 from zoo.core.records import Records
 from zoo.data.journal import IMAGES, JOURNAL, Finished, Pixels, PreparedImage, copies, read

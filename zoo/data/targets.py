@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 
-from zoo.config.settings import HALF_A_CLASS
+from zoo.config.settings import HALF_A_CLASS, Uncertain
 from zoo.core.errors import DataError, UsageError, unknown
 from zoo.core.records import Records
 from zoo.core.tasks import Task, TaskKind
 
-Uncertain = Literal["ignore", "zero", "one", "half"]
 OTHER = "another finding than those of the setting findings"
 
 

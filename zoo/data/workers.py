@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from isal.isal_zlib import crc32
 
-from zoo.core.pools import crash_safe_map
+from zoo.core.pools import process_map
 from zoo.core.records import BadImage, ImageSource
 from zoo.data.journal import Copy, Finished, Pixels, PreparedImage
 from zoo.data.resize import square
@@ -89,6 +89,4 @@ def run(source: ImageSource, pixels: Pixels, chunks: Iterable[Chunk], processes:
         crc = pixels.write(chunk.start, np.zeros((1, pixels.size, pixels.size), np.uint8))
         return Finished(chunk.start, crc, (PreparedImage("", "", CRASHED, chunk.images[0][1]),))
 
-    return crash_safe_map(
-        work, chunks, processes, ahead=2 * processes, crashed=crashed, split=Chunk.split, advice=_ADVICE
-    )
+    return process_map(work, chunks, processes, ahead=2 * processes, crashed=crashed, split=Chunk.split, advice=_ADVICE)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from zoo.nn.keras_compat import OwnAverages, moving_averages, sync_variables
 
 WARM_UP = 9  # updates
 
 
-class Averaging:
+class Averaging(OwnAverages):
     """Placed before a Keras optimizer class in a subclass, corrects two things in its `use_ema`.
 
     With gradient accumulation Keras averages after every batch, here after every update. And where `fit` ends, Keras puts
@@ -20,15 +22,15 @@ class Averaging:
     that of `tf.train.ExponentialMovingAverage`, which has (1 + n) / (10 + n).
     """
 
-    def _update_model_variables_moving_average(self, trainable_variables: list[Any]) -> None:
+    def update_averages(self, pairs: Iterable[tuple[Any, Any]], batches: Any) -> None:
         from keras import ops
 
         optimizer: Any = self
         every = optimizer.gradient_accumulation_steps or 1
         done = ops.cast(optimizer.iterations, "float32")
         momentum = ops.minimum(optimizer.ema_momentum, done / (done + WARM_UP))
-        momentum = ops.where(ops.equal((optimizer._iterations + 1) % every, 0), momentum, 1.0)
-        for variable, average in zip(trainable_variables, optimizer._model_variables_moving_average, strict=True):
+        momentum = ops.where(ops.equal((batches + 1) % every, 0), momentum, 1.0)
+        for variable, average in pairs:
             share = ops.cast(momentum, variable.dtype)
             average.assign(share * average + (1.0 - share) * variable)
 
@@ -42,7 +44,7 @@ class Averaging:
         optimizer: Any = self
         if not optimizer.built or not int(ops.convert_to_numpy(optimizer.iterations)):
             return []
-        return list(zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True))
+        return moving_averages(optimizer)
 
 
 @contextmanager
@@ -58,9 +60,7 @@ def averaged(trainer: Any) -> Iterator[bool]:
         return
     from keras import ops
 
-    synchronise = getattr(trainer, "jax_state_sync", None)
-    if synchronise is not None:  # on JAX Keras keeps the values of the last step aside while `fit` runs
-        synchronise()
+    sync_variables(trainer)
     pairs = optimizer.pairs()
     trained = [ops.copy(variable) for variable, _ in pairs]
     for variable, average in pairs:

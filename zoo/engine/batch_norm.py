@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from zoo.engine.predict import forward
+from zoo.nn.keras_compat import flatten_layers
 
 BATCHES = 20
 REMAINDER = 0.01  # weight that a start of zero has after the last batch, and is divided out
@@ -35,7 +36,7 @@ class BatchStatistics(keras.Model):
         """Re-estimate from at most `BATCHES` batches of the given rows of `images` `(M, S, S)` uint8."""
         layers = [
             layer
-            for layer in self.network._flatten_layers()
+            for layer in flatten_layers(self.network)
             if isinstance(layer, keras.layers.BatchNormalization)
             and layer.trainable
             and not getattr(layer, "renorm", False)  # whose training mode reads them too

@@ -21,10 +21,11 @@ from zoo.engine.batch_norm import BatchStatistics
 from zoo.engine.features import FeatureCache
 from zoo.engine.predict import predict_logits
 from zoo.engine.recorder import Recorder
-from zoo.engine.state import network_weights, synchronise
+from zoo.engine.state import network_weights
 from zoo.engine.steps import Steps
 from zoo.engine.training import masked_loss
 from zoo.evaluation.metrics import decided, mean_auprc, mean_auroc
+from zoo.nn.keras_compat import sync_variables
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Epochs:
         """
         seconds = self.steps.seconds
         self.steps.read()
-        synchronise(self.trainer)
+        sync_variables(self.trainer)
         state, phase = self.state, self.phases[self.state.phase]
         with averaged(self.trainer):
             self._statistics.update(
@@ -116,7 +117,7 @@ class Epochs:
         for each in self.observers:
             each.on_epoch(row)
         self.trainer.stop_training = stop
-        self.steps.hear()
+        self.steps.exchange_signals()
         self.steps.end_if_asked()
 
     def _validate(self) -> np.ndarray:

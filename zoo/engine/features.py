@@ -18,6 +18,7 @@ from zoo.data.batches import TrainingBatches, inference_batches, occurrences
 from zoo.engine.feed import step_feed
 from zoo.engine.replicas import DeviceContext, gathered
 from zoo.engine.training import Trainer
+from zoo.nn.keras_compat import flatten_layers, node_of
 from zoo.nn.members import BACKBONE
 from zoo.nn.override_call import override_call
 
@@ -76,8 +77,7 @@ def _behind_backbone(network: Any) -> list[Any]:
     nodes: dict[int, Any] = {}
     pending = list(network.outputs)
     while pending:
-        operation, index, _ = pending.pop()._keras_history
-        node = operation._inbound_nodes[index]
+        node = node_of(pending.pop())
         if id(node) in nodes:
             continue
         nodes[id(node)] = node
@@ -105,7 +105,7 @@ def _size(tensor: Any) -> int:
 
 
 def _check_fixed(trunk: keras.Model) -> None:
-    layers = trunk._flatten_layers()
+    layers = flatten_layers(trunk)
     if any(isinstance(layer, keras.layers.BatchNormalization) and layer.trainable for layer in layers):
         raise NotSeparable("batch normalisation learns before its head")
     if trunk.trainable_variables:

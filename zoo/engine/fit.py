@@ -42,6 +42,7 @@ from zoo.engine.training import Trainer
 from zoo.evaluation.thresholds import monitor_threshold
 from zoo.nn.fused_norm import fused_batch_norm
 from zoo.nn.hard_swish import memory_efficient_hard_swish
+from zoo.nn.keras_compat import flatten_layers
 from zoo.runs.run import Run
 
 logger = logging.getLogger(__name__)
@@ -140,7 +141,7 @@ class Fitting:
     ) -> None:
         settings = config.settings
         self.network, self.config, self.signals, self.context = network, config, signals, context
-        counts = images.counts("train", images.balance)
+        counts = images.count_labels("train", images.balance)
         loss = registry.get("loss", config.loss.name).build(images.task, counts, config.loss.options)
         augment = registry.get("augmenter", config.augment.name).build(settings.image_size, config.augment.options)
         rows = images.rows[images.of("train")]
@@ -315,7 +316,7 @@ def freeze(network: Any, backbone: bool, norm: bool) -> None:
         return
     network.get_layer("backbone").trainable = not backbone
     if norm:
-        for layer in network.get_layer("backbone")._flatten_layers():
+        for layer in flatten_layers(network.get_layer("backbone")):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.core.errors import UsageError, ZooError
+from zoo.nn.keras_compat import has_weight_decay, variable_index
 from zoo.nn.members import BACKBONE
 
 ShareOf = Callable[[Any], float]
@@ -43,8 +44,8 @@ class LayerRates:
         from keras import ops
 
         optimizer: Any = self
-        rate = learning_rate * self._shares[optimizer._get_variable_index(variable)]
-        if self._own_weight_decay and optimizer._use_weight_decay(variable):
+        rate = learning_rate * self._shares[variable_index(optimizer, variable)]
+        if self._own_weight_decay and has_weight_decay(optimizer, variable):
             optimizer.assign_sub(variable, variable * ops.cast(self._own_weight_decay * rate, variable.dtype))
         super().update_step(gradient, variable, rate)  # type: ignore[misc]  # as in build
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import keras
 
+from zoo.nn.keras_compat import flatten_layers, override_moments, seed_generators, update_without_strategy
+
 STRIDE = 0x9E3779B1  # between the seeds of two replicas; odd and large, so that no two generators meet
 
 
@@ -44,34 +46,27 @@ def synchronised_norm(network: keras.Model, replicas: int) -> Iterator[None]:
     """Let batch normalisation in training use mean and variance over the images of all replicas, as on one device.
 
     Mean first, then the mean squared distance from it, as on one device: Keras' own `synchronized=True` subtracts the square
-    of the mean from the mean of squares, which loses digits where the mean is large. The layers are as before in the end.
+    of the mean from the mean of squares, which loses digits where the mean is large. The layers are restored at the end.
     """
-    layers = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+
+    def moments(inputs: Any, axes: Sequence[int]) -> tuple[Any, Any]:
+        import tensorflow as tf
+
+        shape = [1 if axis in axes else size for axis, size in enumerate(inputs.shape)]
+        mean = total(tf.reduce_mean(inputs, axes)) / _parts(replicas)
+        distance = inputs - tf.reshape(mean, shape)
+        return mean, total(tf.reduce_mean(tf.square(distance), axes)) / _parts(replicas)
+
+    layers = [layer for layer in flatten_layers(network) if isinstance(layer, keras.layers.BatchNormalization)]
     before = [layer.synchronized for layer in layers]
     for layer in layers:
         layer.synchronized = True  # keeps `fused_batch_norm` away, whose kernel knows one replica
-        layer._moments = _moments_over(layer, replicas)
     try:
-        yield
+        with override_moments(layers, moments):
+            yield
     finally:
         for layer, value in zip(layers, before, strict=True):
             layer.synchronized = value
-            del layer._moments
-
-
-def _moments_over(layer: Any, replicas: int) -> Any:
-    def moments(self: Any, inputs: Any, mask: Any) -> tuple[Any, Any]:
-        import tensorflow as tf
-
-        if mask is not None:  # weighs each position: Keras knows how
-            return type(self)._moments(self, inputs, mask)
-        shape = [1] * len(inputs.shape)
-        shape[self.axis] = inputs.shape[self.axis]
-        mean = total(tf.reduce_mean(inputs, self._reduction_axes)) / _parts(replicas)
-        distance = inputs - tf.reshape(mean, shape)
-        return mean, total(tf.reduce_mean(tf.square(distance), self._reduction_axes)) / _parts(replicas)
-
-    return MethodType(moments, layer)
 
 
 def _parts(replicas: int) -> int:
@@ -87,9 +82,8 @@ def separate_seeds(model: keras.Model) -> None:
     Replica 0 draws as a single device does; the seed of replica r is r strides away. The state that is saved stays one for
     all, so what is drawn follows from seed, step and replica.
     """
-    for layer in model._flatten_layers():
-        for generator in layer._seed_generators:
-            generator.next = MethodType(_next, generator)
+    for generator in seed_generators(model):
+        generator.next = MethodType(_next, generator)
 
 
 def _next(generator: Any, ordered: bool = True) -> Any:
@@ -109,10 +103,7 @@ def update_together(optimizer: Any) -> None:
     Keras adds them up amid the update: after clipping and accumulation, which then work on parts, and in a way that no
     condition may contain, as accumulation needs one. All copies start equal and get the same sum, so they stay equal.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    base: Any = next(c for c in type(inner).__mro__ if c.__name__ == "BaseOptimizer")
-    for name in ("_backend_update_step", "_apply_weight_decay", "_backend_increment_gradient_accumulators"):
-        setattr(inner, name, MethodType(getattr(base, name), inner))
+    update_without_strategy(getattr(optimizer, "inner_optimizer", optimizer))
     optimizer.apply = MethodType(_apply_total, optimizer)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -48,6 +49,30 @@ class Caught(ABC):
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+class Forwarding(Caught):
+    """Passes SIGINT and SIGTERM on to a child, which saves itself; a second one makes it end at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @contextmanager
+    def forwarding(self, child: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Pass signals on to this child, and the one that came before it was there."""
+        self._child = child
+        try:
+            if self.received is not None:
+                child.send_signal(self.received)
+            yield
+        finally:
+            self._child = None
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        if self._child is not None:
+            self._child.send_signal(number)
 
 
 class Signals(Caught):

@@ -11,6 +11,7 @@ import numpy as np
 from zoo.core.errors import ZooError
 from zoo.engine.checkpoints import Checkpoint
 from zoo.engine.training import Trainer
+from zoo.nn.keras_compat import sync_variables
 
 MODEL, OPTIMIZER, METRICS, BEST = "model", "optimizer", "metrics", "best"
 
@@ -51,7 +52,7 @@ def capture(state: TrainingState, trainer: Trainer, *, within_phase: bool) -> Ch
     augmentation included; within a phase also those of the optimizer (iterations, moments, rate, loss scale) and the running
     mean of the epoch's loss. Nothing else is drawn from: the order of the images follows from seed, epoch and step.
     """
-    synchronise(trainer)
+    sync_variables(trainer)
     arrays = _named(MODEL, [_array(v) for v in trainer.variables])
     if within_phase:
         arrays |= _named(OPTIMIZER, [_array(v) for v in trainer.optimizer.variables])
@@ -91,7 +92,7 @@ def restore_metrics(trainer: Trainer, checkpoint: Checkpoint) -> None:
 
 def network_weights(trainer: Trainer) -> list[np.ndarray]:
     """Copies of the network's weights."""
-    synchronise(trainer)
+    sync_variables(trainer)
     return [_array(v) for v in trainer.network.weights]
 
 
@@ -102,13 +103,6 @@ def assign_weights(network: Any, weights: list[np.ndarray]) -> None:
 
 def all_finite(weights: list[np.ndarray]) -> bool:
     return all(bool(np.isfinite(np.asarray(w, np.float32)).all()) for w in weights)
-
-
-def synchronise(trainer: Trainer) -> None:
-    """Let the variables hold the values of the last step: on JAX Keras keeps those aside while `fit` runs."""
-    hand_over = getattr(trainer, "jax_state_sync", None)
-    if hand_over is not None:
-        hand_over()
 
 
 def _array(variable: Any) -> np.ndarray:

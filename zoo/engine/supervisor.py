@@ -1,8 +1,8 @@
 """A process that watches over the one that trains among several hosts.
 
 When a host is lost, JAX ends the others' processes from within, amid whatever they do and without Python's knowledge
-(`jax.distributed.initialize`: "ensuring that all processes shut down if any process dies"). So the training runs in a process of
-its own, and this one says what happened and keeps the run's status.
+(`jax.distributed.initialize`: "ensuring that all processes shut down if any process dies"). So the training runs in a child,
+and this process reports what happened and keeps the run's status.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 from zoo.core.errors import ZooError
+from zoo.core.processes import describe_exit, end_after
+from zoo.engine.signals import Forwarding
 from zoo.runs.run import Run
 
-ENVIRONMENT = "ZOO_SUPERVISED"  # two file descriptors: one that closes with the supervisor, one to report to it
-FORWARDED = (signal.SIGINT, signal.SIGTERM)
+ENVIRONMENT = "ZOO_SUPERVISED"  # a file descriptor to report the run to
 UNFINISHED = ("preparing", "running", "evaluating")
 
 
@@ -37,43 +36,35 @@ def supervise(command: Sequence[str], timeout: int) -> int:
         Its exit code.
 
     Raises:
-        ZooError: it was ended from within by JAX, after `timeout` seconds without a word from a host, or killed.
+        ZooError: it was ended from within by JAX, having not heard from a host for `timeout` seconds, or killed.
     """
-    watch, alive = os.pipe()
-    heard, report = os.pipe()
-    process = subprocess.Popen(
-        command,
-        pass_fds=(watch, report),
-        env=os.environ | {ENVIRONMENT: f"{watch},{report}"},
-        process_group=0,  # a Ctrl-C on the terminal reaches it through this process alone, and once
-    )
-    os.close(watch)
-    os.close(report)
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        with suppress(ProcessLookupError):
-            process.send_signal(number)
-
-    before = {number: signal.signal(number, forward) for number in FORWARDED}
-    try:
+    reports, report = os.pipe()
+    with (
+        Forwarding() as signals,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,  # closes with this process
+            pass_fds=(report,),
+            env=os.environ | {ENVIRONMENT: str(report)},
+            process_group=0,  # a Ctrl-C on the terminal reaches it through this process alone, and once
+        ) as process,
+        signals.forwarding(process),
+    ):
+        os.close(report)
         code = process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(alive)
-    with os.fdopen(heard) as file:
+    with os.fdopen(reports) as file:
         run = file.readline().strip()
     if code >= 0:
         return code
-    raise _ended(-code, timeout, Run(Path(run)) if run else None)
+    raise _ended(code, timeout, Run(Path(run)) if run else None)
 
 
-def _ended(number: int, timeout: int, run: Run | None) -> ZooError:
+def _ended(code: int, timeout: int, run: Run | None) -> ZooError:
     """Set the status of a run whose process was ended by a signal; the error that says so."""
-    if number == signal.SIGABRT:
+    if code == -signal.SIGABRT:
         what = f"another host of the training was lost: it ended, or was not heard of for {timeout} seconds."
     else:
-        what = f"the training process of this host was ended by {signal.Signals(number).name}."
+        what = f"the training process of this host {describe_exit(code)}."
     if run is None:
         return ZooError(f"{what} Start again, or go on from host 0's run, on every host: zoo train --resume RUN")
     with suppress(ZooError, OSError):
@@ -89,7 +80,7 @@ def attach() -> None:
     """
     if not supervised():
         return
-    threading.Thread(target=_end_with, args=(_descriptors()[0],), name="supervisor", daemon=True).start()
+    end_after(lambda: os.read(0, 1))  # nothing is ever written: it returns when the other end closes
     sys.stdout.flush()
     output = os.dup(1)
     os.dup2(2, 1)
@@ -99,14 +90,4 @@ def attach() -> None:
 def report(run: Path) -> None:
     """In a supervised process: say which run it trains."""
     if supervised():
-        os.write(_descriptors()[1], f"{run}\n".encode())
-
-
-def _descriptors() -> tuple[int, int]:
-    watch, _, told = os.environ[ENVIRONMENT].partition(",")
-    return int(watch), int(told)
-
-
-def _end_with(descriptor: int) -> None:
-    os.read(descriptor, 1)  # nothing is ever written: it returns when the other end closes
-    os._exit(1)
+        os.write(int(os.environ[ENVIRONMENT]), f"{run}\n".encode())

@@ -15,12 +15,12 @@ from zoo.config.run_config import OF_THE_IMAGES, RunConfig
 from zoo.core.errors import DataError, UsageError, unknown
 from zoo.core.options import as_dict
 from zoo.core.registry import Registry
+from zoo.core.thresholds import ThresholdRule
 from zoo.data.pipeline import ImageSet
 from zoo.engine.changes import changed_images
 from zoo.ensemble.combine import combine, fit_weights, log_loss
 from zoo.ensemble.members import check_members
 from zoo.ensemble.strategy import NAME, with_ensembles
-from zoo.evaluation import ThresholdRule
 from zoo.evaluation.predictions import Predictions
 from zoo.inference.training import Outcome, train
 from zoo.runs.run import Run

@@ -13,6 +13,7 @@ from keras import ops
 from zoo.core.errors import UsageError
 from zoo.core.tasks import Task
 from zoo.nn.inference import for_inference
+from zoo.nn.keras_compat import calls, is_functional, node_of
 from zoo.nn.members import BACKBONE, PREFIX
 
 
@@ -64,11 +65,11 @@ def concatenated(networks: Sequence[Any], task: Task) -> keras.Model:
 
 def _head(network: Any) -> Any | None:
     """The linear Dense layer that gives a network's logits; None where something else does."""
-    if not isinstance(network, keras.src.models.Functional):
+    if not is_functional(network):
         return None
-    layer = network.outputs[0]._keras_history.operation
+    layer = node_of(network.outputs[0]).operation
     linear = isinstance(layer, keras.layers.Dense) and layer.activation is keras.activations.linear and layer.use_bias
-    read = layer.input if linear and len(layer._inbound_nodes) == 1 else None
+    read = layer.input if linear and calls(layer) == 1 else None
     return layer if read is not None and len(read.shape) == 2 else None
 
 

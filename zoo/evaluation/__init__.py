@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zoo.core.thresholds import ThresholdRule, check_rule
 from zoo.evaluation.bootstrap import auroc_replicates, patient_weights, weight_chunks
 from zoo.evaluation.conclusions import Conclusion, Drop, clear_drop, conclude
 from zoo.evaluation.evaluate import Evaluation, evaluate
@@ -10,7 +11,7 @@ from zoo.evaluation.metrics import auprc, auroc, mean_auprc, mean_auroc
 from zoo.evaluation.notes import Note
 from zoo.evaluation.operating import OperatingPoint, operating_points
 from zoo.evaluation.predictions import Predictions
-from zoo.evaluation.thresholds import ThresholdRule, check_rule, choose_thresholds, threshold_notes
+from zoo.evaluation.thresholds import choose_thresholds, threshold_notes
 
 __all__ = [
     "Conclusion",

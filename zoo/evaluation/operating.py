@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.core.errors import UsageError
+from zoo.core.thresholds import ThresholdRule, check_rule
 from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import confusion_replicates
 from zoo.evaluation.interval import Interval, interval
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable
-from zoo.evaluation.thresholds import ThresholdRule, check_rule, choose_thresholds
+from zoo.evaluation.thresholds import choose_thresholds
 
 MEASURES = ("sensitivity", "specificity", "precision", "npv", "f1", "accuracy", "balanced_accuracy", "mcc")
 MOST_PROBABLE = "most probable class"

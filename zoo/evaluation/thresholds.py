@@ -2,71 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
-
 import numpy as np
 
-from zoo.core.errors import UsageError, unknown
-from zoo.core.tasks import TaskKind
+from zoo.core.thresholds import DEFAULT, ThresholdRule, check_rule
 from zoo.evaluation.notes import FEW, Note
 from zoo.evaluation.predictions import Predictions
-
-DEFAULT = 0.5
-TARGETS = ("sensitivity", "specificity")
-RULES = ("fixed", "youden", "f1", *TARGETS)
-
-
-@dataclass(frozen=True)
-class ThresholdRule:
-    """How thresholds are chosen, per label, on validation images.
-
-    "fixed" is `value` itself; "youden" the best sensitivity + specificity - 1 (Youden 1950); "f1" the best F1;
-    "sensitivity" the highest threshold whose sensitivity is at least `value`, and "specificity" the lowest whose
-    specificity is. `value` is a threshold in [0, 1] for "fixed", .5 unless given; for the last two it is the target in
-    (0, 1] and must be given; the others do not use it.
-
-    Raises:
-        UsageError: there is no such rule, or the value is not valid for it.
-    """
-
-    rule: Literal["fixed", "youden", "f1", "sensitivity", "specificity"]
-    # None, which only the default can be, stands for "not given" and never stays
-    value: float = field(default=None)  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise unknown("threshold rule", str(self.rule), RULES)
-        if self.value is None and self.rule in TARGETS:
-            raise UsageError(
-                f"the threshold rule {self.rule} needs its target: give threshold.value after threshold.rule, such as .95."
-            )
-        if self.value is None:
-            object.__setattr__(self, "value", DEFAULT)
-        if not 0 <= self.value <= 1 or (self.rule in TARGETS and self.value == 0):
-            what = f"a target {self.rule} lies above 0 and goes up to 1" if self.rule in TARGETS else _RANGE
-            raise UsageError(f"{what}, not {self.value!r}.")
-
-    @property
-    def target(self) -> float | None:
-        """The sensitivity or specificity asked for; None for the rules without one."""
-        return self.value if self.rule in TARGETS else None
-
-
-_RANGE = "a threshold is a probability from 0 to 1"
-
-
-def check_rule(kind: TaskKind, rule: ThresholdRule) -> None:
-    """Make sure that the rule means something for this kind of task.
-
-    Raises:
-        UsageError: a target is asked for on a multiclass task.
-    """
-    if kind == "multiclass" and rule.target is not None:
-        raise UsageError(
-            f"a target {rule.rule} needs a threshold, and a multiclass task has none: the most probable class decides. "
-            "Leave the threshold rule out, or train the task as binary or multilabel."
-        )
 
 
 def monitor_threshold(rule: ThresholdRule) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zoo.core.errors import UsageError, closest
+from zoo.nn.keras_compat import flatten_layers
 from zoo.nn.members import members
 from zoo.nn.override_call import override_call
 from zoo.nn.trace import trace
@@ -47,9 +48,9 @@ def spatial_layers(network: Any) -> list[SpatialLayer]:
     seen: set[int] = set()
     attending = {
         id(part)
-        for layer in network._flatten_layers()
+        for layer in flatten_layers(network)
         if type(layer).__name__ in ATTENTION
-        for part in layer._flatten_layers()
+        for part in flatten_layers(layer)
     }
     computing = False
     traced = trace(network)

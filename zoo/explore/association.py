@@ -61,7 +61,7 @@ def associations(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
             if found is not None:
                 rows.append({"finding": label, "variable": variable, **found})
     result = pd.DataFrame(rows, columns=list(COLUMNS))
-    result["p_holm"] = holm(result["p"].to_numpy(dtype=float))
+    result["p_holm"] = holm(result["p"].tolist())
     return result.sort_values(["p", "finding", "variable"], kind="stable").reset_index(drop=True)
 
 

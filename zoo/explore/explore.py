@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ import pandas as pd
 from zoo.core.listing import Listing
 from zoo.core.records import METADATA, SPLITS
 from zoo.core.tasks import TaskKind
+from zoo.data.listed_images import prepare_listed
 from zoo.data.split import assign, join_groups
-from zoo.data.store import prepare
 from zoo.data.targets import make_targets
 from zoo.evaluation.serialise import to_plain
 from zoo.explore.association import associations, one_image_per_patient
@@ -105,38 +105,26 @@ def explore(
         DataError: the task cannot be served, or there is nothing to split.
     """
     records = listing.records
+    found = prepare_listed(listing, size, name, look=look)
     table = records.table.reset_index(drop=True)
-    table = table.assign(digest="", reason=np.where(listing.present, "", "no image file"))
-    there = np.flatnonzero(listing.present)
-    images, problems = None, listing.faults
-    if look and len(there):
-        present = replace(records, table=records.table.iloc[there].reset_index(drop=True))
-        store = prepare(present, size, name=name)
-        images = store.images
-        table.loc[there, "digest"] = store.table["digest"].to_numpy()
-        table.loc[there, "reason"] = store.table["reason"].to_numpy()
-        bad = table.iloc[there][table["reason"].to_numpy()[there] != ""]
-        unreadable = pd.DataFrame({"kind": "unreadable", "image": bad["image"], "detail": bad["reason"]})
-        problems = pd.concat([problems, unreadable], ignore_index=True)
-    table["split"] = _splits(table, listing, task, seed, some=bool(len(there)))
+    table = table.assign(digest=found.digests, reason=np.where(listing.present, found.reasons, "no image file"))
+    bad = table[found.reasons != ""]
+    unreadable = pd.DataFrame({"kind": "unreadable", "image": bad["image"], "detail": bad["reason"]})
+    problems = pd.concat([listing.faults, unreadable], ignore_index=True) if len(bad) else listing.faults
+    table["split"] = _splits(table, listing, task, seed, some=bool(listing.present.any()))
     names = list(records.labels)
     free = one_image_per_patient(table["patient"].to_numpy(), seed)
     intensities, examples, thumbnails = None, {}, {}
-    if images is not None:
-        readable = np.flatnonzero(table["digest"] != "")
-        place = {int(row): at for at, row in enumerate(there)}
-        paths = [str(table["path"].iloc[row]) for row in there]
-        at = np.array([place[int(row)] for row in readable])
-        intensities = measure(records.source, paths, images, at, seed, sample)
-        intensities = replace(intensities, rows=there[intensities.rows])
-        examples = _examples(table.iloc[readable], names, records.normal, seed)
-        thumbnails = {int(r): np.asarray(images[place[int(r)]]) for rows in examples.values() for r in rows}
+    if found.looked:
+        intensities = measure(records.source, table["path"].tolist(), found, seed, sample)
+        examples = _examples(table.iloc[found.readable], names, records.normal, seed)
+        thumbnails = {int(row): np.asarray(found[row]) for rows in examples.values() for row in rows}
     return Exploration(
         name=name,
         names=tuple(names),
         normal=records.normal,
         table=table,
-        labels=label_counts(table, names, records.normal),
+        labels=count_labels(table, names, records.normal),
         together=together(table[names]),
         people=people(table),
         tests=associations(table[free], names),
@@ -147,7 +135,7 @@ def explore(
         intensities=intensities,
         examples=examples,
         thumbnails=thumbnails,
-        size=size if images is not None else None,
+        size=size if found.looked else None,
         seed=seed,
         task=task,
         official_split=records.official_split,
@@ -171,7 +159,7 @@ def _splits(table: pd.DataFrame, listing: Listing, task: TaskKind, seed: int, so
     return split
 
 
-def label_counts(table: pd.DataFrame, names: list[str], normal: str | None) -> pd.DataFrame:
+def count_labels(table: pd.DataFrame, names: list[str], normal: str | None) -> pd.DataFrame:
     """Per finding, and for images without any: images with it, images where it is known, their share, patients; then by split."""
     values = table[names]
     columns = {name: values[name] for name in names}

@@ -188,8 +188,8 @@ class Classifier:
                 ahead of the answer that is being given.
             batch_size: images that go through the network at once.
             workers: threads that read images; 0: none, each image is read when its turn comes.
-            isolated: read by processes instead of threads, so that an image that kills its decoder has a reason like any
-                other. They cost half a second to start, and a script needs the guard `if __name__ == "__main__":`.
+            isolated: read images in processes instead of threads, so that one that crashes its decoder gets a reason like
+                any other. Starting them takes half a second.
             keep_images: answers keep the pixels the network saw.
 
         Raises:

@@ -11,6 +11,7 @@ from keras import ops
 
 from zoo.core.errors import ZooError
 from zoo.explain.layers import perturbed, spatial_layers
+from zoo.nn.keras_compat import flatten_layers, node_of
 from zoo.nn.override_call import override_call
 
 
@@ -44,14 +45,13 @@ def _read_by_dense(network: Any) -> Any | None:
     """The tensor in the network's own graph that the Dense layer nearest to its output reads; None if there is none."""
     pending, seen = list(getattr(network, "outputs", None) or ()), set()
     while pending:
-        operation, index, _ = pending.pop(0)._keras_history
-        node = operation._inbound_nodes[index]
+        node = node_of(pending.pop(0))
         if id(node) in seen:
             continue
         seen.add(id(node))
-        if isinstance(operation, keras.layers.Dense):
+        if isinstance(node.operation, keras.layers.Dense):
             return node.input_tensors[0]
-        if isinstance(operation, keras.Model):  # it may hold the last Dense
+        if isinstance(node.operation, keras.Model):  # it may hold the last Dense
             return None
         pending.extend(node.input_tensors)
     return None
@@ -70,7 +70,7 @@ class Watched(keras.layers.Layer):
     def __init__(self, network: keras.Model) -> None:
         super().__init__(name="network", dtype="float32")
         self.network = network
-        self.dense = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.Dense)]
+        self.dense = [layer for layer in flatten_layers(network) if isinstance(layer, keras.layers.Dense)]
         maps = [] if self.dense else spatial_layers(network)
         if not self.dense and not maps:
             raise ZooError(f"the network {network.name} has neither a Dense layer nor maps: no features to look at.")

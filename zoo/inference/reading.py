@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from zoo.core.errors import UsageError, ZooError
-from zoo.core.pools import crash_safe_map
+from zoo.core.pools import process_map, thread_map
 from zoo.core.records import BadImage
 from zoo.data.resize import square
 from zoo.data.workers import CRASHED
@@ -78,17 +76,7 @@ def by_threads(read: ImageReader, images: Iterable[ImageFile], threads: int, ahe
     if threads == 0:
         yield from map(read, images, count())
         return
-    with ThreadPoolExecutor(threads, thread_name_prefix="zoo-read") as pool:
-        waiting: deque[Future[Read]] = deque()
-        source = zip(images, count(), strict=False)
-        try:
-            while True:
-                waiting.extend(pool.submit(read, *item) for item in islice(source, ahead - len(waiting)))
-                if not waiting:
-                    return
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    yield from thread_map(partial(_read, read), zip(images, count(), strict=False), threads, ahead)
 
 
 def by_processes(
@@ -100,7 +88,7 @@ def by_processes(
         ZooError: processes died on too many images.
     """
     items = zip(images, count(), strict=False)
-    return crash_safe_map(partial(_read, read), items, processes, ahead=ahead, crashed=_crashed, advice=_ADVICE)
+    return process_map(partial(_read, read), items, processes, ahead=ahead, crashed=_crashed, advice=_ADVICE)
 
 
 def _read(read: ImageReader, item: _Item) -> Read:

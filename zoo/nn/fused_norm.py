@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from zoo.nn.keras_compat import flatten_layers
 from zoo.nn.override_call import override_call
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def fused_batch_norm(network: keras.Model, *, deterministic: bool = False) -> Ab
     import keras
 
     on_tensorflow = keras.backend.backend() == "tensorflow"
-    layers = [layer for layer in network._flatten_layers() if on_tensorflow and _served(layer)]
+    layers = [layer for layer in flatten_layers(network) if on_tensorflow and _served(layer)]
     return override_call(layers, _deterministic_call if deterministic else _fused_call)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from zoo.nn.keras_compat import flatten_layers
 from zoo.nn.override_call import override_call
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def memory_efficient_hard_swish(network: keras.Model) -> AbstractContextManager[
 
     on_tensorflow = keras.backend.backend() == "tensorflow"
     return override_call(
-        (layer for layer in network._flatten_layers() if on_tensorflow and _served(layer)), _memory_efficient_call
+        (layer for layer in flatten_layers(network) if on_tensorflow and _served(layer)), _memory_efficient_call
     )
 
 

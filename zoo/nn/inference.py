@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zoo.nn.keras_compat import flatten_layers, is_functional
+
 if TYPE_CHECKING:
     import keras
 
@@ -32,9 +34,9 @@ def for_inference(network: keras.Model, *, float32: bool = False) -> keras.Model
     """
     import keras
 
-    layers = list(network._flatten_layers())
+    layers = flatten_layers(network)
     low = float32 and any(layer.compute_dtype not in (FLOAT32, None) for layer in layers)
-    if not isinstance(network, keras.src.models.Functional) or not (low or any(map(_training_only, layers))):
+    if not is_functional(network) or not (low or any(map(_training_only, layers))):
         return network
 
     def copy(layer: Any) -> Any:

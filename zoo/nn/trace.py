@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.nn.keras_compat import flatten_layers
 from zoo.nn.override_call import override_call
 
 
@@ -65,7 +66,7 @@ def recorded(network: Any) -> Iterator[list[tuple[Any, Any]]]:
 def _parts(network: Any) -> list[Any]:
     """All layers inside a network and the operations between them."""
     found: dict[int, Any] = {}
-    for layer in network._flatten_layers():
+    for layer in flatten_layers(network):
         found |= {id(each): each for each in (layer, *getattr(layer, "operations", ()))}
     del found[id(network)]
     return list(found.values())

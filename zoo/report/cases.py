@@ -156,11 +156,11 @@ def _map(material: Material, image: Mapping[str, Any]) -> Picture:
     path = (folder / str(image.get("file", ""))).resolve()
     source = pixels.file_uri(path, _MAP_SIZE) if path.is_file() and path.is_relative_to(folder) else None
     known: dict[Any, str] = {1: "present", 0: "absent"}
-    truth = known.get(image.get("truth"), "unknown")
+    reference = known.get(image.get("reference"), "unknown")
     label, probability = str(image.get("label", "")), short(_number(image.get("probability")))
     boxes = f"; {image['boxes']} marked" if image.get("boxes") else ""
-    lines = (str(image.get("image", "")), f"{label}: probability {probability}", f"in the dataset: {truth}{boxes}")
-    return Picture(source, f"Heat map on image {lines[0]} for {label}, probability {probability}, {truth}.", lines)
+    lines = (str(image.get("image", "")), f"{label}: probability {probability}", f"in the dataset: {reference}{boxes}")
+    return Picture(source, f"Heat map on image {lines[0]} for {label}, probability {probability}, {reference}.", lines)
 
 
 def localisation_table(material: Material) -> Table | None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from zoo.core.errors import UsageError
 from zoo.core.files import write_text
+from zoo.core.thresholds import ThresholdRule
 from zoo.evaluation.baselines import Baseline, baselines
 from zoo.evaluation.calibration import METHODS
 from zoo.evaluation.evaluate import Evaluation, evaluate
@@ -22,7 +23,7 @@ from zoo.evaluation.reference import ReferenceComparison, compare_reference
 from zoo.evaluation.reliability import CalibrationResult, evaluate_calibration
 from zoo.evaluation.serialise import Serialisable, to_csv
 from zoo.evaluation.subgroups import DEFAULT_COLUMNS, Gaps, Group, clear_gaps, subgroups
-from zoo.evaluation.thresholds import ThresholdRule, choose_thresholds, threshold_notes
+from zoo.evaluation.thresholds import choose_thresholds, threshold_notes
 from zoo.runs.leaks import Leak, find_leaks
 from zoo.runs.run import Run
 

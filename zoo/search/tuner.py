@@ -22,7 +22,7 @@ from zoo.core.registry import Registry
 from zoo.search.database import opened
 from zoo.search.folder import Definition, Folder
 from zoo.search.grid import combinations, configurations, dimensions_of, results
-from zoo.search.process import command_words
+from zoo.search.process import without_passwords
 from zoo.search.runner import Runner, without_root
 from zoo.search.space import Dimension, Range, Values, layers
 from zoo.search.trials import Results, Trial, epoch_column
@@ -67,10 +67,12 @@ def check(definition: Definition, registry: Registry) -> dict[str, Any]:
 
 def check_folder(folder: Folder, definition: Definition) -> None:
     """Raise UsageError where the folder is that of another sweep, or runs have the names of the trials."""
+    # before sweep.json: another machine that begins the sweep at this moment writes that first, and then makes its runs
+    taken = folder.taken([folder.run_name(number) for number in range(1, (definition.trials or 0) + 1)])
     before = folder.read()
     anew = "Give the new sweep another name."
     if before is None:
-        folder.check_free([folder.run_name(number) for number in range(1, (definition.trials or 0) + 1)])
+        folder.refuse_taken(taken)
         return
     kept = before[0]
     if kept.trials is None:
@@ -108,9 +110,9 @@ class Study:
                 pruner=pruner,
             )
         except Exception as error:  # whatever the database's driver raises
-            reason = " ".join(str(command_words([str(error)])[0]).split())[:300]
+            reason = " ".join(str(without_passwords([str(error)])[0]).split())[:300]
             raise ZooError(
-                f"the storage {command_words([address])[0]} cannot be used: {type(error).__name__}: {reason}"
+                f"the storage {without_passwords([address])[0]} cannot be used: {type(error).__name__}: {reason}"
             ) from error
         self._agree(config)
         self._make_room()

@@ -1,28 +1,20 @@
-"""One trial in a process of its own: takes a job from the sweep on standard input, trains it, and says what came of it.
-
-A process per trial gives all memory back when it ends, that of the GPU among it, and a trial that is killed for want of memory,
-or crashes in a library, takes nothing else along. What it costs, loading Keras anew, is some seconds.
-"""
+"""One trial in a child process: takes a job from the sweep, trains it and reports how it ended."""
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import queue
 import shutil
-import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from zoo.config.resolve import resolve
 from zoo.core.errors import ZooError
 from zoo.core.logs import shown
 from zoo.core.manager import describe
 from zoo.core.observers import Observer, Pruned
+from zoo.core.processes import Channel
 from zoo.core.registry import registry
 from zoo.engine.signals import Interrupted
 from zoo.runs.run import Run
@@ -30,31 +22,10 @@ from zoo.runs.run import Run
 PATIENCE_S = 30.0  # for the process of a sweep that was just killed to end
 
 
-class Sweep:
-    """The process that asked: jobs and answers come from it, lines of JSON go to it, and this process ends when it does."""
-
-    def __init__(self, answers: io.FileIO, told: IO[str]) -> None:
-        self._answers, self._told = answers, told
-        self._lines: queue.Queue[bytes] = queue.Queue()
-        threading.Thread(target=self._listen, name="sweep", daemon=True).start()
-
-    def _listen(self) -> None:
-        while line := self._answers.readline():
-            self._lines.put(line)
-        os._exit(1)  # the sweep is gone: as after a kill, the run can be resumed
-
-    def hear(self) -> Any:
-        return json.loads(self._lines.get())
-
-    def tell(self, **what: Any) -> None:
-        self._told.write(json.dumps(what) + "\n")
-        self._told.flush()
-
-
 class Pruner(Observer):
     """Asks the sweep after every epoch but the last whether the trial is worth going on with."""
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Channel) -> None:
         self._sweep, self._last = sweep, 0
 
     def on_start(self, folder: Path, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -65,8 +36,8 @@ class Pruner(Observer):
     def on_epoch(self, row: Mapping[str, Any]) -> None:
         if row["epoch"] >= self._last:
             return
-        self._sweep.tell(epoch=row)
-        if self._sweep.hear() == "prune":
+        self._sweep.send({"epoch": dict(row)})
+        if not self._sweep.receive():
             raise Pruned(f"pruned after epoch {row['epoch']}")
 
 
@@ -102,35 +73,33 @@ def _await(run: Run) -> None:
             time.sleep(0.1)
 
 
-def main() -> int:
-    """Carry out the job on standard input.
+def main(sweep: Channel) -> int:
+    """Carry out the job that the sweep sends.
 
     Returns:
         The exit code: 0 where the run is complete or pruned.
     """
-    told = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is not for the sweep
-    sweep = Sweep(io.FileIO(os.dup(0)), told)
-    job = sweep.hear()
+    job = sweep.receive()
     with shown(job["level"]):
         return _carry_out(job, sweep)
 
 
-def _carry_out(job: Mapping[str, Any], sweep: Sweep) -> int:
+def _carry_out(job: Mapping[str, Any], sweep: Channel) -> int:
     """Do the job and report how it ended; the exit code."""
     try:
         work(job, [Pruner(sweep)] if job["prune"] else [])
     except Pruned as pruned:
-        sweep.tell(status="pruned", reason=str(pruned))
+        return _report(sweep, "pruned", str(pruned))
     except Interrupted as stop:
-        sweep.tell(status="interrupted", reason=str(stop))
-        return stop.exit_code
+        return _report(sweep, "interrupted", str(stop), stop.exit_code)
+    except ZooError as error:
+        return _report(sweep, "failed", str(error), 1)
     except Exception as error:
-        known = isinstance(error, ZooError)
-        sweep.tell(status="failed", reason=str(error) if known else describe(error))
-        if not known:
-            Path(job["log"]).write_text(traceback.format_exc(), encoding="utf-8")
-        return 1
-    else:
-        sweep.tell(status="complete", reason="")
-    return 0
+        Path(job["log"]).write_text(traceback.format_exc(), encoding="utf-8")
+        return _report(sweep, "failed", describe(error), 1)
+    return _report(sweep, "complete")
+
+
+def _report(sweep: Channel, status: str, reason: str = "", code: int = 0) -> int:
+    sweep.send({"status": status, "reason": reason})
+    return code

@@ -74,8 +74,8 @@ def removals(found: Audit) -> pd.DataFrame:
     own = found.images[found.images["dataset"] == found.name]
     rank = own["split"].map(checks.RANK)
     rows: list[tuple[str, str, str]] = []
-    findings = found.findings
-    mine = findings[findings["dataset"] == found.name]
+    issues = found.issues
+    mine = issues[issues["dataset"] == found.name]
     for kind in _UNUSABLE:
         for _, row in mine[mine["kind"] == kind].iterrows():
             rows.append((row["image"], f"{kind}: {row['detail']}", ""))
@@ -89,12 +89,12 @@ def removals(found: Audit) -> pd.DataFrame:
     for kind in (checks.IDENTICAL, checks.NEAR, checks.NEAR_OTHER):
         for _, row in mine[mine["kind"] == kind].iterrows():
             rows.append((row["image"], kind, row["other_image"]))
-    shared = findings[findings["kind"].isin((checks.SHARED_IMAGE, checks.SHARED_NEAR))]
+    shared = issues[issues["kind"].isin((checks.SHARED_IMAGE, checks.SHARED_NEAR))]
     for _, row in shared.iterrows():
         here, there = ("", "other_") if row["dataset"] == found.name else ("other_", "")
         if row[f"{here}dataset"] == found.name and checks.RANK[row[f"{here}split"]] < checks.RANK["test"]:
             rows.append((row[f"{here}image"], row["kind"], f"{row[f'{there}dataset']}: {row[f'{there}image']}"))
-    for _, row in findings[findings["kind"] == checks.SHARED_PATIENT].iterrows():
+    for _, row in issues[issues["kind"] == checks.SHARED_PATIENT].iterrows():
         images = (own["patient"] == row["patient"]) & (rank < checks.RANK["test"])
         other = row["other_dataset"] if row["dataset"] == found.name else row["dataset"]
         rows += [(image, f"{checks.SHARED_PATIENT}: {row['patient']}", other) for image in own.loc[images, "image"]]

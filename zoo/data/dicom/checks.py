@@ -1,4 +1,4 @@
-"""Is it a chest X-ray, of a view the network knows? By modality, body part and view, as far as the file says."""
+"""Whether an image is a chest X-ray, of a view that the network knows: by modality, body part and view."""
 
 from __future__ import annotations
 
@@ -6,36 +6,28 @@ import re
 
 from zoo.core.records import BadImage
 from zoo.data.dicom import terms
-from zoo.data.dicom.header import (
-    BODY_PART,
-    CODE,
-    MODALITY,
-    PATIENT_POSITION,
-    PRESENTATION_INTENT,
-    REGIONS,
-    SCHEME,
-    VIEW,
-    VIEW_CODES,
-    Attributes,
-)
+from zoo.data.dicom.header import Header
 
-# computed, digital and conventional radiography; DR is no defined term, but what some systems write for DX
+# computed, digital and conventional radiography; DR is not defined, but some systems write it for DX
 IMAGES = ("CR", "DX", "RG", "DR")
-SAYS_NOTHING = ("OT",)  # "other": what digitised images and converted images are given
+UNSPECIFIC = ("OT",)  # "other": given to digitised and converted images
 _FRONTAL = ("PA", "AP", terms.FRONTAL)
 _WORDS = re.compile(r"[A-Z]+")
 
 
-def check(header: Attributes, views: frozenset[str] | None, force: bool) -> list[str]:
-    """Check a header; returns notes of what it does not say.
+def check(header: Header, views: frozenset[str] | None, force: bool) -> list[str]:
+    """Check the header of an image.
 
     Args:
         header: of the image.
-        views: those the network saw ("PA", "AP", "LATERAL"); None: not checked.
+        views: the views to accept ("PA", "AP", "LATERAL"); None accepts any.
         force: note what would be refused, and go on.
 
+    Returns:
+        Notes of what the header does not say.
+
     Raises:
-        BadImage: it is not a chest X-ray, or of a view of another kind; names attribute and value.
+        BadImage: it is not a chest X-ray, or of another view; names attribute and value.
     """
     refusals, notes = [], []
     for refusal, note in (_modality(header), _body_part(header), _view(header, views)):
@@ -43,32 +35,32 @@ def check(header: Attributes, views: frozenset[str] | None, force: bool) -> list
         notes += [note] if note else []
     if refusals and not force:
         raise BadImage(refusals[0])
-    if header.text(PRESENTATION_INTENT).upper() == "FOR PROCESSING":
+    if header.text("PresentationIntentType") == "FOR PROCESSING":
         notes.append("raw values of the detector: (0008,0068) PresentationIntentType is FOR PROCESSING")
     return [*(f"taken although {refusal}" for refusal in refusals), *notes]
 
 
-def _modality(header: Attributes) -> tuple[str, str]:
-    modality = header.text(MODALITY).upper()
+def _modality(header: Header) -> tuple[str, str]:
+    modality = header.text("Modality")
     if modality in IMAGES:
         return "", ""
-    if not modality or modality in SAYS_NOTHING:
+    if not modality or modality in UNSPECIFIC:
         return "", "modality not given"
     if modality in terms.MODALITIES:
         return f"not a chest X-ray: (0008,0060) Modality is {modality}", ""
     return "", "modality not known: (0008,0060) Modality is no defined term"
 
 
-def _body_part(header: Attributes) -> tuple[str, str]:
-    """By body part, or else by the code of the region."""
-    given = header.text(BODY_PART).upper()
+def _body_part(header: Header) -> tuple[str, str]:
+    """By body part, else by the code of the region."""
+    given = header.text("BodyPartExamined")
     words = _WORDS.findall(given)
     joined = "".join(words)
     if joined in terms.CHEST or terms.CHEST.intersection(words):
         return "", ""
     if joined in terms.BODY_PARTS:
         return f"not a chest X-ray: (0018,0015) BodyPartExamined is {joined}", ""
-    regions = [terms.REGIONS[code] for code in _codes(header, REGIONS) if code in terms.REGIONS]
+    regions = [terms.REGIONS[code] for code in _codes(header, "AnatomicRegionSequence") if code in terms.REGIONS]
     if terms.CHEST.intersection(regions):
         return "", ""
     if regions:
@@ -78,8 +70,8 @@ def _body_part(header: Attributes) -> tuple[str, str]:
     return "", "body part not given"
 
 
-def _view(header: Attributes, views: frozenset[str] | None) -> tuple[str, str]:
-    """A frontal image passes wherever a frontal view was seen: a network that saw PA only gets a note with AP."""
+def _view(header: Header, views: frozenset[str] | None) -> tuple[str, str]:
+    """A frontal image is accepted if any frontal view was seen; AP for a network that saw only PA gets a note."""
     if views is None:
         return "", ""
     view, attribute = find_view(header)
@@ -93,23 +85,27 @@ def _view(header: Attributes, views: frozenset[str] | None) -> tuple[str, str]:
     return f"not a view that the network saw ({', '.join(seen) or 'none is known'}): {attribute}", ""
 
 
-def find_view(header: Attributes) -> tuple[str | None, str]:
-    """The view of an image, None where nothing says it, and the attribute that does with its value, in words.
+def find_view(header: Header) -> tuple[str | None, str]:
+    """The view of an image, None if unknown, and a phrase with the attribute that says so and its value.
 
-    View Position, else the code of the view, else Patient Position, where converted collections put it.
+    By View Position, else the code of the view, else Patient Position, where converted collections put it.
     """
-    given = header.text(VIEW).upper()
+    given = header.text("ViewPosition")
     if given in terms.VIEWS:
         return terms.VIEWS[given], f"(0018,5101) ViewPosition is {given}"
-    for code in _codes(header, VIEW_CODES):
+    for code in _codes(header, "ViewCodeSequence"):
         if code in terms.VIEW_CODES:
             view, meaning = terms.VIEW_CODES[code]
             return view, f"(0054,0220) ViewCodeSequence is {meaning}"
-    position = header.text(PATIENT_POSITION).upper()
+    position = header.text("PatientPosition")
     if position in terms.VIEWS:
         return terms.VIEWS[position], f"(0018,5100) PatientPosition is {position}"
     return None, ""
 
 
-def _codes(header: Attributes, sequence: int) -> list[str]:
-    return [item.text(CODE) for item in header.items(sequence) if item.text(SCHEME) in terms.SCHEMES]
+def _codes(header: Header, sequence: str) -> list[str]:
+    return [
+        item.text("CodeValue")
+        for item in header.items(sequence)
+        if item.text("CodingSchemeDesignator") in terms.SCHEMES
+    ]

@@ -1,4 +1,4 @@
-"""Terms that DICOM defines for the attributes that are looked at. Only these may be repeated: any other text may hold a name."""
+"""Terms that DICOM defines for the attributes that are read. Only these may be quoted: any other text may hold a name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ POS PR PT PX REG RESP RF RG RTDOSE RTIMAGE RTINTENT RTPLAN RTRAD RTRECORD RTSEGA
 STAIN TEXTUREMAP TG US VA VF XA XAPROTOCOL XC
 """
 MODALITIES = frozenset(_MODALITIES.split())
-# PS3.16 annex L, and spellings that are common beside it
+# PS3.16 annex L, and other common spellings
 _BODY_PARTS = """
 ABDOMEN ABDOMENPELVIS ACJOINT ADRENAL ANKLE ANUS AORTA AORTICARCH APPENDIX ARM AXILLA BACK BILEDUCT BLADDER BRAIN BREAST
 BRONCHUS BUTTOCK CALCANEUS CALF CAROTID CEREBELLUM CERVIX CHEEK CLAVICLE COCCYX COLON CORNEA CORONARYARTERY CSPINE CTSPINE
@@ -54,7 +54,7 @@ _REGIONS = {
 }
 REGIONS = {code: term for term, codes in _REGIONS.items() for code in codes.split()}
 
-# View Position (PS3.3 C.8.11.5.1.4), with what images are seen to say beside it
+# View Position (PS3.3 C.8.11.5.1.4), and what is found in practice
 FRONTAL, LATERAL, OBLIQUE, DECUBITUS = "frontal", "lateral", "oblique", "decubitus"
 VIEWS = {
     "PA": "PA",

@@ -19,6 +19,7 @@ from zoo.data.journal import IMAGES
 from zoo.data.store import default_cache
 from zoo.inference.runtimes.convert import CannotConvert, to_litert, to_onnx
 from zoo.inference.runtimes.outputs import Runtime
+from zoo.nn.keras_compat import flatten_layers
 from zoo.runs.run import Run
 
 FORMAT = 1  # counts changes of what is written here
@@ -96,7 +97,7 @@ def make(run: Run, form: str, network: Any, open_file: Callable[[Path], Runtime]
 def _convert(run: Run, form: str, network: Any, file: Path, open_file: Callable[[Path], Runtime]) -> Artifact:
     from zoo.inference.runtimes.compiled import CompiledKeras
 
-    half = {layer.compute_dtype for layer in network._flatten_layers()} & {"bfloat16", "float16"}
+    half = {layer.compute_dtype for layer in flatten_layers(network)} & {"bfloat16", "float16"}
     if half:
         return Artifact(file, refused=f"{network.name} computes in {half.pop()}, which it would not outside Keras.")
     started = time.monotonic()

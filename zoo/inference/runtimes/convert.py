@@ -18,6 +18,7 @@ import numpy as np
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.files import replacing
 from zoo.inference.runtimes import quantize as smaller
+from zoo.nn.keras_compat import flatten_layers
 
 Shape = tuple[int | None, ...]
 Quantize = Literal["float16", "int8"]
@@ -135,7 +136,7 @@ def _plain_depthwise(network: Any) -> Iterator[None]:
 
     layers = [
         layer
-        for layer in network._flatten_layers()
+        for layer in flatten_layers(network)
         if type(layer) is keras.layers.Conv2D and 1 < layer.groups == layer.filters and layer.kernel.shape[-2] == 1
     ]
     for layer in layers:
@@ -159,7 +160,7 @@ def _plain_gelu(network: Any) -> Iterator[None]:
     """Compute GELU by erf instead of TensorFlow's erfc, for which tf2onnx has no rule."""
     import keras
 
-    layers = [each for each in network._flatten_layers() if getattr(each, "activation", None) is keras.activations.gelu]
+    layers = [each for each in flatten_layers(network) if getattr(each, "activation", None) is keras.activations.gelu]
     for layer in layers:
         layer.activation = _gelu
     try:

@@ -1,0 +1,69 @@
+"""What the tests of child processes run in them, and waiting for their end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from zoo.core.processes import Channel
+
+
+def double(channel: Channel) -> int:
+    """Answer numbers with their doubles; 0 ends it."""
+    print("a library's chatter")
+    while number := channel.receive():
+        channel.send(2 * number)
+    channel.send(sys.argv[1:])
+    return 7
+
+
+def fail(channel: Channel) -> None:
+    raise ValueError("of the child")
+
+
+def kill(channel: Channel) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(channel: Channel) -> int:
+    return 3
+
+
+def square(number: int) -> int:
+    if number < 0:
+        os._exit(3)
+    return number * number
+
+
+def total(numbers: list[int]) -> int:
+    return sum(square(each) for each in numbers)
+
+
+def crash(*arguments: object, **options: object) -> None:
+    os.abort()
+
+
+def hang(*arguments: object, **options: object) -> None:
+    while True:
+        time.sleep(1)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process ended, if need be as a zombie that nobody asked for its code yet."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def await_end(pid: int, seconds: float = 120) -> None:
+    """Wait for the end of a process; AssertionError if it does not come."""
+    deadline = time.monotonic() + seconds
+    while not is_gone(pid):
+        assert time.monotonic() < deadline, "the child outlived its parent"
+        time.sleep(0.02)
