@@ -217,9 +217,9 @@ class _Images:
         some = np.unique(np.linspace(0, len(self.rows) - 1, _SAMPLE).astype(int))
         return int(1.05 * sum(len(self.record(place)) for place in some) / len(some) * len(self.rows))
 
-    def record(self, place: int) -> bytes:
-        """The record of the image at this place among those that are written."""
-        row = int(self.rows[place])
+    def record(self, number: int) -> bytes:
+        """The record of one image, by its number among those that are written."""
+        row = int(self.rows[number])
         pixels = np.ascontiguousarray(self.store.images[row])
         published = "" if self.published is None else self.published[row]
         features: dict[str, Value] = {
@@ -230,7 +230,7 @@ class _Images:
             "image/width": pixels.shape[1],
             "image/channels": 1,
             "labels": self.labels[row],
-            "split": str(self.split[place]),
+            "split": str(self.split[number]),
             "published_split": str(published),
             "row": row,
         }

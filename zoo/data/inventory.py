@@ -36,7 +36,8 @@ class Checked:
     damage: str
     outdated: bool = False
 
-    def words(self) -> str:
+    def describe(self) -> str:
+        """The result in one line."""
         images = f"{self.images:,} images at {self.size}×{self.size}"
         if self.outdated:
             return f"{images}, not used any more: prepared by another version of zoo or another decoder; may be removed"

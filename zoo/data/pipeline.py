@@ -49,7 +49,7 @@ class ImageSet:
         """Row numbers (into `table` and `labels`) of one split."""
         return np.flatnonzero(self.table["split"].to_numpy() == split)
 
-    def counts(self, split: str, balance: Balance | None = None) -> LabelCounts:
+    def count_labels(self, split: str, balance: Balance | None = None) -> LabelCounts:
         """How often each label is 1 and 0 in one split; with a balance, of the training images, as often as an epoch shows them."""
         labels = self.labels[self.of(split)]
         shown = np.ones((len(labels), 1)) if balance is None else balance.factors[:, None]
@@ -290,7 +290,7 @@ def _check_batches(images: ImageSet, batch_size: int) -> None:
 
 def _check_validation(images: ImageSet, monitor: str) -> None:
     """Refuse to pick the best epoch by a metric that the validation images leave undefined."""
-    validation = images.counts("val")
+    validation = images.count_labels("val")
     if monitor not in ("val_loss", "val_accuracy") and not (validation.positive * validation.negative).any():
         raise DataError(
             f"{monitor} is undefined: the {len(images.of('val')):,} validation images are all of one class. Use more images, a "
@@ -300,7 +300,7 @@ def _check_validation(images: ImageSet, monitor: str) -> None:
 
 def _check_classes(images: ImageSet) -> None:
     """Refuse what cannot be learned; say what can be learned only in part."""
-    counts = images.counts("train")
+    counts = images.count_labels("train")
     labels = np.array(images.task.labels)
     if images.task.kind == "binary":
         if not counts.positive[0] or not counts.negative[0]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from zoo.evaluation.comparison import holm
+
 CATEGORIES, NUMBERS = ("sex", "view"), ("age", "follow_up")
 FEW = 5.0  # expected images in a cell of a table: with fewer, chi-square is not to be relied on
 COLUMNS = (
@@ -60,7 +62,7 @@ def associations(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
             if found is not None:
                 rows.append({"finding": label, "variable": variable, **found})
     result = pd.DataFrame(rows, columns=list(COLUMNS))
-    result["p_holm"] = holm(result["p"].to_numpy(dtype=float))
+    result["p_holm"] = holm(result["p"].tolist())
     return result.sort_values(["p", "finding", "variable"], kind="stable").reset_index(drop=True)
 
 
@@ -106,12 +108,3 @@ def _numbers(positive: np.ndarray, values: np.ndarray) -> dict[str, object] | No
         "few": min(len(with_it), len(without)) < FEW,
         "detail": f"median {np.median(with_it):g} with it, {np.median(without):g} without (AUROC {auroc:.3f})",
     }
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """p values corrected for their number, stepwise (Holm 1979, Scandinavian Journal of Statistics 6:65)."""
-    order = np.argsort(p, kind="stable")
-    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)) if len(p) else p
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(steps, 1.0)
-    return corrected

@@ -124,7 +124,7 @@ def explore(
         names=tuple(names),
         normal=records.normal,
         table=table,
-        labels=label_counts(table, names, records.normal),
+        labels=count_labels(table, names, records.normal),
         together=together(table[names]),
         people=people(table),
         tests=associations(table[free], names),
@@ -159,7 +159,7 @@ def _splits(table: pd.DataFrame, listing: Listing, task: TaskKind, seed: int, so
     return split
 
 
-def label_counts(table: pd.DataFrame, names: list[str], normal: str | None) -> pd.DataFrame:
+def count_labels(table: pd.DataFrame, names: list[str], normal: str | None) -> pd.DataFrame:
     """Per finding, and for images without any: images with it, images where it is known, their share, patients; then by split."""
     values = table[names]
     columns = {name: values[name] for name in names}
