@@ -27,7 +27,6 @@ from zoo.core.registry import Registry
 from zoo.data.pipeline import ImageSet, load_images
 from zoo.engine import devices, supervisor
 from zoo.engine.changes import (
-    Changes,
     changed_images,
     changed_sources,
     changed_weights,
@@ -36,6 +35,7 @@ from zoo.engine.changes import (
     source_digests,
     weights_digest,
 )
+from zoo.engine.job import Finish, Job
 from zoo.engine.predict import predict_images
 from zoo.engine.replicas import DeviceContext, device_context
 from zoo.engine.signals import Signals
@@ -49,9 +49,6 @@ if TYPE_CHECKING:
     from zoo.engine.process_group import ProcessGroup
 
 logger = logging.getLogger(__name__)
-
-# what a higher package adds to a trained run, from its network, images, run and batch size
-Finish = Callable[[Any, ImageSet, Run, int], None]
 
 
 @dataclass(frozen=True)
@@ -69,24 +66,6 @@ class Outcome:
     @property
     def test(self) -> Evaluation:
         return self.study.evaluation
-
-
-@dataclass(frozen=True)
-class Job:
-    """One process's work on a run: all of it, or with `changes` what earlier processes left.
-
-    The other fields are the arguments of `train`.
-    """
-
-    run: Run
-    config: RunConfig
-    registry: Registry
-    finish: Finish | None = None
-    checkpoint_every: int | None = None
-    changes: Changes | None = None
-    group: ProcessGroup | None = None
-    observers: Sequence[Observer] = ()
-    check: Callable[[ImageSet], None] | None = None
 
 
 def train(
@@ -157,6 +136,7 @@ def carry_out(job: Job) -> Outcome:
         ZooError, Interrupted: as `train`; a resumed run is never removed.
     """
     from zoo.engine.checkpoints import CheckpointFolder
+    from zoo.engine.fit import fit
 
     run, settings = job.run, job.config.settings
     errors = job.group.lost_host_errors(job.run) if job.group else nullcontext()
@@ -182,7 +162,7 @@ def carry_out(job: Job) -> Outcome:
             network = _build(job, images)
             network.jit_compile = context.jit(settings.jit)
             _write_start(job, images, context)
-            _fit(job, network, images, signals, folder, checkpoint, context)
+            fit(job, network, images, signals, folder, checkpoint, context)
             if context.replicas == 1:
                 return _finish(job, network, images)
         # what remains is the work of one device
@@ -198,6 +178,7 @@ def train_worker(registry: Registry, group: ProcessGroup) -> None:
         Interrupted: a host was asked to stop.
     """
     from zoo.engine.checkpoints import CheckpointFolder
+    from zoo.engine.fit import fit
 
     job = _receive_job(registry, group)
     settings = job.config.settings
@@ -208,7 +189,7 @@ def train_worker(registry: Registry, group: ProcessGroup) -> None:
         with device_context(settings, group) as context, only_warnings():  # the first host reports
             network = _build(job, images)
             network.jit_compile = context.jit(settings.jit)
-            _fit(job, network, images, signals, CheckpointFolder(job.run.checkpoints), checkpoint, context)
+            fit(job, network, images, signals, CheckpointFolder(job.run.checkpoints), checkpoint, context)
 
 
 def _broadcast_job(job: Job, group: ProcessGroup) -> None:
@@ -310,32 +291,6 @@ def _build(job: Job, images: ImageSet) -> Any:
     if report.summary:
         logger.info(report.summary)
     return network
-
-
-def _fit(
-    job: Job,
-    network: Any,
-    images: ImageSet,
-    signals: Signals,
-    folder: Any,
-    checkpoint: Checkpoint | None,
-    context: DeviceContext,
-) -> None:
-    from zoo.engine.fit import Saving, fit, phases_of
-
-    if not phases_of(job.config):
-        return
-    fit(
-        network,
-        job.config,
-        job.registry,
-        images,
-        job.run,
-        saving=Saving(folder, job.checkpoint_every, checkpoint),
-        signals=signals,
-        context=context,
-        observers=job.observers,
-    )
 
 
 def _write_start(job: Job, images: ImageSet, context: DeviceContext) -> None:
