@@ -1,4 +1,4 @@
-"""Features of a frozen backbone: computed once for all images, then the head alone is trained on them."""
+"""Cached features of a frozen backbone: computed once, then the head alone is trained on them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FIXED = (
 
 
 class NotSeparable(Exception):
-    """The frozen part of a network cannot be computed once and for all; says why."""
+    """The frozen part of a network cannot be cached; the message gives the reason."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Fitting: the phases of a training carried out by Keras, from the start or from a checkpoint."""
+"""The training loop: phases of `keras.Model.fit`, from the start or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 class FitCallbacks(keras.callbacks.CallbackList):
-    """The callbacks of one call of `fit`. Keras' own list would fetch the loss from the device after every step."""
+    """The callbacks of one call of `fit`; Keras' own list would fetch the loss from the device after every step."""
 
     def __init__(self, model: Trainer, steps: Steps, epochs: Epochs, at_begin: Callable[[], None]) -> None:
         super().__init__(add_history=True, model=model)
@@ -107,7 +107,7 @@ class Fitting:
         job: the configuration, the run and its observers.
         network: the network to train, in place.
         images: training and validation images.
-        signals: says when the user asks to stop.
+        signals: SIGINT and SIGTERM.
         folder: where checkpoints are written.
         checkpoint: what to start from.
         context: the devices that train.
@@ -135,7 +135,7 @@ class Fitting:
             augmenter.build(settings.image_size, config.augment.options),
             settings.seed,
         )
-        context.train_together(self.trainer)
+        context.share_loss(self.trainer)
         self.phases = phases_of(config)
         self.augmenter = augmenter.effect(config.augment.options)
         self.blocks = find("model", config.model.name).blocks
@@ -156,7 +156,7 @@ class Fitting:
         self.epochs = Epochs(recorder, self.steps, images, self.batches, self.phases, policy, job.observers)
 
     def carry_out(self) -> None:
-        """Run what is left of the phases, then put the best epoch's weights into the network."""
+        """Train the remaining phases, then load the best epoch's weights."""
         deferred: AbstractContextManager[None] = self.signals.deferred()
         with deferred, self.progress:
             while self.state.phase < len(self.phases):
@@ -200,7 +200,7 @@ class Fitting:
                 self._fit_epochs(state.epoch, phase.end, lambda: None)
 
     def _features(self, phase: Phase) -> FeatureCache | None:
-        """The output of the frozen backbone for all images, where it can be kept."""
+        """The cached output of the frozen backbone, if it can be cached."""
         if phase.name != "head":
             return None
         images = self.epochs.images
@@ -211,13 +211,13 @@ class Fitting:
             images.rows[images.of("val")],
             views=self.config.settings.feature_views,
             epochs=phase.epochs,
-            # several hosts ask each other between two steps only
+            # several hosts exchange signals between steps only
             after_batch=self.signals.check if self.context.group is None else lambda: None,
             context=self.context,
         )
 
     def _finish_epoch(self, checkpoint: Checkpoint) -> None:
-        """The rest of an epoch of which the checkpoint has seen some steps."""
+        """The remaining steps of a half-finished epoch."""
 
         def restore() -> None:  # Keras resets its metrics when an epoch begins
             restore_metrics(self.trainer, checkpoint)
@@ -259,10 +259,10 @@ class Fitting:
         )
         self.trainer.compile(optimizer=optimizer, jit_compile=self.network.jit_compile)
         optimizer.build(self.trainer.trainable_variables)
-        self.context.update_together(optimizer)
+        self.context.sum_gradients(optimizer)
 
     def _share_of(self) -> ShareOf | None:
-        """The share of the rate for each variable; None where all train alike."""
+        """The learning-rate factor of each variable; None without layer-wise decay."""
         decay = self.config.optimizer.options.layer_decay
         if decay is None:
             return None
@@ -272,9 +272,9 @@ class Fitting:
 
 
 def phases_of(config: RunConfig) -> list[Phase]:
-    """The phases of a configuration: the head alone where the backbone is frozen first, then the whole network, if at all.
+    """The phases of a configuration: the head alone if the backbone is frozen first, then the whole network.
 
-    There is none for a network that has learned already and is taken as it is.
+    Empty for a network that is already trained and used as it is.
     """
     settings = config.settings
     frozen = settings.freeze_epochs if settings.freeze else 0
@@ -283,10 +283,10 @@ def phases_of(config: RunConfig) -> list[Phase]:
 
 
 def freeze(network: Any, backbone: bool, norm: bool) -> None:
-    """Freeze or thaw the backbone, and with `norm` its batch normalisation in any case."""
+    """Freeze or unfreeze the backbone; with `norm` always freeze its batch normalisation."""
     if "backbone" not in [layer.name for layer in network.layers]:
         if backbone or norm:
-            raise UsageError(f"freezing needs a network with a layer named 'backbone'; {network.name} has none.")
+            raise UsageError(f"freezing needs a layer named 'backbone'; {network.name} has none.")
         return
     network.get_layer("backbone").trainable = not backbone
     if norm:

@@ -1,4 +1,4 @@
-"""Going on with a run that was interrupted, killed or failed: `zoo train --resume RUN`."""
+"""Resuming a run that was interrupted, killed or failed: `zoo train --resume RUN`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tracking: whoever is told of a training beside its run folder, and what happens when that one fails."""
+"""Experiment trackers: observers of a training whose failures do not end it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECORDED = "track"  # the key of run.json that --resume goes by
 
 @dataclass(frozen=True)
 class Tracked:
-    """A tracker by its name, and where it shall keep what it is told; "" leaves that to the tracker."""
+    """A tracker's name and its target, such as a URL; "" uses the tracker's default."""
 
     name: str
     target: str = ""
@@ -49,7 +49,7 @@ def parse(names: Sequence[str], registry: Registry) -> list[Tracked]:
 
 
 def observers(names: Sequence[str], registry: Registry) -> list[Observer]:
-    """The observers of the trackers that are named as `parse` reads them.
+    """The observers of the trackers named as in `parse`.
 
     Raises:
         UsageError: an unknown tracker, one named twice, or one whose library is not installed.
@@ -60,7 +60,7 @@ def observers(names: Sequence[str], registry: Registry) -> list[Observer]:
 
 
 class Remembered(Observer):
-    """Notes in run.json what tracks the run, so that it is tracked there too when it is resumed."""
+    """Records the trackers in run.json, so that a resumed run uses them again."""
 
     def __init__(self, chosen: Sequence[Tracked]) -> None:
         self.chosen = chosen
@@ -70,7 +70,7 @@ class Remembered(Observer):
 
 
 class Guarded(Observer):
-    """A tracker that must work when the training starts, and whose later failures cost a warning, not the training."""
+    """A tracker that must start; later failures only log a warning."""
 
     def __init__(self, name: str, inner: Observer) -> None:
         self.name, self.inner = name, inner
