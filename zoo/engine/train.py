@@ -136,7 +136,6 @@ def carry_out(job: Job) -> Outcome:
         ZooError, Interrupted: as `train`; a resumed run is never removed.
     """
     from zoo.engine.checkpoints import CheckpointFolder
-    from zoo.engine.fit import fit
 
     run, settings = job.run, job.config.settings
     errors = job.group.lost_host_errors(job.run) if job.group else nullcontext()
@@ -162,7 +161,7 @@ def carry_out(job: Job) -> Outcome:
             network = _build(job, images)
             network.jit_compile = context.jit(settings.jit)
             _write_start(job, images, context)
-            fit(job, network, images, signals, folder, checkpoint, context)
+            _fit(job, network, images, signals, folder, checkpoint, context)
             if context.replicas == 1:
                 return _finish(job, network, images)
         # what remains is the work of one device
@@ -178,7 +177,6 @@ def train_worker(registry: Registry, group: ProcessGroup) -> None:
         Interrupted: a host received SIGINT or SIGTERM.
     """
     from zoo.engine.checkpoints import CheckpointFolder
-    from zoo.engine.fit import fit
 
     job = _receive_job(registry, group)
     settings = job.config.settings
@@ -189,7 +187,7 @@ def train_worker(registry: Registry, group: ProcessGroup) -> None:
         with device_context(settings, group) as context, only_warnings():  # the first host reports
             network = _build(job, images)
             network.jit_compile = context.jit(settings.jit)
-            fit(job, network, images, signals, CheckpointFolder(job.run.checkpoints), checkpoint, context)
+            _fit(job, network, images, signals, CheckpointFolder(job.run.checkpoints), checkpoint, context)
 
 
 def _broadcast_job(job: Job, group: ProcessGroup) -> None:
@@ -212,6 +210,12 @@ def _same_start(group: ProcessGroup, images: ImageSet, checkpoint: Checkpoint | 
     group.check_equal("images", hashlib.blake2b(images_table(images).encode(), digest_size=16).hexdigest())
     data = group.broadcast("checkpoint", b"" if checkpoint is None else pack(checkpoint))
     return unpack(data) if data else None
+
+
+def _fit(job: Job, *arguments: Any) -> None:
+    from zoo.engine.fit import fit  # Keras: once `devices` has loaded it without its messages
+
+    fit(job, *arguments)
 
 
 def _on_one_device(network: Any, run: Run) -> Any:
