@@ -1,4 +1,4 @@
-"""`zoo data`: datasets looked at, audited, downloaded, prepared, exported and checked."""
+"""`zoo data`: explore, audit, download, prepare, export and verify datasets."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ COMMANDS = {
         "zoo.cli.data.prepare:prepare", "Read a dataset, prepare its images for training, and audit its split."
     ),
     "explore": Builtin(
-        "zoo.cli.data.explore:explore", "Look at a dataset: labels, people, pixels and what is missing."
+        "zoo.cli.data.explore:explore", "Explore a dataset: labels, patients, pixels and what is missing."
     ),
-    "audit": Builtin("zoo.cli.data.audit:audit", "Find leaks, duplicates and contradictions; write a table without."),
+    "audit": Builtin(
+        "zoo.cli.data.audit:audit", "Find leaks, duplicates and contradictions; write a table without them."
+    ),
     "verify": Builtin("zoo.cli.data.verify:verify", "Compare all prepared pixels with their checksums."),
     "export": Builtin(
         "zoo.cli.data.export:export",
-        "Write a dataset's prepared images, with all findings and what is known of the patients, as TFRecord files.",
+        "Write the prepared images of a dataset, with all findings and metadata, as TFRecord files.",
     ),
     "download": Builtin(
         "zoo.cli.data.download:download", "Download NAME by kagglehub, or unpack archives of it that you have."
@@ -28,4 +30,4 @@ COMMANDS = {
 
 @click.command(cls=LazyGroup, builtins=COMMANDS)
 def data() -> None:
-    """Look at a dataset, audit it, download, prepare or export its images, or check what is prepared."""
+    """Explore, audit or download a dataset; prepare, export or verify its images."""

@@ -31,18 +31,26 @@ FILE = click.Path(path_type=Path)
     "others",
     multiple=True,
     metavar="[NAME:]DATASET=ROOT",
-    help="Another dataset that should share no patient and no image with it, such as csv=/data/ours; may be repeated.",
+    help="Another dataset that must not share patients or images with it, such as csv=/data/ours; may be repeated.",
 )
-@click.option("--images/--no-images", "look", default=True, help="Read the images, or the tables only.")
+@click.option("--images/--no-images", "look", default=True, help="Read the images, or only the tables.")
 @click.option("--near/--no-near", default=True, help="Look for near-duplicates.")
 @click.option(
-    "--threshold", type=click.IntRange(0, 128), metavar="BITS", help="Of 256 that hashes of near-duplicates differ in."
+    "--threshold",
+    type=click.IntRange(0, 128),
+    metavar="BITS",
+    help="Bits, of 256, in which the hashes of near-duplicates may differ.",
 )
-@click.option("--correlation", type=click.FloatRange(0, 1), metavar="R", help="Least correlation of their pixels.")
-@click.option("--fix", type=FILE, metavar="FILE.csv", help="Write a table without what leaks; nothing is deleted.")
+@click.option(
+    "--correlation",
+    type=click.FloatRange(0, 1),
+    metavar="R",
+    help="Least correlation of the pixels of near-duplicates.",
+)
+@click.option("--fix", type=FILE, metavar="FILE.csv", help="Write a table without the leaks; no file is deleted.")
 @click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write every issue as CSV.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N images, whole patients.")
-@click.option("--seed", type=int, default=0, metavar="N", help="Of --limit [default: 0].")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N images, whole patients only.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Random seed of --limit [default: 0].")
 @SETS
 @OUTSIDE
 @AS_JSON
@@ -57,15 +65,14 @@ def audit(
     csv_file: Path | None,
     **flags: Any,
 ) -> None:
-    """Look for leaks, duplicates and contradictions in a dataset. Exit code 1 when there are leaks.
+    """Find leaks, duplicates and contradictions in a dataset. The exit code is 1 if there are leaks.
 
-    A leak makes test results too good: a patient, an identical image or a near-duplicate on two sides of the published split,
-    or in two datasets. Near-duplicates are proposed by a perceptual hash and confirmed by their pixels. Listed too: patients with
-    two sexes or who grow younger, labels that contradict each other, images without a row, rows without an image, and files
-    that cannot be read.
+    A leak makes test results too good: a patient, an identical image or a near-duplicate in two parts of the published split,
+    or in two datasets. Near-duplicates are proposed by a perceptual hash and confirmed by their pixels. Also listed: patients
+    with two sexes or a falling age, contradictory labels, images without a row, rows without an image, and unreadable files.
 
-    --fix writes a table that zoo train --data csv reads: of each leak the earlier image is left out and the test image kept. The
-    images left out stand with the reason in FILE-removed.csv. The table is then audited again.
+    --fix writes a table for zoo train --data csv. Of each leak it drops the earlier image and keeps the test image. The dropped
+    images are listed with the reason in FILE-removed.csv, and the new table is audited again.
 
     \b
     zoo data audit --data nih --root DIR
@@ -105,11 +112,11 @@ def _read(
     allow_outside: bool,
     flags: dict[str, Any],
 ) -> list[AuditImages]:
-    """The dataset and those beside it; where a dataset has no images, a line says so."""
+    """The dataset and those of --with; a dataset without images is logged."""
     from zoo.data.audit.images import read_images
     from zoo.data.listed_images import limit_listing
 
-    parsed = [_parse(word) for word in others]  # before anything is read
+    parsed = [_parse(word) for word in others]  # before reading anything
     listing = limit_listing(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
     chosen = [(str(data), str(data), listing)]
     for name, dataset, folder in parsed:

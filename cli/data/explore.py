@@ -24,22 +24,22 @@ SIZE = 224  # pixels, where the dataset has no size of its own
 @click.command()
 @DATA
 @ROOT
-@click.option("--task", default="binary", metavar="TASK", help="That a split is drawn for [default: binary].")
+@click.option("--task", default="binary", metavar="TASK", help="Task for which a split is drawn [default: binary].")
 @click.option(
     "--image-size",
     type=click.IntRange(8, 2048),
     metavar="PX",
-    help="Of the prepared images [default: 224, or the dataset's].",
+    help="Size of the prepared images [default: 224, or the dataset's].",
 )
-@click.option("--images/--no-images", "look", default=True, help="Read the images, or the tables only.")
-@click.option("--pictures/--no-pictures", default=True, help="Example images in the page.")
+@click.option("--images/--no-images", "look", default=True, help="Read the images, or only the tables.")
+@click.option("--pictures/--no-pictures", default=True, help="Put example images into the page.")
 @click.option(
     "--sample", type=click.IntRange(min=1), metavar="N", help="Images whose gray values are read [default: 1000]."
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N images, whole patients.")
-@click.option("--seed", type=int, default=0, metavar="N", help="Of all that is drawn [default: 0].")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N images, whole patients only.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Random seed [default: 0].")
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where files go [default: exploration/NAME]."
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Output folder [default: exploration/NAME]."
 )
 @SETS
 @OUTSIDE
@@ -53,12 +53,11 @@ def explore(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Look at a dataset before anything is trained on it.
+    """Explore a dataset before training on it.
 
-    Findings and which come together, their prevalence in each split, age, sex, view and follow-up against findings with tests
-    (on one image of each patient), gray values raw and prepared, example images, and what is missing, unreadable or there
-    twice. Written as exploration.html, which needs no network, and as CSV files. Images that are not there are counted;
-    a table without any can be looked at too.
+    Shows the findings, their co-occurrence and their prevalence in each split; tests of age, sex, view and follow-up against
+    findings, on one image per patient; gray values as read and as prepared; example images; and missing, unreadable and
+    duplicate images. Writes exploration.html, which needs no network, and CSV files. Works without image files too.
 
     \b
     zoo data explore --data nih --root DIR

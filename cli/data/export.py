@@ -1,4 +1,4 @@
-"""`zoo data export`: a prepared dataset as files that other pipelines read."""
+"""`zoo data export`: write a prepared dataset as files for other pipelines."""
 
 from __future__ import annotations
 
@@ -21,20 +21,25 @@ from zoo.core.errors import UsageError
 @click.option(
     "--format", "kind", type=click.Choice(["tfrecord"]), default="tfrecord", show_default=True, help="Kind of files."
 )
-@click.option("--model", metavar="NAME", help="Take this network's image size, where the dataset has none of its own.")
+@click.option("--model", metavar="NAME", help="Use the image size of this network, if the dataset has none of its own.")
 @click.option("--image-size", type=int, metavar="PX", help="Height and width [default: the dataset's or the model's].")
 @click.option(
     "--encoding",
     type=click.Choice(["png", "raw"]),
     default="png",
     show_default=True,
-    help="Of the pixels, both without loss; raw is larger and needs no decoding.",
+    help="Encoding of the pixels, lossless; raw is larger and needs no decoding.",
 )
 @click.option(
-    "--shard-mb", type=click.IntRange(1), default=128, show_default=True, metavar="MB", help="Size of a file, about."
+    "--shard-mb",
+    type=click.IntRange(1),
+    default=128,
+    show_default=True,
+    metavar="MB",
+    help="Approximate size of a file.",
 )
-@click.option("--limit", type=int, metavar="N", help="Use about N images, whole patients, as zoo train does.")
-@click.option("--seed", type=int, metavar="N", help="Of the split and of --limit [default: 0].")
+@click.option("--limit", type=int, metavar="N", help="Use about N images, whole patients only, as zoo train does.")
+@click.option("--seed", type=int, metavar="N", help="Random seed of the split and of --limit [default: 0].")
 @SETS
 @OUTSIDE
 @AS_JSON
@@ -49,9 +54,9 @@ def export(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Write a dataset's prepared images, with all findings and what is known of the patients, as TFRecord files.
+    """Write the prepared images of a dataset, with all findings and metadata, as TFRecord files.
 
-    DIR holds train-…, val-… and test-….tfrecord and metadata.json. zoo train --data tfrecord --root DIR gives the results of
+    DIR gets train-…, val-… and test-….tfrecord and metadata.json. zoo train --data tfrecord --root DIR gives the same results as
     training on the dataset itself at that image size, for every task and seed.
 
     \b

@@ -1,4 +1,4 @@
-"""`zoo data prepare`: images decoded and resized ahead of training."""
+"""`zoo data prepare`: decode and resize images ahead of training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @DATA
 @ROOT
 @flag("task")
-@click.option("--model", metavar="NAME", help="Take this network's image size, where the dataset has none of its own.")
+@click.option("--model", metavar="NAME", help="Use the image size of this network, if the dataset has none of its own.")
 @flag("image_size")
 @flag("where")
 @flag("findings")
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_json: bool, **flags: Any) -> None:
     """Read a dataset, prepare its images for training, and audit its split.
 
-    zoo train and zoo evaluate then start at once: they find what is prepared by its content. The images lie in a folder of the
-    cache ($ZOO_CACHE, else ~/.cache/zoo), decoded and resized, with a table of those that cannot be used and why. Stop it
-    with Ctrl-C at any moment; the same command goes on from there.
+    zoo train and zoo evaluate then start at once. The images are decoded and resized into a folder of the cache ($ZOO_CACHE,
+    else ~/.cache/zoo), with a table of those that cannot be used and why. An interrupted preparation is resumed by the same
+    command.
 
     \b
     zoo data prepare --data nih --root DIR --image-size 224
@@ -49,7 +49,7 @@ def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_js
 
     if flags["data"] is None:
         raise UsageError("name a dataset with --data. See 'zoo list datasets'.")
-    # nothing is trained, so no batch can be too large, and no best epoch is looked for
+    # without training no batch is too large, and no best epoch is chosen
     layers = [{"batch_size": 1, "monitor": "val_loss"}, {k: v for k, v in flags.items() if v is not None}]
     if root is not None:
         layers.append({"data": {"root": str(root)}})
@@ -94,4 +94,4 @@ def _print_summary(found: dict[str, Any]) -> None:
     for reason, count in aside.items():
         click.echo(f"  {count:>7,}  {reason}")
     if aside:
-        click.echo("Those that could not be read are named in images.csv there, column reason.")
+        click.echo("Images that could not be read are listed in images.csv there, in the column reason.")

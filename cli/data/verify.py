@@ -1,4 +1,4 @@
-"""`zoo data verify`: prepared images checked against their checksums."""
+"""`zoo data verify`: check prepared images against their checksums."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ logger = logging.getLogger(__name__)
 @OUTSIDE
 @AS_JSON
 def verify(data: str | None, root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_json: bool) -> None:
-    """Compare all prepared pixels with their checksums. Exit code 1 when any are damaged.
+    """Compare all prepared pixels with their checksums. The exit code is 1 if any are damaged.
 
-    Without options everything in the cache is checked; --data narrows it to a dataset, --root to the images there as they are
-    now. What is damaged is prepared again by the next command that needs it, and what is whole is kept.
+    Without options the whole cache is checked; --data restricts it to a dataset, --root to the images that are there now.
+    Damaged images are prepared again by the next command that needs them.
 
     \b
     zoo data verify
@@ -76,6 +76,6 @@ def _report(results: list[Checked], root: Path | None, as_json: bool) -> None:
         for each in results:
             click.echo(f"{each.path}: {each.describe()}")
     for each in damaged:
-        logger.info(f"To mend {each.path.name}: {prepare_command(each.name, root)} --image-size {each.size}")
+        logger.info(f"To repair {each.path.name}: {prepare_command(each.name, root)} --image-size {each.size}")
     if damaged:
         raise click.exceptions.Exit(1)
