@@ -1,27 +1,27 @@
-"""`zoo data prepare`: decode and resize images ahead of training."""
+"""`zoo data prepare`: images decoded and resized ahead of training."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import catalogue
 from zoo.cli.configuration import flag
 from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options
+from zoo.cli.options import command
+from zoo.cli.printing import print_json
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.data.pipeline import ImageSet
 
 
-@click.command()
+@command()
 @DATA
 @ROOT
 @flag("task")
-@click.option("--model", metavar="NAME", help="Use the image size of this network, if the dataset has none of its own.")
+@click.option("--model", metavar="NAME", help="Take this network's image size, where the dataset has none of its own.")
 @flag("image_size")
 @flag("where")
 @flag("findings")
@@ -32,24 +32,23 @@ if TYPE_CHECKING:
 @OUTSIDE
 @AS_JSON
 def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_json: bool, **flags: Any) -> None:
-    """Read a dataset, prepare its images for training, and audit its split.
+    """Decode and resize a dataset's images for training, and check its split.
 
-    zoo train and zoo evaluate then start at once. The images are decoded and resized into a folder of the cache ($ZOO_CACHE,
-    else ~/.cache/zoo), with a table of those that cannot be used and why. An interrupted preparation is resumed by the same
-    command.
+    zoo train and zoo evaluate find the prepared images and start at once. They are stored in the cache ($ZOO_CACHE, else
+    ~/.cache/zoo), with a table of images that cannot be used and why. You can stop it with Ctrl-C at any time; the same
+    command continues.
 
     \b
     zoo data prepare --data nih --root DIR --image-size 224
     zoo data prepare --data folder --root DIR       (PNG, JPEG, DICOM …)
     """
-    catalogue.warn()
     from zoo.config.resolve import parse_set, resolve
     from zoo.core.registry import registry
     from zoo.data.pipeline import load_images
 
     if flags["data"] is None:
         raise UsageError("name a dataset with --data. See 'zoo list datasets'.")
-    # without training no batch is too large, and no best epoch is chosen
+    # nothing is trained, so no batch can be too large, and no best epoch is looked for
     layers = [{"batch_size": 1, "monitor": "val_loss"}, {k: v for k, v in flags.items() if v is not None}]
     if root is not None:
         layers.append({"data": {"root": str(root)}})
@@ -58,7 +57,7 @@ def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_js
     images = load_images(config, registry())
     found = _summary(images)
     if as_json:
-        click.echo(json.dumps(found, indent=2, allow_nan=False))
+        print_json(found)
         return
     _print_summary(found)
 
@@ -94,4 +93,4 @@ def _print_summary(found: dict[str, Any]) -> None:
     for reason, count in aside.items():
         click.echo(f"  {count:>7,}  {reason}")
     if aside:
-        click.echo("Images that could not be read are listed in images.csv there, in the column reason.")
+        click.echo("Those that could not be read are named in images.csv there, column reason.")

@@ -1,4 +1,4 @@
-"""Options and helpers shared by the commands of `zoo data`."""
+"""What the commands of `zoo data` share: options that say which dataset, and how they speak."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.options import PATH
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.core.listing import Listing
 
 DATA = click.option("--data", metavar="NAME", help="Dataset.  zoo list datasets")
-ROOT = click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the dataset.")
+ROOT = click.option("--root", type=PATH, metavar="DIR", help="Folder of the dataset.")
 SETS = click.option("--set", "sets", multiple=True, metavar="data.OPTION=VALUE", help="Options of the dataset.")
 OUTSIDE = click.option(
     "--allow-outside",
     is_flag=True,
-    help="Also read images outside the root (csv); the same as --set data.allow_outside=true.",
+    help="Read images outside the root too (csv): short for --set data.allow_outside=true.",
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 
 
 def dataset_options(sets: tuple[str, ...], allow_outside: bool, parse_set: Any) -> list[dict[str, Any]]:
-    """The options of the dataset as layers of a configuration; --set accepts nothing else."""
+    """The options of the dataset as layers of a configuration; --set may name nothing else."""
     layers = [parse_set(each) for each in sets]
     other = sorted({key for layer in layers for key in layer} - {"data"})
     if other:
@@ -33,7 +34,7 @@ def dataset_options(sets: tuple[str, ...], allow_outside: bool, parse_set: Any) 
 
 
 def survey(data: str | None, root: Path | None, sets: tuple[str, ...], allow_outside: bool) -> Listing:
-    """The listing of a dataset, for commands that do not train on it."""
+    """What the tables of a dataset say, for commands that look at it without training on it."""
     from zoo.config.resolve import choose_dataset, merge, parse_set
     from zoo.core.registry import registry
 
