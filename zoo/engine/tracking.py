@@ -32,14 +32,14 @@ class Tracked:
         return f"{self.name}={self.target}" if self.target else self.name
 
 
-def parse(words: Sequence[str], registry: Registry) -> list[Tracked]:
+def parse(names: Sequence[str], registry: Registry) -> list[Tracked]:
     """Read `mlflow` and `mlflow=http://host:5000`.
 
     Raises:
         UsageError: an unknown tracker, or the same one twice.
     """
     found: list[Tracked] = []
-    for word in words:
+    for word in names:
         name, _, target = word.partition("=")
         registry.get("tracker", name)
         if name in [each.name for each in found]:
@@ -48,13 +48,13 @@ def parse(words: Sequence[str], registry: Registry) -> list[Tracked]:
     return found
 
 
-def observers(words: Sequence[str], registry: Registry) -> list[Observer]:
+def observers(names: Sequence[str], registry: Registry) -> list[Observer]:
     """The observers of the trackers that are named as `parse` reads them.
 
     Raises:
         UsageError: an unknown tracker, one named twice, or one whose library is not installed.
     """
-    chosen = parse(words, registry)
+    chosen = parse(names, registry)
     built = [Guarded(str(each), registry.get("tracker", each.name).build(each.target)) for each in chosen]
     return [Remembered(chosen), *built] if chosen else []
 
