@@ -22,7 +22,7 @@ class ListedImages:
     digests: np.ndarray
     reasons: np.ndarray
     images: np.ndarray
-    place: np.ndarray  # of each row in `images`, -1 if it is not there
+    positions: np.ndarray  # of each row in `images`, -1 if it is not there
 
     @property
     def looked(self) -> bool:
@@ -34,10 +34,10 @@ class ListedImages:
         return np.flatnonzero(self.digests != "")
 
     def __getitem__(self, row: int) -> np.ndarray:
-        place = int(self.place[row])
-        if place < 0:
+        position = int(self.positions[row])
+        if position < 0:
             raise IndexError(f"image {row} has no pixels")
-        pixels: np.ndarray = self.images[place]
+        pixels: np.ndarray = self.images[position]
         return pixels
 
 
@@ -52,15 +52,15 @@ def prepare_listed(listing: Listing, size: int, name: str, *, look: bool = True)
     """
     records = listing.records
     digests, reasons = np.full((2, len(records)), "", dtype=object)
-    place = np.full(len(records), -1)
+    positions = np.full(len(records), -1)
     there = np.flatnonzero(listing.present)
     images = np.empty((0, size, size), np.uint8)
     if look and len(there):
         store = prepare(replace(records, table=records.table.iloc[there].reset_index(drop=True)), size, name=name)
         digests[there], reasons[there] = store.table["digest"], store.table["reason"]
-        place[there] = np.arange(len(there))
+        positions[there] = np.arange(len(there))
         images = store.images
-    return ListedImages(digests, reasons, images, place)
+    return ListedImages(digests, reasons, images, positions)
 
 
 def limit_listing(listing: Listing, limit: int | None, seed: int) -> Listing:

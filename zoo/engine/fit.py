@@ -131,7 +131,7 @@ class Fitting:
         self.trainer = Trainer(
             network,
             images.task,
-            loss.build(images.task, images.counts("train", images.balance), config.loss.options),
+            loss.build(images.task, images.count_labels("train", images.balance), config.loss.options),
             augmenter.build(settings.image_size, config.augment.options),
             settings.seed,
         )
