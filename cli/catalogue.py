@@ -29,49 +29,35 @@ class Builtin:
 
 
 BUILTINS: dict[str, Builtin] = {
-    "train": Builtin("zoo.cli.train:train", "Train a network and evaluate it on validation and test images."),
+    "train": Builtin("zoo.cli.train:train", "Train a model and evaluate it on validation and test images."),
     "sweep": Builtin(
-        "zoo.cli.sweep:sweep", "Train every combination of some settings, or search among them, and show one table."
+        "zoo.cli.sweep:sweep", "Train many configurations, as a grid or a search, and rank them in one table."
     ),
     "ensemble": Builtin(
         "zoo.cli.ensemble:ensemble",
-        "Join finished runs (names or paths) into a new run: one network that takes an image and asks all of them.",
+        "Combine finished runs into a new run that averages their probabilities or trains a head on their features.",
     ),
-    "evaluate": Builtin("zoo.cli.evaluate:evaluate", "Show the results of RUN (a name or a path) with 95% intervals."),
+    "evaluate": Builtin("zoo.cli.evaluate:evaluate", "Show the metrics of a run with 95% confidence intervals."),
     "compare": Builtin(
-        "zoo.cli.compare:compare", "Rank runs on the same images and say which of them the data can tell apart."
+        "zoo.cli.compare:compare", "Rank runs on the same images and test which of them differ significantly."
     ),
     "explain": Builtin(
-        "zoo.cli.explain:explain",
-        "Show where in an image the answer of RUN comes from, and score the maps against radiologists' boxes.",
+        "zoo.cli.explain:explain", "Draw heat maps that show which parts of an image a run's predictions come from."
     ),
-    "report": Builtin(
-        "zoo.cli.report:report",
-        "Write RUN (a name or a path) as one page, report.html, and as a model card, model-card.md.",
-    ),
-    "predict": Builtin(
-        "zoo.cli.predict:predict",
-        "Say what RUN sees in images: PNG, JPEG, DICOM and other images, folders of them, patterns, and - for a list of names on "
-        "standard input.",
-    ),
+    "report": Builtin("zoo.cli.report:report", "Write a run's report as one HTML page and its model card."),
+    "predict": Builtin("zoo.cli.predict:predict", "Predict the findings of a run in image files."),
     "export": Builtin(
         "zoo.cli.export:export",
-        "Write RUN as one file that takes raw gray images of any size and gives calibrated probabilities.",
+        "Export a run as one file that takes raw gray images of any size and returns calibrated probabilities.",
     ),
-    "serve": Builtin(
-        "zoo.cli.serve:serve",
-        "Open a page, and a REST interface, where an image is dropped and RUN answers; several runs side by side.",
+    "serve": Builtin("zoo.cli.serve:serve", "Serve one or several runs as a web page and a REST API."),
+    "data": Builtin("zoo.cli.data:data", "Explore, audit, download, prepare, export and verify datasets."),
+    "plugin": Builtin("zoo.cli.plugin:plugin", "Create a plugin package, or check a plugin."),
+    "list": Builtin("zoo.cli.list:list_", "List what you can choose from, and the plugin each entry comes from."),
+    "info": Builtin(
+        "zoo.cli.info:info",
+        "Show everything known about a model, loss, augmenter, dataset, recipe or tracker, or all settings of a training.",
     ),
-    "data": Builtin(
-        "zoo.cli.data:data",
-        "Look at a dataset, audit it, download, prepare or export its images, or check what is prepared.",
-    ),
-    "plugin": Builtin(
-        "zoo.cli.plugin:plugin",
-        "Start a plugin, or check one: what the built-in strategies have to pass, anyone's have to.",
-    ),
-    "list": Builtin("zoo.cli.list:list_", "List what can be chosen and which plugin it comes from."),
-    "info": Builtin("zoo.cli.info:info", "Show everything known about a model, loss, augmenter, dataset or recipe."),
 }
 
 

@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli import catalogue
-from zoo.cli.options import RUNS_DIR
+from zoo.cli.options import METRICS, RUNS_DIR, command
+from zoo.cli.printing import plain_console, print_json
 
 if TYPE_CHECKING:
     from zoo.runs.leaderboard import Board, Found
 
 logger = logging.getLogger(__name__)
 
-METRICS = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "balanced_accuracy")
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command()
+@command()
 @click.argument("references", metavar="[RUN]...", nargs=-1)
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which images.")
-@click.option("--metric", type=click.Choice(METRICS), default="auroc", show_default=True, help="What ranks the runs.")
+@click.option("--metric", type=click.Choice(METRICS), default="auroc", show_default=True, help="Metric to rank by.")
 @click.option(
     "--top",
     type=click.IntRange(min=1),
@@ -32,15 +31,19 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="N",
     help="Compare the first N runs with the best.",
 )
-@click.option("--group", is_flag=True, help="Rank runs that cannot be compared in one table per comparable group.")
-@click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write everything as CSV, one row per run.")
-@click.option("--html", "html_file", type=FILE, metavar="FILE", help="Write one page to look at in a browser.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@click.option("--group", is_flag=True, help="Print one table per group of comparable runs.")
+@click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write a CSV file, one row per run.")
+@click.option("--html", "html_file", type=FILE, metavar="FILE", help="Write an HTML page.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @RUNS_DIR
 @click.option(
-    "--replicates", type=click.IntRange(min=100), default=1000, show_default=True, help="Resamples of the patients."
+    "--replicates",
+    type=click.IntRange(min=100),
+    default=1000,
+    show_default=True,
+    help="Bootstrap resamples of the patients.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resamples.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed of the resamples.")
 def compare(
     references: tuple[str, ...],
     split: str,
@@ -54,7 +57,7 @@ def compare(
     replicates: int,
     seed: int,
 ) -> None:
-    """Rank runs on the same images and say which of them the data can tell apart.
+    """Rank runs on the same images and test which of them differ significantly.
 
     RUN is a name, a path or a pattern such as 'lite-*'; without any, all finished runs of the folder are ranked. Runs on
     different images, labels, tasks or kinds of split are refused: they belong in separate tables (--group).
@@ -64,7 +67,6 @@ def compare(
     zoo compare 'densenet121-*' --split val
     zoo compare --group --html runs.html            (every run there is)
     """
-    catalogue.warn()
     from zoo.runs import leaderboard
 
     found = leaderboard.read(references, runs_dir, split, metric)
@@ -112,19 +114,15 @@ def _remarks(found: Found, references: tuple[str, ...], runs_dir: Path) -> list[
 
 
 def _print_json(boards: list[Board], found: Found) -> None:
-    import json
-
     groups = [board.to_dict() for board in boards]
     document = {"groups": groups, "unfinished": found.unfinished, "damaged": found.damaged}
-    click.echo(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False))
+    print_json(document)
 
 
 def _print(boards: list[Board], remarks: list[str]) -> None:
-    from rich.console import Console
-
     from zoo.report.leaderboard import heading, labels_sentence, labels_table, leaderboard_table, sentences
 
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     for number, board in enumerate(boards, 1):
         prefix = f"Group {number} of {len(boards)}: " if len(boards) > 1 else ""
         console.print(f"{chr(10) if number > 1 else ''}{prefix}{heading(board)}")

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from zoo.cli import catalogue
-from zoo.cli.options import RUNS_DIR, chosen_rule, threshold_options
+from zoo.cli.options import AS_JSON, DEVICE, RUNS_DIR, chosen_rule, command, threshold_options
 from zoo.core.errors import UsageError
 
 BY = click.Choice(["mean", "weighted", "features"])
 
 
-@click.command()
+@command()
 @click.argument("references", metavar="RUN RUN [RUN]...", nargs=-1, required=True)
 @click.option(
     "--by",
     type=BY,
-    help="mean or weighted: of the runs' probabilities; features: a new head on their features side by side "
+    help="mean or weighted: average the probabilities; features: train a new head on the concatenated features "
     "[default: mean, with --weights weighted].",
 )
 @click.option(
     "--weights",
     metavar="W,W,...",
-    help="What each run counts, or fitted: on validation [default, if weighted: fitted].",
+    help="One weight per run, or fitted: fit them on validation [default, if weighted: fitted].",
 )
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Epochs of the new head [default: 20].")
 @click.option(
@@ -36,10 +34,10 @@ BY = click.Choice(["mean", "weighted", "features"])
     help="Learning rate of the new head [default: 2e-3].",
 )
 @threshold_options
-@click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N.")
+@DEVICE
 @click.option("--run", "run_name", metavar="NAME", help="Name of the new run [default: date, ensemble, task].")
 @RUNS_DIR
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@AS_JSON
 def ensemble(
     references: tuple[str, ...],
     by: str | None,
@@ -52,10 +50,10 @@ def ensemble(
     as_json: bool,
     **rules: Any,
 ) -> None:
-    """Join finished runs (names or paths) into a new run: one network that takes an image and asks all of them.
+    """Combine finished runs into a new run that averages their probabilities or trains a head on their features.
 
-    The runs must have been trained for the same task on the same images with the same split. Thresholds are chosen on
-    validation, as the first run's unless said otherwise.
+    The new run is one network, and every other command takes it. The runs must share task, images and split. Thresholds are
+    chosen on validation, by the rule of the first run unless you choose another.
 
     \b
     zoo ensemble FIRST SECOND THIRD
@@ -63,9 +61,8 @@ def ensemble(
     zoo ensemble FIRST SECOND --weights fitted --run joined
     zoo ensemble FIRST SECOND --by features         (concatenated features, a new head)
     """
-    catalogue.warn()
+    from zoo.cli.results import report_training
     from zoo.core.registry import registry
-    from zoo.engine.signals import Interrupted
     from zoo.ensemble.ensemble import Options
     from zoo.ensemble.ensemble import ensemble as join
     from zoo.runs.run import Run
@@ -79,18 +76,11 @@ def ensemble(
         device=device,
     )
     runs = [Run.find(each, runs_dir) for each in references]
-    try:
-        outcome = join(runs, options, registry(), runs_dir, run_name)
-    except Interrupted as stop:
-        raise click.exceptions.Exit(stop.exit_code) from stop
-    if as_json:
-        results = {"val": outcome.validation.to_dict(), "test": outcome.test.to_dict()}
-        model = outcome.run.config()["model"]
-        click.echo(json.dumps({"run": str(outcome.run.path), "ensemble": model, **results}, indent=2, allow_nan=False))
-        return
-    from zoo.cli.results import print_outcome
-
-    print_outcome(outcome.run, outcome.study)
+    report_training(
+        lambda: join(runs, options, registry(), runs_dir, run_name),
+        as_json,
+        lambda run: {"ensemble": run.config()["model"]},
+    )
 
 
 def _weights(text: str | None) -> list[float] | str | None:

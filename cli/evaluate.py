@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import catalogue
-from zoo.cli.options import LABELS, PREVALENCE, RUNS_DIR, chosen_rule, threshold_options
+from zoo.cli.options import (
+    AS_JSON,
+    LABELS,
+    PATH,
+    PREVALENCE,
+    REPLICATES,
+    RUNS_DIR,
+    chosen_rule,
+    command,
+    threshold_options,
+)
+from zoo.cli.printing import print_json
 
 if TYPE_CHECKING:
     from zoo.core.thresholds import ThresholdRule
@@ -20,9 +29,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@click.command()
+@command()
 @click.argument("run_reference", metavar="RUN")
-@click.option("--split", type=click.Choice(["val", "test"]), help="Which of the run's own images [default: test].")
+@click.option("--split", type=click.Choice(["val", "test"]), help="The run's own images to evaluate [default: test].")
 @threshold_options
 @PREVALENCE
 @click.option(
@@ -30,16 +39,14 @@ logger = logging.getLogger(__name__)
     metavar="METHOD",
     help="temperature, platt, isotonic or none, fitted on validation [default: temperature].",
 )
-@click.option("--by", multiple=True, metavar="COLUMN", help="Audit by this column [default: sex, age, view].")
+@click.option("--by", multiple=True, metavar="COLUMN", help="Subgroups by this column [default: sex, age, view].")
 @LABELS
-@click.option(
-    "--replicates", type=click.IntRange(0), default=1000, show_default=True, help="Resamples of the patients."
-)
-@click.option("--data", metavar="NAME", help="Evaluate on all images of this dataset instead.  zoo list datasets")
-@click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where that dataset lies.")
+@REPLICATES
+@click.option("--data", metavar="NAME", help="Evaluate on all images of another dataset.  zoo list datasets")
+@click.option("--root", type=PATH, metavar="DIR", help="Folder of that dataset.")
 @click.option("--set", "sets", multiple=True, metavar="data.OPTION=VALUE", help="Options of that dataset.")
 @RUNS_DIR
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@AS_JSON
 def evaluate(
     run_reference: str,
     split: str | None,
@@ -55,10 +62,10 @@ def evaluate(
     as_json: bool,
     **rules: Any,
 ) -> None:
-    """Show the results of RUN (a name or a path) with 95% intervals.
+    """Show the metrics of a run with 95% confidence intervals.
 
-    Thresholds and calibration come from the validation images. Thresholds and a calibration that are asked for are stored with
-    the run; results are written beside it as JSON and CSV.
+    RUN is a name or a path. Thresholds and calibration are fitted on validation images; those you ask for are stored with the
+    run, and later commands use them. Results are also written into the run folder as JSON and CSV.
 
     \b
     zoo evaluate NAME
@@ -66,7 +73,6 @@ def evaluate(
     zoo evaluate NAME --by view --labels expert_labels.csv
     zoo evaluate NAME --data csv --root DIR         (all images of another dataset)
     """
-    catalogue.warn()
     from zoo.cli.results import print_study
     from zoo.runs.run import Run
 
@@ -87,7 +93,7 @@ def evaluate(
         result, folder = _elsewhere(run, split, data, root, sets, options)
     _store(run, result, rule, calibration)
     if as_json:
-        click.echo(json.dumps(result.to_dict(), indent=2, allow_nan=False))
+        print_json(result.to_dict())
         return
     print_study(
         result, folder, detailed=rule is not None or prevalence is not None, calibration=calibration is not None
@@ -99,7 +105,7 @@ def _own(run: Run, split: str, root: Path | None, sets: tuple[str, ...], options
     from zoo.runs.results import study
 
     if root is not None or sets:
-        raise UsageError("--root and --set say where another dataset lies: name it with --data.")
+        raise UsageError("--root and --set are for another dataset: name it with --data.")
     result = study(run, split, **options)
     try:
         result.save(run.path)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import catalogue
-from zoo.cli.options import RUNS_DIR
+from zoo.cli.options import AS_JSON, DEVICE, PATH, RUNS_DIR, command
+from zoo.cli.printing import bare_table, plain_console, print_json
 
 if TYPE_CHECKING:
     from zoo.explain.explain import Explanation
     from zoo.explain.localisation import Localisation
 
 
-@click.command()
+@command()
 @click.argument("run_reference", metavar="RUN")
-@click.argument("files", metavar="[IMAGE]...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Images of the run itself instead of files.")
-@click.option("--boxes", is_flag=True, help="Score the maps of all images that have boxes [--split: test].")
+@click.argument("files", metavar="[IMAGE]...", nargs=-1, type=PATH)
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Explain images of the run's own dataset.")
+@click.option("--boxes", is_flag=True, help="Score the maps of all images with boxes [--split: test].")
 @click.option(
     "--method",
     type=click.Choice(["gradcam", "gradcam++", "occlusion"]),
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     help="How the maps are made.",
 )
 @click.option("--label", "labels", multiple=True, metavar="NAME", help="Explain this label; may be repeated.")
-@click.option("--layer", metavar="NAME", help="Whose features Grad-CAM reads [default: the last spatial layer].")
+@click.option("--layer", metavar="NAME", help="Layer that Grad-CAM reads [default: the last spatial layer].")
 @click.option(
     "--patch", type=click.IntRange(1), metavar="PX", help="Side of an occluding patch [default: 1/8 of an image]."
 )
@@ -40,19 +39,17 @@ if TYPE_CHECKING:
     default=24,
     show_default=True,
     metavar="N",
-    help="Pictures at most; scores use all.",
+    help="Draw at most N pictures; scores use all images.",
 )
 @click.option(
     "--sanity/--no-sanity",
     default=None,
     help="Compare with maps of the network with random weights [default: with --boxes].",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to write [default: explanations/ in the run]."
-)
+@click.option("--out", type=PATH, metavar="DIR", help="Where to write [default: explanations/ in the run].")
 @RUNS_DIR
-@click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@DEVICE
+@AS_JSON
 @click.pass_context
 def explain(
     context: click.Context,
@@ -65,14 +62,16 @@ def explain(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Show where in an image the answer of RUN comes from, and score the maps against radiologists' boxes.
+    """Draw heat maps that show which parts of an image a run's predictions come from.
+
+    Explains image files, or with --split images of the run's own dataset; --boxes scores the maps against radiologists' boxes.
+    Writes one picture per image and finding and index.json.
 
     \b
     zoo explain RUN image.png --label Effusion
     zoo explain RUN --split test --boxes            (all images with boxes, scored)
     zoo explain RUN --split test                    (some images that have a finding)
     """
-    catalogue.warn()
     from zoo.core.registry import registry
     from zoo.explain.explain import Options, check_request, explain_files, explain_split
     from zoo.runs.run import Run
@@ -85,7 +84,7 @@ def explain(
     else:
         result = explain_split(run, split or "test", boxes, Options(**options), registry(), out)
     if as_json:
-        click.echo(json.dumps({"folder": str(result.folder), **result.to_dict()}, indent=2, allow_nan=False))
+        print_json({"folder": str(result.folder), **result.to_dict()})
     else:
         _print(result)
     if result.skipped:
@@ -93,11 +92,9 @@ def explain(
 
 
 def _print(result: Explanation) -> None:
-    from rich.console import Console
-
     from zoo.core.text import RESEARCH_ONLY
 
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     if result.localisation is not None:
         _print_localisation(console, result.localisation)
     elif result.images:
@@ -114,14 +111,10 @@ def _print(result: Explanation) -> None:
 def _print_images(console: Any, result: Explanation) -> None:
     from zoo.evaluation.evaluate import short
 
-    table = _table()
-    table.add_column("image", overflow="ellipsis", no_wrap=True, ratio=1)
-    table.add_column("label", overflow="fold")
-    table.add_column("probability", justify="right", no_wrap=True)
-    table.add_column("truth", no_wrap=True)
-    truth = {None: "", 1: "present", 0: "absent"}
+    table = bare_table("image", "label", "reference", numbers=["probability"])
+    reference = {None: "", 1: "present", 0: "absent"}
     for each in result.images:
-        table.add_row(Path(each.image).name, each.label, short(each.probability), truth[each.truth])
+        table.add_row(Path(each.image).name, each.label, reference[each.reference], short(each.probability))
     console.print(table)
 
 
@@ -132,10 +125,8 @@ def _print_localisation(console: Any, found: Localisation) -> None:
 
     middle = f"{found.thresholds[len(found.thresholds) // 2]:g}"
     console.print("Maps against boxes. In each cell: the maps, a blob in the centre, smooth noise.")
-    table = _table()
-    table.add_column("finding", overflow="fold")
-    for title in ("images", "boxes", "pointing game", "energy inside", f"IoU at {middle.lstrip('0')}"):
-        table.add_column(title, justify="right", no_wrap=True)
+    titles = ["images", "boxes", "pointing game", "energy inside", f"IoU at {middle.lstrip('0')}"]
+    table = bare_table("finding", numbers=titles)
     labels = list(dict.fromkeys(row.label for row in found.rows))
     for number, label in enumerate(labels):
         rows = [row for row in found.rows if row.label == label]
@@ -151,10 +142,3 @@ def _print_localisation(console: Any, found: Localisation) -> None:
     console.print(table)
     own = found.rows[-len({row.method for row in found.rows})]
     console.print(f"Over all: pointing game {own.pointing}, energy {own.energy}, IoU {own.iou[middle]}.")
-
-
-def _table() -> Any:
-    from rich import box
-    from rich.table import Table
-
-    return Table(box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 0, 0, 1), show_edge=False)

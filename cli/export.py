@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import catalogue
-from zoo.cli.options import RUNS_DIR
+from zoo.cli.options import AS_JSON, PATH, RUNS_DIR, command
+from zoo.cli.printing import bare_table, plain_console, print_json
 
 if TYPE_CHECKING:
     from zoo.export.export import Exported
 
 
-@click.command()
+@command()
 @click.argument("run_reference", metavar="RUN")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["keras", "savedmodel", "litert", "onnx"]),
     required=True,
-    help="What kind of file.",
+    help="Format of the file.",
 )
 @click.option(
     "--quantize",
     type=click.Choice(["float16", "int8"]),
     help="Weights in half precision, or computing in 8-bit integers (litert and onnx).",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="The file [default: exports/ in the run].")
+@click.option("--out", type=PATH, metavar="PATH", help="The file [default: exports/ in the run].")
 @click.option(
     "--images",
     metavar="DIR|N",
@@ -41,9 +40,9 @@ if TYPE_CHECKING:
     metavar="X",
     help="Refuse a larger difference of a probability [default: 0.0001], with --quantize a larger loss of AUROC [default: 0.01].",
 )
-@click.option("--force", is_flag=True, help="Keep the file although it differs more.")
+@click.option("--force", is_flag=True, help="Keep the file even if it differs more.")
 @RUNS_DIR
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@AS_JSON
 def export(
     run_reference: str,
     form: str,
@@ -55,17 +54,16 @@ def export(
     runs_dir: Path,
     as_json: bool,
 ) -> None:
-    """Write RUN as one file that takes raw gray images of any size and gives calibrated probabilities.
+    """Export a run as one file that takes raw gray images of any size and returns calibrated probabilities.
 
-    Resizing, scaling, activation and calibration are inside, labels, thresholds and licences written on it; the file loads
-    without zoo. Its answers are compared with zoo's, and a file that differs is not kept.
+    The file holds resizing, scaling, activation and calibration, with labels, thresholds and licences as metadata, and loads
+    without zoo. Its predictions are compared with zoo's; a file that differs is not kept.
 
     \b
     zoo export NAME --format onnx
     zoo export NAME --format litert --quantize int8
     zoo export NAME --format savedmodel --out chest.savedmodel --images DIR
     """
-    catalogue.warn()
     from zoo.core.registry import registry
     from zoo.export.export import Options, check_options
     from zoo.export.export import export as export_run
@@ -77,7 +75,7 @@ def export(
     run = Run.find(run_reference, runs_dir)
     result = export_run(run, options, registry())
     if as_json:
-        click.echo(json.dumps(result.to_dict(), indent=2, allow_nan=False))
+        print_json(result.to_dict())
     else:
         _print(result)
 
@@ -91,11 +89,9 @@ def _images(text: str) -> Path | int:
 
 
 def _print(result: Exported) -> None:
-    from rich.console import Console
-
     from zoo.core.text import RESEARCH_ONLY
 
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     parity = result.parity
     console.print(
         f"Against zoo on {parity.images:,} images ({parity.where}): probabilities differ by at most {parity.largest:.2g}, "
@@ -111,13 +107,7 @@ def _print(result: Exported) -> None:
 
 
 def _print_changes(console: Any, result: Exported) -> None:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
-    table.add_column("AUROC", overflow="fold")
-    for title in ("zoo", "file", "change", "95% interval"):
-        table.add_column(title, justify="right", no_wrap=True)
+    table = bare_table("AUROC", numbers=["zoo", "file", "change", "95% interval"])
     for each in result.parity.changes:
         interval = f"{each.low:+.4f} to {each.high:+.4f}"
         table.add_row(each.label or "mean", f"{each.zoo:.4f}", f"{each.file:.4f}", f"{each.change:+.4f}", interval)

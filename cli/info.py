@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 
 from zoo.cli import catalogue
 from zoo.cli.entries import count_text, option_record, record
+from zoo.cli.printing import print_json
 from zoo.core.errors import UsageError
 from zoo.core.registry import Entry, registry
 from zoo.core.tasks import TASKS
@@ -69,7 +69,7 @@ def info(
     if summary and not models:
         raise UsageError(f"--summary needs a model, and '{name}' is a {entries[0].kind}. See 'zoo list models'.")
     if as_json:
-        click.echo(json.dumps([record(e) for e in entries], indent=2, ensure_ascii=False))
+        print_json([record(e) for e in entries])
         return
     console = _console()
     for number, entry in enumerate(entries):
@@ -89,7 +89,7 @@ def _show_settings(as_json: bool) -> None:
     settings = all_settings()
     options = [option_record(each) for each in settings]
     if as_json:
-        click.echo(json.dumps([{"kind": "settings", "name": TRAIN, "options": options}], indent=2, ensure_ascii=False))
+        print_json([{"kind": "settings", "name": TRAIN, "options": options}])
         return
     console = _console()
     console.print(

@@ -12,6 +12,7 @@ import click
 
 from zoo.cli import catalogue
 from zoo.cli.entries import count_text, failure_record, origin_text, record, tasks_text
+from zoo.cli.printing import print_json
 from zoo.core.errors import UsageError, closest
 from zoo.core.registry import KINDS, PLURALS, Entry, kind_of, registry
 
@@ -23,7 +24,7 @@ UNLIMITED = 100_000  # the width where the output is a file or a pipe: one line 
 @click.argument("pattern", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print everything, failures included, as one JSON object.")
 def list_(kind: str | None, pattern: str | None, as_json: bool) -> None:
-    """List what can be chosen and which plugin it comes from.
+    """List what you can choose from, and the plugin each entry comes from.
 
     KIND is models, losses, augmenters, datasets, recipes or trackers; without it all are shown. PATTERN keeps the entries whose
     name or one-line description contains it; with *, ? or [ it is matched as a whole against the name.
@@ -39,13 +40,11 @@ def list_(kind: str | None, pattern: str | None, as_json: bool) -> None:
     if pattern is not None and not entries:
         raise _no_match(kind, pattern)
     if as_json:
-        import json
-
         document = {
             "entries": [record(e) for e in entries],
             "failures": [failure_record(f) for f in catalogue.failures()],
         }
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json(document)
         return
     sections = [s for each in ([kind] if kind else KINDS) if (s := _section(each, entries, shown=kind is not None))]
     if catalogue.failures():

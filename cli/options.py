@@ -8,38 +8,63 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from zoo.cli import catalogue
+from zoo.core.errors import UsageError
+
 if TYPE_CHECKING:
     from zoo.core.thresholds import ThresholdRule
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+METRICS = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "balanced_accuracy")
+
+
+class Command(click.Command):
+    """A command that warns of plugins that could not be loaded before it runs."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        catalogue.warn()
+        return super().invoke(ctx)
+
+
+def command() -> Callable[[Callable[..., Any]], Command]:
+    """Make a function a command that uses plugins."""
+    return click.command(cls=Command)
+
 
 RUNS_DIR = click.option(
-    "--runs-dir",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder of runs.",
+    "--runs-dir", type=PATH, default=Path("runs"), show_default=True, metavar="DIR", help="Folder that holds the runs."
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+DEVICE = click.option(
+    "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N for one of several."
+)
+CHECKPOINT_EVERY = click.option(
+    "--checkpoint-every",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Also save a checkpoint every N steps; results do not change [default: after every epoch].",
 )
 TRACK = click.option(
     "--track",
     multiple=True,
     metavar="NAME[=PLACE]",
-    help="Tell a tracker of each epoch and of the results: tensorboard, mlflow, mlflow=URI.  zoo list trackers",
+    help="Log epochs and results to a tracker: tensorboard, mlflow, mlflow=URI.  zoo list trackers",
 )
 PREVALENCE = click.option(
-    "--prevalence", type=float, metavar="P", help="Predictive values also where this share has the finding."
+    "--prevalence", type=float, metavar="P", help="Also show predictive values at this prevalence, such as 0.1."
 )
 LABELS = click.option(
     "--labels",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
-    help="A CSV with a second reference, such as expert labels.",
+    help="A CSV file with a second set of reference labels, such as expert labels.",
+)
+REPLICATES = click.option(
+    "--replicates", type=click.IntRange(0), default=1000, show_default=True, help="Bootstrap resamples of the patients."
 )
 THRESHOLDS = {
-    "threshold": click.option(
-        "--threshold", type=float, metavar="P", help="Call positive at this probability or above."
-    ),
+    "threshold": click.option("--threshold", type=float, metavar="P", help="Positive at this probability or above."),
     "sensitivity": click.option(
         "--sensitivity", type=float, metavar="T", help="Choose thresholds that reach this sensitivity on validation."
     ),
@@ -53,11 +78,11 @@ THRESHOLDS = {
 }
 
 
-def threshold_options(command: Command) -> Command:
-    """Give a command the rules for thresholds; what they are given is for `chosen_rule`."""
+def threshold_options(function: Decorated) -> Decorated:
+    """Add the options for choosing thresholds; `chosen_rule` reads their values."""
     for each in reversed(THRESHOLDS.values()):
-        command = each(command)
-    return command
+        function = each(function)
+    return function
 
 
 def chosen_rule(values: dict[str, Any]) -> ThresholdRule | None:
@@ -66,7 +91,6 @@ def chosen_rule(values: dict[str, Any]) -> ThresholdRule | None:
     Raises:
         UsageError: there are several.
     """
-    from zoo.core.errors import UsageError
     from zoo.core.thresholds import ThresholdRule
 
     given = {name: values[name] for name in THRESHOLDS if values[name] not in (None, False)}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import catalogue
-from zoo.cli.options import RUNS_DIR
+from zoo.cli.options import DEVICE, PATH, RUNS_DIR, command
+from zoo.cli.printing import bare_table, plain_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,38 +30,39 @@ MOST_WORKERS = 8  # unless asked for: each takes some 100 MB
 WIDEST = 34  # characters of an image's path in the table
 
 
-@click.command()
+@command()
 @click.argument("run_reference", metavar="RUN")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.option(
-    "--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Write one row per image here."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line and image, as they are ready.")
+@click.option("--csv", "csv_file", type=PATH, metavar="FILE", help="Write one row per image here.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per image and line.")
 @click.option(
     "--heatmaps",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
-    help="Draw where each finding comes from; much slower.",
+    help="Also draw heat maps into this folder; much slower.",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1), default=32, show_default=True, metavar="N", help="Images at once."
+    "--batch-size", type=click.IntRange(1), default=32, show_default=True, metavar="N", help="Images per batch."
 )
 @click.option(
     "--runtime",
     type=click.Choice(["auto", "keras", "litert", "onnx"]),
     default="auto",
     show_default=True,
-    help="What computes; auto: the fastest that is installed.",
+    help="Inference runtime; auto: the fastest that is installed.",
 )
 @click.option(
-    "--workers", type=click.IntRange(0), metavar="N", help="Processes that read images [default: by their number]."
+    "--workers",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Processes that read images [default: depends on their number].",
 )
-@click.option("--force", is_flag=True, help="Take DICOM files whose tags say that they are no such images.")
+@click.option("--force", is_flag=True, help="Read DICOM files even if their tags name another body part or view.")
 @click.option(
     "--fit-guard", is_flag=True, help="First give a run that has no guard one, from its own validation images."
 )
 @RUNS_DIR
-@click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N.")
+@DEVICE
 @click.pass_context
 def predict(
     context: click.Context,
@@ -78,17 +79,17 @@ def predict(
     runs_dir: Path,
     device: str,
 ) -> None:
-    """Say what RUN sees in images: PNG, JPEG, DICOM and other images, folders of them, patterns, and - for a list of names on
-    standard input.
+    """Predict the findings of a run in image files.
 
-    Ends with 1 where an image could not be read; its row says why.
+    PATH is an image (PNG, JPEG, DICOM and others), a folder, a pattern such as 'scans/*.dcm', or - for a list of names on
+    standard input. Prints a table, or with --csv or --json one row per image. Exit code 1 if an image could not be read; its
+    row gives the reason.
 
     \b
     zoo predict RUN image.png scan.dcm
-    zoo predict RUN folder --csv answers.csv
+    zoo predict RUN folder --csv predictions.csv
     find . -name '*.dcm' | zoo predict RUN - --json
     """
-    catalogue.warn()
     from zoo.core.errors import DataError
     from zoo.core.progress import Progress
     from zoo.inference import intake
@@ -187,11 +188,9 @@ def _finish(
     as_json: bool,
 ) -> None:
     """The table of a few images or the count of many, what was written where, and what all of it is not for."""
-    from rich.console import Console
-
     from zoo.core.text import RESEARCH_ONLY
 
-    console = Console(highlight=False, markup=False, stderr=as_json)
+    console = plain_console(stderr=as_json)
     if not as_json and tally.images <= SHOWN:
         _print_images(console, classifier, answers)
         _print_points(console, classifier)
@@ -205,17 +204,14 @@ def _finish(
 
 
 def _print_images(console: Console, classifier: Classifier, answers: list[Answer]) -> None:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     from zoo.inference.output import shown
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
-    table.add_column("image", no_wrap=True)
-    table.add_column("class" if classifier.task.exclusive else "answer", overflow="fold")
-    if any(answer.note or answer.reason or (answer.guard and answer.guard.flagged) for answer in answers):
-        table.add_column("note", overflow="fold")
+    noted = any(answer.note or answer.reason or (answer.guard and answer.guard.flagged) for answer in answers)
+    columns = ("image", "class" if classifier.task.exclusive else "findings", *(("note",) if noted else ()))
+    table = bare_table(*columns)
+    table.columns[0].no_wrap = True
     for answer in answers:
         notes = [answer.reason and f"not read: {answer.reason}", answer.note]
         if answer.guard is not None and answer.guard.flagged:
@@ -247,7 +243,7 @@ def _print_points(console: Console, classifier: Classifier) -> None:
     from zoo.evaluation.evaluate import short
 
     if classifier.task.exclusive:
-        console.print("The answer is the most probable class.")
+        console.print("Prediction: the most probable class.")
         return
     points = ", ".join(f"{label} {short(value)}" for label, value in classifier.thresholds.items())
     console.print(f"Positive at or above: {points}.")
@@ -255,12 +251,14 @@ def _print_points(console: Console, classifier: Classifier) -> None:
 
 def _print_tally(console: Console, classifier: Classifier, tally: Tally, rate: float) -> None:
     read = tally.images - tally.failed
-    console.print(f"{tally.images:,} images: {read:,} answered, {tally.failed:,} not; {rate:,.3g} a second.")
+    console.print(f"{tally.images:,} images: {read:,} predicted, {tally.failed:,} not read; {rate:,.3g} images/s.")
     if read:
         parts = ", ".join(f"{label} {count:,} ({count / read:.0%})" for label, count in tally.positive.items())
         console.print(f"{'Most probable class' if classifier.task.exclusive else 'Positive'}: {parts}.")
     if tally.flagged:
-        console.print(f"Flagged as unlike the run's images, so that the answer may mean nothing: {tally.flagged:,}.")
+        console.print(
+            f"Flagged as unlike the run's training images, so that the prediction may mean nothing: {tally.flagged:,}."
+        )
     for name, reason in tally.failures:
         console.print(f"Not read: {name}: {reason}", soft_wrap=True)
     if tally.failed > len(tally.failures):

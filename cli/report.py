@@ -6,19 +6,18 @@ from pathlib import Path
 
 import click
 
-from zoo.cli import catalogue
-from zoo.cli.options import LABELS, PREVALENCE, RUNS_DIR
+from zoo.cli.options import LABELS, PREVALENCE, RUNS_DIR, command
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command()
+@command()
 @click.argument("run_reference", metavar="RUN")
 @click.option("--out", type=FOLDER, metavar="DIR", help="Where to write [default: the run's own folder].")
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which images.")
 @PREVALENCE
 @LABELS
-@click.option("--no-images", is_flag=True, help="Leave all images out, so that the page may be passed on.")
+@click.option("--no-images", is_flag=True, help="Leave all images out, so that the page can be shared.")
 @RUNS_DIR
 def report(
     run_reference: str,
@@ -29,16 +28,15 @@ def report(
     no_images: bool,
     runs_dir: Path,
 ) -> None:
-    """Write RUN (a name or a path) as one page, report.html, and as a model card, model-card.md.
+    """Write a run's report as one HTML page and its model card.
 
-    The page holds everything and opens without a network. The card follows CLAIM 2024 and TRIPOD+AI and says what is left
-    for its authors to fill in.
+    RUN is a name or a path. report.html holds everything and opens offline. model-card.md follows CLAIM 2024 and TRIPOD+AI and
+    marks what its authors still have to fill in.
 
     \b
     zoo report NAME
     zoo report NAME --labels expert_labels.csv --out site
     """
-    catalogue.warn()
     from zoo.report.card import OPEN, write_card
     from zoo.report.page import write_report
     from zoo.runs.results import study

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from zoo.cli.printing import plain_console, print_json
 from zoo.core.text import RESEARCH_ONLY
 from zoo.evaluation import gap_verdict, verdict
 from zoo.report.results_tables import (
@@ -22,16 +24,41 @@ from zoo.report.tables import evaluation_table, results_table
 from zoo.runs.run import DEFAULT_RUNS_DIR
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from zoo.inference.training import Outcome
     from zoo.runs.results import Study
     from zoo.runs.run import Run
 
 
-def print_outcome(run: Run, study: Study) -> None:
-    """What stands at the end of a training: the small table, what it means, and where the run lies."""
+def report_training(
+    train: Callable[[], Outcome | None], as_json: bool, more: Callable[[Run], dict[str, Any]] = lambda run: {}
+) -> None:
+    """Train, then print the results; nothing where another host reports. `more` gives further entries of the JSON object.
+
+    Raises:
+        Exit: after Ctrl-C or SIGTERM, with the exit code that shells expect.
+    """
+    from zoo.engine.signals import Interrupted
+
+    try:
+        outcome = train()
+    except Interrupted as stop:
+        raise click.exceptions.Exit(stop.exit_code) from stop
+    if outcome is None:
+        return
+    if as_json:
+        results = {"val": outcome.validation.to_dict(), "test": outcome.test.to_dict()}
+        print_json({"run": str(outcome.run.path), **more(outcome.run), **results})
+    else:
+        _print_outcome(outcome.run, outcome.study)
+
+
+def _print_outcome(run: Run, study: Study) -> None:
+    """The end of a training: a small table, what it means, and where the run is."""
     validation, test = study.validation, study.evaluation
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     console.print(results_table(validation, test))
     gap = None if validation is None else gap_verdict(validation, test)
     floor = [each.sentence for each in study.floors[:1]]
@@ -44,7 +71,7 @@ def print_outcome(run: Run, study: Study) -> None:
 
 def print_study(study: Study, folder: Path, *, detailed: bool, calibration: bool) -> None:
     """All that was measured. `detailed` shows the operating points, `calibration` its table instead of one line."""
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     for line in study.leaks:
         console.print(Text(line, style="bold red"))
     console.print(evaluation_table(study.evaluation, console.width))

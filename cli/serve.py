@@ -9,39 +9,56 @@ from typing import Any
 
 import click
 
-from zoo.cli import catalogue
-from zoo.cli.options import RUNS_DIR
+from zoo.cli.options import DEVICE, RUNS_DIR, command
 from zoo.core.errors import UsageError
 from zoo.core.logs import show_times
 from zoo.serve.limits import Limits
 
 logger = logging.getLogger(__name__)
 
-EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "markdown_it")
+EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "markdown_it", "prometheus_client")
 
 
-@click.command()
+@command()
 @click.argument("references", metavar="RUN...", nargs=-1, required=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any that is free.")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="0.0.0.0: open to the network.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0: any free one.")
 @click.option(
-    "--allow-host", "names", multiple=True, metavar="NAME", help="A name it is reached under; may be repeated."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen on; 0.0.0.0 opens it to the network.",
 )
-@click.option("--max-bytes", type=click.IntRange(1), default=Limits.max_bytes, show_default=True, help="Of one file.")
 @click.option(
-    "--max-pixels", type=click.IntRange(1), default=Limits.max_pixels, show_default=True, help="Of one image."
+    "--allow-host", "names", multiple=True, metavar="NAME", help="Host name that requests may use; may be repeated."
 )
-@click.option("--queue", type=click.IntRange(1), default=Limits.queue, show_default=True, help="Images that may wait.")
+@click.option("--max-bytes", type=click.IntRange(1), default=Limits.max_bytes, show_default=True, help="Largest file.")
+@click.option(
+    "--max-pixels", type=click.IntRange(1), default=Limits.max_pixels, show_default=True, help="Largest image."
+)
+@click.option(
+    "--queue",
+    type=click.IntRange(1),
+    default=Limits.queue,
+    show_default=True,
+    help="Images that may wait; more are refused.",
+)
 @click.option(
     "--upload-seconds",
     type=click.FloatRange(1),
     default=Limits.upload_s,
     show_default=True,
-    help="For sending one image.",
+    help="Time limit for uploading one image.",
 )
-@click.option("--runtime", default="auto", show_default=True, metavar="NAME", help="auto, keras, litert or onnx.")
-@click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N.")
-@click.option("--force", is_flag=True, help="Take DICOM images although their tags say another view or body part.")
+@click.option(
+    "--runtime",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="Inference runtime: auto, keras, litert or onnx.",
+)
+@DEVICE
+@click.option("--force", is_flag=True, help="Read DICOM files even if their tags name another body part or view.")
 @RUNS_DIR
 def serve(
     references: tuple[str, ...],
@@ -51,17 +68,16 @@ def serve(
     runs_dir: Path,
     **options: Any,
 ) -> None:
-    """Open a page, and a REST interface, where an image is dropped and RUN answers; several runs side by side.
+    """Serve one or several runs as a web page and a REST API.
 
-    Only this machine reaches it unless --host says otherwise. Nothing of an image is stored. The interface is described in
-    /api/openapi.json.
+    The page takes an image by drag and drop and shows the predictions of all runs side by side. Only this machine can reach it
+    unless --host is given. No image is stored. /api/openapi.json describes the API.
 
     \b
     zoo serve NAME
     zoo serve NAME OTHER --port 8080
     curl --data-binary @image.png http://127.0.0.1:8000/api/images
     """
-    catalogue.warn()
     from zoo.runs.run import Run
 
     found = [Run.find(reference, runs_dir) for reference in references]

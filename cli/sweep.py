@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import catalogue
 from zoo.cli.configuration import configuration, configured, refuse_beside_resume
-from zoo.cli.options import RUNS_DIR
+from zoo.cli.options import AS_JSON, CHECKPOINT_EVERY, METRICS, RUNS_DIR, command
+from zoo.cli.printing import plain_console, print_json
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,12 +20,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-METRICS = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "balanced_accuracy")
 # what may stand beside --resume: it is not part of what the sweep was asked for
 WITH_RESUME = {"resumed", "runs_dir", "as_json", "retry_failed", "take_over", "storage", "checkpoint_every"}
 
 
-@click.command()
+@command()
 @click.argument("name", required=False)
 @configuration
 @click.option(
@@ -34,7 +32,7 @@ WITH_RESUME = {"resumed", "runs_dir", "as_json", "retry_failed", "take_over", "s
     "overs",
     multiple=True,
     metavar="KEY=V1,V2,…",
-    help="Let a setting vary: model=vgg16,resnet50 or augment=none,standard; with --trials also a range: "
+    help="Vary a setting: model=vgg16,resnet50 or augment=none,standard; with --trials also a range: "
     "model.dropout=0:0.5, batch_size=8:64:8, optimizer.lr=log:1e-5:1e-2. Once per setting.",
 )
 @click.option(
@@ -44,12 +42,16 @@ WITH_RESUME = {"resumed", "runs_dir", "as_json", "retry_failed", "take_over", "s
     help="Search with N trials (Optuna) instead of trying all combinations.",
 )
 @click.option(
-    "--metric", type=click.Choice(METRICS), default="auroc", show_default=True, help="Of validation: what is best."
+    "--metric",
+    type=click.Choice(METRICS),
+    default="auroc",
+    show_default=True,
+    help="Validation metric that picks the best trial.",
 )
 @click.option(
     "--prune/--no-prune",
     default=None,
-    help="With --trials: stop those that fall behind on validation [default: where the metric is known per epoch].",
+    help="With --trials: stop trials that fall behind on validation [default: if the metric is known per epoch].",
 )
 @click.option(
     "--storage",
@@ -57,17 +59,14 @@ WITH_RESUME = {"resumed", "runs_dir", "as_json", "retry_failed", "take_over", "s
     metavar="URL",
     help="With --trials: a database that several machines share [default: an SQLite file in the sweep's folder].",
 )
-@click.option("--take-over", is_flag=True, help="With --storage: go on with trials of machines that are gone for good.")
-@click.option("--retry-failed", is_flag=True, help="Of a grid: try the trials that failed once more.")
-@click.option("--resume", "resumed", metavar="NAME", help="Go on with a sweep, as the same command would.")
 @click.option(
-    "--checkpoint-every",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Save after every N steps too; changes no result [default: after every epoch].",
+    "--take-over", is_flag=True, help="With --storage: continue the trials of machines that are gone for good."
 )
+@click.option("--retry-failed", is_flag=True, help="Grid only: run failed trials again.")
+@click.option("--resume", "resumed", metavar="NAME", help="Continue a sweep, as repeating its command would.")
+@CHECKPOINT_EVERY
 @RUNS_DIR
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@AS_JSON
 @click.pass_context
 def sweep(
     ctx: click.Context,
@@ -81,18 +80,17 @@ def sweep(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train every combination of some settings, or search among them, and show one table.
+    """Train many configurations, as a grid or a search, and rank them in one table.
 
     Each trial is an ordinary run, NAME-01, NAME-02 and so on, that zoo evaluate, compare and predict take. The best is chosen
-    on validation, never on test. The same command after a kill goes on and skips what is done; values added to a grid are
-    trained beside the others.
+    on validation, never on test. After a kill the same command continues and skips finished trials; values added to a grid are
+    trained in addition.
 
     \b
     zoo sweep first --over model=mobilenetv3,densenet121 --over augment=none,standard
     zoo sweep tuned --trials 30 --over optimizer.lr=log:1e-5:1e-2 --over loss=bce,focal
     zoo sweep --resume first
     """
-    catalogue.warn()
     from zoo.search.folder import Folder
 
     if (name is None) == (resumed is None):
@@ -117,7 +115,7 @@ def sweep(
         )
     results = _run(folder, definition, storage, take_over=take_over, retry_failed=retry_failed)
     if as_json:
-        click.echo(json.dumps(results.to_dict(), indent=2, allow_nan=False, ensure_ascii=False))
+        print_json(results.to_dict())
     else:
         _print(results, folder)
     if not results.complete:
@@ -127,7 +125,7 @@ def sweep(
 def _defined(folder: Folder, overs: tuple[str, ...], storage: str | None, options: dict[str, Any]) -> Definition:
     """What the command line asks for."""
     from zoo.search.folder import Definition
-    from zoo.search.process import command_words
+    from zoo.search.process import without_passwords
     from zoo.search.space import given_twice, parse_overs
     from zoo.search.trials import epoch_column
 
@@ -149,7 +147,7 @@ def _defined(folder: Folder, overs: tuple[str, ...], storage: str | None, option
         metric=metric,
         trials=trials,
         prune=epoch_column(metric) is not None if prune is None else prune,
-        storage=command_words([storage])[0] if storage else None,
+        storage=without_passwords([storage])[0] if storage else None,
         checkpoint_every=every,
     )
 
@@ -173,11 +171,11 @@ def _run(
     from zoo.core.registry import registry
     from zoo.engine.signals import Interrupted
     from zoo.search import grid, tuner
-    from zoo.search.process import Processes, Stop, command_words
+    from zoo.search.process import Processes, Stop, without_passwords
     from zoo.search.runner import Runner
 
     with Stop() as stop:
-        runner = Runner(folder, definition, Processes(stop, command_words(sys.argv[1:])), stop)
+        runner = Runner(folder, definition, Processes(stop, without_passwords(sys.argv[1:])), stop)
         try:
             if definition.trials is None:
                 trials = grid.plan(definition, folder, registry())
@@ -187,20 +185,18 @@ def _run(
             tuner.import_optuna()
             tuner.check_folder(folder, definition)
             with folder.locked(shared=storage is not None):
-                study = tuner.Study(folder, definition, storage, config)
-                return tuner.run(runner, study, registry(), take_over=take_over)
+                search = tuner.Search(folder, definition, storage, config)
+                return tuner.run(runner, search, registry(), take_over=take_over)
         except Interrupted as interrupted:
             logger.warning(f"stopped; go on with: zoo sweep --resume {folder.reference}")
             raise click.exceptions.Exit(interrupted.exit_code) from interrupted
 
 
 def _print(results: Results, folder: Folder) -> None:
-    from rich.console import Console
-
     from zoo.core.text import RESEARCH_ONLY
     from zoo.report.sweep import sentences, sweep_table
 
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     console.print(sweep_table(results, console))
     for line in sentences(results):
         console.print(line)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import catalogue
 from zoo.cli.configuration import configuration, configured, refuse_beside_resume
-from zoo.cli.options import RUNS_DIR, TRACK
+from zoo.cli.options import AS_JSON, CHECKPOINT_EVERY, RUNS_DIR, TRACK, command
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,19 +38,23 @@ finally:
 """
 
 
-@click.command()
+@command()
 @configuration
 @click.option(
     "--hosts",
     envvar="ZOO_HOSTS",
     metavar="N",
-    help="Train on N hosts (JAX); auto: as Slurm, Open MPI or Kubernetes say.",
+    help="Train on N hosts (JAX); auto: read it from Slurm, Open MPI or Kubernetes.",
 )
 @click.option(
-    "--host", type=click.IntRange(min=0), envvar="ZOO_HOST", metavar="I", help="With --hosts: this one, from 0."
+    "--host",
+    type=click.IntRange(min=0),
+    envvar="ZOO_HOST",
+    metavar="I",
+    help="With --hosts: index of this host, from 0.",
 )
 @click.option(
-    "--coordinator", envvar="ZOO_COORDINATOR", metavar="ADDRESS:PORT", help="With --hosts: where host 0 is reached."
+    "--coordinator", envvar="ZOO_COORDINATOR", metavar="ADDRESS:PORT", help="With --hosts: address of host 0."
 )
 @click.option(
     "--host-timeout",
@@ -62,22 +63,17 @@ finally:
     show_default=True,
     envvar="ZOO_HOST_TIMEOUT",
     metavar="SECONDS",
-    help="With --hosts: one not heard of for so long is lost, and the run ends.",
+    help="With --hosts: end the run when a host has not answered for so long.",
 )
 @click.option("--run", "run_name", metavar="NAME", help="Name of the run [default: date, model, task].")
 @RUNS_DIR
 @TRACK
-@click.option("--resume", "resumed", metavar="RUN", help="Go on with a run (a name or a path) that did not finish.")
+@click.option("--resume", "resumed", metavar="RUN", help="Continue a run (a name or a path) that did not finish.")
 @click.option(
-    "--allow-changed", is_flag=True, help="With --resume: go on although images, software or device have changed."
+    "--allow-changed", is_flag=True, help="With --resume: continue even if images, software or device have changed."
 )
-@click.option(
-    "--checkpoint-every",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Save after every N steps too; changes no result [default: after every epoch].",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@CHECKPOINT_EVERY
+@AS_JSON
 @click.pass_context
 def train(
     ctx: click.Context,
@@ -94,9 +90,10 @@ def train(
     host_timeout: int,
     **flags: Any,
 ) -> None:
-    """Train a network and evaluate it on validation and test images.
+    """Train a model and evaluate it on validation and test images.
 
-    Without --data it trains on phantom: synthetic chest X-rays that zoo makes itself, so that it works offline.
+    Writes a run folder (runs/NAME) with the trained model, its checkpoints, predictions and results, which the other commands
+    read. Without --data it trains on phantom: synthetic chest X-rays that zoo draws itself, so that it works offline.
 
     \b
     zoo train --model mobilenetv3 --task binary
@@ -104,7 +101,8 @@ def train(
     zoo train --config runs/NAME/config.yaml        (repeats a run)
     zoo train --resume NAME                         (goes on after a kill, Ctrl-C or an error)
     """
-    catalogue.warn()
+    from zoo.cli.results import report_training
+
     saving: dict[str, Any] = {"checkpoint_every": checkpoint_every, "track": track}
     cluster = _cluster(ctx, hosts, host, coordinator, host_timeout)
     if resumed is not None:
@@ -115,12 +113,12 @@ def train(
             "To train anew with other settings: zoo train --config RUN/config.yaml and the options.",
         )
         saving |= {"allow_changed": allow_changed, "devices": flags.get("devices"), "cluster": cluster}
-        _report(lambda: _resume(resumed, runs_dir, **saving), as_json)
+        report_training(lambda: _resume(resumed, runs_dir, **saving), as_json)
         return
     if allow_changed:
         raise UsageError("--allow-changed goes with --resume RUN.")
     layers = configured(runs_dir, flags)
-    _report(lambda: _train(layers, runs_dir, run_name, cluster=cluster, **saving), as_json)
+    report_training(lambda: _train(layers, runs_dir, run_name, cluster=cluster, **saving), as_json)
 
 
 def _cluster(
@@ -188,24 +186,3 @@ def _resume(
         return training.resume_together(run, registry(), cluster, **options)
     assert run is not None
     return training.resume(run, with_ensembles(registry()), **options)
-
-
-def _report(work: Callable[[], Outcome | None], as_json: bool) -> None:
-    """Print what came out, if it is for this host to say; after Ctrl-C or SIGTERM, which were answered, end with the code
-    that shells expect.
-    """
-    from zoo.engine.signals import Interrupted
-
-    try:
-        outcome = work()
-    except Interrupted as stop:
-        raise click.exceptions.Exit(stop.exit_code) from stop
-    if outcome is None:
-        return
-    if as_json:
-        results = {"val": outcome.validation.to_dict(), "test": outcome.test.to_dict()}
-        click.echo(json.dumps({"run": str(outcome.run.path), **results}, indent=2, allow_nan=False))
-        return
-    from zoo.cli.results import print_outcome
-
-    print_outcome(outcome.run, outcome.study)

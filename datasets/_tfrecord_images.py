@@ -31,10 +31,10 @@ _ENCODED = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # PNG and JPEG: no image of 
 
 @dataclass(frozen=True)
 class Example:
-    """One image's record: `path` is that of its image, `place` the file and its number in it; `features` lack the image."""
+    """One image's record: `path` is that of its image, `position` the file and its number in it; `features` lack the image."""
 
     path: str
-    place: str
+    position: str
     features: dict[str, Feature]
 
 

@@ -185,7 +185,7 @@ class Nih(Dataset):
         downloads=DOWNLOADS,
     )
 
-    def place(self, member: str) -> str | None:
+    def destination(self, member: str) -> str | None:
         name = member.rpartition("/")[2]
         if name in (*TABLES, *LISTS.values(), BOXES):
             return name

@@ -170,6 +170,31 @@ def test_tensorflow_is_imported_only_by_the_modules_about_it() -> None:
     assert breaches(ROOMS, forbidden) == []
 
 
+def private_names(path: Path) -> set[str]:
+    """Names with one leading underscore that a file reads, defines or has as a text."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
+    return {name for name in found if name.isidentifier() and name.startswith("_") and not name.startswith("__")}
+
+
+def test_one_module_alone_touches_the_internals_of_keras() -> None:
+    compat = ROOT / "zoo/nn/keras_compat.py"
+    names = private_names(compat)
+    assert len(names) >= 14
+    touched = []
+    for path in (each for each in sources(*ROOMS) if each != compat):
+        text = path.read_text()
+        found = private_names(path) & names | {name for name in ("keras.src", "jax_state_sync") if name in text}
+        touched += [f"{path.relative_to(ROOT)}: {name}" for name in sorted(found)]
+    assert touched == []
+
+
 def test_strategies_never_name_tensorflow_or_jax() -> None:
     named = [
         f"{path.relative_to(ROOT)}:{node.lineno}"

@@ -9,23 +9,23 @@ from zoo.cli.groups import LazyGroup
 
 COMMANDS = {
     "prepare": Builtin(
-        "zoo.cli.data.prepare:prepare", "Read a dataset, prepare its images for training, and audit its split."
+        "zoo.cli.data.prepare:prepare", "Decode and resize a dataset's images for training, and check its split."
     ),
     "explore": Builtin(
-        "zoo.cli.data.explore:explore", "Look at a dataset: labels, people, pixels and what is missing."
+        "zoo.cli.data.explore:explore", "Explore a dataset: labels, patients, pixels and what is missing."
     ),
-    "audit": Builtin("zoo.cli.data.audit:audit", "Find leaks, duplicates and contradictions; write a table without."),
-    "verify": Builtin("zoo.cli.data.verify:verify", "Compare all prepared pixels with their checksums."),
+    "audit": Builtin("zoo.cli.data.audit:audit", "Find leaks, duplicates and contradictions; write a cleaned table."),
+    "verify": Builtin("zoo.cli.data.verify:verify", "Check prepared images against their checksums."),
     "export": Builtin(
         "zoo.cli.data.export:export",
-        "Write a dataset's prepared images, with all findings and what is known of the patients, as TFRecord files.",
+        "Write a dataset's prepared images, labels and patient data as TFRecord files.",
     ),
     "download": Builtin(
-        "zoo.cli.data.download:download", "Download NAME by kagglehub, or unpack archives of it that you have."
+        "zoo.cli.data.download:download", "Download a dataset from Kaggle, or unpack archives you already have."
     ),
 }
 
 
 @click.command(cls=LazyGroup, builtins=COMMANDS)
 def data() -> None:
-    """Look at a dataset, audit it, download, prepare or export its images, or check what is prepared."""
+    """Explore, audit, download, prepare, export and verify datasets."""

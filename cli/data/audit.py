@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import catalogue
 from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, survey
+from zoo.cli.options import command
+from zoo.cli.printing import plain_console, print_json
 from zoo.core.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 FILE = click.Path(path_type=Path)
 
 
-@click.command()
+@command()
 @DATA
 @ROOT
 @click.option(
@@ -36,11 +36,16 @@ FILE = click.Path(path_type=Path)
 @click.option("--images/--no-images", "look", default=True, help="Read the images, or the tables only.")
 @click.option("--near/--no-near", default=True, help="Look for near-duplicates.")
 @click.option(
-    "--threshold", type=click.IntRange(0, 128), metavar="BITS", help="Of 256 that hashes of near-duplicates differ in."
+    "--threshold",
+    type=click.IntRange(0, 128),
+    metavar="BITS",
+    help="Hash bits (of 256) in which near-duplicates may differ.",
 )
-@click.option("--correlation", type=click.FloatRange(0, 1), metavar="R", help="Least correlation of their pixels.")
-@click.option("--fix", type=FILE, metavar="FILE.csv", help="Write a table without what leaks; nothing is deleted.")
-@click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write every finding as CSV.")
+@click.option(
+    "--correlation", type=click.FloatRange(0, 1), metavar="R", help="Lowest pixel correlation of near-duplicates."
+)
+@click.option("--fix", type=FILE, metavar="FILE.csv", help="Write a table without leaks; no file is deleted.")
+@click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write every issue as CSV.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N images, whole patients.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Of --limit [default: 0].")
 @SETS
@@ -57,21 +62,20 @@ def audit(
     csv_file: Path | None,
     **flags: Any,
 ) -> None:
-    """Look for leaks, duplicates and contradictions in a dataset. Exit code 1 when there are leaks.
+    """Find leaks, duplicates and contradictions in a dataset. Exit code 1 if there are leaks.
 
     A leak makes test results too good: a patient, an identical image or a near-duplicate on two sides of the published split,
     or in two datasets. Near-duplicates are proposed by a perceptual hash and confirmed by their pixels. Listed too: patients with
     two sexes or who grow younger, labels that contradict each other, images without a row, rows without an image, and files
     that cannot be read.
 
-    --fix writes a table that zoo train --data csv reads: of each leak the earlier image is left out and the test image kept. The
-    images left out stand with the reason in FILE-removed.csv. The table is then audited again.
+    --fix writes a table that zoo train --data csv reads. Of each leak it keeps the test image and leaves out the other;
+    FILE-removed.csv lists those with the reason. The new table is then audited again.
 
     \b
     zoo data audit --data nih --root DIR
     zoo data audit --data nih --root DIR --with csv=/data/ours --fix clean.csv
     """
-    catalogue.warn()
     from zoo.data.audit.audit import audit as run_audit
     from zoo.data.audit.fix import refuse_overwriting, write_fixed
     from zoo.data.audit.near import CORRELATION, THRESHOLD
@@ -88,11 +92,11 @@ def audit(
         from zoo.core.files import replacing
 
         with replacing(csv_file) as new:
-            found.findings.to_csv(new, index=False)
+            found.issues.to_csv(new, index=False)
     fixed = write_fixed(found, datasets[0], fix) if fix is not None else None
     _report(found, datasets, fixed, as_json)
     if csv_file is not None:
-        logger.info(f"Every finding: {csv_file}")
+        logger.info(f"Every issue: {csv_file}")
     if found.leaks:
         raise click.exceptions.Exit(1)
 
@@ -106,10 +110,11 @@ def _read(
     flags: dict[str, Any],
 ) -> list[AuditImages]:
     """The dataset and those beside it; where a dataset has no images, a line says so."""
-    from zoo.data.audit.images import limited, read_images
+    from zoo.data.audit.images import read_images
+    from zoo.data.listed_images import limit_listing
 
     parsed = [_parse(word) for word in others]  # before anything is read
-    listing = limited(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
+    listing = limit_listing(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
     chosen = [(str(data), str(data), listing)]
     for name, dataset, folder in parsed:
         chosen.append(
@@ -135,7 +140,7 @@ def _parse(word: str) -> tuple[str, str, Path]:
         left, _, folder = word.partition(":")
     name, _, dataset = left.rpartition(":")
     if not left or not folder:
-        raise UsageError(f"--with {word}: name a dataset and where it lies, such as --with csv=/data/ours.")
+        raise UsageError(f"--with {word}: name a dataset and its folder, such as --with csv=/data/ours.")
     if dataset not in names:
         raise unknown("dataset", dataset, names, "See 'zoo list datasets'.")
     return name or dataset, dataset, Path(folder)
@@ -160,17 +165,15 @@ def _report(found: Audit, datasets: list[AuditImages], fixed: Fixed | None, as_j
                 "left": len(fixed.left),
                 "train": fixed.command,
             }
-        click.echo(json.dumps(summary, indent=2, allow_nan=False))
+        print_json(summary)
         return
-    from rich.console import Console
+    from zoo.report.audit import fixed_lines, issues_table, sides_table, verdict
 
-    from zoo.report.audit import findings_table, fixed_lines, sides_table, verdict
-
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     console.print(sides_table(found))
     console.print()
-    if len(found.findings):
-        console.print(findings_table(found))
+    if len(found.issues):
+        console.print(issues_table(found))
         console.print()
     for line in verdict(found):
         console.print(line)

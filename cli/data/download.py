@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from zoo.cli import catalogue
 from zoo.cli.data.shared import AS_JSON
+from zoo.cli.options import PATH, command
+from zoo.cli.printing import print_json
 
 
-@click.command()
+@command()
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the dataset [default: NAME].")
+@click.option("--out", type=PATH, metavar="DIR", help="Folder to write [default: NAME].")
 @click.option(
     "--archive",
     "archives",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     metavar="FILE",
-    help="Unpack this local .tar.gz or .zip, or copy this table, instead of downloading; may be repeated.",
+    help="Unpack this .tar.gz or .zip file, or copy this table, instead of downloading; may be repeated.",
 )
 @AS_JSON
 def download(name: str, out: Path | None, archives: tuple[Path, ...], as_json: bool) -> None:
-    """Download NAME by kagglehub, or unpack archives of it that you have.
+    """Download a dataset from Kaggle, or unpack archives you already have.
 
-    An interrupted download is resumed by the same command. Files are checked by checksum and recorded in
+    You can stop it at any time; the same command continues. Files are checked by checksum and recorded in
     DIR/manifest.csv; nothing is ever written outside DIR.
 
     \b
     zoo data download nih-sample
     zoo data download nih --out DIR --archive images_001.tar.gz --archive Data_Entry_2017.csv
     """
-    catalogue.warn()
     from zoo.core.registry import registry
     from zoo.data.download import fetch, find_download, unpack_archives
 
@@ -42,7 +41,7 @@ def download(name: str, out: Path | None, archives: tuple[Path, ...], as_json: b
     out = out or Path(wanted.name)
     done = unpack_archives(dataset, wanted, archives, out) if archives else fetch(dataset, wanted, out)
     if as_json:
-        click.echo(json.dumps({**asdict(done), "folder": str(done.folder)}, indent=2))
+        print_json({**asdict(done), "folder": str(done.folder)})
         return
     click.echo(f"In {done.folder}: {done.files:,} files, {done.bytes / 1e6:,.1f} MB ({done.added:,} of them new)")
     if done.left_out:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import catalogue
 from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, survey
+from zoo.cli.options import PATH, command
+from zoo.cli.printing import plain_console, print_json
 from zoo.core.errors import unknown
 
 if TYPE_CHECKING:
@@ -21,26 +21,24 @@ logger = logging.getLogger(__name__)
 SIZE = 224  # pixels, where the dataset has no size of its own
 
 
-@click.command()
+@command()
 @DATA
 @ROOT
-@click.option("--task", default="binary", metavar="TASK", help="That a split is drawn for [default: binary].")
+@click.option("--task", default="binary", metavar="TASK", help="Task whose split is drawn [default: binary].")
 @click.option(
     "--image-size",
     type=click.IntRange(8, 2048),
     metavar="PX",
-    help="Of the prepared images [default: 224, or the dataset's].",
+    help="Size of the prepared images [default: 224, or the dataset's].",
 )
 @click.option("--images/--no-images", "look", default=True, help="Read the images, or the tables only.")
-@click.option("--pictures/--no-pictures", default=True, help="Example images in the page.")
+@click.option("--pictures/--no-pictures", default=True, help="Show example images in the page.")
 @click.option(
     "--sample", type=click.IntRange(min=1), metavar="N", help="Images whose gray values are read [default: 1000]."
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N images, whole patients.")
-@click.option("--seed", type=int, default=0, metavar="N", help="Of all that is drawn [default: 0].")
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where files go [default: exploration/NAME]."
-)
+@click.option("--seed", type=int, default=0, metavar="N", help="Random seed [default: 0].")
+@click.option("--out", type=PATH, metavar="DIR", help="Folder to write [default: exploration/NAME].")
 @SETS
 @OUTSIDE
 @AS_JSON
@@ -53,21 +51,19 @@ def explore(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Look at a dataset before anything is trained on it.
+    """Explore a dataset before you train on it.
 
-    Findings and which come together, their prevalence in each split, age, sex, view and follow-up against findings with tests
-    (on one image of each patient), gray values raw and prepared, example images, and what is missing, unreadable or there
-    twice. Written as exploration.html, which needs no network, and as CSV files. Images that are not there are counted;
-    a table without any can be looked at too.
+    Shows findings and their co-occurrence, prevalence in each split, tests of age, sex, view and follow-up against findings (one
+    image per patient), gray values, example images, and what is missing, unreadable or duplicated. Writes exploration.html,
+    which opens offline, and CSV files. Missing images are counted; a table without images works too.
 
     \b
     zoo data explore --data nih --root DIR
     zoo data explore --data nih --root DIR --no-images --json
     """
-    catalogue.warn()
     from zoo.core.registry import registry
     from zoo.core.tasks import TASKS
-    from zoo.data.audit.images import limited
+    from zoo.data.listed_images import limit_listing
     from zoo.explore.explore import explore as run_exploration
     from zoo.explore.pixels import SAMPLE
     from zoo.report.exploration import write_tables
@@ -75,7 +71,7 @@ def explore(
 
     if flags["task"] not in TASKS:
         raise unknown("task", flags["task"], TASKS)
-    listing = limited(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
+    listing = limit_listing(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
     name = str(data)
     for note in listing.records.notes:
         logger.info(note)
@@ -92,7 +88,7 @@ def explore(
     files = write_tables(found, folder)
     page = write_page(found, folder, pictures=flags["pictures"])
     if as_json:
-        click.echo(json.dumps({**found.summary(), "page": str(page)}, indent=2, allow_nan=False))
+        print_json({**found.summary(), "page": str(page)})
         return
     _print(found)
     click.echo(f"Page: {page}")
@@ -100,11 +96,9 @@ def explore(
 
 
 def _print(found: Exploration) -> None:
-    from rich.console import Console
-
     from zoo.report.exploration import labels_table, lines, tests_table
 
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     console.print(labels_table(found))
     console.print()
     tests = tests_table(found)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from zoo.cli import catalogue
 from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options
+from zoo.cli.options import PATH, command
+from zoo.cli.printing import print_json
 from zoo.core.errors import UsageError
 
 
-@click.command()
+@command()
 @DATA
 @ROOT
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="New folder to write.")
+@click.option("--out", type=PATH, metavar="DIR", required=True, help="New folder to write.")
 @click.option(
     "--format", "kind", type=click.Choice(["tfrecord"]), default="tfrecord", show_default=True, help="Kind of files."
 )
@@ -28,10 +28,15 @@ from zoo.core.errors import UsageError
     type=click.Choice(["png", "raw"]),
     default="png",
     show_default=True,
-    help="Of the pixels, both without loss; raw is larger and needs no decoding.",
+    help="Pixel encoding, both lossless; raw is larger and needs no decoding.",
 )
 @click.option(
-    "--shard-mb", type=click.IntRange(1), default=128, show_default=True, metavar="MB", help="Size of a file, about."
+    "--shard-mb",
+    type=click.IntRange(1),
+    default=128,
+    show_default=True,
+    metavar="MB",
+    help="Approximate size of a file.",
 )
 @click.option("--limit", type=int, metavar="N", help="Use about N images, whole patients, as zoo train does.")
 @click.option("--seed", type=int, metavar="N", help="Of the split and of --limit [default: 0].")
@@ -49,7 +54,7 @@ def export(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Write a dataset's prepared images, with all findings and what is known of the patients, as TFRecord files.
+    """Write a dataset's prepared images, labels and patient data as TFRecord files.
 
     DIR holds train-…, val-… and test-….tfrecord and metadata.json. zoo train --data tfrecord --root DIR gives the results of
     training on the dataset itself at that image size, for every task and seed.
@@ -58,7 +63,6 @@ def export(
     zoo data export --data nih --root DIR --image-size 224 --out images
     zoo train --data tfrecord --root images --image-size 224
     """
-    catalogue.warn()
     from zoo.config.resolve import parse_set, resolve
     from zoo.core.registry import registry
     from zoo.data.export import export_images
@@ -72,7 +76,7 @@ def export(
     config = resolve(layers, registry())
     found = export_images(config, registry(), out, encoding=encoding, shard_bytes=shard_mb * 10**6)
     if as_json:
-        click.echo(json.dumps({**asdict(found), "folder": str(found.folder)}, indent=2))
+        print_json({**asdict(found), "folder": str(found.folder)})
         return
     images = ", ".join(f"{count:,} {name}" for name, count in found.split.items())
     click.echo(f"Exported: {images} images in {len(found.shards):,} files, {found.bytes / 1e6:,.1f} MB, in {out}")

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import catalogue
 from zoo.cli.configuration import flag
 from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options
+from zoo.cli.options import command
+from zoo.cli.printing import print_json
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.data.pipeline import ImageSet
 
 
-@click.command()
+@command()
 @DATA
 @ROOT
 @flag("task")
@@ -32,17 +32,16 @@ if TYPE_CHECKING:
 @OUTSIDE
 @AS_JSON
 def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_json: bool, **flags: Any) -> None:
-    """Read a dataset, prepare its images for training, and audit its split.
+    """Decode and resize a dataset's images for training, and check its split.
 
-    zoo train and zoo evaluate then start at once: they find what is prepared by its content. The images lie in a folder of the
-    cache ($ZOO_CACHE, else ~/.cache/zoo), decoded and resized, with a table of those that cannot be used and why. Stop it
-    with Ctrl-C at any moment; the same command goes on from there.
+    zoo train and zoo evaluate find the prepared images and start at once. They are stored in the cache ($ZOO_CACHE, else
+    ~/.cache/zoo), with a table of images that cannot be used and why. You can stop it with Ctrl-C at any time; the same
+    command continues.
 
     \b
     zoo data prepare --data nih --root DIR --image-size 224
     zoo data prepare --data folder --root DIR       (PNG, JPEG, DICOM …)
     """
-    catalogue.warn()
     from zoo.config.resolve import parse_set, resolve
     from zoo.core.registry import registry
     from zoo.data.pipeline import load_images
@@ -58,7 +57,7 @@ def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_js
     images = load_images(config, registry())
     found = _summary(images)
     if as_json:
-        click.echo(json.dumps(found, indent=2, allow_nan=False))
+        print_json(found)
         return
     _print_summary(found)
 

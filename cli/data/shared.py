@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.options import PATH
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.core.listing import Listing
 
 DATA = click.option("--data", metavar="NAME", help="Dataset.  zoo list datasets")
-ROOT = click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset lies.")
+ROOT = click.option("--root", type=PATH, metavar="DIR", help="Folder of the dataset.")
 SETS = click.option("--set", "sets", multiple=True, metavar="data.OPTION=VALUE", help="Options of the dataset.")
 OUTSIDE = click.option(
     "--allow-outside",

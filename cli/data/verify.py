@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli import catalogue
 from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options, prepare_command
+from zoo.cli.options import command
+from zoo.cli.printing import print_json
 from zoo.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -19,23 +19,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@click.command()
+@command()
 @DATA
 @ROOT
 @SETS
 @OUTSIDE
 @AS_JSON
 def verify(data: str | None, root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_json: bool) -> None:
-    """Compare all prepared pixels with their checksums. Exit code 1 when any are damaged.
+    """Check prepared images against their checksums. Exit code 1 if any are damaged.
 
-    Without options everything in the cache is checked; --data narrows it to a dataset, --root to the images there as they are
-    now. What is damaged is prepared again by the next command that needs it, and what is whole is kept.
+    Without options the whole cache is checked; --data selects a dataset, --root the images that are there now. The next command
+    that needs damaged images prepares them again and keeps the others.
 
     \b
     zoo data verify
     zoo data verify --data nih --root DIR
     """
-    catalogue.warn()
     from zoo.config.resolve import merge, parse_set
     from zoo.core.progress import Progress
     from zoo.core.registry import registry
@@ -45,7 +44,7 @@ def verify(data: str | None, root: Path | None, sets: tuple[str, ...], allow_out
     records = None
     options = merge(dataset_options(sets, allow_outside, parse_set))
     if data is None and (root is not None or options):
-        raise UsageError("--root and --set say where a dataset lies: name it with --data.")
+        raise UsageError("--root and --set describe a dataset: name it with --data.")
     if data is not None and (root is not None or not registry().get("dataset", data).info.needs_root):
         from zoo.config.resolve import choose_dataset
         from zoo.data.pipeline import with_writable_names
@@ -67,14 +66,14 @@ def verify(data: str | None, root: Path | None, sets: tuple[str, ...], allow_out
 def _report(results: list[Checked], root: Path | None, as_json: bool) -> None:
     damaged = [each for each in results if each.damage]
     if as_json:
-        click.echo(json.dumps([each.to_dict() for each in results], indent=2, allow_nan=False))
+        print_json([each.to_dict() for each in results])
     elif not results:
         from zoo.data.store import default_cache
 
         click.echo(f"Nothing is prepared in {default_cache()}.")
     else:
         for each in results:
-            click.echo(f"{each.path}: {each.words()}")
+            click.echo(f"{each.path}: {each.describe()}")
     for each in damaged:
         logger.info(f"To mend {each.path.name}: {prepare_command(each.name, root)} --image-size {each.size}")
     if damaged:

@@ -8,11 +8,11 @@ from zoo.cli.catalogue import Builtin
 from zoo.cli.groups import LazyGroup
 
 COMMANDS = {
-    "new": Builtin("zoo.cli.plugin.new:new", "Write a package with a plugin that passes the checks at once."),
-    "check": Builtin("zoo.cli.plugin.check:check", "Carry out the public checks on a strategy, or on all of a plugin."),
+    "new": Builtin("zoo.cli.plugin.new:new", "Write a plugin package that passes the checks as it is."),
+    "check": Builtin("zoo.cli.plugin.check:check", "Run the checks of zoo.testing on a plugin or one of its entries."),
 }
 
 
 @click.command(cls=LazyGroup, builtins=COMMANDS)
 def plugin() -> None:
-    """Start a plugin, or check one: what the built-in strategies have to pass, anyone's have to."""
+    """Create a plugin package, or check a plugin."""

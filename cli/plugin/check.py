@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import catalogue
+from zoo.cli.options import AS_JSON, PATH, command
+from zoo.cli.printing import print_json
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 MARKS = {"passed": "passed", "failed": "FAILED", "exempt": "exempt"}
 
 
-@click.command()
+@command()
 @click.argument("name")
 @click.option("--backend", metavar="NAME", help="tensorflow or jax [default: every one that is installed].")
-@click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where the layout of a dataset lies.")
+@click.option("--root", type=PATH, metavar="DIR", help="Folder of the dataset.")
 @click.option("--set", "sets", multiple=True, metavar="data.OPTION=VALUE", help="Options of a dataset.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@AS_JSON
 def check(name: str, backend: str | None, root: Path | None, sets: tuple[str, ...], as_json: bool) -> None:
-    """Carry out the checks of zoo.testing on NAME: a model, loss, augmenter, dataset or recipe, or a plugin with all it adds.
+    """Run the checks of zoo.testing on NAME: a model, loss, augmenter, dataset or recipe, or a plugin with all its entries.
 
     Exit code 1 when a check fails. An exemption that a strategy claims (info.exempt) is shown with its reason.
 
@@ -33,7 +33,6 @@ def check(name: str, backend: str | None, root: Path | None, sets: tuple[str, ..
     zoo plugin check zoo-mine --backend jax
     zoo plugin check my-images --root DIR
     """
-    catalogue.warn()
     from zoo.core.registry import registry
     from zoo.testing.run import backends, named, results_on
 
@@ -48,7 +47,7 @@ def check(name: str, backend: str | None, root: Path | None, sets: tuple[str, ..
                 _print(kind, strategy, found[-1])
     failed = [each for each in found if each["outcome"] == "failed"]
     if as_json:
-        click.echo(json.dumps(found, indent=2, allow_nan=False))
+        print_json(found)
     else:
         exempt = sum(each["outcome"] == "exempt" for each in found)
         beside = f", {exempt} exempt" if exempt else ""
@@ -63,7 +62,7 @@ def _with_images(entries: list[Entry], root: Path | None, as_json: bool) -> list
     rest = [each for each in entries if each not in unread]
     names = ", ".join(each.name for each in unread)
     if unread and not rest:
-        raise UsageError(f"{names} reads files: say with --root DIR where they lie. {unread[0].strategy.info.layout}")
+        raise UsageError(f"{names} reads files: give their folder with --root DIR. {unread[0].strategy.info.layout}")
     if unread and not as_json:
         click.echo(f"Left out, as it reads files (--root DIR): {names}")
     return rest

@@ -15,7 +15,7 @@ import click
     default="model",
     show_default=True,
     metavar="KINDS",
-    help="What it adds, with commas between: model, loss, augmenter, dataset, recipe; or all.",
+    help="What it adds, separated by commas: model, loss, augmenter, dataset, recipe; or all.",
 )
 @click.option(
     "--dir",
@@ -27,7 +27,7 @@ import click
     help="Folder to write the package into.",
 )
 def new(name: str, kinds: str, parent: Path) -> None:
-    """Write the package zoo-NAME: a plugin with tests, which installs, passes the public checks and trains as it stands.
+    """Write the package zoo-NAME: a plugin with tests that installs, passes the checks and trains as it is.
 
     \b
     zoo plugin new mine

@@ -55,7 +55,7 @@ def test_planted_faults_are_found_and_leaks_set_the_exit_code() -> None:
     result = zoo("data", "audit", *CSV, "--json", "--csv", "found.csv")
     assert result.exit_code == 1
     found = json.loads(result.stdout)
-    assert found["findings"] == {
+    assert found["issues"] == {
         "patient on two sides": 1,
         "identical image on two sides": 1,
         "near-duplicate on two sides": 1,
@@ -137,7 +137,7 @@ def test_what_two_datasets_share_is_found_and_left_out() -> None:
     result = zoo("data", "audit", *CSV, *other, "--json", "--fix", "clean.csv")
     assert result.exit_code == 1, result.output
     found = json.loads(result.stdout)
-    assert found["findings"] == {"patient in two datasets": 4, "identical image in two datasets": 4}
+    assert found["issues"] == {"patient in two datasets": 4, "identical image in two datasets": 4}
     assert found["datasets"]["theirs"]["images"] == 24
     assert (found["fixed"]["removed"], found["fixed"]["left"]) == (0, 8)  # all are test images of ours: kept, and said
     refused(zoo("data", "audit", *CSV, "--with", "cvs=theirs"), 2, "unknown dataset 'cvs'", "Did you mean 'csv'?")
@@ -158,7 +158,7 @@ def test_tables_without_images_are_audited_with_faults_that_reading_refuses() ->
     nih({"train_val": ["0.png", "1.png", "2.png", "3.png", "9.png"], "test": ["3.png", "4.png", "2.png"]}, labels)
     result = zoo("data", "audit", "--data", "nih", "--root", "nih", "--json")
     assert result.exit_code == 1, result.output
-    assert json.loads(result.stdout)["findings"] == {
+    assert json.loads(result.stdout)["issues"] == {
         "patient on two sides": 1,
         "age goes backwards": 4,
         "normal and a finding": 1,

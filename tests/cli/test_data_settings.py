@@ -89,7 +89,7 @@ def test_a_balance_is_told_label_by_label_and_reaches_the_counts_of_the_loss() -
     found, lines = make_images(balance="repeat-factor", balance_threshold=0.9)
     assert found.balance is not None
     assert any(line.lstrip().startswith("Nodule") and "→" in line for line in lines)
-    plain, balanced = found.counts("train"), found.counts("train", found.balance)
+    plain, balanced = found.count_labels("train"), found.count_labels("train", found.balance)
     has = labels_of(found, "train") == 1
     np.testing.assert_allclose(balanced.positive, (has * found.balance.factors[:, None]).sum(axis=0))
     assert (balanced.positive > plain.positive).all()

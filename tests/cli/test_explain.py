@@ -46,7 +46,7 @@ def test_the_run_s_run_images_are_scored_against_their_boxes(finished: Finished)
     assert len(found["images"]) == 5 == len(list((FOLDER / "maps").iterdir()))
     for each in found["images"]:
         assert each["boxes"] >= 1
-        assert each["truth"] == 1
+        assert each["reference"] == 1
         assert 0 <= each["probability"] <= 1
         assert (FOLDER / each["file"]).read_bytes().startswith(b"\x89PNG")
     lines = result.stdout.splitlines()
@@ -68,7 +68,7 @@ def test_probabilities_are_those_of_the_predictions(finished: Finished) -> None:
     assert {each["label"] for each in found["images"]} == {"Effusion"}
     for each in found["images"]:
         assert each["probability"] == pytest.approx(saved.loc[each["image"], "probability:Effusion"], abs=1e-4)
-        assert each["truth"] == saved.loc[each["image"], "label:Effusion"]
+        assert each["reference"] == saved.loc[each["image"], "label:Effusion"]
 
 
 def test_one_map_of_a_binary_run_is_scored_against_all_boxes_of_the_image(finished: Finished) -> None:
@@ -88,7 +88,7 @@ def test_a_split_without_boxes_shows_images_with_a_finding(finished: Finished) -
     assert result.exit_code == 0, result.output
     found = index()
     assert found["localisation"] is None
-    assert [(each["truth"], each["boxes"]) for each in found["images"]] == [(1, 0)] * 3
+    assert [(each["reference"], each["boxes"]) for each in found["images"]] == [(1, 0)] * 3
 
 
 def test_files_are_explained_and_bad_ones_said(finished: Finished) -> None:

@@ -70,7 +70,7 @@ def test_a_distribution_is_all_that_it_adds_but_images_that_are_not_there(found:
 
 def test_what_cannot_be_checked_is_refused(elsewhere: None) -> None:
     refused(zoo("plugin", "check", "mobilenet-v3"), 2, "unknown name or plugin 'mobilenet-v3'. Did you mean")
-    refused(zoo("plugin", "check", "nih"), 2, "nih reads files: say with --root DIR where they lie")
+    refused(zoo("plugin", "check", "nih"), 2, "nih reads files", "--root DIR")
     refused(zoo("plugin", "check", "bce", "--backend", "torch"), 2, "unknown backend 'torch'", "jax, tensorflow")
 
 

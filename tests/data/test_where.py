@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prepared import NoPixels
 
@@ -142,6 +142,7 @@ PIECES += [
 ]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join)))
 @example("(" * 300 + ")" * 300)
 @example("-" * 1500 + "1 < age")
@@ -172,6 +173,7 @@ CONDITIONS = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(CONDITIONS)
 def test_where_everything_is_known_pandas_finds_the_same_images(text: str) -> None:
     rng = np.random.default_rng(0)

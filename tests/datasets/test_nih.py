@@ -142,7 +142,7 @@ def test_members_of_the_published_archives_have_their_places() -> None:
         "__MACOSX/images/._00000001_000.png": None,
         "README_CHESTXRAY.pdf": None,
     }
-    assert {name: Nih().place(name) for name in places} == places
+    assert {name: Nih().destination(name) for name in places} == places
 
 
 def test_images_without_file_and_files_without_row_are_told(tmp_path: Path) -> None:

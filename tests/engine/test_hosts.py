@@ -148,9 +148,9 @@ def test_a_signal_that_comes_while_the_hosts_ask_each_other_is_not_lost() -> Non
 
     steps = object.__new__(Steps)
     steps.signals, steps._group, steps._unread, steps._ending = signals, Asking(), [], False
-    steps.hear()
+    steps.exchange_signals()
     assert (signals.received, steps._ending) == (signal.SIGTERM, False)
-    steps.hear()
+    steps.exchange_signals()
     assert steps._ending
 
 

@@ -242,3 +242,9 @@ def test_without_an_interval_nothing_is_claimed() -> None:
 
 def test_p_is_shown_as_tables_show_it() -> None:
     assert [p_text(p) for p in (0.0123, 1.0, 0.00001, math.nan)] == [".012", "1.000", "<.001", "–"]
+
+
+def test_holm_multiplies_the_least_by_their_number_and_never_falls() -> None:
+    assert holm(np.array([0.04, 0.01, 0.03])) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm(np.array([0.9, 0.8])) == [1.0, 1.0]
+    assert holm(np.empty(0)) == []

@@ -1,8 +1,7 @@
-"""Heat maps: the formulas on hand-made arrays, the gradients on every registered network, occlusion, and the sanity check."""
+"""Heat maps: the formulas on hand-made arrays, the gradients on every registered network, and occlusion."""
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +11,10 @@ import keras
 import numpy as np
 import pytest
 from families import one_per_family
+from maps_of import build, make_images
 from PIL import Image
-from scipy import stats
 
 from zoo.core.errors import UsageError
-from zoo.core.registry import registry
-from zoo.core.tasks import Task
-from zoo.data.boxes import in_square
-from zoo.data.store import square
-from zoo.explain.explain import Pair, _called, _spread
 from zoo.explain.gradients import Probe
 from zoo.explain.layers import find_layer, spatial_layers
 from zoo.explain.maps import (
@@ -34,25 +28,11 @@ from zoo.explain.maps import (
     occlusion_starts,
     upsample,
 )
-from zoo.explain.overlay import Picture, file_name, save_picture
-from zoo.explain.pairs import no_boxes
-from zoo.explain.sanity import check, correlation, judge, randomise, ranks
+from zoo.nn.keras_compat import flatten_layers
 
 Run = Callable[..., Any]
-TASK = Task("multilabel", ("Mass", "Nodule", "Effusion"))
 FAST = {"mobilenetv3", "efficientnet-lite0", "tiny-cnn"}
 MODELS = one_per_family(FAST, without={"dense-baseline"})  # which has no maps; that it says so is tested with it
-
-
-def build(name: str, size: int | None = None) -> keras.Model:
-    keras.utils.set_random_seed(0)
-    model = registry().get("model", name)
-    options = model.Options(width=8, depth=1) if name == "tiny-cnn" else model.Options()
-    return model.build(TASK, size or max(64, model.info.min_image_size), None, options)
-
-
-def make_images(size: int, count: int = 3) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, size, size), dtype=np.uint8)
 
 
 # the formulas
@@ -253,7 +233,7 @@ def test_looking_leaves_no_trace_in_the_network() -> None:
     network = build("tiny-cnn", 32)
     before = [weights.copy() for weights in network.get_weights()]
     heat_maps(network, make_images(32), np.zeros(3, int))
-    assert not any("call" in vars(layer) for layer in [network, *network._flatten_layers()])
+    assert not any("call" in vars(layer) for layer in [network, *flatten_layers(network)])
     for one, other in zip(before, network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -314,147 +294,3 @@ def test_jax_gives_the_same_maps(run_python: Run, tmp_path: Path) -> None:
         ours = heat_maps(network, images, np.array([0, 1, 2]), "gradcam++")
         np.testing.assert_allclose(theirs["arr_0"], ours, atol=2e-3)
         np.testing.assert_allclose(theirs["arr_1"], Probe(network).logits(images), atol=1e-4)
-
-
-# the sanity check
-
-
-def test_ranks_and_correlations_are_scipy_s() -> None:
-    rng = np.random.default_rng(0)
-    one, other = rng.integers(0, 5, (6, 6)).astype(np.float32), rng.random((6, 6), np.float32)
-    np.testing.assert_allclose(ranks(one).ravel(), stats.rankdata(one.ravel()))
-    assert correlation(one, other) == pytest.approx(stats.pearsonr(one.ravel(), other.ravel())[0], abs=1e-6)
-    expected = stats.spearmanr(one.ravel(), other.ravel())[0]
-    assert correlation(ranks(one), ranks(other)) == pytest.approx(expected, abs=1e-9)
-    assert np.isnan(correlation(one, np.ones((6, 6))))
-
-
-def test_randomising_draws_new_weights_from_the_initialisers_and_the_seed() -> None:
-    network = build("tiny-cnn", 32)
-    start = network.get_layer("backbone").get_layer("stem").get_weights()[0]
-    for layer in network._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.set_weights([w + 3 for w in layer.get_weights()])
-    randomise(network, 5)
-    once = [w.copy() for w in network.get_weights()]
-    assert not np.allclose(network.get_layer("backbone").get_layer("stem").get_weights()[0], start)
-    assert network.get_layer("backbone").get_layer("out_bn").get_weights()[0].tolist() == [1.0] * 32
-    randomise(network, 5)
-    for one, other in zip(once, network.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_maps_of_a_network_pass_and_maps_that_ignore_it_do_not() -> None:
-    network, images = build("tiny-cnn", 32), make_images(32)
-    rows, columns = np.arange(3), np.zeros(3, int)
-    mapper = Mapper(network)
-    maps = heat_maps(network, images, columns)
-    before = [w.copy() for w in network.get_weights()]
-    found = check(network, mapper, images, rows, columns, maps, seed=0)
-    assert abs(found.rank_correlation) < 0.9
-    for one, other in zip(before, network.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-    class Edges(Mapper):
-        def make(self, images: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Any:
-            for part in super().make(images, rows, columns):
-                part.maps[:] = maps[part.index]  # always the same, whatever the network
-                yield part
-
-    stubborn = check(network, Edges(network), images, rows, columns, maps, seed=0)
-    assert stubborn.rank_correlation == pytest.approx(1)
-    assert stubborn.passed is False
-    assert "WARNING" in stubborn.sentence
-
-
-@pytest.mark.parametrize(
-    ("values", "passed", "words"),
-    [
-        ([0.1, 0.14], True, "maps change when the weights are randomised (rank correlation .120 over 2 maps)"),
-        ([0.4, 0.5], False, "change only in part"),
-        ([0.9, 0.7], False, "hardly change"),
-        ([np.nan, np.nan], None, "nothing to compare"),
-        ([np.nan, 0.1], True, "1 of 2 comparisons are left out"),
-    ],
-)
-def test_the_verdict_is_a_sentence(values: list[float], passed: bool | None, words: str) -> None:
-    found = judge("gradcam", 2, np.array(values), np.array(values))
-    assert found.passed is passed
-    assert words in found.sentence
-
-
-# the images and pictures
-
-
-def test_boxes_follow_the_image_into_its_padded_square() -> None:
-    image = np.zeros((20, 40), np.uint8)
-    image[5:10, 30:36] = 200  # x .75, y .25, width .15, height .25 of the image
-    x, y, width, height = in_square(np.array([0.75, 0.25, 0.15, 0.25]), 20, 40) * 40
-    inside = square(image, 40)[round(y) : round(y + height), round(x) : round(x + width)]
-    assert inside.shape == (5, 6)
-    assert (inside == 200).all()
-
-
-def test_without_a_label_files_are_explained_for_what_the_network_calls() -> None:
-    probabilities = np.array([0.2, 0.6, 0.7])
-    assert _called(TASK, probabilities, {"Mass": 0.1, "Nodule": 0.65, "Effusion": 0.65}) == [0, 2]
-    assert _called(TASK, probabilities, dict.fromkeys(TASK.labels, 0.9)) == [2]
-    assert _called(Task("multiclass", TASK.labels), probabilities, dict.fromkeys(TASK.labels, 0.1)) == [2]
-
-
-def test_pictures_are_spread_over_the_labels() -> None:
-    columns = [0] * 50 + [1] * 2 + [2] * 50
-    pairs = [Pair(i, c, str(i), str(i), 1, no_boxes()) for i, c in enumerate(columns)]
-    chosen = _spread(pairs, 12)
-    assert np.bincount([columns[i] for i in chosen]).tolist() == [5, 2, 5]
-    assert len(set(chosen)) == 12
-    assert _spread(pairs, 200) == list(range(102))
-    assert _spread(pairs, 0) == []
-
-
-def picture(**changes: Any) -> Picture:
-    heat = np.zeros((64, 64), np.float32)
-    heat[40:56, 40:56] = 1
-    values = {
-        "image": np.full((64, 64), 90, np.uint8),
-        "heat": heat,
-        "name": "1.png",
-        "label": "Mass",
-        "probability": 0.5,
-        "truth": 1,
-        "boxes": np.array([[0.1, 0.1, 0.2, 0.2]]),
-        "how": "Grad-CAM",
-    }
-    return Picture(**(values | changes))
-
-
-def pixels(path: Path) -> np.ndarray:
-    return np.asarray(Image.open(path).convert("RGB")).astype(int)
-
-
-def test_a_picture_shows_heat_and_boxes_on_a_gray_image(tmp_path: Path) -> None:
-    file = tmp_path / "maps" / "a.png"
-    save_picture(picture(), file)
-    drawn = pixels(file)
-    assert 450 <= drawn.shape[1] <= 550
-    assert [p.name for p in file.parent.iterdir()] == ["a.png"]
-    red, blue = drawn[..., 0], drawn[..., 2]
-    assert ((red > 150) & (blue < red - 60)).sum() > 2000  # the heat
-    assert ((blue > 200) & (red < 120)).sum() > 100  # the box
-    save_picture(picture(heat=np.zeros((64, 64), np.float32), boxes=no_boxes()), file)
-    plain = pixels(file)[60:380, 30:400]
-    assert (np.ptp(plain, axis=2) < 12).mean() > 0.99
-
-
-def test_a_picture_of_any_name_can_be_drawn(tmp_path: Path) -> None:
-    for name in ("$x^2$_{", "肺.png", "a" * 300, "ünïcode\udcff.png".encode("utf-8", "backslashreplace").decode()):
-        file = tmp_path / file_name(7, name, f"{name}/label")
-        save_picture(picture(name=name, label=name, truth=None), file)
-        assert file.exists()
-        assert file.name.isascii()
-
-
-def test_file_names_are_plain_and_numbered() -> None:
-    assert file_name(3, "a/b c.png", "Pleural Thickening") == "003-b-c-Pleural-Thickening.png"
-    assert file_name(1234, "x.png", "../y") == "1234-x-y.png"
-    assert json.dumps(file_name(0, "肺.png", "肺")) == '"000-.png"'

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from zoo.explore.association import associations, holm, one_image_per_patient
+from zoo.explore.association import associations, one_image_per_patient
 
 
 def cohort(seed: int = 0, images: int = 600) -> pd.DataFrame:
@@ -57,12 +57,6 @@ def test_numbers_are_scipy_s_mann_whitney_with_the_rank_biserial_of_the_auroc() 
     assert found["p"] == pytest.approx(stats.mannwhitneyu(sick, well, method="asymptotic").pvalue)
     assert found["value"] == pytest.approx(2 * roc_auc_score(known["Mass"], known["age"]) - 1)
     assert (found["positive"], found["negative"]) == (len(sick), len(well))
-
-
-def test_holm_multiplies_the_least_by_their_number_and_never_falls() -> None:
-    assert holm(np.array([0.04, 0.01, 0.03])) == pytest.approx([0.06, 0.03, 0.06])
-    assert holm(np.array([0.9, 0.8])).tolist() == [1.0, 1.0]
-    assert holm(np.empty(0)).tolist() == []
 
 
 def test_few_images_are_marked_and_what_cannot_be_tested_is_left_out() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,8 +11,6 @@ import pytest
 
 from zoo.nn import keras_compat as compat
 
-ROOT = Path(__file__).parents[2]
-COMPAT = ROOT / "zoo" / "nn" / "keras_compat.py"
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about the TensorFlow backend")
 
 
@@ -175,30 +171,3 @@ def test_an_update_without_the_strategy_is_the_update_of_one_device() -> None:
             optimizer.apply([keras.ops.ones(3)])
         values.append(keras.ops.convert_to_numpy(variable))
     np.testing.assert_allclose(values[0], values[1], rtol=1e-6)
-
-
-def private_names(path: Path) -> set[str]:
-    """Names with one leading underscore that a file reads, defines or has as a text."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Attribute):
-            found.add(node.attr)
-        elif isinstance(node, ast.FunctionDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found.add(node.value)
-    return {name for name in found if name.isidentifier() and name.startswith("_") and not name.startswith("__")}
-
-
-def test_no_other_module_touches_the_internals_of_keras() -> None:
-    names = private_names(COMPAT)
-    assert len(names) >= 14
-    touched = []
-    for top in ("zoo", "plugins", "datasets", "cli"):
-        for path in (ROOT / top).rglob("*.py"):
-            if path == COMPAT or any(parent.is_symlink() for parent in path.parents):
-                continue
-            text = path.read_text()
-            touched += [f"{path.relative_to(ROOT)}: {name}" for name in private_names(path) & names]
-            touched += [f"{path.relative_to(ROOT)}: {name}" for name in ("keras.src", "jax_state_sync") if name in text]
-    assert touched == []

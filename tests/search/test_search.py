@@ -21,7 +21,7 @@ from sweep_process import definition, pretend, sweep
 from zoo.core.errors import UsageError, ZooError
 from zoo.report.sweep import sentences, sweep_table
 from zoo.search.folder import Folder
-from zoo.search.process import Ended, Job, Watch, command_words
+from zoo.search.process import Ended, Job, Watch, without_passwords
 from zoo.search.space import Range, Values, layers, parse_over, parse_overs
 from zoo.search.trials import Results
 
@@ -236,8 +236,8 @@ def test_one_process_per_sweep() -> None:
     ],
 )
 def test_passwords_of_a_storage_are_not_kept(address: str, kept: str) -> None:
-    assert command_words(["--storage", address]) == ["--storage", kept]
-    assert command_words([f"--storage={address}"]) == [f"--storage={kept}"]
+    assert without_passwords(["--storage", address]) == ["--storage", kept]
+    assert without_passwords([f"--storage={address}"]) == [f"--storage={kept}"]
 
 
 def test_a_search_has_exactly_its_trials_within_the_space_and_prunes_what_falls_behind() -> None:

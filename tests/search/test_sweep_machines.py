@@ -47,6 +47,7 @@ class Machine:
         self.executed: list[str] = []
         self.said: list[str] = []
         self.during: dict[str, Callable[[], None]] = {}  # a run -> what happens after its second epoch
+        self.at_first: Callable[[], Any] = lambda: None  # what happens before the first trial of a sweep
 
     def sweep(self, *, take_over: bool = False) -> Results:
         self.executed.clear()
@@ -65,6 +66,8 @@ class Machine:
 
     def _execute(self, job: Job, watch: Watch) -> Ended:
         self.executed.append(job["run"])
+        if len(self.executed) == 1:
+            self.at_first()
 
         def watched(row: Mapping[str, Any]) -> bool:
             if row["epoch"] == 2 and job["run"] in self.during:
@@ -137,6 +140,9 @@ def test_two_machines_that_reach_for_the_same_trial_carry_out_each_once(
             meeting.wait(0.5)
 
     monkeypatch.setattr(storage, "check_trial_is_updatable", met)
+    begun = threading.Barrier(2)
+    for each in (east, west):
+        each.at_first = lambda: begun.wait(100)  # or a quick one could carry out all of them before the other begins
     together(east.sweep, west.sweep)
     assert sorted(east.executed + west.executed) == [f"s-{number:02d}" for number in range(1, 7)]
     assert east.executed
@@ -147,6 +153,30 @@ def test_two_machines_that_reach_for_the_same_trial_carry_out_each_once(
         assert len(results.trials) == 6
         assert set(statuses(each.table)) <= {"complete", "pruned"}
     assert east.table == west.table
+
+
+def test_a_machine_accepts_the_runs_that_another_begins_while_it_looks_for_the_sweep(
+    whole: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    east, west = Machine("east"), Machine("west")
+    begun = False
+
+    def then_east_sweeps(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def look(*arguments: Any) -> Any:
+            nonlocal begun
+            found = inner(*arguments)
+            if not begun:
+                begun = True
+                east.sweep()
+            return found
+
+        return look
+
+    for name in ("read", "taken"):  # the two looks, in whichever order
+        monkeypatch.setattr(Folder, name, then_east_sweeps(getattr(Folder, name)))
+    west.sweep()
+    assert (len(east.executed), west.executed) == (4, [])
+    assert west.table == whole
 
 
 def test_two_machines_that_make_the_tables_at_once_both_begin() -> None:
@@ -173,9 +203,9 @@ def test_a_trial_that_another_machine_was_quicker_to_claim_stays_that_machine_s(
     dies: bool, whole: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     east, west = Machine("east", "east"), Machine("west", "west")
-    inner_all, inner_claim, moment = tuner.Study._all, tuner.Study.claim, {"claiming": False, "over": False}
+    inner_all, inner_claim, moment = tuner.Search._all, tuner.Search.claim, {"claiming": False, "over": False}
 
-    def quicker(study: tuner.Study) -> Any:
+    def quicker(study: tuner.Search) -> Any:
         found = inner_all(study)
         if moment["claiming"] and not moment["over"]:  # west has looked, and not yet claimed
             moment["over"] = True
@@ -187,12 +217,12 @@ def test_a_trial_that_another_machine_was_quicker_to_claim_stays_that_machine_s(
                 east.sweep()
         return found
 
-    def claim(study: tuner.Study) -> Any:
+    def claim(study: tuner.Search) -> Any:
         moment["claiming"] = True
         return inner_claim(study)
 
-    monkeypatch.setattr(tuner.Study, "_all", quicker)
-    monkeypatch.setattr(tuner.Study, "claim", claim)
+    monkeypatch.setattr(tuner.Search, "_all", quicker)
+    monkeypatch.setattr(tuner.Search, "claim", claim)
     west.sweep()
     assert west.executed == (["s-02", "s-03", "s-04"] if dies else [])
     west.sweep()
@@ -207,7 +237,7 @@ def test_a_machine_that_dies_while_it_claims_a_trial_finds_it_again(
 ) -> None:
     east, west = Machine("east", "east"), Machine("west", "west")
     with monkeypatch.context() as patch:
-        patch.setattr(tuner.Study, "_own", lambda study, frozen: die())
+        patch.setattr(tuner.Search, "_own", lambda study, frozen: die())
         with pytest.raises(Killed):
             east.sweep()
     west.sweep()
@@ -263,7 +293,7 @@ def test_in_a_shared_folder_no_machine_writes_an_older_table_over_a_newer(
     east, west = Machine("east"), Machine("west")
     holding, reading, arrived = threading.Event(), threading.Event(), threading.Event()
     other = threading.Thread(target=west.sweep)
-    inner_trials, inner_write, inner_flock = tuner.Study.trials, Folder.write_results, locks.flock
+    inner_trials, inner_write, inner_flock = tuner.Search.trials, Folder.write_results, locks.flock
 
     def begin() -> None:
         west.during["s-02"] = hold
@@ -274,7 +304,7 @@ def test_in_a_shared_folder_no_machine_writes_an_older_table_over_a_newer(
         holding.set()
         assert reading.wait(100)
 
-    def read(study: tuner.Study) -> Any:
+    def read(study: tuner.Search) -> Any:
         found = inner_trials(study)
         if Machine.here.name == "east" and sum(trial.done for trial in found) == 3:
             reading.set()  # west finishes the last trial between this reading and the writing, if it may
@@ -292,7 +322,7 @@ def test_in_a_shared_folder_no_machine_writes_an_older_table_over_a_newer(
         return inner_flock(handle, wait=wait)
 
     east.during["s-01"] = begin
-    monkeypatch.setattr(tuner.Study, "trials", read)
+    monkeypatch.setattr(tuner.Search, "trials", read)
     monkeypatch.setattr(Folder, "write_results", write)
     monkeypatch.setattr(locks, "flock", flock)
     east.sweep()

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standing import Served, Stub
+from stub_server import Served, Stub
 
 from zoo.serve.api import create_app
 from zoo.serve.decoding import Decoder
 from zoo.serve.limits import Limits
-from zoo.serve.service import Desk
+from zoo.serve.service import InferenceService
 
 Serve = Callable[..., Served]
 
@@ -34,15 +34,15 @@ def serve(tmp_path: Path, decoders: dict[object, Decoder], logged: list[str]) ->
     def make(*stubs: Stub, names: tuple[str, ...] = (), force: bool = False, **limits: Any) -> Served:
         chosen = stubs or (Stub(tmp_path / "first"),)
         bounds = Limits(**limits)
-        desk = Desk(chosen, bounds, force)
-        desk.decoder = decoders.setdefault((bounds.max_pixels, bounds.decode_s, force), desk.decoder)
-        desk.decoder.worker.restarts = 0
-        served = Served(create_app(desk, bounds, names=names), desk, bounds, logged)
+        service = InferenceService(chosen, bounds, force)
+        service.decoder = decoders.setdefault((bounds.max_pixels, bounds.decode_s, force), service.decoder)
+        service.decoder.worker.restarts = 0
+        served = Served(create_app(service, bounds, names=names), service, bounds, logged)
         made.append(served)
         return served
 
     yield make
     for each in made:
-        for stub in each.desk.classifiers.values():
+        for stub in each.service.classifiers.values():
             stub.go.set()
-        each.shield.app.state.jobs.close()
+        each.app.app.state.jobs.close()

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from bad_files import ASIDE, READ, chunk, files, header
 from images_to_send import dicom
-from standing import Served, Stub, flat, pixels, png
+from prometheus_client.parser import text_string_to_metric_families
+from stub_server import Served, Stub, flat, pixels, png
 
 from zoo.core.errors import UsageError
 from zoo.core.tasks import Task
@@ -24,11 +25,11 @@ from zoo.serve.security import HEADERS
 Serve = Callable[..., Served]
 
 
-def test_an_image_is_answered_with_probabilities_operating_points_and_decisions(serve: Serve) -> None:
+def test_an_image_gets_probabilities_operating_points_and_decisions(serve: Serve) -> None:
     got = serve().post(flat(102, 30, 40)).json()
     assert (got["width"], got["height"], got["note"], got["picture"]) == (40, 30, "", None)
     assert got["research_only"] == RESEARCH_ONLY
-    (answer,) = got["answers"]
+    (answer,) = got["predictions"]
     shade = 102 / 255 * 0.75  # a quarter of the square is black
     first, second = answer["labels"]
     assert first["probability"] == pytest.approx(shade, abs=0.005)
@@ -37,24 +38,24 @@ def test_an_image_is_answered_with_probabilities_operating_points_and_decisions(
         ("Effusion", 0.3, True),
         ("Pleural_Thickening", 0.3, False),
     ]
-    assert answer["guard"] == {
+    assert answer["ood"] == {
         "flagged": False,
-        "distance": pytest.approx(shade, abs=0.005),
-        "limit": 0.9,
+        "score": pytest.approx(shade, abs=0.005),
+        "threshold": 0.9,
         "reason": "",
     }
 
 
-def test_the_guard_s_flag_reaches_the_client(serve: Serve, tmp_path: Path) -> None:
-    served = serve(Stub(tmp_path / "a"), Stub(tmp_path / "b", guarded=False))
-    first, second = served.post(flat(250)).json()["answers"]
-    assert (first["guard"]["flagged"], first["guard"]["reason"]) == (True, "too bright")
-    assert second["guard"] is None
+def test_out_of_distribution_images_are_flagged(serve: Serve, tmp_path: Path) -> None:
+    served = serve(Stub(tmp_path / "a"), Stub(tmp_path / "b", detector=False))
+    first, second = served.post(flat(250)).json()["predictions"]
+    assert (first["ood"]["flagged"], first["ood"]["reason"]) == (True, "too bright")
+    assert second["ood"] is None
 
 
 def test_exclusive_classes_have_no_operating_point(serve: Serve, tmp_path: Path) -> None:
     served = serve(Stub(tmp_path / "a", Task("multiclass", ("normal", "pneumonia"))))
-    labels = served.post(flat(200)).json()["answers"][0]["labels"]
+    labels = served.post(flat(200)).json()["predictions"][0]["labels"]
     assert [(each["threshold"], each["positive"]) for each in labels] == [(None, True), (None, False)]
 
 
@@ -79,7 +80,7 @@ def test_several_runs_answer_in_their_order_or_those_asked_for(serve: Serve, tmp
     served = serve(Stub(tmp_path / "x" / "same"), Stub(tmp_path / "y" / "same", size=8), Stub(tmp_path / "other"))
 
     def runs(path: str) -> list[str]:
-        return [each["run"] for each in served.post(flat(99), path).json()["answers"]]
+        return [each["run"] for each in served.post(flat(99), path).json()["predictions"]]
 
     assert runs("/api/images") == ["same", "same-2", "other"]
     assert runs("/api/images?run=other&run=same&run=other") == ["other", "same"]
@@ -91,7 +92,7 @@ def test_several_runs_answer_in_their_order_or_those_asked_for(serve: Serve, tmp
 def test_a_run_without_an_answer_says_why_and_the_others_answer(serve: Serve, tmp_path: Path) -> None:
     silent = Stub(tmp_path / "silent")
     silent.reason = "the network's answer is not a finite number"
-    first, second = serve(silent, Stub(tmp_path / "b")).post(flat(99)).json()["answers"]
+    first, second = serve(silent, Stub(tmp_path / "b")).post(flat(99)).json()["predictions"]
     assert (first["reason"], first["labels"]) == (silent.reason, [])
     assert (second["reason"], len(second["labels"])) == ("", 2)
     alone = serve(silent).post(flat(99))
@@ -112,12 +113,12 @@ def test_a_dicom_image_is_read_and_names_nobody(serve: Serve) -> None:
 def test_a_lateral_is_refused_by_the_run_that_saw_frontals_only(serve: Serve, tmp_path: Path) -> None:
     stubs = [Stub(tmp_path / "frontal", views=frozenset({"PA", "AP"})), Stub(tmp_path / "any")]
     served = serve(*stubs)
-    first, second = served.post(dicom("LL")).json()["answers"]
+    first, second = served.post(dicom("LL")).json()["predictions"]
     assert "LL" in first["reason"] or "lateral" in first["reason"].lower()
     assert second["reason"] == ""
     refused = served.post(dicom("LL"), "/api/heat-maps?run=frontal&label=Effusion")
     assert refused.status_code == 422
-    forced = serve(*stubs, force=True).post(dicom("LL")).json()["answers"]
+    forced = serve(*stubs, force=True).post(dicom("LL")).json()["predictions"]
     assert [each["reason"] for each in forced] == ["", ""]
 
 
@@ -173,8 +174,8 @@ def test_a_network_without_maps_is_served_without_them(
 
     stub.heat = refuse  # type: ignore[method-assign]
     served = serve(stub)
-    monkeypatch.setattr(served.desk.decoder, "start", lambda: None)  # it has been started
-    served.desk.start()
+    monkeypatch.setattr(served.service.decoder, "start", lambda: None)  # it has been started
+    served.service.start()
     assert served.lines == ["warming up flat", "Warning: flat has no heat maps: the network has no maps."]
     got = served.post(flat(99), "/api/heat-maps?run=flat&label=Effusion")
     assert (got.status_code, got.json()["detail"]) == (422, "the network has no maps.")
@@ -198,7 +199,7 @@ def test_every_broken_file_gets_a_reason_and_none_an_error(serve: Serve) -> None
             )
             seen += 1
     assert seen > 150
-    assert served.desk.decoder.worker.restarts == 0
+    assert served.service.decoder.worker.restarts == 0
 
 
 def test_a_bomb_is_refused_by_its_header(serve: Serve) -> None:
@@ -209,7 +210,7 @@ def test_a_bomb_is_refused_by_its_header(serve: Serve) -> None:
     assert "20,000 × 10,000 pixels" in got.json()["detail"]
     assert served.post(flat(1, 20, 51)).status_code == 413
     assert served.post(flat(1, 20, 50)).status_code == 200
-    assert served.desk.classifiers["first"].asked == 1  # type: ignore[attr-defined]
+    assert served.service.classifiers["first"].asked == 1  # type: ignore[attr-defined]
 
 
 def test_the_runs_are_described(serve: Serve, tmp_path: Path) -> None:
@@ -219,7 +220,7 @@ def test_the_runs_are_described(serve: Serve, tmp_path: Path) -> None:
     (run,) = got["runs"]
     assert run == client.get("/api/runs/a%20b").json()
     assert run["labels"][0] == {"label": "Effusion", "threshold": 0.3}
-    kept = ("run", "model", "dataset", "task", "image_size", "calibrated", "guard", "card")
+    kept = ("run", "model", "dataset", "task", "image_size", "calibrated", "ood_detector", "card")
     assert [run[key] for key in kept] == [
         "a b",
         "tiny-cnn",
@@ -266,15 +267,27 @@ def test_metrics_count_what_was_asked(serve: Serve) -> None:
     served.post(b"text")
     served.client.get("/api/no-such-thing/John-Doe")
     text = served.client.get("/api/metrics").text
-    values = dict(re.findall(r"^([^#\s]\S*) (\S+)$", text, re.MULTILINE))
-    assert values['zoo_requests_total{method="POST",route="/api/images",status="200"}'] == "1"
-    assert values['zoo_requests_total{method="POST",route="/api/images",status="422"}'] == "1"
-    assert values['zoo_requests_total{method="GET",route="(none)",status="404"}'] == "1"
-    assert values["zoo_request_seconds_count"] == values['zoo_request_seconds_bucket{le="+Inf"}'] == "3"
-    assert values["zoo_jobs_total"] == "2"
-    assert values["zoo_uploads_held_bytes"] == values["zoo_queue_images"] == "0"
+    families = {each.name: each for each in text_string_to_metric_families(text)}
+    requests = {
+        tuple(each.labels[key] for key in ("method", "route", "status")): each.value
+        for each in families["zoo_requests"].samples
+        if each.name.endswith("_total")
+    }
+    assert requests == {
+        ("POST", "/api/images", "200"): 1,
+        ("POST", "/api/images", "422"): 1,
+        ("GET", "(none)", "404"): 1,
+    }
+    values = {each.name: each.value for family in families.values() for each in family.samples if not each.labels}
+    assert values["zoo_request_seconds_count"] == 3
+    assert values["zoo_jobs_total"] == 2
+    assert values["zoo_uploads_held_bytes"] == values["zoo_queue_images"] == values["zoo_decoder_restarts_total"] == 0
     assert "John" not in text
-    assert len(re.findall("^# TYPE", text, re.MULTILINE)) == len(set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)))
+
+
+def test_every_application_counts_for_itself(serve: Serve) -> None:
+    serve().post(flat(1))
+    assert "POST" not in serve().client.get("/api/metrics").text
 
 
 def test_health_says_how_busy_it_is(serve: Serve) -> None:
@@ -291,8 +304,8 @@ def test_the_openapi_document_names_every_answer_and_no_other_host(serve: Serve)
         "/api/health": {"get": plain},
         "/api/metrics": {"get": plain},
         "/api/runs": {"get": plain},
-        "/api/runs/{run}": {"get": plain | {"404"}},
-        "/api/runs/{run}/card": {"get": plain | {"404"}},
+        "/api/runs/{run}": {"get": plain | {"404", "422"}},
+        "/api/runs/{run}/card": {"get": plain | {"404", "422"}},
         "/api/images": {"post": upload},
         "/api/heat-maps": {"post": upload},
     }

@@ -103,7 +103,7 @@ def _write_explanations(run: Run, task: Task, images: pd.DataFrame) -> None:
     maps.mkdir(parents=True)
     Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(maps / "a.png")
     value = {"value": 0.5, "low": 0.4, "high": 0.6}
-    image = {"image": images["image"].iloc[-1], "label": task.labels[0], "probability": 0.9, "truth": 1, "boxes": 2}
+    image = {"image": images["image"].iloc[-1], "label": task.labels[0], "probability": 0.9, "reference": 1, "boxes": 2}
     row = {"label": task.labels[0], "boxes": 9, "images": 8, "pointing": value, "energy": value, "iou": {"0.25": value}}
     run.write_json(
         "explanations/index.json",

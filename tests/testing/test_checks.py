@@ -125,7 +125,7 @@ def test_an_exemption_gives_its_reason_and_lets_nothing_else_pass() -> None:
     ("exempt", "message"),
     [
         ({"odd sizes": "it is odd"}, "exempt from 'odd sizes' .it is odd., but it passes: remove the exemption"),
-        ({"even sizes": "it is odd"}, "exempt from 'even sizes', which is no check; valid are info, binary logits"),
+        ({"even sizes": "it is odd"}, "exempt from 'even sizes', which is not a check; valid are info, binary logits"),
     ],
     ids=["stale", "unknown"],
 )

@@ -38,7 +38,7 @@ _OURS = (MANIFEST, ARCHIVES, WORK, LOCK)  # names that no member may take
 _LARGEST_READ = 16 << 20
 
 # the place of a member in the published layout, relative to its root; None for what is not part of it
-Place = Callable[[str], "str | None"]
+Locate = Callable[[str], "str | None"]
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def unpack(archive: Path, root: Path, place: Place, limits: Limits, source: str = "") -> Unpacked:
+def unpack(archive: Path, root: Path, locate: Locate, limits: Limits, source: str = "") -> Unpacked:
     """Unpack an archive into its places under `root`, and record the files in the manifest.
 
     The files appear in their places when the whole archive was read and found good. Until then they lie in a folder of
@@ -120,7 +120,7 @@ def unpack(archive: Path, root: Path, place: Place, limits: Limits, source: str 
     Args:
         archive: a .tar.gz or .zip; any other file is copied, and the files of a folder are moved.
         root: of the dataset.
-        place: the place of each member.
+        locate: gives the place of a member in the layout, or None.
         limits: what is refused.
         source: where the files come from, as the manifest names it; the archive's name if empty.
 
@@ -134,7 +134,7 @@ def unpack(archive: Path, root: Path, place: Place, limits: Limits, source: str 
     with locked(work / LOCK, waiting=lambda: logger.info(f"Another process unpacks into {root}; waiting for it")):
         stage = work / archive.name
         try:
-            found, moves = _stage(archive, stage, root, place, limits, source or archive.name)
+            found, moves = _stage(archive, stage, root, locate, limits, source or archive.name)
             if found.entries:
                 _publish(moves, root, found.entries)
             shutil.rmtree(stage, ignore_errors=True)
@@ -188,7 +188,7 @@ def safe_name(name: str, archive: str) -> str:
 
 
 def _stage(
-    archive: Path, stage: Path, root: Path, place: Place, limits: Limits, source: str
+    archive: Path, stage: Path, root: Path, locate: Locate, limits: Limits, source: str
 ) -> tuple[Unpacked, dict[str, Path]]:
     """Read the whole archive and write the files that are new into `stage`; returns where each lies, too."""
     stage.mkdir(exist_ok=True)
@@ -196,7 +196,7 @@ def _stage(
     with Progress(archive.name, None, unit="files") as progress, _refusing_damage(archive):
         for member in _within(limits, archive):
             progress.advance(1)
-            target = place(safe_name(member.name, source))
+            target = locate(safe_name(member.name, source))
             target = None if target is None else safe_name(target, source)
             if target is None or target.partition("/")[0] in _OURS:
                 found.left_out += 1

@@ -73,7 +73,7 @@ def unpack_archives(dataset: Dataset, wanted: Download, archives: Sequence[Path]
         if done == mark and not damaged(root, _of(root, archive.name)):
             logger.info(f"{archive.name}: unpacked before, every file is in place")
             continue
-        found = unpack(archive, root, dataset.place, Limits())
+        found = unpack(archive, root, dataset.destination, Limits())
         if not found.entries:
             raise DataError(
                 f"{archive} holds nothing that the dataset '{dataset.info.name}' reads. It expects:\n{dataset.info.layout}"
@@ -113,7 +113,7 @@ def fetch(dataset: Dataset, wanted: Download, root: Path) -> Downloaded:
             raise ZooError(
                 f"{wanted.name} cannot be downloaded: {error}. {so_far}{by_hand(dataset, wanted, root)}"
             ) from error
-        found = unpack(folder, root, dataset.place, Limits(), source)
+        found = unpack(folder, root, dataset.destination, Limits(), source)
         entries = _of(root, source)  # with those that an interrupted run moved
         if not entries:
             raise DataError(

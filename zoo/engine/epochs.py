@@ -117,7 +117,7 @@ class Epochs:
         for each in self.observers:
             each.on_epoch(row)
         self.trainer.stop_training = stop
-        self.steps.hear()
+        self.steps.exchange_signals()
         self.steps.end_if_asked()
 
     def _validate(self) -> np.ndarray:

@@ -141,7 +141,7 @@ class Fitting:
     ) -> None:
         settings = config.settings
         self.network, self.config, self.signals, self.context = network, config, signals, context
-        counts = images.counts("train", images.balance)
+        counts = images.count_labels("train", images.balance)
         loss = registry.get("loss", config.loss.name).build(images.task, counts, config.loss.options)
         augment = registry.get("augmenter", config.augment.name).build(settings.image_size, config.augment.options)
         rows = images.rows[images.of("train")]

@@ -84,7 +84,7 @@ class Steps:
         self.progress.advance(self.batches.batch_size)
         done = self.state.epoch * self.batches.steps + self.state.step
         if self._group is not None and done % HEARD_EVERY == 0:
-            self.hear()
+            self.exchange_signals()
         due = self.every is not None and done % self.every == 0 and self.state.step < self.batches.steps
         if due or self._stopping:
             self.check()
@@ -102,7 +102,7 @@ class Steps:
         if self._stopping:
             self.signals.check()
 
-    def hear(self) -> None:
+    def exchange_signals(self) -> None:
         """Let all hosts know which of them was asked to stop: they must do so after the same step."""
         if self._group is not None:
             self.read()

@@ -351,7 +351,7 @@ def _write_start(job: Job, images: ImageSet, context: DeviceContext) -> None:
     )
     write_text(run.path / "images.csv", images_table(images))
     write_text(run.path / "set_aside.csv", str(images.set_aside.to_csv(index=False)))
-    counts = {name: images.counts(name) for name in SPLITS}
+    counts = {name: images.count_labels(name) for name in SPLITS}
     run.write_json(
         "data.json",
         {

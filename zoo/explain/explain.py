@@ -53,7 +53,7 @@ class Explained:
     image: str
     label: str
     probability: float
-    truth: int | None
+    reference: int | None
     file: str
     boxes: int
 
@@ -117,7 +117,7 @@ def explain_files(run: Run, files: Sequence[Path], options: Options, out: Path |
 
     def choose(probe: Any) -> list[Pair]:
         probabilities = metrics.probabilities(task, probe.logits(images))
-        wanted = [columns or _called(task, row, run.info().get("thresholds", {})) for row in probabilities]
+        wanted = [columns or _positive_labels(task, row, run.info().get("thresholds", {})) for row in probabilities]
         return [
             Pair(row, column, names[row], names[row], None, no_boxes())
             for row in range(len(images))
@@ -127,7 +127,7 @@ def explain_files(run: Run, files: Sequence[Path], options: Options, out: Path |
     return replace(_explain(run, images, choose, options, out, False), skipped=skipped)
 
 
-def _called(task: Task, probabilities: np.ndarray, thresholds: dict[str, float]) -> list[int]:
+def _positive_labels(task: Task, probabilities: np.ndarray, thresholds: dict[str, float]) -> list[int]:
     """The labels above their thresholds, else the most probable one; of exclusive classes always that."""
     above = (
         []
@@ -232,8 +232,8 @@ def _work(
         value = float(probabilities[i, pair.column])
         file = f"maps/{file_name(number, pair.image, label)}"
         image = np.asarray(images[pair.row])
-        save_picture(Picture(image, kept[i], pair.image, label, value, pair.truth, pair.boxes, how), folder / file)
-        pictures.append(Explained(pair.image, label, value, pair.truth, file, len(pair.boxes)))
+        save_picture(Picture(image, kept[i], pair.image, label, value, pair.reference, pair.boxes, how), folder / file)
+        pictures.append(Explained(pair.image, label, value, pair.reference, file, len(pair.boxes)))
     notes = _notes(mapper, len(pairs), len(shown), empty, folder, scored)
     result = Explanation(folder, mapper.method, mapper.where, len(pairs), tuple(pictures), found, sanity, notes)
     _write_index(result)

@@ -29,7 +29,7 @@ class Picture:
     name: str
     label: str
     probability: float
-    truth: int | None
+    reference: int | None
     boxes: np.ndarray
     how: str
 
@@ -66,9 +66,9 @@ def _answer(picture: Picture) -> str:
     from zoo.evaluation.evaluate import short
 
     said = f"probability {short(picture.probability)}"
-    if picture.truth is None:
+    if picture.reference is None:
         return said
-    return f"{said}, truth: {'present' if picture.truth else 'absent'}"
+    return f"{said}, reference label: {'present' if picture.reference else 'absent'}"
 
 
 def _shorten(text: str, length: int) -> str:

@@ -25,7 +25,7 @@ class Pair:
     column: int
     image: str
     patient: str
-    truth: int | None
+    reference: int | None
     boxes: np.ndarray
 
 
@@ -55,13 +55,13 @@ def split_pairs(
     found = run_images(run, split, registry)
     records, kept, listed = found.records, found.rows, found.listed
     task = run.task()
-    truth = align(records, task)[0].labels
+    reference = align(records, task)[0].labels
     boxes = _boxes(records, kept, task) if with_boxes else None
     pairs = []
     for row, image, patient in zip(kept.tolist(), listed["image"], listed["patient"], strict=True):
         for column in columns or range(task.outputs):
             of_pair = no_boxes() if boxes is None else boxes.get((row, column))
-            value = truth[row, column]
+            value = reference[row, column]
             known = None if np.isnan(value) else int(value)
             if of_pair is not None and (boxes is not None or known == 1):
                 pairs.append(Pair(row, column, image, str(patient), known, of_pair))

@@ -69,59 +69,47 @@ def check(
         advance: told how many maps are done.
     """
     trained = network.get_weights()
-    ranked, plain = [], []
+    found: list[tuple[float, float]] = []
     try:
         for number in range(RANDOMISATIONS):
             randomise(network, seed + number)
             for part in mapper.make(images, rows, columns):
-                for before, after in zip(maps[part.index], part.maps, strict=True):
-                    ranked.append(correlation(ranks(before), ranks(after)))
-                    plain.append(correlation(before, after))
+                found += [correlations(*pair) for pair in zip(maps[part.index], part.maps, strict=True)]
                 advance(len(part.index))
     finally:
         network.set_weights(trained)
-    return judge(mapper.method, len(maps), np.array(ranked), np.array(plain))
+    return summarise(mapper.method, len(maps), *np.array(found).T)
 
 
-def judge(method: str, images: int, ranked: np.ndarray, plain: np.ndarray) -> Sanity:
-    """The verdict from the correlations of all pairs, NaN where one of the maps is flat."""
+def summarise(method: str, images: int, ranked: np.ndarray, plain: np.ndarray) -> Sanity:
+    """The result from the correlations of all pairs of maps, NaN where one of the two is flat."""
     flat = int(np.isnan(ranked).sum())
     rank = float(np.nanmean(ranked)) if flat < len(ranked) else math.nan
     other = float(np.nanmean(plain)) if flat < len(ranked) else math.nan
     title, of = METHODS[method], f"rank correlation {short(rank)} over {images} map{'s' if images != 1 else ''}"
-    passed: bool | None = None
     if math.isnan(rank):
         sentence = (
-            f"Sanity check: the {title} maps are flat before or after the weights are randomised: nothing to compare."
+            f"Sanity check: the {title} maps are flat before or after randomising the weights: nothing to compare."
         )
-    elif rank < CHANGED:
-        passed = True
+        return Sanity(method, images, RANDOMISATIONS, rank, other, flat, None, sentence)
+    passed = rank < CHANGED
+    if passed:
         sentence = f"Sanity check: the {title} maps change when the weights are randomised ({of})."
-    elif rank <= PARTLY:
-        passed = False
-        sentence = (
-            f"WARNING: the {title} maps change only in part when the weights are randomised ({of}): they also show what "
-            "any network would."
-        )
     else:
-        passed = False
-        sentence = (
-            f"WARNING: the {title} maps hardly change when the weights are randomised ({of}): they do not show what this "
-            "network has learned."
-        )
-    if flat and not math.isnan(rank):
+        change, so = ("change only in part", "they also show what any network would")
+        if rank > PARTLY:
+            change, so = ("hardly change", "they do not show what this network has learned")
+        sentence = f"WARNING: the {title} maps {change} when the weights are randomised ({of}): {so}."
+    if flat:
         sentence += f" {flat} of {len(ranked)} comparisons are left out: one of the two maps is flat."
     return Sanity(method, images, RANDOMISATIONS, rank, other, flat, passed, sentence)
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, equal values sharing the mean of theirs; of the shape of `values`."""
-    _, group, count = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(count) - (count - 1) / 2)[group.reshape(values.shape)])
+def correlations(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Rank correlation (Spearman) and correlation (Pearson) of two maps, pixel against pixel; NaN where one is flat."""
+    from scipy import stats
 
-
-def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Pearson's correlation of two maps; NaN where one is flat."""
-    a, b = (each.astype(np.float64).ravel() - each.mean(dtype=np.float64) for each in (one, other))
-    scale = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / scale if scale > 0 else math.nan
+    a, b = (each.astype(np.float64).ravel() for each in (one, other))
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan, math.nan
+    return float(stats.spearmanr(a, b).statistic), float(stats.pearsonr(a, b).statistic)

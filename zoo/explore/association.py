@@ -1,4 +1,4 @@
-"""Whether findings go with age, sex, view or follow-up: tests on one image per patient, with effect sizes, corrected by Holm."""
+"""Associations of findings with age, sex, view and follow-up: tests on one image per patient, Holm-corrected, with effect sizes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from zoo.evaluation.comparison import holm
+
 CATEGORIES, NUMBERS = ("sex", "view"), ("age", "follow_up")
-FEW = 5.0  # expected images in a cell of a table: with fewer, chi-square is not to be relied on
+FEW = 5.0  # expected images per cell: with fewer, chi-square is not reliable
 COLUMNS = (
     "finding",
     "variable",
@@ -36,7 +38,7 @@ def one_image_per_patient(patients: np.ndarray, seed: int) -> np.ndarray:
 
 
 def associations(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """Test every finding against every column that is there.
+    """Test every finding against every column of metadata.
 
     Sex and view: Pearson's chi-square without continuity correction; the effect is Cramér's V, sqrt(χ² / (n (min(r, c) - 1))).
     Age and follow-up: the two-sided Mann-Whitney U test; the effect is the rank-biserial correlation 2 AUROC - 1 with
@@ -60,7 +62,7 @@ def associations(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
             if found is not None:
                 rows.append({"finding": label, "variable": variable, **found})
     result = pd.DataFrame(rows, columns=list(COLUMNS))
-    result["p_holm"] = holm(result["p"].to_numpy(dtype=float))
+    result["p_holm"] = holm(result["p"].tolist())
     return result.sort_values(["p", "finding", "variable"], kind="stable").reset_index(drop=True)
 
 
@@ -106,12 +108,3 @@ def _numbers(positive: np.ndarray, values: np.ndarray) -> dict[str, object] | No
         "few": min(len(with_it), len(without)) < FEW,
         "detail": f"median {np.median(with_it):g} with it, {np.median(without):g} without (AUROC {auroc:.3f})",
     }
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """p values corrected for their number, stepwise (Holm 1979, Scandinavian Journal of Statistics 6:65)."""
-    order = np.argsort(p, kind="stable")
-    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)) if len(p) else p
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(steps, 1.0)
-    return corrected

@@ -1,8 +1,8 @@
-"""The exploration of a dataset: from what its tables say, and its images where they are there, to tables."""
+"""The exploration of a dataset: from its tables, and its images if they are there, to summary tables."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ import pandas as pd
 from zoo.core.listing import Listing
 from zoo.core.records import METADATA, SPLITS
 from zoo.core.tasks import TaskKind
+from zoo.data.listed_images import prepare_listed
 from zoo.data.split import assign, join_groups
-from zoo.data.store import prepare
 from zoo.data.targets import make_targets
 from zoo.evaluation.plain import plain
 from zoo.explore.association import associations, one_image_per_patient
@@ -23,7 +23,7 @@ EXAMPLES = 4  # images shown of each finding
 
 @dataclass(frozen=True)
 class Exploration:
-    """What was found. `table` has a row per image: that of the records, with split (train, val, test or ""), digest and reason.
+    """The results. `table` has a row per image: that of the records, with split (train, val, test or ""), digest and reason.
 
     `labels`: per finding and for images without one, the images in all and in each split. `together`: images that have both of two
     findings. `people`: age, sex, view and follow-up in each split. `tests`: see `associations`, on `tested` images. `missing`:
@@ -54,7 +54,7 @@ class Exploration:
     notes: tuple[str, ...]
 
     def summary(self) -> dict[str, Any]:
-        """The figures as plain values, NaN as None."""
+        """Counts and statistics as plain values for JSON, NaN as None."""
         reasons = self.problems["kind"].value_counts()
         return {
             "dataset": self.name,
@@ -90,53 +90,41 @@ def explore(
     look: bool = True,
     sample: int = SAMPLE,
 ) -> Exploration:
-    """Look at a dataset.
+    """Explore a dataset.
 
     Args:
         name: of the dataset, in the page and the store's folder.
         listing: what its tables say.
-        task: for which the split is drawn where the dataset has none.
+        task: for which a split is drawn if the dataset has none.
         size: pixels that images are prepared at.
-        seed: of the split, of the images drawn for tests, gray values and examples.
-        look: whether to read the images, as far as they are there.
+        seed: of the split, and of the images drawn for tests, gray values and examples.
+        look: whether to read the images that are there.
         sample: images whose gray values are read.
 
     Raises:
         DataError: the task cannot be served, or there is nothing to split.
     """
     records = listing.records
+    found = prepare_listed(listing, size, name, look=look)
     table = records.table.reset_index(drop=True)
-    table = table.assign(digest="", reason=np.where(listing.present, "", "no image file"))
-    there = np.flatnonzero(listing.present)
-    images, problems = None, listing.faults
-    if look and len(there):
-        present = replace(records, table=records.table.iloc[there].reset_index(drop=True))
-        store = prepare(present, size, name=name)
-        images = store.images
-        table.loc[there, "digest"] = store.table["digest"].to_numpy()
-        table.loc[there, "reason"] = store.table["reason"].to_numpy()
-        bad = table.iloc[there][table["reason"].to_numpy()[there] != ""]
-        unreadable = pd.DataFrame({"kind": "unreadable", "image": bad["image"], "detail": bad["reason"]})
-        problems = pd.concat([problems, unreadable], ignore_index=True)
-    table["split"] = _splits(table, listing, task, seed, some=bool(len(there)))
+    table = table.assign(digest=found.digests, reason=np.where(listing.present, found.reasons, "no image file"))
+    bad = table[found.reasons != ""]
+    unreadable = pd.DataFrame({"kind": "unreadable", "image": bad["image"], "detail": bad["reason"]})
+    problems = pd.concat([listing.faults, unreadable], ignore_index=True) if len(bad) else listing.faults
+    table["split"] = _splits(table, listing, task, seed, some=bool(listing.present.any()))
     names = list(records.labels)
     free = one_image_per_patient(table["patient"].to_numpy(), seed)
     intensities, examples, thumbnails = None, {}, {}
-    if images is not None:
-        readable = np.flatnonzero(table["digest"] != "")
-        place = {int(row): at for at, row in enumerate(there)}
-        paths = [str(table["path"].iloc[row]) for row in there]
-        at = np.array([place[int(row)] for row in readable])
-        intensities = measure(records.source, paths, images, at, seed, sample)
-        intensities = replace(intensities, rows=there[intensities.rows])
-        examples = _examples(table.iloc[readable], names, records.normal, seed)
-        thumbnails = {int(r): np.asarray(images[place[int(r)]]) for rows in examples.values() for r in rows}
+    if found.looked:
+        intensities = measure(records.source, table["path"].tolist(), found, seed, sample)
+        examples = _examples(table.iloc[found.readable], names, records.normal, seed)
+        thumbnails = {int(row): np.asarray(found[row]) for rows in examples.values() for row in rows}
     return Exploration(
         name=name,
         names=tuple(names),
         normal=records.normal,
         table=table,
-        labels=label_counts(table, names, records.normal),
+        labels=count_labels(table, names, records.normal),
         together=together(table[names]),
         people=people(table),
         tests=associations(table[free], names),
@@ -147,7 +135,7 @@ def explore(
         intensities=intensities,
         examples=examples,
         thumbnails=thumbnails,
-        size=size if images is not None else None,
+        size=size if found.looked else None,
         seed=seed,
         task=task,
         official_split=records.official_split,
@@ -157,7 +145,7 @@ def explore(
 
 
 def _splits(table: pd.DataFrame, listing: Listing, task: TaskKind, seed: int, some: bool) -> np.ndarray:
-    """The split that `zoo train` would use; "" for images it could not. Where no image is there at all, of all rows."""
+    """The split that `zoo train` would use, "" for unusable images; of all rows if there are no images at all."""
     targets = make_targets(listing.records, task)
     usable = targets.usable & ((table["reason"] == "").to_numpy() | (not some))
     if "split" in table:
@@ -171,7 +159,7 @@ def _splits(table: pd.DataFrame, listing: Listing, task: TaskKind, seed: int, so
     return split
 
 
-def label_counts(table: pd.DataFrame, names: list[str], normal: str | None) -> pd.DataFrame:
+def count_labels(table: pd.DataFrame, names: list[str], normal: str | None) -> pd.DataFrame:
     """Per finding, and for images without any: images with it, images where it is known, their share, patients; then by split."""
     values = table[names]
     columns = {name: values[name] for name in names}

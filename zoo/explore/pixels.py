@@ -1,4 +1,4 @@
-"""How gray values are distributed, in the original files and as prepared, in a sample of the images."""
+"""Distributions of gray values in a sample of images, in the original files and as prepared."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from zoo.core.progress import Progress
 from zoo.core.records import BadImage, ImageSource
+from zoo.data.listed_images import ListedImages
 
 SAMPLE = 1000
 GRAYS = 256
@@ -57,19 +58,18 @@ def moments(shares: np.ndarray) -> dict[str, float]:
 
 
 def measure(
-    source: ImageSource, paths: list[str], images: np.ndarray, readable: np.ndarray, seed: int, sample: int = SAMPLE
+    source: ImageSource, paths: list[str], images: ListedImages, seed: int, sample: int = SAMPLE
 ) -> Intensities:
-    """Histograms of a sample, drawn with the seed, so that 100,000 images take no longer than 1,000.
+    """Histograms of a random sample, so that 100,000 images take no longer than 1,000.
 
     Args:
         source: reads the original images.
         paths: one per image.
-        images: `(N, S, S)` prepared images.
-        readable: rows that may be drawn.
-        seed: of the draw.
-        sample: images, at most.
+        images: the prepared images.
+        seed: of the sample.
+        sample: largest number of images.
     """
-    drawn = np.sort(np.random.default_rng(seed).permutation(readable)[:sample])
+    drawn = np.sort(np.random.default_rng(seed).permutation(images.readable)[:sample])
     rows, raw, prepared = [], [], []
     with Progress("Reading gray values", len(drawn)) as progress:
         for row in drawn:

@@ -34,8 +34,8 @@ def sides_table(found: Audit) -> Table:
     return table
 
 
-def findings_table(found: Audit) -> Table:
-    """How many findings of each kind, with an example."""
+def issues_table(found: Audit) -> Table:
+    """How many issues of each kind, with an example."""
     from rich.text import Text
 
     from zoo.report.tables import plain_table
@@ -45,7 +45,7 @@ def findings_table(found: Audit) -> Table:
     table.add_column("what", overflow="fold", min_width=20, max_width=31)
     table.add_column("number", justify="right", no_wrap=True)
     table.add_column("for example", overflow="fold")
-    for (weight, kind), own in found.findings.groupby(["weight", "kind"], sort=False):
+    for (weight, kind), own in found.issues.groupby(["weight", "kind"], sort=False):
         table.add_row(str(weight), Text(str(kind)), f"{len(own):,}", Text(_example(own.iloc[0])))
     return table
 
@@ -72,9 +72,9 @@ def verdict(found: Audit) -> Iterator[str]:
     unknown = [name for name in found.images["dataset"].unique() if name not in found.known]
     if unknown:
         yield f"The patients of {', '.join(unknown)} are not known: shared patients cannot be seen there."
-    if (found.findings["kind"] == checks.SHARED_PATIENT).any():
+    if (found.issues["kind"] == checks.SHARED_PATIENT).any():
         yield "Patients of two datasets are compared by their identifiers, which may coincide between hospitals by chance."
-    risks = int((found.findings["weight"] == checks.RISK).sum())
+    risks = int((found.issues["weight"] == checks.RISK).sum())
     if found.leaks:
         count = f"{found.leaks:,} leak{'s' if found.leaks > 1 else ''}"
         yield f"NOT CLEAN: {count}. Results on such a split are too good. --fix FILE.csv writes a table without."
@@ -92,7 +92,7 @@ def fixed_lines(fixed: Fixed) -> Iterator[str]:
     for reason, count in reasons.iloc[:_REASONS].items():
         yield f"  {count:>7,}  {reason}"
     if len(fixed.left):
-        yield f"Audited again: {len(fixed.left):,} findings are left, of test images that another dataset has too."
+        yield f"Audited again: {len(fixed.left):,} issues are left, of test images that another dataset has too."
     else:
         yield "Audited again: no patient and no image stands on two sides."
     yield "Train on it:"

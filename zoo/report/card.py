@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.files import write_text
-from zoo.core.text import RESEARCH_ONLY
+from zoo.core.text import RESEARCH_ONLY, duration
 from zoo.evaluation.evaluate import short
 from zoo.report import cases, results, sections
 from zoo.report import sentences as words
@@ -205,7 +205,7 @@ def _training(material: Material) -> str:
     if info.get("best_epoch") is not None:
         text += f" The weights kept are those of epoch {info['best_epoch']}, the best by {info.get('monitor')}."
     if info.get("seconds"):
-        text += f" It took {words.duration(float(info['seconds']))}."
+        text += f" It took {duration(float(info['seconds']))}."
     return text
 
 

@@ -156,7 +156,7 @@ def _map(material: Material, image: Mapping[str, Any]) -> Picture:
     path = (folder / str(image.get("file", ""))).resolve()
     source = pixels.file_uri(path, _MAP_SIZE) if path.is_file() and path.is_relative_to(folder) else None
     known: dict[Any, str] = {1: "present", 0: "absent"}
-    truth = known.get(image.get("truth"), "unknown")
+    truth = known.get(image.get("reference"), "unknown")
     label, probability = str(image.get("label", "")), short(_number(image.get("probability")))
     boxes = f"; {image['boxes']} marked" if image.get("boxes") else ""
     lines = (str(image.get("image", "")), f"{label}: probability {probability}", f"in the dataset: {truth}{boxes}")

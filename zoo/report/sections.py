@@ -7,6 +7,7 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from zoo.core.text import duration
 from zoo.report import sentences as words
 from zoo.report.blocks import Block, Cards, Code, Figure, Panels, Points, Section, Table, Text, section
 from zoo.report.material import Material
@@ -194,7 +195,7 @@ def repeat(material: Material) -> Section | None:
     if "started" in info:
         facts["started"] = info["started"]
     if "seconds" in info:
-        facts["time"] = words.duration(float(info["seconds"]))
+        facts["time"] = duration(float(info["seconds"]))
     facts |= {name: info[name] for name in ("device", "devices", "precision", "backend") if info.get(name)}
     if material.data.get("fingerprint"):
         facts["data fingerprint"] = material.data["fingerprint"]

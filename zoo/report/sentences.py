@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zoo.core.text import listed
 from zoo.evaluation import gap_verdict, verdict
 from zoo.evaluation.evaluate import Interval, short
 
@@ -49,25 +50,6 @@ def patients(count: int) -> str:
 def share(part: float, whole: float) -> str:
     """A part of a whole as a count and a percentage: `42 (5.3%)`."""
     return f"{part:,.0f} ({100 * part / whole:.1f}%)" if whole else f"{part:,.0f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min 45 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def listed(names: Sequence[str], most: int = 6) -> str:
-    """Names as a sentence holds them, the rest counted."""
-    if not names:
-        return ""
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most} more"
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))
 
 
 def task_words(task: Task) -> str:

@@ -10,9 +10,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from zoo.core.text import duration
 from zoo.evaluation.evaluate import Interval, short
 from zoo.report.tables import TITLES, plain_table
-from zoo.search.runner import duration
 from zoo.search.space import shown
 from zoo.search.trials import Results, Trial
 

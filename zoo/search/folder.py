@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.core.errors import UsageError, ZooError, closest
+from zoo.core.errors import UsageError, ZooError, did_you_mean
 from zoo.core.files import write_text
 from zoo.core.locks import locked
 from zoo.search.trials import Results, Trial
@@ -71,12 +71,15 @@ class Folder:
     def run_name(self, number: int) -> str:
         return f"{self.name}-{number:02d}"
 
-    def check_free(self, names: list[str]) -> None:
-        """Raise UsageError where a run of one of the names is there that is not this sweep's."""
-        there = [name for name in names if (self.runs_dir / name).exists()]
-        if there:
+    def taken(self, names: list[str]) -> list[str]:
+        """Those of the names that runs have already."""
+        return [name for name in names if (self.runs_dir / name).exists()]
+
+    def refuse_taken(self, names: list[str]) -> None:
+        """Raise UsageError where runs that are not this sweep's have names of its trials."""
+        if names:
             raise UsageError(
-                f"the run '{there[0]}' exists already in {self.runs_dir}, and a trial of the sweep '{self.name}' would have "
+                f"the run '{names[0]}' exists already in {self.runs_dir}, and a trial of the sweep '{self.name}' would have "
                 "that name. Choose another name for the sweep."
             )
 
@@ -105,8 +108,7 @@ class Folder:
         found = self.read()
         if found is None:
             names = [file.parent.name for file in sorted(self.runs_dir.glob(f"*/{FILE}"))]
-            near = closest(self.name, names)
-            hint = f" Did you mean '{near}'?" if near else ""
+            hint = did_you_mean(self.name, names)
             raise UsageError(
                 f"there is no sweep '{self.name}' in {self.runs_dir}.{hint} It holds {len(names)} sweep(s)."
             )

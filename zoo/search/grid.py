@@ -75,7 +75,7 @@ def plan(definition: Definition, folder: Folder, registry: Registry) -> list[Tri
         Trial(number, folder.run_name(number), values, config)
         for number, (values, config) in enumerate(fresh, len(trials) + 1)
     ]
-    folder.check_free([trial.run for trial in added])
+    folder.refuse_taken(folder.taken([trial.run for trial in added]))
     return [*trials, *added]
 
 

@@ -72,7 +72,7 @@ def _converse(child: Child, job: Job, watch: Watch) -> Ended | None:
         return reported
 
 
-def command_words(arguments: Sequence[str]) -> list[str]:
+def without_passwords(arguments: Sequence[str]) -> list[str]:
     """The words of the command line that runs keep, without the passwords of addresses: before the host, or in the query."""
     hidden = [re.sub(r"(://[^:/@\s]*):\S+@", r"\1:***@", word) for word in arguments]
     return [re.sub(r"(?i)([?&]\w*(?:password|passwd|pwd)=)[^&\s]+", r"\1***", word) for word in hidden]

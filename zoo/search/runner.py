@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zoo.core.errors import ZooError
+from zoo.core.text import duration
 from zoo.engine.signals import Interrupted
 from zoo.runs.run import Run
 from zoo.search.folder import Definition, Folder
@@ -88,13 +89,6 @@ class Runner:
         if not self._seconds:
             return ""
         return f" · {duration(left * sum(self._seconds) / len(self._seconds))} left"
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it: 40 s, 14 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def without_root(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from zoo.core.registry import Registry
 from zoo.search.database import opened
 from zoo.search.folder import Definition, Folder
 from zoo.search.grid import combinations, configurations, dimensions_of, results
-from zoo.search.process import command_words
+from zoo.search.process import without_passwords
 from zoo.search.runner import Runner, without_root
 from zoo.search.space import Dimension, Range, Values, layers
 from zoo.search.trials import Results, Trial, epoch_column
@@ -67,10 +67,12 @@ def check(definition: Definition, registry: Registry) -> dict[str, Any]:
 
 def check_folder(folder: Folder, definition: Definition) -> None:
     """Raise UsageError where the folder is that of another sweep, or runs have the names of the trials."""
+    # before sweep.json: another machine that begins the sweep at this moment writes that first, and then makes its runs
+    taken = folder.taken([folder.run_name(number) for number in range(1, (definition.trials or 0) + 1)])
     before = folder.read()
     anew = "Give the new sweep another name."
     if before is None:
-        folder.check_free([folder.run_name(number) for number in range(1, (definition.trials or 0) + 1)])
+        folder.refuse_taken(taken)
         return
     kept = before[0]
     if kept.trials is None:
@@ -82,7 +84,7 @@ def check_folder(folder: Folder, definition: Definition) -> None:
         )
 
 
-class Study:
+class Search:
     """The trials of a search in Optuna's database, several machines' where they share it."""
 
     def __init__(self, folder: Folder, definition: Definition, url: str | None, config: dict[str, Any]) -> None:
@@ -108,9 +110,9 @@ class Study:
                 pruner=pruner,
             )
         except Exception as error:  # whatever the database's driver raises
-            reason = " ".join(str(command_words([str(error)])[0]).split())[:300]
+            reason = " ".join(str(without_passwords([str(error)])[0]).split())[:300]
             raise ZooError(
-                f"the storage {command_words([address])[0]} cannot be used: {type(error).__name__}: {reason}"
+                f"the storage {without_passwords([address])[0]} cannot be used: {type(error).__name__}: {reason}"
             ) from error
         self._agree(config)
         self._make_room()
@@ -207,7 +209,7 @@ class Study:
             values[each.key] = _suggest(trial, each)
         return trial, values
 
-    def tell(self, frozen: optuna.trial.FrozenTrial, trial: Trial) -> None:
+    def record(self, frozen: optuna.trial.FrozenTrial, trial: Trial) -> None:
         """Record what became of a trial, for all machines.
 
         Raises:
@@ -254,7 +256,7 @@ class Study:
         return sorted({owner.partition(":")[0] or "another machine" for owner in owners if owner != self.owner})
 
 
-def run(runner: Runner, study: Study, registry: Registry, *, take_over: bool) -> Results:
+def run(runner: Runner, search: Search, registry: Registry, *, take_over: bool) -> Results:
     """Carry out trials until there are as many as were asked for; sweep.json and results.csv are written after each.
 
     Raises:
@@ -266,24 +268,26 @@ def run(runner: Runner, study: Study, registry: Registry, *, take_over: bool) ->
     def keep() -> Results:
         # from the reading on, or a machine that shares the folder writes an older table over a newer
         with folder.writing():
-            trials = study.trials()
+            trials = search.trials()
             folder.write(definition, trials)
             found = results(folder, definition, trials)
             folder.write_results(found)
         return found
 
     found = keep()
-    begun = study.mine(take_over)
+    begun = search.mine(take_over)
     total = definition.trials or 0
     while True:
         runner.check()
-        frozen = begun.pop(0) if begun else study.claim()
+        frozen = begun.pop(0) if begun else search.claim()
         if frozen is None:
             break
-        with study.unless_finished(frozen):  # by a machine that took it over
-            _carry_out(runner, study, registry, frozen, left=sum(not trial.done for trial in found.trials), total=total)
+        with search.unless_finished(frozen):  # by a machine that took it over
+            _carry_out(
+                runner, search, registry, frozen, left=sum(not trial.done for trial in found.trials), total=total
+            )
         found = keep()
-    for owner in study.elsewhere():
+    for owner in search.elsewhere():
         logger.warning(
             f"trials are under way on {owner}; the table has them when they are done there. If it is gone for good, let this "
             "machine have them: --take-over"
@@ -293,7 +297,7 @@ def run(runner: Runner, study: Study, registry: Registry, *, take_over: bool) ->
 
 def _carry_out(
     runner: Runner,
-    study: Study,
+    search: Search,
     registry: Registry,
     frozen: optuna.trial.FrozenTrial,
     *,
@@ -301,7 +305,7 @@ def _carry_out(
     total: int,
 ) -> None:
     definition, number = runner.definition, frozen.number + 1
-    drawn, values = study.draw(frozen)
+    drawn, values = search.draw(frozen)
     trial = Trial(number, runner.folder.run_name(number), values, {})
     column = epoch_column(definition.metric) or ""
 
@@ -321,7 +325,7 @@ def _carry_out(
     else:
         if not runner.settle(trial):
             runner.carry_out(trial, f"{number} of {total}", left, worth_going_on)
-    study.tell(frozen, trial)
+    search.record(frozen, trial)
 
 
 def import_optuna() -> None:

@@ -26,8 +26,8 @@ _SPARE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class Order:
-    """What to make of an image: squares of these sides, and a picture; each of `views` is checked on its own."""
+class Request:
+    """What to make of an image: squares of these sides, and a picture for a screen; each of `views` is checked on its own."""
 
     sizes: tuple[int, ...]
     views: tuple[Views, ...]
@@ -38,7 +38,7 @@ class Order:
 class Image:
     """An image as read: its size, what had to be normalised, its squares by side, and a PNG where asked for.
 
-    `refused` holds the views whose networks cannot take it, with the reason.
+    `rejected` holds the views whose networks cannot take it, with the reason.
     """
 
     width: int
@@ -46,7 +46,7 @@ class Image:
     note: str
     squares: dict[int, np.ndarray]
     picture: bytes = b""
-    refused: dict[Views, str] = field(default_factory=dict)
+    rejected: dict[Views, str] = field(default_factory=dict)
 
 
 class TooManyPixels(ValueError):
@@ -75,7 +75,7 @@ class Decoder:
         except WorkerDied as error:
             raise RuntimeError(f"the process that decodes images does not start: {error}") from None
 
-    def read(self, data: bytes, order: Order) -> Image:
+    def read(self, data: bytes, request: Request) -> Image:
         """Read the file `data`.
 
         Raises:
@@ -84,7 +84,7 @@ class Decoder:
         """
         seconds = self.limits.decode_s
         try:
-            return self.worker.call(_read_safely, data, order, self.limits.max_pixels, self.force, seconds=seconds)
+            return self.worker.call(_read_safely, data, request, self.limits.max_pixels, self.force, seconds=seconds)
         except WorkerTimeout:
             raise Unreadable(f"decoding it takes longer than {seconds:g} s") from None
         except WorkerDied:
@@ -106,10 +106,10 @@ def _set_up(max_pixels: int) -> None:
     limit_memory(max_pixels * _BYTES_PER_PIXEL + _SPARE_BYTES)
 
 
-def _read_safely(data: bytes, order: Order, max_pixels: int, force: bool) -> Image:
+def _read_safely(data: bytes, request: Request, max_pixels: int, force: bool) -> Image:
     """As `read`, with every error as one of its own."""
     try:
-        return read(data, order, max_pixels, force)
+        return read(data, request, max_pixels, force)
     except (TooManyPixels, Unreadable):
         raise
     except MemoryError:
@@ -118,7 +118,7 @@ def _read_safely(data: bytes, order: Order, max_pixels: int, force: bool) -> Ima
         raise Unreadable(f"cannot be decoded ({type(error).__name__})") from None
 
 
-def read(data: bytes, order: Order, max_pixels: int, force: bool = False) -> Image:
+def read(data: bytes, request: Request, max_pixels: int, force: bool = False) -> Image:
     """Read one image in this process; arguments and errors as for `Decoder`."""
     from zoo.core.errors import ZooError
     from zoo.core.records import BadImage
@@ -131,21 +131,21 @@ def read(data: bytes, order: Order, max_pixels: int, force: bool = False) -> Ima
     if size is not None and size[0] * size[1] > max_pixels:
         limit = f"{max_pixels / 1e6:g} megapixels"
         raise TooManyPixels(f"{size[0]:,} × {size[1]:,} pixels: the limit is {limit}")
-    pixels, note, refused = None, "", {}
+    pixels, note, rejected = None, "", {}
     with _as_file(data) as file:
-        for views in order.views if is_dicom(data[:HEAD]) else order.views[:1]:
+        for views in request.views if is_dicom(data[:HEAD]) else request.views[:1]:
             try:
                 pixels, note = read_image(file, views=views, force=force)
             except (BadImage, ZooError) as error:  # the latter names the extra that DICOM needs
-                refused[views] = str(error)
+                rejected[views] = str(error)
     if pixels is None:
-        raise Unreadable(next(iter(refused.values())))
+        raise Unreadable(next(iter(rejected.values())))
     try:
-        squares = {side: square(pixels, side) for side in order.sizes}
+        squares = {side: square(pixels, side) for side in request.sizes}
     except BadImage as error:
         raise Unreadable(str(error)) from None
     height, width = pixels.shape
-    return Image(width, height, note, squares, _picture(pixels) if order.picture else b"", refused)
+    return Image(width, height, note, squares, _picture(pixels) if request.picture else b"", rejected)
 
 
 def _picture(pixels: np.ndarray) -> bytes:

@@ -1,29 +1,25 @@
-"""Answers other than a result: a status and one sentence in plain words, never a traceback."""
+"""Errors of the REST interface: a status and one sentence, never a traceback."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from starlette.exceptions import HTTPException
 
 CLIENT_GONE = 499  # as proxies log it; nobody is there to receive it
 
 
-class Refusal(Exception):
-    """A request that gets no result, with its status, the sentence that says why, and further headers."""
-
-    def __init__(self, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(sentence)
-        self.status, self.sentence, self.headers = status, sentence, dict(headers or {})
+class APIError(HTTPException):
+    """A request without a result: its status, why, and further headers."""
 
 
-class Busy(Refusal):
+class Busy(APIError):
     """More than the server takes on at once."""
 
-    def __init__(self, sentence: str, retry_after: int) -> None:
-        super().__init__(503, sentence, {"Retry-After": str(retry_after)})
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(503, detail, {"Retry-After": str(retry_after)})
 
 
-class ClientGone(Refusal):
-    """The client closed the connection before it had an answer."""
+class ClientGone(APIError):
+    """The client closed the connection before it had a response."""
 
     def __init__(self) -> None:
-        super().__init__(CLIENT_GONE, "the client went away")
+        super().__init__(CLIENT_GONE, "the client closed the connection")

@@ -1,4 +1,4 @@
-"""How much a server takes on before it refuses: bytes, pixels, seconds, images waiting."""
+"""Limits of the server: bytes, pixels, seconds, images waiting."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """What one image, one client and all of them together may ask for.
+    """Limits of one image, one client and all clients together.
 
     Attributes:
         max_bytes: of one uploaded file. A digital image of 20 megapixels and 16 bits has 40 MB.
-        max_pixels: of one image, by what its header claims; it is refused before it is decoded.
+        max_pixels: of one image, by what its header claims; a larger one is rejected before it is decoded.
         queue: images that may wait for the one that is being read.
         idle_s: seconds in which the next part of an upload has to come, and a request's head.
         upload_s: seconds for a whole upload.

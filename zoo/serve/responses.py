@@ -1,4 +1,4 @@
-"""What the REST interface gives back: the fields of its answers, as its OpenAPI document describes them."""
+"""Responses of the REST interface, as its OpenAPI document describes them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pydantic import BaseModel, Field
 from zoo.core.text import RESEARCH_ONLY
 
 
-class Problem(BaseModel):
+class ErrorResponse(BaseModel):
     """Why there is no result."""
 
     detail: str = Field(description="One sentence in plain words.")
 
 
-class LabelAnswer(BaseModel):
-    """What a run says of one label."""
+class LabelPrediction(BaseModel):
+    """A run's prediction for one label."""
 
     label: str
     probability: float = Field(ge=0, le=1, description="Calibrated where the run has a calibration.")
@@ -22,32 +22,32 @@ class LabelAnswer(BaseModel):
     positive: bool = Field(description="At or above the operating point; of exclusive classes, the most probable one.")
 
 
-class GuardAnswer(BaseModel):
-    """Whether the image is unlike those that the run was made on."""
+class OODResult(BaseModel):
+    """Whether the image is out of distribution: unlike those that the run was validated on."""
 
     flagged: bool
-    distance: float | None
-    limit: float | None
+    score: float | None = Field(description="Higher: more unlike.")
+    threshold: float | None = Field(description="Images with a higher score are flagged.")
     reason: str = Field(description="Empty where the image is not flagged.")
 
 
-class RunAnswer(BaseModel):
-    """What one run says of the image."""
+class RunPrediction(BaseModel):
+    """One run's predictions for the image."""
 
     run: str
-    reason: str = Field(description="Why this run gives no answer; empty where it gives one.")
-    labels: list[LabelAnswer]
-    guard: GuardAnswer | None = Field(description="Null where the run has no guard.")
+    reason: str = Field(description="Why this run makes no prediction; empty where it makes one.")
+    labels: list[LabelPrediction]
+    ood: OODResult | None = Field(description="Null where the run has no out-of-distribution detector.")
 
 
-class ImageAnswer(BaseModel):
-    """An image as it was read, and what each run says of it."""
+class Predictions(BaseModel):
+    """An image as it was read, and each run's predictions."""
 
     width: int
     height: int
     note: str = Field(description="What had to be normalised in reading the image; empty where nothing.")
-    picture: str | None = Field(description="The image as a PNG in a data: URL, where it was asked for.")
-    answers: list[RunAnswer]
+    picture: str | None = Field(description="The image as a PNG in a data: URL, where requested.")
+    predictions: list[RunPrediction]
     research_only: str = RESEARCH_ONLY
 
 
@@ -68,13 +68,13 @@ class RunInfo(BaseModel):
     image_size: int = Field(description="Side in pixels of the square that the network sees.")
     labels: list[LabelInfo]
     calibrated: bool
-    guard: bool = Field(description="Whether images unlike those of its training are flagged.")
+    ood_detector: bool = Field(description="Whether out-of-distribution images are flagged.")
     runtime: str
     card: str = Field(description="Where the model card is, as a page.")
 
 
-class Served(BaseModel):
-    """The runs, and what an image may have."""
+class Runs(BaseModel):
+    """The runs that are served, and the limits of an image."""
 
     runs: list[RunInfo]
     max_bytes: int
@@ -84,7 +84,7 @@ class Served(BaseModel):
 
 
 class Health(BaseModel):
-    """That the server answers, and how busy it is."""
+    """The server responds, and how busy it is."""
 
     status: str
     runs: int

@@ -1,4 +1,4 @@
-"""What stands before every route: who may ask, what each answer carries, one line and one count per request."""
+"""Security middleware before every route: allowed hosts and origins, safe headers, one log line and metrics per request."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from zoo.serve.errors import CLIENT_GONE, Refusal
-from zoo.serve.metrics import Counts
+from zoo.serve.errors import CLIENT_GONE, APIError
+from zoo.serve.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +36,12 @@ HEADERS = {
 LOCAL_NAMES = frozenset({"localhost"})
 
 
-class Shield:
+class SecurityMiddleware:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: FastAPI, counts: Counts, names: Iterable[str]) -> None:
-        """Wrap `app`; `names` are the host names it may be asked under, beside localhost and addresses."""
-        self.app, self.counts = app, counts
+    def __init__(self, app: FastAPI, metrics: Metrics, names: Iterable[str]) -> None:
+        """Wrap `app`; `names` are the host names that requests may carry, beside localhost and addresses."""
+        self.app, self.metrics = app, metrics
         self.names = LOCAL_NAMES | {name.lower() for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,7 +51,7 @@ class Shield:
         start = time.perf_counter()
         status = 0
 
-        async def guarded(message: Message) -> None:
+        async def send_safely(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -61,30 +61,27 @@ class Shield:
             await send(message)
 
         try:
-            refused = self._refused(Headers(scope=scope), scope["method"])
-            if refused is not None:
-                await answer_to(refused)(scope, receive, guarded)
+            error = self._check(Headers(scope=scope), scope["method"])
+            if error is not None:
+                await JSONResponse({"detail": error.detail}, error.status_code)(scope, receive, send_safely)
             else:
-                await self.app(scope, receive, guarded)
+                await self.app(scope, receive, send_safely)
         except Exception as error:
             logger.error(f"internal error: {where(error)}")
-            if not status:
-                await answer_to(Refusal(500, "something went wrong in the server."))(scope, receive, guarded)
         finally:
             self._note(scope, status or CLIENT_GONE, time.perf_counter() - start)
 
-    def _refused(self, headers: Headers, method: str) -> Refusal | None:
+    def _check(self, headers: Headers, method: str) -> APIError | None:
         host = headers.get("host", "")
         if not self._is_ours(host):
-            sentence = "the server is not known by that name: use its address, or start it with --allow-host NAME."
-            return Refusal(421, sentence)
+            return APIError(421, "not a name of this server: use its address, or start it with --allow-host NAME.")
         origin = headers.get("origin")
         if method not in ("GET", "HEAD") and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return Refusal(403, "pages of other sites may not send images here.")
+            return APIError(403, "pages of other sites may not send images here.")
         return None
 
     def _is_ours(self, host: str) -> bool:
-        """Whether a Host header is one of this server. A page of another site can make a browser send only its own name."""
+        """Whether a Host header names this server. A page of another site can make a browser send only its own name."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
@@ -101,7 +98,8 @@ class Shield:
         """The route's pattern, never the path as sent, which may name a patient."""
         route = getattr(scope.get("route"), "path", None) or "(none)"
         method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "OTHER"
-        self.counts.add(method, route, status, seconds)
+        self.metrics.requests.labels(method, route, status).inc()
+        self.metrics.seconds.observe(seconds)
         gone = " (client gone)" if status == CLIENT_GONE else ""
         logger.info(f"{method} {route} {status} {seconds:.3f} s{gone}")
 
@@ -111,8 +109,3 @@ def where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" in {frames[-1].name}, {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{place}"
-
-
-def answer_to(refusal: Refusal) -> JSONResponse:
-    """A refusal as an answer."""
-    return JSONResponse({"detail": refusal.sentence}, refusal.status, refusal.headers)

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
-import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -18,17 +16,18 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from zoo.core.errors import UsageError
+from zoo.engine.signals import Caught
 from zoo.serve.api import create_app
 from zoo.serve.limits import Limits
-from zoo.serve.security import Shield
-from zoo.serve.service import Desk
+from zoo.serve.security import SecurityMiddleware
+from zoo.serve.service import InferenceService
 
 if TYPE_CHECKING:
     from zoo.inference.classifier import Classifier
 
 GRACE_S = 5
 SILENT = 60  # above logging.CRITICAL
-_LAST_CALL_S = 60.0  # for a client that does not take its answer
+_LAST_CALL_S = 60.0  # for a client that does not read its response
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Type: application/json\r\nContent-Length: 36\r\n"
     b'Connection: close\r\n\r\n{"detail": "too many connections."}\n'
@@ -42,28 +41,21 @@ def bind(host: str, port: int) -> socket.socket:
         UsageError: the port is taken or not allowed, or the host is none of this machine.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, UnicodeError) as error:
         raise UsageError(
             f"there is no host '{host}' to listen on ({_why(error)}). Valid: an address of this machine."
         ) from error
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(128)
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server(address, family=family, backlog=128, dualstack_ipv6=both)
     except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise UsageError(
-                f"port {port} on {host} is taken. Choose another with --port N; --port 0 takes any."
-            ) from error
-        if error.errno == errno.EACCES:
-            raise UsageError(
-                f"port {port} is not allowed to this user. Choose one above 1023 with --port N."
-            ) from error
-        raise UsageError(f"cannot listen on {host}, port {port}: {_why(error)}.") from error
-    return listener
+        reasons = {
+            errno.EADDRINUSE: "is taken. Choose another with --port N; --port 0 takes any.",
+            errno.EACCES: "is not allowed to this user. Choose one above 1023 with --port N.",
+        }
+        reason = reasons.get(error.errno or 0, f"cannot be listened on: {_why(error)}.")
+        raise UsageError(f"port {port} on {host} {reason}") from error
 
 
 def _why(error: Exception) -> str:
@@ -77,7 +69,7 @@ def url(listener: socket.socket, host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server on that host."""
+    """Whether a server on that host is open to this machine alone."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
@@ -98,24 +90,24 @@ def serve(
         classifiers: at least one.
         listener: from `bind`; closed at the end.
         limits: what an image, a client and all of them together may ask for.
-        names: host names the server is asked under, beside localhost and addresses.
+        names: host names that requests may carry, beside localhost and addresses.
         force: take DICOM images whose tags speak against it.
-        ready: called when the server answers.
+        ready: called when the server accepts requests.
     """
-    desk = Desk(classifiers, limits, force)
+    service = InferenceService(classifiers, limits, force)
     try:
-        desk.start()
-        shield = create_app(desk, limits, names=[*names, socket.gethostname()])
+        service.start()
+        app = create_app(service, limits, names=[*names, socket.gethostname()])
         try:
-            asyncio.run(Server(configuration(shield, limits), shield, ready).serve(sockets=[listener]))
+            asyncio.run(Server(configuration(app, limits), app, ready).serve(sockets=[listener]))
         finally:
-            shield.app.state.jobs.close()
+            app.app.state.jobs.close()
     finally:
-        desk.close()
+        service.close()
         listener.close()
 
 
-def configuration(shield: Shield, limits: Limits) -> uvicorn.Config:
+def configuration(app: SecurityMiddleware, limits: Limits) -> uvicorn.Config:
     """How uvicorn runs the application: quietly, for its lines may hold paths, and with `Protocol`."""
 
     class Limited(Protocol):
@@ -123,7 +115,7 @@ def configuration(shield: Shield, limits: Limits) -> uvicorn.Config:
 
     Limited.limits = limits
     return uvicorn.Config(
-        shield,
+        app,
         http=Limited,
         ws="none",
         lifespan="off",
@@ -138,18 +130,18 @@ def configuration(shield: Shield, limits: Limits) -> uvicorn.Config:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which says when it answers, gives up half uploads when it stops, and ends without a signal."""
+    """uvicorn's server; it calls `ready`, gives up half uploads when it stops, and does not raise its signal again."""
 
-    def __init__(self, config: uvicorn.Config, shield: Shield, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, app: SecurityMiddleware, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._shield, self._ready = shield, ready
+        self._app, self._ready = app, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._shield.app.state.uploads.stop()
+        self._app.app.state.uploads.stop()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -158,23 +150,21 @@ class Server(uvicorn.Server):
 
         uvicorn raises them again in the end, which would cut off what is closed after it.
         """
-        if threading.current_thread() is not threading.main_thread():
+        with _Stop(self):
             yield
-            return
 
-        def stop(number: int, frame: FrameType | None) -> None:
-            self.handle_exit(number, frame)
 
-        before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)
+class _Stop(Caught):
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self._server = server
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        self._server.handle_exit(number, frame)
 
 
 class Protocol(H11Protocol):
-    """uvicorn's connection, which also ends one whose request never comes whole, or whose client takes no answer."""
+    """uvicorn's connection, closed also when a request never comes whole or the client does not read its response."""
 
     limits = Limits()
     _deadline: asyncio.TimerHandle | None = None
@@ -205,7 +195,7 @@ class Protocol(H11Protocol):
         self._watch()
 
     def _watch(self) -> None:
-        """Set a time limit while a request's head is incomplete, or the rest of a refused body is being thrown away."""
+        """Set a time limit while a request's head is incomplete, or the rest of a rejected body is being thrown away."""
         theirs = self.conn.their_state
         no_head = theirs is h11.IDLE and self.timeout_keep_alive_task is None
         if no_head or (theirs is h11.SEND_BODY and self.conn.our_state is h11.DONE):

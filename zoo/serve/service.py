@@ -1,4 +1,4 @@
-"""Where an image meets the runs: decoding it, asking each of them, and drawing where one looked. For one thread at a time."""
+"""Inference service: decodes an image, predicts with each run and draws heat maps. For one thread at a time."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.core.errors import UsageError, ZooError
-from zoo.serve.decoding import Decoder, Image, Order, TooManyPixels, Unreadable
-from zoo.serve.errors import Refusal
+from zoo.serve.decoding import Decoder, Image, Request, TooManyPixels, Unreadable
+from zoo.serve.errors import APIError
 from zoo.serve.limits import Limits
-from zoo.serve.responses import GuardAnswer, ImageAnswer, LabelAnswer, LabelInfo, RunAnswer, RunInfo
+from zoo.serve.responses import LabelInfo, LabelPrediction, OODResult, Predictions, RunInfo, RunPrediction
 
 if TYPE_CHECKING:
     from zoo.inference.classifier import Answer, Classifier
 
 logger = logging.getLogger(__name__)
 
-HEAT_SIDE = 768  # pixels of a heat map's longer side, which is smooth
-METHODS = ("gradcam", "gradcam++")  # occlusion asks the network hundreds of times for one map
+HEAT_SIDE = 768  # pixels of a heat map's longer side; heat maps are smooth
+METHODS = ("gradcam", "gradcam++")  # occlusion runs the network hundreds of times for one map
 
 
-class Desk:
+class InferenceService:
     """The runs that are served, by name."""
 
     def __init__(self, classifiers: Sequence[Classifier], limits: Limits, force: bool = False) -> None:
@@ -37,7 +37,7 @@ class Desk:
         self.decoder = Decoder(limits, force)
 
     def start(self) -> None:
-        """Start the decoder and ask each run about an empty image, so that the first client does not wait for compiling."""
+        """Start the decoder and run each network on an empty image, so that the first client does not wait for compilation."""
         self.decoder.start()
         for name, classifier in self.classifiers.items():
             logger.info(f"warming up {name}")
@@ -59,50 +59,52 @@ class Desk:
         """What is served."""
         return [_info(name, classifier) for name, classifier in self.classifiers.items()]
 
-    def choose(self, names: Sequence[str]) -> list[str]:
-        """The runs meant by `names`, all of them if there are none.
+    def select(self, names: Sequence[str]) -> list[str]:
+        """The runs called `names`; all of them if there are none.
 
         Raises:
-            Refusal: 404 for a run that is not served.
+            APIError: 404 for a run that is not served.
         """
         for name in names:
             if name not in self.classifiers:
-                raise Refusal(404, f"there is no such run here. Served: {', '.join(self.classifiers)}.")
+                raise APIError(404, f"there is no such run here. Served: {', '.join(self.classifiers)}.")
         return list(dict.fromkeys(names)) or list(self.classifiers)
 
-    def answer(self, data: bytes, names: Sequence[str], picture: bool) -> ImageAnswer:
-        """What the runs say of the image in the file `data`.
+    def predict(self, data: bytes, names: Sequence[str], picture: bool) -> Predictions:
+        """The runs' predictions for the image in the file `data`.
 
         Raises:
-            Refusal: 422 and the reason where it cannot be read, 413 where it has too many pixels.
+            APIError: 422 and the reason where it cannot be read, 413 where it has too many pixels.
         """
         chosen = [self.classifiers[name] for name in names]
         image = self._image(data, chosen, picture)
-        answers = [self._ask(name, classifier, image) for name, classifier in zip(names, chosen, strict=True)]
-        if all(each.reason for each in answers):
-            raise Refusal(422, _sentence(answers[0].reason))
+        predictions = [self._predict(name, classifier, image) for name, classifier in zip(names, chosen, strict=True)]
+        if all(each.reason for each in predictions):
+            raise APIError(422, _sentence(predictions[0].reason))
         source = "data:image/png;base64," + base64.b64encode(image.picture).decode() if picture else None
-        return ImageAnswer(width=image.width, height=image.height, note=image.note, picture=source, answers=answers)
+        return Predictions(
+            width=image.width, height=image.height, note=image.note, picture=source, predictions=predictions
+        )
 
     def heat_map(self, data: bytes, name: str, label: str, method: str) -> tuple[bytes, bool]:
         """A PNG to lay over the image, and whether it is empty: the map is zero everywhere.
 
-        The more a place speaks for the label, the brighter and the less transparent it is.
+        The more a place raises the label's probability, the brighter and the less transparent it is.
 
         Raises:
-            Refusal: as `answer`; 404 for a label that the run does not have.
+            APIError: as `predict`; 404 for a label that the run does not have.
         """
         classifier = self.classifiers[name]
         if label not in classifier.labels:
-            raise Refusal(404, f"the run has no such label. It has: {', '.join(classifier.labels)}.")
+            raise APIError(404, f"the run has no such label. It has: {', '.join(classifier.labels)}.")
         image = self._image(data, [classifier], picture=False)
-        if classifier.views in image.refused:
-            raise Refusal(422, _sentence(image.refused[classifier.views]))
+        if classifier.views in image.rejected:
+            raise APIError(422, _sentence(image.rejected[classifier.views]))
         column = list(classifier.labels).index(label)
         try:
             heat = classifier.heat(image.squares[classifier.image_size][None], [column], method)[0]
         except UsageError as error:
-            raise Refusal(422, str(error)) from None
+            raise APIError(422, str(error)) from None
         heat = np.nan_to_num(heat)
         return overlay(heat, image.width, image.height), not heat.any()
 
@@ -110,25 +112,25 @@ class Desk:
         sizes = tuple(sorted({each.image_size for each in chosen}))
         views = tuple(dict.fromkeys(each.views for each in chosen))
         try:
-            return self.decoder.read(data, Order(sizes, views, picture))
+            return self.decoder.read(data, Request(sizes, views, picture))
         except TooManyPixels as error:
-            raise Refusal(413, _sentence(str(error))) from None
+            raise APIError(413, _sentence(str(error))) from None
         except Unreadable as error:
-            raise Refusal(422, _sentence(str(error))) from None
+            raise APIError(422, _sentence(str(error))) from None
 
-    def _ask(self, name: str, classifier: Classifier, image: Image) -> RunAnswer:
-        if classifier.views in image.refused:
-            return RunAnswer(run=name, reason=image.refused[classifier.views], labels=[], guard=None)
-        answer = classifier.answer(image.squares[classifier.image_size])
-        if answer.probabilities is None or answer.positive is None:
-            return RunAnswer(run=name, reason=answer.reason, labels=[], guard=None)
+    def _predict(self, name: str, classifier: Classifier, image: Image) -> RunPrediction:
+        if classifier.views in image.rejected:
+            return RunPrediction(run=name, reason=image.rejected[classifier.views], labels=[], ood=None)
+        found = classifier.answer(image.squares[classifier.image_size])
+        if found.probabilities is None or found.positive is None:
+            return RunPrediction(run=name, reason=found.reason, labels=[], ood=None)
         labels = [
-            LabelAnswer(label=label, probability=float(p), threshold=_finite(limit), positive=bool(positive))
+            LabelPrediction(label=label, probability=float(p), threshold=_finite(limit), positive=bool(positive))
             for (label, limit), p, positive in zip(
-                _thresholds(classifier), answer.probabilities, answer.positive, strict=True
+                _thresholds(classifier), found.probabilities, found.positive, strict=True
             )
         ]
-        return RunAnswer(run=name, reason="", labels=labels, guard=_guard(answer))
+        return RunPrediction(run=name, reason="", labels=labels, ood=_ood(found))
 
 
 def overlay(heat: np.ndarray, width: int, height: int) -> bytes:
@@ -176,7 +178,7 @@ def _info(name: str, classifier: Classifier) -> RunInfo:
         image_size=classifier.image_size,
         labels=labels,
         calibrated=classifier.calibration is not None,
-        guard=classifier.guard is not None,
+        ood_detector=classifier.guard is not None,
         runtime=classifier.runtime.name,
         card=f"/cards/{quote(name, safe='')}",
     )
@@ -189,12 +191,12 @@ def _dataset(run: Any) -> str:
         return ""
 
 
-def _guard(answer: Answer) -> GuardAnswer | None:
-    verdict = answer.guard
-    if verdict is None:
+def _ood(answer: Answer) -> OODResult | None:
+    found = answer.guard
+    if found is None:
         return None
-    distance, limit = _finite(verdict.distance), _finite(verdict.limit)
-    return GuardAnswer(flagged=bool(verdict.flagged), distance=distance, limit=limit, reason=verdict.reason)
+    score, threshold = _finite(found.distance), _finite(found.limit)
+    return OODResult(flagged=bool(found.flagged), score=score, threshold=threshold, reason=found.reason)
 
 
 def _finite(value: float | None) -> float | None:

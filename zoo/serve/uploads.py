@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from starlette.requests import Request
 from starlette.types import Message
 
-from zoo.serve.errors import Busy, ClientGone, Refusal
+from zoo.serve.errors import APIError, Busy, ClientGone
 from zoo.serve.limits import Limits
 
 
@@ -32,7 +32,7 @@ class Uploads:
         """The whole body, counted as held until the context ends.
 
         Raises:
-            Refusal: 413 too large, 415 a form, 408 too slow, 422 empty; 503 while others hold too much.
+            APIError: 413 too large, 415 a form, 408 too slow, 422 empty; 503 while others hold too much.
             ClientGone: the connection ended in the middle.
         """
         self._check_head(request)
@@ -42,7 +42,7 @@ class Uploads:
                 chunks.append(chunk)
             data = b"".join(chunks)
             if not data:
-                raise Refusal(422, "the request has no body: send the file itself.")
+                raise APIError(422, "the request has no body: send the file itself.")
             yield data
         finally:
             self.held -= sum(map(len, chunks))
@@ -56,7 +56,7 @@ class Uploads:
     def _check_head(self, request: Request) -> None:
         if request.headers.get("content-type", "").startswith("multipart/"):
             sentence = "send the file itself as the body, not a form: curl --data-binary @image.png URL"
-            raise Refusal(415, sentence)
+            raise APIError(415, sentence)
         try:
             claimed = int(request.headers.get("content-length", "0"))
         except ValueError:
@@ -90,10 +90,10 @@ class Uploads:
         except TimeoutError:
             if self._stopping:
                 raise Busy("the server is stopping.", 5) from None
-            raise Refusal(408, "the upload stalled: send it again.", {"Connection": "close"}) from None
+            raise APIError(408, "the upload stalled: send it again.", {"Connection": "close"}) from None
         finally:
             self._clocks.discard(clock)
 
-    def _too_large(self, size: int) -> Refusal:
+    def _too_large(self, size: int) -> APIError:
         limit = megabytes(self.limits.max_bytes)
-        return Refusal(413, f"the file is too large: {megabytes(size)} or more, and the limit is {limit}.")
+        return APIError(413, f"the file is too large: {megabytes(size)} or more, and the limit is {limit}.")

@@ -1,4 +1,4 @@
-"""The audit of a dataset, alone or beside others: from images to findings and figures."""
+"""The audit of a dataset, alone or with others: from images to issues and counts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from zoo.data.audit.near import CORRELATION, THRESHOLD, Pairs, confirmed
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found. `images` are those of all datasets one below the other, the audited one first; `findings` a row per finding.
+    """What an audit found. `images` has the images of all datasets, the audited one first; `issues` has a row per issue.
 
-    `pairs` are the confirmed near-duplicates, identical images among them, as rows of `images`; `proposed` counts the pairs that
-    the hashes proposed (None: not looked for).
+    `pairs` are the confirmed near-duplicates, including identical images, as rows of `images`; `proposed` is the number of
+    pairs that the hashes proposed (None: not searched).
     """
 
     images: pd.DataFrame
-    findings: pd.DataFrame
+    issues: pd.DataFrame
     pairs: Pairs
     proposed: int | None
     threshold: int
@@ -37,14 +37,14 @@ class Audit:
 
     @property
     def leaks(self) -> int:
-        return int((self.findings["weight"] == checks.LEAK).sum())
+        return int((self.issues["weight"] == checks.LEAK).sum())
 
-    def counts(self) -> dict[str, int]:
-        """Findings of each kind, in the order they are shown."""
-        return {str(kind): int(count) for kind, count in self.findings["kind"].value_counts(sort=False).items()}
+    def count_issues(self) -> dict[str, int]:
+        """Issues of each kind, in the order they are shown."""
+        return {str(kind): int(count) for kind, count in self.issues["kind"].value_counts(sort=False).items()}
 
     def summary(self) -> dict[str, Any]:
-        """The figures as plain values."""
+        """Counts as plain values, for JSON."""
         sides = {}
         for name, own in self.images.groupby("dataset", sort=False):
             parts = {
@@ -56,7 +56,7 @@ class Audit:
             sides[str(name)] = {"images": len(own), "looked_at": looked, "patients": patients, "splits": parts}
         return {
             "datasets": sides,
-            "findings": self.counts(),
+            "issues": self.count_issues(),
             "leaks": self.leaks,
             "clean": self.leaks == 0,
             "near_duplicates": None
@@ -80,18 +80,18 @@ def audit(
     threshold: int = THRESHOLD,
     correlation: float = CORRELATION,
 ) -> Audit:
-    """Audit the first dataset, and what it shares with the others.
+    """Audit the first dataset, and what the others share with it.
 
     Args:
         datasets: with distinct names.
-        near: whether to look for near-duplicates.
-        threshold: bits of 256 that their hashes may differ in.
-        correlation: least correlation of their details.
+        near: whether to search near-duplicates.
+        threshold: bits, of 256, in which their hashes may differ.
+        correlation: least correlation of their pixels.
     """
     images = pd.concat([each.table for each in datasets], ignore_index=True)
     pairs = Pairs(np.empty(0, int), np.empty(0, int), np.empty(0, int), np.empty(0))
     proposed: int | None = None
-    if near and any(each.pixels is not None for each in datasets):
+    if near and any(each.pixels.looked for each in datasets):
         hashes = np.concatenate([each.hashes for each in datasets])
         rows = np.flatnonzero((images["digest"] != "").to_numpy())
         pairs, proposed = confirmed(hashes, _Pixels(datasets), rows, threshold, correlation)
@@ -100,10 +100,10 @@ def audit(
     first = datasets[0]
     found = _find(images, pairs, known, drawn)
     found += checks.faults_of(first.name, first.listing.faults, first.table)
-    return Audit(images, checks.findings_table(found), pairs, proposed, threshold, correlation, known, drawn)
+    return Audit(images, checks.issue_table(found), pairs, proposed, threshold, correlation, known, drawn)
 
 
-def _find(images: pd.DataFrame, pairs: Pairs, known: Sequence[str], drawn: frozenset[str]) -> list[checks.Finding]:
+def _find(images: pd.DataFrame, pairs: Pairs, known: Sequence[str], drawn: frozenset[str]) -> list[checks.Issue]:
     of_patients = images[images["dataset"].isin(known)]
     name = images["dataset"].iloc[0]
     found = [
@@ -115,16 +115,16 @@ def _find(images: pd.DataFrame, pairs: Pairs, known: Sequence[str], drawn: froze
     ]
     return [
         each for each in found if name in (each.dataset, each.other_dataset)
-    ]  # not what is wrong in the others alone
+    ]  # issues of the others alone do not count
 
 
 def again(found: Audit, kept: np.ndarray) -> pd.DataFrame:
-    """The leaks and risks that are left among the images `kept` (a mask over `found.images`), as findings."""
+    """The leaks and risks that remain among the images `kept` (a mask over `found.images`), as issues."""
     place = np.cumsum(kept) - 1
     pairs = found.pairs.take(kept[found.pairs.first] & kept[found.pairs.second])
     pairs = Pairs(place[pairs.first], place[pairs.second], pairs.distance, pairs.correlation)
     images = found.images[kept].reset_index(drop=True)
-    left = checks.findings_table(_find(images, pairs, found.known, found.drawn))
+    left = checks.issue_table(_find(images, pairs, found.known, found.drawn))
     return left[left["weight"] != checks.FAULT].reset_index(drop=True)
 
 
@@ -137,8 +137,4 @@ class _Pixels:
 
     def __call__(self, row: int) -> np.ndarray:
         which = int(np.searchsorted(self.starts, row, side="right")) - 1
-        pixels = self.pixels[which]
-        if pixels is None:
-            raise IndexError(f"image {row} has no pixels")
-        image: np.ndarray = pixels[row - int(self.starts[which])]
-        return image
+        return self.pixels[which][row - int(self.starts[which])]

@@ -1,4 +1,4 @@
-"""What an audit looks for, each check from a table of images to rows of findings."""
+"""The checks of an audit, each from a table of images to issues."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from zoo.data.audit.near import Pairs
 
-# weights: a leak makes results too good; a risk may become one when a split is drawn; the rest is wrong or in doubt
+# a leak makes results too good; a risk can become a leak when a split is drawn; the rest is a fault of the data
 LEAK, RISK, FAULT = "leak", "risk", "fault"
 PATIENT, IDENTICAL, NEAR = "patient on two sides", "identical image on two sides", "near-duplicate on two sides"
 SHARED_PATIENT, SHARED_IMAGE = "patient in two datasets", "identical image in two datasets"
@@ -22,14 +22,14 @@ WEIGHTS = {
     **dict.fromkeys((PATIENT, IDENTICAL, NEAR, SHARED_PATIENT, SHARED_IMAGE, SHARED_NEAR), LEAK),
     NEAR_OTHER: RISK,
 }
-RANK = {"": 0, "train": 0, "train_val": 0, "val": 1, "test": 2}  # the later side keeps its images
+RANK = {"": 0, "train": 0, "train_val": 0, "val": 1, "test": 2}  # the later split keeps its images
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One row of the findings: an image (or patient), what is wrong with it, and the other image where there is one.
+class Issue:
+    """One row of the table of issues: an image (or patient), what is wrong with it, and the other image if there is one.
 
-    `distance` counts the bits that two hashes differ in and `correlation` is that of the pixels; NaN where neither was measured.
+    `distance` counts the bits in which two hashes differ, `correlation` is that of the pixels; NaN if not measured.
     """
 
     kind: str
@@ -46,18 +46,18 @@ class Finding:
     detail: str = ""
 
 
-COLUMNS = ("weight", *Finding.__dataclass_fields__)
+COLUMNS = ("weight", *Issue.__dataclass_fields__)
 
 
-def findings_table(found: list[Finding]) -> pd.DataFrame:
-    """One row per finding, leaks first."""
+def issue_table(found: list[Issue]) -> pd.DataFrame:
+    """One row per issue, leaks first."""
     rows = [{"weight": WEIGHTS.get(each.kind, FAULT), **vars(each)} for each in found]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     order = table["weight"].map({LEAK: 0, RISK: 1, FAULT: 2})
     return table.iloc[np.argsort(order.to_numpy(dtype=int), kind="stable")].reset_index(drop=True)
 
 
-def shared_patients(images: pd.DataFrame) -> Iterator[Finding]:
+def shared_patients(images: pd.DataFrame) -> Iterator[Issue]:
     """Patients on two sides of a split or in two datasets. `images` are those whose patients are known."""
     for name, own in images[images["split"] != ""].groupby("dataset", sort=False):
         sides = own.groupby("patient")["split"].nunique()
@@ -66,7 +66,7 @@ def shared_patients(images: pd.DataFrame) -> Iterator[Finding]:
     yield from _patients(images, places.index[places > 1], "dataset", SHARED_PATIENT, "")
 
 
-def _patients(images: pd.DataFrame, patients: pd.Index, by: str, kind: str, name: str) -> Iterator[Finding]:
+def _patients(images: pd.DataFrame, patients: pd.Index, by: str, kind: str, name: str) -> Iterator[Issue]:
     chosen = images[images["patient"].isin(patients)]
     for patient, own in chosen.groupby("patient"):
         order = own["split"].map(RANK) if by == "split" else pd.Series(0, index=own.index)
@@ -77,7 +77,7 @@ def _patients(images: pd.DataFrame, patients: pd.Index, by: str, kind: str, name
         yield _pair(kind, first, last, detail=detail, patient=str(patient), dataset=name or str(first["dataset"]))
 
 
-def _pair(kind: str, image: pd.Series, other: pd.Series, **more: object) -> Finding:
+def _pair(kind: str, image: pd.Series, other: pd.Series, **more: object) -> Issue:
     values = {
         "dataset": image["dataset"],
         "image": image["image"],
@@ -85,11 +85,11 @@ def _pair(kind: str, image: pd.Series, other: pd.Series, **more: object) -> Find
         "split": image["split"],
         **{f"other_{c}": other[c] for c in ("dataset", "image", "patient", "split")},
     }
-    return Finding(kind=kind, **{**values, **more})
+    return Issue(kind=kind, **{**values, **more})
 
 
-def identical(images: pd.DataFrame) -> Iterator[Finding]:
-    """Images that are equal pixel for pixel: each copy with the one on the latest side, and whether their labels agree.
+def identical(images: pd.DataFrame) -> Iterator[Issue]:
+    """Images that are equal pixel for pixel: each copy with the one in the latest split, and whether their labels agree.
 
     Those of the first dataset are compared with the other datasets too.
     """
@@ -102,13 +102,13 @@ def identical(images: pd.DataFrame) -> Iterator[Finding]:
             mine = last[image["dataset"]]
             if index != mine.name:
                 yield _pair(IDENTICAL if _two_sides(image, mine) else COPY, image, mine)
-                if image["truth"] != mine["truth"]:
-                    yield _pair(LABELS_DIFFER, image, mine, detail=f"{image['truth']} / {mine['truth']}")
+                if image["labels"] != mine["labels"]:
+                    yield _pair(LABELS_DIFFER, image, mine, detail=f"{image['labels']} / {mine['labels']}")
             if image["dataset"] == first:
                 yield from (_pair(SHARED_IMAGE, image, other) for name, other in last.items() if name != first)
 
 
-def near_duplicates(images: pd.DataFrame, pairs: Pairs, drawn: set[str]) -> Iterator[Finding]:
+def near_duplicates(images: pd.DataFrame, pairs: Pairs, drawn: set[str]) -> Iterator[Issue]:
     """Confirmed pairs that are not identical; `drawn` names datasets of which a split is still to be drawn by patient."""
     for a, b, bits, correlation in zip(pairs.first, pairs.second, pairs.distance, pairs.correlation, strict=True):
         image, other = images.iloc[a], images.iloc[b]
@@ -130,15 +130,15 @@ def _two_sides(image: pd.Series, other: pd.Series) -> bool:
     return "" not in (image["split"], other["split"]) and image["split"] != other["split"]
 
 
-def contradictory(images: pd.DataFrame) -> Iterator[Finding]:
-    """Patients with two sexes, and patients who grow younger from one visit to a later one. For known patients."""
+def contradictory(images: pd.DataFrame) -> Iterator[Issue]:
+    """Patients with two sexes, and patients who get younger from one visit to the next. For known patients."""
     if "sex" in images:
         several = images[images.groupby(["dataset", "patient"])["sex"].transform("nunique") > 1]
         for (name, patient), own in several.groupby(["dataset", "patient"], sort=False):
             counts = own["sex"].value_counts()
             detail = ", ".join(f"{count} {sex}" for sex, count in counts.items())
             odd = own[own["sex"] == counts.index[-1]].iloc[0]
-            yield Finding(TWO_SEXES, str(name), odd["image"], str(patient), odd["split"], detail=detail)
+            yield Issue(TWO_SEXES, str(name), odd["image"], str(patient), odd["split"], detail=detail)
     if not {"age", "follow_up"} <= set(images.columns):
         return
     known = images.dropna(subset=["age", "follow_up"]).sort_values(["dataset", "patient", "follow_up"], kind="stable")
@@ -150,20 +150,20 @@ def contradictory(images: pd.DataFrame) -> Iterator[Finding]:
             f"{before.loc[index, 'age']:g} years at visit {before.loc[index, 'follow_up']:g}, "
             f"{image['age']:g} at visit {image['follow_up']:g}"
         )
-        yield Finding(AGE_BACK, image["dataset"], image["image"], image["patient"], image["split"], detail=detail)
+        yield Issue(AGE_BACK, image["dataset"], image["image"], image["patient"], image["split"], detail=detail)
 
 
-def unreadable(images: pd.DataFrame) -> Iterator[Finding]:
-    """Images that are there and cannot be read, with the reason."""
+def unreadable(images: pd.DataFrame) -> Iterator[Issue]:
+    """Images that cannot be read, with the reason."""
     for _, image in images[images["reason"] != ""].iterrows():
-        yield Finding(
+        yield Issue(
             UNREADABLE, image["dataset"], image["image"], image["patient"], image["split"], detail=image["reason"]
         )
 
 
-def faults_of(name: str, faults: pd.DataFrame, images: pd.DataFrame) -> Iterator[Finding]:
-    """The faults that the reader noted, with patient and split of images that the table has."""
+def faults_of(name: str, faults: pd.DataFrame, images: pd.DataFrame) -> Iterator[Issue]:
+    """The faults that the reader noted, with patient and split if the table has the image."""
     patients = dict(zip(images["image"], images["patient"], strict=True))
     splits = dict(zip(images["image"], images["split"], strict=True))
     for kind, image, detail in zip(faults["kind"], faults["image"], faults["detail"], strict=True):
-        yield Finding(kind, name, image, patients.get(image, ""), splits.get(image, ""), detail=detail)
+        yield Issue(kind, name, image, patients.get(image, ""), splits.get(image, ""), detail=detail)

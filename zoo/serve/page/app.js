@@ -1,8 +1,8 @@
-// The page of `zoo serve`: sends one image to this server and shows what each run says. Nothing is kept, no other host is asked.
+// The page of `zoo serve`: sends one image to this server and shows each run's predictions. Nothing is kept, no other host is contacted.
 
 const TRIES = 6; // of a request that the server is too busy for
 const $ = (id) => document.getElementById(id);
-const state = { served: null, file: null, answer: null, stop: new AbortController(), maps: new Map() };
+const state = { served: null, file: null, response: null, stop: new AbortController(), maps: new Map() };
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -17,32 +17,32 @@ function element(tag, attributes = {}, ...children) {
 const plain = (label) => label.replaceAll("_", " ");
 const number = (value) => (value === null ? "–" : value >= 0.9995 ? "1.000" : value.toFixed(3).replace(/^0/, ""));
 const megabytes = (bytes) => `${(bytes / 1e6).toLocaleString("en", { maximumFractionDigits: 1 })} MB`;
-const topOf = (answers) => {
-  const values = answers.flatMap((each) => each.labels.flatMap((label) => [label.probability, label.threshold ?? 0]));
+const topOf = (predictions) => {
+  const values = predictions.flatMap((each) => each.labels.flatMap((label) => [label.probability, label.threshold ?? 0]));
   return [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8].find((top) => Math.max(...values) <= top) ?? 1;
 };
 const upper = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-function say(text, busy = false) {
+function announce(text, busy = false) {
   $("status").textContent = text;
   $("status").classList.toggle("busy", busy);
 }
 
-function complain(text) {
-  say("");
+function showError(text) {
+  announce("");
   $("problem").replaceChildren(element("p", { class: "alarm" }, text));
 }
 
-class Refused extends Error {}
+class RequestError extends Error {}
 
-async function ask(path, options = {}, waiting = () => {}) {
+async function request(path, options = {}, waiting = () => {}) {
   for (let tries = 1; ; tries += 1) {
     let response;
     try {
       response = await fetch(path, { ...options, cache: "no-store", referrerPolicy: "no-referrer" });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Refused("The server cannot be reached. Is zoo serve still running?");
+      throw new RequestError("The server cannot be reached. Is zoo serve still running?");
     }
     if (response.ok) return response;
     if (response.status === 503 && tries < TRIES) {
@@ -56,15 +56,15 @@ async function ask(path, options = {}, waiting = () => {}) {
     try {
       detail = (await response.json()).detail;
     } catch {
-      detail = `the server answered ${response.status}.`;
+      detail = `the server responded with status ${response.status}.`;
     }
-    throw new Refused(upper(detail));
+    throw new RequestError(upper(detail));
   }
 }
 
 function send(path, image, signal, waiting) {
   const headers = { "Content-Type": "application/octet-stream" };
-  return ask(path, { method: "POST", body: image, headers, signal }, waiting);
+  return request(path, { method: "POST", body: image, headers, signal }, waiting);
 }
 
 async function read(image) {
@@ -74,76 +74,77 @@ async function read(image) {
   forget();
   $("problem").replaceChildren();
   $("results").hidden = true;
-  if (image.size === 0) return complain("The image cannot be used: zero bytes.");
+  if (image.size === 0) return showError("The image cannot be used: zero bytes.");
   if (state.served && image.size > state.served.max_bytes) {
-    return complain(`The file is too large: ${megabytes(image.size)}, and the limit is ${megabytes(state.served.max_bytes)}.`);
+    return showError(`The file is too large: ${megabytes(image.size)}, and the limit is ${megabytes(state.served.max_bytes)}.`);
   }
-  say("Reading the image…", true);
+  announce("Reading the image…", true);
   try {
-    const waiting = (seconds) => say(`The server is busy. Trying again in ${seconds} s…`, true);
-    const answer = await (await send("/api/images?picture=true", image, signal, waiting)).json();
+    const waiting = (seconds) => announce(`The server is busy. Trying again in ${seconds} s…`, true);
+    const response = await (await send("/api/images?picture=true", image, signal, waiting)).json();
     state.file = image;
-    state.answer = answer;
+    state.response = response;
     show();
   } catch (error) {
-    if (error.name !== "AbortError") complain(error instanceof Refused ? error.message : "The page met an error: load it again.");
+    if (error.name !== "AbortError") showError(error instanceof RequestError ? error.message : "The page had an error: load it again.");
   }
 }
 
 function forget() {
   for (const { address } of state.maps.values()) URL.revokeObjectURL(address);
   state.maps.clear();
-  state.file = state.answer = null;
+  state.file = state.response = null;
 }
 
 function show() {
-  const { answer } = state;
+  const { response } = state;
+  const { predictions } = response;
   const image = state.file;
-  const size = `${answer.width.toLocaleString("en")} × ${answer.height.toLocaleString("en")} pixels`;
-  $("image-facts").textContent = [image.name, size, answer.note].filter(Boolean).join(" · ");
+  const size = `${response.width.toLocaleString("en")} × ${response.height.toLocaleString("en")} pixels`;
+  $("image-facts").textContent = [image.name, size, response.note].filter(Boolean).join(" · ");
   $("drop").classList.add("slim");
   $("choose-title").textContent = "Read another image";
-  $("runs").classList.toggle("one", answer.answers.length === 1);
-  const several = answer.answers.length > 1;
-  $("results-title").textContent = several ? "What the models say" : "What the model says";
+  $("runs").classList.toggle("one", predictions.length === 1);
+  const several = predictions.length > 1;
+  $("results-title").textContent = several ? "Predictions of the models" : "Predictions";
   $("models").hidden = true;
-  $("legend").hidden = answer.answers.every((each) => each.labels.every((label) => label.threshold === null));
-  const top = topOf(answer.answers); // one scale for all bars, so that they can be compared
-  $("runs").replaceChildren(...answer.answers.map((each, place) => article(each, place, top)));
+  $("legend").hidden = predictions.every((each) => each.labels.every((label) => label.threshold === null));
+  const top = topOf(predictions); // one scale for all bars, so that they can be compared
+  $("runs").replaceChildren(...predictions.map((each, place) => article(each, place, top)));
   offerLabels();
   $("results").hidden = false;
-  say(summary());
+  announce(summary());
   showMaps();
 }
 
-function flag(answer) {
-  return answer.guard?.flagged ? " The image is unlike those the model knows." : "";
+function flag(prediction) {
+  return prediction.ood?.flagged ? " The image is unlike those the model was validated on." : "";
 }
 
 function summary() {
-  const { answers } = state.answer;
-  if (answers.length === 1) return upper(verdict(answers[0], true));
-  return answers.map((each) => `${each.run}: ${verdict(each, false)}`).join("\n");
+  const { predictions } = state.response;
+  if (predictions.length === 1) return upper(decision(predictions[0], true));
+  return predictions.map((each) => `${each.run}: ${decision(each, false)}`).join("\n");
 }
 
-function verdict(answer, named) {
-  if (answer.reason) return `no answer, ${answer.reason}.`;
-  const found = answer.labels.filter((label) => label.positive).map((label) => plain(label.label));
-  if (answer.labels.every((label) => label.threshold === null)) return `most probable is ${found.join(", ")}.${flag(answer)}`;
-  const count = `${found.length || "none"} of ${answer.labels.length} label${answer.labels.length === 1 ? "" : "s"}`;
-  return `positive for ${count}${named && found.length ? `: ${found.join(", ")}` : ""}.${flag(answer)}`;
+function decision(prediction, named) {
+  if (prediction.reason) return `no prediction, ${prediction.reason}.`;
+  const found = prediction.labels.filter((label) => label.positive).map((label) => plain(label.label));
+  if (prediction.labels.every((label) => label.threshold === null)) return `most probable is ${found.join(", ")}.${flag(prediction)}`;
+  const count = `${found.length || "none"} of ${prediction.labels.length} label${prediction.labels.length === 1 ? "" : "s"}`;
+  return `positive for ${count}${named && found.length ? `: ${found.join(", ")}` : ""}.${flag(prediction)}`;
 }
 
-function article(answer, place, top) {
-  const info = state.served.runs.find((each) => each.run === answer.run);
+function article(prediction, place, top) {
+  const info = state.served.runs.find((each) => each.run === prediction.run);
   const id = `run-${place}`;
-  const head = element("header", {}, element("h3", { id }, answer.run), element("p", { class: "quiet" }, `${about(info)} · `, card(info)));
-  const made = element("article", { class: "run", "aria-labelledby": id, "data-run": answer.run }, head, guard(answer, info));
-  if (answer.reason) {
-    made.append(element("p", { class: "alarm" }, `No answer from this model: ${answer.reason}.`));
+  const head = element("header", {}, element("h3", { id }, prediction.run), element("p", { class: "quiet" }, `${about(info)} · `, card(info)));
+  const made = element("article", { class: "run", "aria-labelledby": id, "data-run": prediction.run }, head, ood(prediction, info));
+  if (prediction.reason) {
+    made.append(element("p", { class: "alarm" }, `No prediction from this model: ${prediction.reason}.`));
     return made;
   }
-  made.append(figure(answer), table(answer, top));
+  made.append(figure(prediction), table(prediction, top));
   return made;
 }
 
@@ -165,29 +166,29 @@ function listModels() {
   $("models").hidden = false;
 }
 
-function guard(answer, info) {
-  if (answer.reason) return "";
-  if (!info.guard) return element("p", { class: "guard quiet" }, "This run has no guard: an image of another kind would not be noticed.");
-  if (!answer.guard?.flagged) return element("p", { class: "guard quiet" }, "The guard finds nothing unusual about this image.");
-  const reason = answer.guard.reason ? ` ${upper(answer.guard.reason.replace(/\.$/, ""))}.` : "";
-  return element("p", { class: "guard alarm" }, element("strong", {}, "Unlike the images this model knows."), `${reason} What it says below may mean nothing.`);
+function ood(prediction, info) {
+  if (prediction.reason) return "";
+  if (!info.ood_detector) return element("p", { class: "ood quiet" }, "This run has no out-of-distribution detector: an image of another kind would not be noticed.");
+  if (!prediction.ood?.flagged) return element("p", { class: "ood quiet" }, "Not out of distribution: the image resembles those the model was validated on.");
+  const reason = prediction.ood.reason ? ` ${upper(prediction.ood.reason.replace(/\.$/, ""))}.` : "";
+  return element("p", { class: "ood alarm" }, element("strong", {}, "Out of distribution: unlike the images this model was validated on."), `${reason} Its predictions may mean nothing.`);
 }
 
-function figure(answer) {
-  const image = element("img", { class: "image", src: state.answer.picture, alt: "The image as it was read", width: state.answer.width, height: state.answer.height });
+function figure(prediction) {
+  const image = element("img", { class: "image", src: state.response.picture, alt: "The image as it was read", width: state.response.width, height: state.response.height });
   const heat = element("img", { class: "heat", alt: "" });
   heat.hidden = true;
   const frame = element("div", { class: "frame" }, image, heat);
-  return element("figure", {}, element("div", { class: "stack" }, frame), element("figcaption", { "data-run": answer.run }));
+  return element("figure", {}, element("div", { class: "stack" }, frame), element("figcaption", { "data-run": prediction.run }));
 }
 
-function table(answer, top) {
-  const exclusive = answer.labels.every((label) => label.threshold === null);
+function table(prediction, top) {
+  const exclusive = prediction.labels.every((label) => label.threshold === null);
   const axis = element("span", { class: "axis", "aria-hidden": "true" }, element("span", {}, "0"), element("span", {}, number(top).replace(/0+$/, "").replace(/\.$/, "")));
   const titles = ["Proba\u00adbility", ...(exclusive ? [] : ["Operating point"]), "Decision"];
   const head = element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "Label", axis), ...titles.map((title) => element("th", { scope: "col" }, title))));
-  const rows = answer.labels.map((label) => row(label, exclusive, top));
-  const caption = element("caption", { class: "hidden" }, `What ${answer.run} says of the image`);
+  const rows = prediction.labels.map((label) => row(label, exclusive, top));
+  const caption = element("caption", { class: "hidden" }, `Predictions of ${prediction.run} for the image`);
   return element("div", { class: "numbers" }, element("table", {}, caption, head, element("tbody", {}, ...rows)));
 }
 
@@ -214,8 +215,8 @@ function row(label, exclusive, top) {
 }
 
 function offerLabels() {
-  const labels = [...new Set(state.answer.answers.flatMap((each) => each.labels.map((label) => label.label)))];
-  const all = state.answer.answers.flatMap((each) => each.labels);
+  const labels = [...new Set(state.response.predictions.flatMap((each) => each.labels.map((label) => label.label)))];
+  const all = state.response.predictions.flatMap((each) => each.labels);
   const first = all.toSorted((a, b) => b.positive - a.positive || b.probability - a.probability)[0];
   const before = $("label").value;
   const none = element("option", { value: "" }, "no label (image alone)");
@@ -241,10 +242,10 @@ async function showMap(made, label) {
   const caption = made.querySelector("figcaption");
   if (!heat) return;
   const { run } = made.dataset;
-  const answer = state.answer.answers.find((each) => each.run === run);
+  const prediction = state.response.predictions.find((each) => each.run === run);
   heat.hidden = true;
   if (!label) return void (caption.textContent = "The image alone.");
-  if (!answer.labels.some((each) => each.label === label)) return void (caption.textContent = `This model has no label ${plain(label)}.`);
+  if (!prediction.labels.some((each) => each.label === label)) return void (caption.textContent = `This model has no label ${plain(label)}.`);
   caption.textContent = `Computing the heat map of ${plain(label)}…`;
   try {
     const map = await fetchMap(run, label);
@@ -253,8 +254,8 @@ async function showMap(made, label) {
     heat.alt = `Heat map of ${plain(label)} by ${run}`;
     heat.hidden = map.empty;
     caption.textContent = map.empty
-      ? `Grad-CAM finds no place that speaks for ${plain(label)}: the map is zero everywhere.`
-      : `Grad-CAM: the brighter, the more a place speaks for ${plain(label)}. It is no outline of a finding.`;
+      ? `Grad-CAM finds no place that raises the probability of ${plain(label)}: the map is zero everywhere.`
+      : `Grad-CAM: the brighter, the more a place raises the probability of ${plain(label)}. It does not outline a finding.`;
   } catch (error) {
     if (error.name !== "AbortError") caption.textContent = `No heat map: ${error.message}`;
   }
@@ -283,7 +284,7 @@ function setOpacity() {
 
 function take(files) {
   if (!files?.length) return;
-  if (files.length > 1) return complain(`One image at a time: ${files.length} files were dropped.`);
+  if (files.length > 1) return showError(`One image at a time: ${files.length} files were dropped.`);
   read(files[0]);
 }
 
@@ -314,9 +315,9 @@ async function begin() {
   listen();
   setOpacity();
   try {
-    state.served = await (await ask("/api/runs")).json();
+    state.served = await (await request("/api/runs")).json();
   } catch (error) {
-    return complain(error.message);
+    return showError(error.message);
   }
   const names = state.served.runs.map((each) => each.run);
   listModels();

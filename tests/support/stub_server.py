@@ -1,4 +1,4 @@
-"""A stand-in for a classifier, whose answers a test can foretell, and an application made of such."""
+"""Stub classifiers with predictions a test knows beforehand, and an application made of them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from zoo.inference.classifier import Answer
 from zoo.inference.ood import Verdict
 from zoo.runs.run import Run
 from zoo.serve.limits import Limits
-from zoo.serve.security import Shield
-from zoo.serve.service import Desk
+from zoo.serve.security import SecurityMiddleware
+from zoo.serve.service import InferenceService
 
 TWO = Task("multilabel", ("Effusion", "Pleural_Thickening"))
 ADDRESS = "http://127.0.0.1:8000"
 
 
 class Stub:
-    """Answers with the image's mean over 255 for the first label, and half of that for others."""
+    """Predicts the image's mean over 255 for the first label, and half of that for others."""
 
     def __init__(
-        self, path: Path, task: Task = TWO, size: int = 16, views: frozenset[str] | None = None, guarded: bool = True
+        self, path: Path, task: Task = TWO, size: int = 16, views: frozenset[str] | None = None, detector: bool = True
     ) -> None:
         path.mkdir(parents=True, exist_ok=True)
         (path / "config.yaml").write_text(yaml.safe_dump({"data": {"name": "phantom"}}))
@@ -40,7 +40,7 @@ class Stub:
         self.run, self.task, self.labels, self.image_size = Run(path), task, task.labels, size
         self.thresholds = {} if task.exclusive else dict.fromkeys(task.labels, 0.3)
         self.views, self.calibration, self.runtime = views, None, SimpleNamespace(name="stub")
-        self.guard = object() if guarded else None
+        self.guard = object() if detector else None
         self.error: Exception | None = None
         self.reason = ""
         self.go, self.busy, self.asked = threading.Event(), threading.Event(), 0
@@ -50,7 +50,7 @@ class Stub:
         assert pixels.shape == (self.image_size, self.image_size)
         self.asked += 1
         self.busy.set()
-        assert self.go.wait(20)
+        assert self.go.wait(120)
         if self.error is not None:
             raise self.error
         if self.reason:
@@ -79,11 +79,11 @@ class Stub:
 class Client:
     """Asks an application directly, without a socket."""
 
-    shield: Shield
+    app: SecurityMiddleware
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self.shield, raise_app_exceptions=False)
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as client:
                 return await client.request(method, path, **options)
 
@@ -100,14 +100,14 @@ class Client:
 class Served:
     """An application, what it is made of, and the lines it logs."""
 
-    shield: Shield
-    desk: Desk
+    app: SecurityMiddleware
+    service: InferenceService
     limits: Limits
     lines: list[str]
 
     @property
     def client(self) -> Client:
-        return Client(self.shield)
+        return Client(self.app)
 
     def post(self, data: bytes, path: str = "/api/images", **options: Any) -> httpx.Response:
         return self.client.post(path, content=data, **options)
@@ -133,7 +133,7 @@ class Served:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        asyncio.run(self.shield(scope, receive, send))
+        asyncio.run(self.app(scope, receive, send))
         return sent
 
 

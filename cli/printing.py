@@ -1,0 +1,38 @@
+"""What every command prints with: JSON, a console that shows text as it is, and a table with little around it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output."""
+    click.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def plain_console(*, stderr: bool = False) -> Console:
+    """A console that neither colours numbers nor reads markup."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, stderr=stderr)
+
+
+def bare_table(*texts: str, numbers: Sequence[str] = ()) -> Table:
+    """A table with a line below its header: columns of text, then right-aligned columns of numbers."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 0, 0, 1), show_edge=False)
+    for title in texts:
+        table.add_column(title, overflow="fold")
+    for title in numbers:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
