@@ -17,11 +17,11 @@ from zoo.core.errors import UsageError
 @command()
 @DATA
 @ROOT
-@click.option("--out", type=PATH, metavar="DIR", required=True, help="New folder to write.")
+@click.option("--out", type=PATH, metavar="DIR", required=True, help="New folder for the files.")
 @click.option(
-    "--format", "kind", type=click.Choice(["tfrecord"]), default="tfrecord", show_default=True, help="Kind of files."
+    "--format", "kind", type=click.Choice(["tfrecord"]), default="tfrecord", show_default=True, help="File format."
 )
-@click.option("--model", metavar="NAME", help="Take this network's image size, where the dataset has none of its own.")
+@click.option("--model", metavar="NAME", help="Use this model's image size, for a dataset without one of its own.")
 @click.option("--image-size", type=int, metavar="PX", help="Height and width [default: the dataset's or the model's].")
 @click.option(
     "--encoding",
@@ -38,8 +38,8 @@ from zoo.core.errors import UsageError
     metavar="MB",
     help="Approximate size of a file.",
 )
-@click.option("--limit", type=int, metavar="N", help="Use about N images, whole patients, as zoo train does.")
-@click.option("--seed", type=int, metavar="N", help="Of the split and of --limit [default: 0].")
+@click.option("--limit", type=int, metavar="N", help="Use about N images, keeping patients whole, as zoo train does.")
+@click.option("--seed", type=int, metavar="N", help="Seed of the split and of --limit [default: 0].")
 @SETS
 @OUTSIDE
 @AS_JSON
