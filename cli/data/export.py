@@ -17,7 +17,7 @@ from zoo.cli.printing import print_json
 @on_dataset
 @click.option("--out", type=PATH, metavar="DIR", required=True, help="New folder to write.")
 @click.option(
-    "--format", "kind", type=click.Choice(["tfrecord"]), default="tfrecord", show_default=True, help="Kind of files."
+    "--format", "kind", type=click.Choice(["tfrecord"]), default="tfrecord", show_default=True, help="File format."
 )
 @MODEL
 @click.option("--image-size", type=int, metavar="PX", help="Height and width [default: the dataset's or the model's].")
@@ -37,7 +37,7 @@ from zoo.cli.printing import print_json
     help="Approximate size of a file.",
 )
 @click.option("--limit", type=int, metavar="N", help="Use about N images, whole patients, as zoo train does.")
-@click.option("--seed", type=int, metavar="N", help="Of the split and of --limit [default: 0].")
+@click.option("--seed", type=int, metavar="N", help="Seed of the split and of --limit [default: 0].")
 @AS_JSON
 def export(
     chosen: Chosen,
