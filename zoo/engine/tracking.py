@@ -49,7 +49,7 @@ def parse(names: Sequence[str], registry: Registry) -> list[Tracked]:
 
 
 def observers(names: Sequence[str], registry: Registry) -> list[Observer]:
-    """The observers of the trackers that are named as `parse` reads them.
+    """The observers of the trackers named as in `parse`.
 
     Raises:
         UsageError: an unknown tracker, one named twice, or one whose library is not installed.
