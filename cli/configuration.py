@@ -45,7 +45,7 @@ class Flag(click.Option):
 
 
 class Choice(click.Choice[str]):
-    """One of several words; an unknown one is answered with the closest."""
+    """One of several words; the error for another one names the closest."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in self.choices:

@@ -185,8 +185,8 @@ def _run(
             tuner.import_optuna()
             tuner.check_folder(folder, definition)
             with folder.locked(shared=storage is not None):
-                study = tuner.Study(folder, definition, storage, config)
-                return tuner.run(runner, study, registry(), take_over=take_over)
+                search = tuner.Search(folder, definition, storage, config)
+                return tuner.run(runner, search, registry(), take_over=take_over)
         except Interrupted as interrupted:
             logger.warning(f"stopped; go on with: zoo sweep --resume {folder.reference}")
             raise click.exceptions.Exit(interrupted.exit_code) from interrupted

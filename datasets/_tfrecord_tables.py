@@ -104,7 +104,7 @@ def exported(root: Path, contents: Contents, metadata: dict[str, Any], split: st
     builder.patients_known = bool(metadata.get("patients_known"))
     labels = metadata["labels"]
     values = [e.features.get("labels", []) for e in examples]
-    wrong = [e.place for e, held in zip(examples, values, strict=True) if len(held) != len(labels)]
+    wrong = [e.position for e, held in zip(examples, values, strict=True) if len(held) != len(labels)]
     if wrong:
         raise DataError(f"{root}: the record {wrong[0]} has not the {len(labels)} labels of metadata.json")
     builder.labels = pd.DataFrame(np.array(values, dtype=float), columns=labels)
@@ -166,7 +166,7 @@ def _names(examples: Sequence[Example], feature: str) -> pd.Series:
     """A name for each image: its own where there is one, and no second image of that name, else its file and number."""
     given = _texts(examples, feature)
     times = Counter(given)
-    names = (n if n and times[n] == 1 else e.place for n, e in zip(given, examples, strict=True))
+    names = (n if n and times[n] == 1 else e.position for n, e in zip(given, examples, strict=True))
     return pd.Series(list(names), name=feature)
 
 

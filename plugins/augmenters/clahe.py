@@ -1,4 +1,4 @@
-"""CLAHE: contrast limited adaptive histogram equalisation (Zuiderveld 1994), which brings out faint local contrast."""
+"""CLAHE: contrast limited adaptive histogram equalisation (Zuiderveld 1994), which enhances local contrast."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from zoo import Augmenter, AugmenterInfo, AugmentFunction, UsageError, hookimpl,
 class CLAHEOptions:
     """Options of `clahe`."""
 
-    clip_limit: Annotated[float, Ge(1)] = option(2.0, "how many times a tone curve may be as steep as the identity")
-    tiles: Annotated[int, Ge(1), Le(32)] = option(8, "tiles per side, each with a tone curve of its own")
+    clip_limit: Annotated[float, Ge(1)] = option(2.0, "largest slope of a tone curve")
+    tiles: Annotated[int, Ge(1), Le(32)] = option(8, "tiles per side, each with its own tone curve")
     probability: Annotated[float, Ge(0), Le(1)] = option(
-        0.5, "of an image being equalised; at 1 all are, and images to be judged are not"
+        0.5, "probability that an image is equalised; validation and test images never are"
     )
 
 
 class CLAHE(Augmenter):
     """Equalise the histogram of each tile, its slope limited, with bilinear transitions between tiles (Zuiderveld 1994).
 
-    The numerics are those of `zoo.nn.histograms.equalise`. Augmentation is of training images alone: validation and test images
-    are never equalised. So by default half of the training images are, drawn image by image, and the network learns both; with a
-    probability of 1 chance has no part in it. Labels stay as they are.
+    See `zoo.nn.histograms.equalise`. Validation and test images are never equalised; by default half of the training images
+    are, so that the network learns both. With a probability of 1 it is deterministic. Labels stay as they are.
     """
 
     Options = CLAHEOptions

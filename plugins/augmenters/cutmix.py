@@ -1,4 +1,4 @@
-"""CutMix (Yun et al. 2019): a rectangle of every image comes from another, and so does its share of the labels."""
+"""CutMix (Yun et al. 2019): a rectangle of every image is replaced by that of another, and labels are mixed accordingly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class CutMixOptions:
     """Options of `cutmix`."""
 
     alpha: Annotated[float, Gt(0), Le(1)] = option(1.0, "shares are drawn from Beta(alpha, alpha): larger mixes more")
-    probability: Annotated[float, Ge(0), Le(1)] = option(1.0, "of an image being mixed at all")
+    probability: Annotated[float, Ge(0), Le(1)] = option(1.0, "probability that an image is mixed")
 
 
 class CutMix(Augmenter):

@@ -1,4 +1,4 @@
-"""Elastic deformation (Simard et al. 2003): images bend a little, as bodies do between two exposures."""
+"""Elastic deformation (Simard et al. 2003): smooth random deformations, as between two exposures of a patient."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class ElasticOptions:
 
 
 class Elastic(Augmenter):
-    """Every pixel is read, bilinear, from a place displaced by a smooth random field, another one for each image and axis.
+    """Every pixel is sampled bilinearly at a position displaced by a smooth random field, drawn per image and axis.
 
-    The field is uniform noise in ±1, smoothed by a Gaussian, as in the paper. Its noise stands on a grid three points
-    to `sigma`, which the Gaussian does not let one tell from one of single pixels, and reaches four `sigma` beyond the
-    image, so that the edges bend as the middle does. Where the paper multiplies by an arbitrary factor, the displacement is
-    scaled to the standard deviation `alpha` everywhere. Labels stay as they are.
+    The field is uniform noise in ±1, smoothed by a Gaussian, as in the paper. The noise lies on a grid with three points per
+    `sigma`, which after smoothing is indistinguishable from a grid of single pixels, and extends four `sigma` beyond the image,
+    so that edges deform as the centre does. The displacement is scaled to the standard deviation `alpha`, where the paper
+    multiplies by an arbitrary factor. Labels stay as they are.
     """
 
     Options = ElasticOptions

@@ -1,4 +1,4 @@
-"""Random erasing (Zhong et al. 2020): a rectangle of the image is covered, so that no single place decides."""
+"""Random erasing (Zhong et al. 2020): a rectangle of the image is erased, so that no single region is decisive."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from zoo import Augmenter, AugmenterInfo, AugmentFunction, UsageError, hookimpl,
 class ErasingOptions:
     """Options of `erasing`."""
 
-    probability: Annotated[float, Ge(0), Le(1)] = option(0.5, "of an image losing a rectangle")
+    probability: Annotated[float, Ge(0), Le(1)] = option(0.5, "probability that a rectangle of an image is erased")
     min_area: Annotated[float, Gt(0), Le(1)] = option(0.02, "smallest rectangle, as a fraction of the image")
     max_area: Annotated[float, Gt(0), Le(1)] = option(
-        0.2, "largest one; 0.4 in the paper, which hides many a finding that the label still names"
+        0.2, "largest rectangle; 0.4 in the paper, which hides many findings that are still labelled"
     )
     aspect: Annotated[float, Gt(0), Le(1)] = option(0.3, "smallest ratio of the sides; the largest is its inverse")
     fill: Literal["noise", "mean", "black"] = option(
@@ -28,8 +28,8 @@ class ErasingOptions:
 class Erasing(Augmenter):
     """One rectangle per image: area uniform in its bounds, ratio of the sides log-uniform in its own, wholly inside the image.
 
-    The paper draws again until the rectangle fits; here the ratio is drawn from those with which it does, so every draw counts
-    and the area is the one that was drawn, up to whole pixels. Labels stay as they are.
+    The paper draws again until the rectangle fits; here the ratio is drawn from those that fit, so the area keeps its
+    distribution, up to whole pixels. Labels stay as they are.
     """
 
     Options = ErasingOptions

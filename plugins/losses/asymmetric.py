@@ -1,4 +1,4 @@
-"""Asymmetric loss (Ridnik et al. 2021): easy negatives fade, positives keep their weight."""
+"""Asymmetric loss (Ridnik et al. 2021): easy negatives are down-weighted."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from zoo import Info, LabelCounts, Loss, LossFunction, Task, hookimpl, option
 class AsymmetricOptions:
     """Options of `asymmetric`; the defaults are those of the paper's MS-COCO networks."""
 
-    gamma_neg: Annotated[float, Ge(0)] = option(4.0, "how strongly easy negatives are discounted; 0 is none")
-    gamma_pos: Annotated[float, Ge(0)] = option(0.0, "how strongly easy positives are discounted; 0 is none")
-    clip: Annotated[float, Ge(0), Lt(1)] = option(0.05, "negatives less probable than this count nothing at all")
+    gamma_neg: Annotated[float, Ge(0)] = option(4.0, "how strongly easy negatives are down-weighted; 0: not at all")
+    gamma_pos: Annotated[float, Ge(0)] = option(0.0, "how strongly easy positives are down-weighted; 0: not at all")
+    clip: Annotated[float, Ge(0), Lt(1)] = option(0.05, "negatives with a probability below this are ignored")
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = option(0.0, "labels become 1 - s/2 and s/2")
 
 
@@ -31,7 +31,7 @@ class Asymmetric(Loss):
     Options = AsymmetricOptions
     info = Info(
         name="asymmetric",
-        summary="asymmetric loss: easy negatives fade, the rare positives keep their weight",
+        summary="asymmetric loss: easy negatives are down-weighted, rare positives are not",
         tasks=("binary", "multilabel"),
         licence="Apache-2.0",
         paper="Ridnik et al. 2021, Asymmetric loss for multi-label classification, arXiv:2009.14119",

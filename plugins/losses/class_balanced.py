@@ -1,4 +1,4 @@
-"""Class-balanced loss (Cui et al. 2019): classes weigh by the inverse of their effective number of images."""
+"""Class-balanced loss (Cui et al. 2019): classes are weighted by the inverse of their effective number of images."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class ClassBalancedOptions:
     """Options of `class-balanced`."""
 
-    beta: Annotated[float, Ge(0), Lt(1)] = option(0.999, "0 weighs all classes alike, toward 1 by inverse frequency")
-    gamma: Annotated[float, Ge(0)] = option(0.0, "focal discount of well-classified labels; 0 is none, 2 usual")
+    beta: Annotated[float, Ge(0), Lt(1)] = option(0.999, "0: equal weights; towards 1: weights by inverse frequency")
+    gamma: Annotated[float, Ge(0)] = option(0.0, "focusing parameter of focal loss; 0: cross-entropy, 2 is usual")
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = option(0.0, "share of each label spread over all classes")
 
 
@@ -33,7 +33,7 @@ class ClassBalanced(Loss):
     Options = ClassBalancedOptions
     info = Info(
         name="class-balanced",
-        summary="cross-entropy or focal loss, classes weighed by their effective number of images",
+        summary="cross-entropy or focal loss, classes weighted by their effective number of images",
         licence="Apache-2.0",
         paper="Cui et al. 2019, Class-balanced loss based on effective number of samples, arXiv:1901.05555",
     )
@@ -43,7 +43,7 @@ class ClassBalanced(Loss):
 
         if counts is None:
             raise UsageError(
-                "loss 'class-balanced' weighs by the label counts of the training images, and none are known here. "
+                "the loss 'class-balanced' needs the label counts of the training images, which are unknown here. "
                 f"Use --loss {'cce' if task.exclusive else 'bce'} instead."
             )
         if task.exclusive:

@@ -14,7 +14,7 @@ from zoo import Info, LabelCounts, Loss, LossFunction, Task, hookimpl, option
 class FocalOptions:
     """Options of `focal`; the defaults are the paper's."""
 
-    gamma: Annotated[float, Ge(0)] = option(2.0, "how strongly well-classified labels are discounted; 0 is none")
+    gamma: Annotated[float, Ge(0)] = option(2.0, "focusing parameter; 0: well-classified labels keep their weight")
     alpha: Annotated[float, Ge(0), Le(1)] = option(0.25, "weight of positives; negatives have 1 - alpha")
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = option(0.0, "labels become 1 - s/2 and s/2")
 

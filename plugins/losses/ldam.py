@@ -1,4 +1,4 @@
-"""Label-distribution-aware margin loss (Cao et al. 2019): the rarer a class, the wider the margin it must win by."""
+"""Label-distribution-aware margin loss (Cao et al. 2019): rarer classes have wider margins."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LDAM(Loss):
 
         if counts is None:
             raise UsageError(
-                "loss 'ldam' takes its margins from the label counts of the training images, and none are known here. "
+                "the loss 'ldam' needs the label counts of the training images, which are unknown here. "
                 f"Use --loss {'cce' if task.exclusive else 'bce'} instead."
             )
         if task.exclusive:

@@ -44,7 +44,7 @@ class WeightedBCE(Loss):
 
         if counts is None:
             raise UsageError(
-                "loss 'weighted-bce' weighs by the label counts of the training images, and none are known here. "
+                "the loss 'weighted-bce' needs the label counts of the training images, which are unknown here. "
                 "Use --loss bce instead."
             )
         positive, negative = balance(counts, options.cap)

@@ -1,4 +1,4 @@
-"""ConvNeXt (Liu et al. 2022): convolutions after the manner of vision transformers."""
+"""ConvNeXt (Liu et al. 2022): convolutional networks modelled on vision transformers."""
 
 from __future__ import annotations
 

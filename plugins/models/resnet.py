@@ -20,7 +20,7 @@ def resnet(depth: int, parameters: int, summary: str) -> Model:
 @hookimpl
 def zoo_models() -> list[Model]:
     return [
-        resnet(50, 23_589_761, "the usual yardstick"),
+        resnet(50, 23_589_761, "the usual reference"),
         resnet(101, 42_660_225, "deeper than ResNet50"),
         resnet(152, 58_372_993, "the deepest of the three"),
     ]

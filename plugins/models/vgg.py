@@ -20,6 +20,6 @@ def vgg(depth: int, parameters: int, summary: str) -> Model:
 @hookimpl
 def zoo_models() -> list[Model]:
     return [
-        vgg(16, 14_715_201, "plain convolutions without normalisation, slow for its depth"),
+        vgg(16, 14_715_201, "plain convolutions without normalization, slow"),
         vgg(19, 20_024_897, "three layers more than VGG16"),
     ]

@@ -1,11 +1,11 @@
-"""Normal or abnormal: the binary variants of the networks, each under a name of its own."""
+"""Normal or abnormal: a recipe for each of several networks."""
 
 from __future__ import annotations
 
 from zoo import Info, Recipe, hookimpl
 
 NETWORKS = {
-    "mobilenetv3": "small and quick, the first thing to try",
+    "mobilenetv3": "small and fast, a good start",
     "inceptionresnetv2": "large, slow on CPU",
     "densenet121": "the network most often published on chest X-rays",
 }

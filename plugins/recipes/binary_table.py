@@ -1,4 +1,4 @@
-"""Normal or abnormal, network against network: what every row of the published table of twelve models shares."""
+"""Normal or abnormal: the settings shared by all rows of the published table of twelve models."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ def _recipe(model: str) -> Recipe:
     return Recipe(
         info=Info(
             name=f"{model}-nih14",
-            summary=f"14 findings with {model} and a head of its own; --loss focal for the other published loss",
+            summary=f"14 findings with {model} and a dense head; --loss focal for the other published loss",
             tasks=("multilabel",),
             paper="Wang et al. 2017, ChestX-ray8; Rajpurkar et al. 2017, CheXNet, arXiv:1711.05225 (densenet121)",
         ),

@@ -15,7 +15,7 @@ FINE_TUNED: dict[str, Any] = {
 # what is trained -> (summary, configuration on top of what all share)
 SET_UPS: dict[str, tuple[str, dict[str, Any]]] = {
     "dense": (
-        "dense layers on the pixels, the floor for every network",
+        "dense layers on the pixels, a baseline for every network",
         {"model": {"name": "dense-baseline"}, "image_size": 64, "augment": {"name": "none"}},
     ),
     "cnn": (
@@ -23,7 +23,7 @@ SET_UPS: dict[str, tuple[str, dict[str, Any]]] = {
         {"model": {"name": "cnn-baseline"}, "image_size": 128, "augment": {"name": "standard"}},
     ),
     "features": (
-        "a new head on the features of efficientnetb6, which stays as it is",
+        "a new head on the frozen features of efficientnetb6",
         {
             "model": {"name": "efficientnetb6", "dropout": 0.3},
             "weights": "imagenet",

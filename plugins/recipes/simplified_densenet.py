@@ -19,7 +19,7 @@ def _recipe(version: str) -> Recipe:
     return Recipe(
         info=Info(
             name=f"simplified-densenet-{version}",
-            summary=f"63 layers without bottleneck from scratch, {what}, rate halved when validation F1 stands still",
+            summary=f"63 layers without bottleneck from scratch, {what}, learning rate halved when validation F1 stops improving",
             tasks=("binary", "multilabel"),
         ),
         config={

@@ -1,1 +1,1 @@
-"""Built-in trackers: other places that are told how a training goes."""
+"""Built-in trackers: they report a training to another place."""

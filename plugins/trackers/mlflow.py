@@ -1,4 +1,4 @@
-"""MLflow: parameters, metrics of every epoch, results with their intervals, and the run's small files."""
+"""MLflow: parameters, metrics of every epoch, results with intervals, and the small files of the run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ REMEMBERED = "mlflow.json"  # in the run's folder: where it is tracked, for --re
 FILES = ("config.yaml", "data.json", "metrics.csv", "evaluation-*.json", "metrics-*.csv")
 ENDS = {"complete": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 PARAMETERS_AT_ONCE = 100  # what one request of MLflow's REST interface may hold
-# a server that is gone should cost seconds; whoever set these wants something else
+# give up on a server that is gone within seconds, unless the user has set these
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 class MLflow(Tracker):
-    """Keeps a run in an MLflow store: by default a SQLite file beside the runs, else a server or database by its URI."""
+    """Logs a run to MLflow: by default to a SQLite file beside the runs, else to a server or database by its URI."""
 
     info = Info(
         name="mlflow",
@@ -35,15 +35,15 @@ class MLflow(Tracker):
 
     def build(self, target: str) -> Observer:
         try:
-            import mlflow.tracking  # noqa: F401  # whether it is there
-            import sqlalchemy  # noqa: F401  # whether it is there
+            import mlflow.tracking  # noqa: F401  # is it installed?
+            import sqlalchemy  # noqa: F401  # is it installed?
         except ImportError as error:
             raise UsageError(f"--track mlflow needs MLflow ({error}): pip install 'cxr-zoo[track]'.") from error
         return MLflowRun(target or os.environ.get("MLFLOW_TRACKING_URI", ""))
 
 
 class MLflowRun(Observer):
-    """One run in MLflow. A resumed run goes on in the same MLflow run, and no epoch stands there twice."""
+    """One run in MLflow. A resumed run continues the same MLflow run and logs no epoch twice."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -73,7 +73,7 @@ class MLflowRun(Observer):
                 self.on_epoch(row)
 
     def _known(self, folder: Path, uri: str) -> str | None:
-        """The MLflow run that an earlier process began there."""
+        """The MLflow run that an earlier process started."""
         try:
             kept = json.loads((folder / REMEMBERED).read_text(encoding="utf-8"))
         except (OSError, ValueError):

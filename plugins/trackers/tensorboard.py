@@ -22,7 +22,7 @@ class TensorBoard(Tracker):
 
     def build(self, target: str) -> Observer:
         try:
-            import tensorboardX  # noqa: F401  # whether it is there
+            import tensorboardX  # noqa: F401  # is it installed?
         except ImportError as error:
             raise UsageError(
                 f"--track tensorboard needs tensorboardX ({error}): pip install 'cxr-zoo[track]'."
@@ -31,7 +31,7 @@ class TensorBoard(Tracker):
 
 
 class TensorBoardRun(Observer):
-    """The event files of one run. A resumed run writes all its epochs anew, so that none stands there twice."""
+    """The event files of one run. A resumed run writes all epochs again, so that none occurs twice."""
 
     def __init__(self, target: str) -> None:
         self.target = target

@@ -9,12 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ import pytest
 from child_targets import await_end
 from loglines import log_lines
 from PIL import Image
-from prepared import Wounded, records_of, write_images
+from prepared import KILLED, SUPPORT, Wounded, records_of, write_images
 
 from zoo.core.errors import ZooError
 from zoo.core.records import Records
@@ -32,9 +31,7 @@ from zoo.data.images import FileSource
 from zoo.data.journal import Copy, Pixels, PreparedImage
 from zoo.data.resize import square
 from zoo.data.store import Store, prepare, verify
-from zoo.data.workers import CRASHED, Chunk, digest, run
-
-SUPPORT = Path(__file__).parents[1] / "support"  # what the tests share, for the processes they start
+from zoo.data.workers import Chunk, digest, run
 
 SIZE = 16
 
@@ -91,20 +88,6 @@ def interrupted(root: Path, cache: Path, count: int = 30) -> list[str]:
         prepare(records, SIZE, cache, workers=0)
     assert [folder.suffix for folder in cache.iterdir()] == [".partial"]
     return lines
-
-
-KILLED = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from prepared import Wounded, records_of
-from zoo.data import store
-if __name__ == "__main__":
-    store.CHUNK = 4
-    names = [f"{i}.png" for i in range(60)]
-    records = records_of(names, Wounded(sys.argv[2], slow=0.03, log=sys.argv[4]))
-    store.prepare(records, 16, Path(sys.argv[3]), workers=2)
-"""
 
 
 def test_work_done_before_a_kill_is_kept_and_no_worker_outlives_its_parent(
@@ -389,79 +372,3 @@ def test_images_that_change_meanwhile_never_get_into_a_store(root: Path, cache: 
     assert decoded(log) == Counter(["5.png"])
     assert_same(store, records, cache / "fresh")
     assert not list(cache.glob("*.partial"))
-
-
-def test_an_image_that_kills_its_worker_is_set_aside_and_the_rest_goes_on(root: Path, cache: Path) -> None:
-    names = write_images(root, 40)
-    records = records_of(names, Wounded(str(root), deadly=("6.png", "7.png")))
-    store = prepare(records, SIZE, cache, workers=2)
-    reasons = store.table["reason"].to_numpy()
-    assert np.flatnonzero(reasons != "").tolist() == [6, 7]
-    assert set(reasons[[6, 7]]) == {CRASHED}
-    good = [name for name, reason in zip(names, reasons, strict=True) if not reason]
-    fresh = prepare(records_of(good, FileSource(str(root))), SIZE, cache / "fresh")
-    np.testing.assert_array_equal(store.images[reasons == ""], fresh.images)
-    assert not store.images[[6, 7]].any()
-    assert verify(store) == []
-
-
-def test_a_decoder_that_kills_every_worker_ends_the_run_and_keeps_the_work(
-    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
-) -> None:
-    monkeypatch.setattr("zoo.core.pools.MAX_CRASHES", 1)
-    names = write_images(root, 20)
-    source = Wounded(str(root), deadly=("12.png", "13.png"))
-    with pytest.raises(ZooError, match=r"died on 2 images.*kept"):
-        prepare(records_of(names, source), SIZE, cache, workers=1)
-    prepare(records_of(names, Wounded(str(root))), SIZE, cache, workers=0)
-    assert any("were finished before" in line for line in logged)
-
-
-CRASHING = KILLED.replace("slow=0.03, log=sys.argv[4])", 'deadly=("6.png",))').replace(", workers=2)", ")")
-
-
-def test_an_image_that_killed_the_whole_run_is_set_aside_by_the_next_one(root: Path, cache: Path) -> None:
-    write_images(root, 60)
-    words = [sys.executable, "-c", CRASHING, str(SUPPORT), str(root), str(cache)]
-    assert subprocess.run(words, check=False).returncode == 3
-    assert subprocess.run(words, check=False).returncode == 0
-    images = pd.read_csv(next(cache.glob("*/images.csv")), keep_default_na=False)
-    assert images["reason"].to_numpy()[6] == CRASHED
-    assert (images["reason"] == "").sum() == 59
-
-
-def test_a_script_without_a_main_guard_prepares_in_parallel(root: Path, cache: Path, tmp_path: Path) -> None:
-    write_images(root, 60)
-    script = tmp_path / "script.py"
-    unguarded = KILLED.replace('if __name__ == "__main__":\n', "").replace("\n    ", "\n").replace("slow=0.03, ", "")
-    script.write_text(textwrap.dedent(unguarded))
-    words = [sys.executable, str(script), str(SUPPORT), str(root), str(cache), str(tmp_path / "log")]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(pd.read_csv(next(cache.glob("*/images.csv")))) == 60
-
-
-def test_chunks_are_handed_out_as_they_are_needed(root: Path, tmp_path: Path) -> None:
-    names = write_images(root, 4)
-    pixels = Pixels.create(tmp_path / "images.npy", 400, SIZE)
-    asked = 0
-
-    def chunks() -> Iterator[Chunk]:
-        nonlocal asked
-        for start in range(0, 400, 4):
-            asked += 1
-            yield Chunk(start, tuple((name, "", None) for name in names))
-
-    results = run(FileSource(str(root)), pixels, chunks(), 2)
-    for done in range(1, 40):
-        next(results)
-        assert asked <= done + 4
-    results.close()  # type: ignore[attr-defined]
-
-
-def test_a_worker_starts_without_heavy_libraries() -> None:
-    code = "import sys, zoo.data.workers, zoo.data.images; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert "zoo.data.workers" in loaded
-    assert not {"pandas", "keras", "tensorflow", "jax", "sklearn", "scipy", "matplotlib"} & set(loaded)

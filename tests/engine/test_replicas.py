@@ -57,13 +57,13 @@ def train(count, name, options, norm, precision):
         assert context.replicas == count and context.on_cpu
         network = build(norm)
         trainer = Trainer(network, Task("multilabel", ("a", "b", "c")), bce, lambda images, labels, seed: (images, labels), 0)
-        context.train_together(trainer)
+        context.share_loss(trainer)
         chosen = OPTIMIZERS[name](lr=0.05, **options)
         optimizer = build_optimizer(name, chosen, "constant", NoOptions(), STEPS, precision)
         with context.adapted(network), fused_batch_norm(network):
             trainer.compile(optimizer=optimizer, jit_compile=context.jit("auto"))
             optimizer.build(trainer.trainable_variables)
-            context.update_together(optimizer)
+            context.sum_gradients(optimizer)
             feed = step_feed(lambda k: (images[k], labels[k]), "image", range(STEPS))
             done = trainer.fit(feed, epochs=STEPS, steps_per_epoch=1, shuffle=False, verbose=0)
             with averaged(trainer) as average:

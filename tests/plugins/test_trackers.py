@@ -164,7 +164,7 @@ def test_a_tracker_that_fails_later_costs_one_warning(run: Run, config: RunConfi
     guarded.on_end("complete")
     assert broken.told == [1, 2]
     assert len(logged) == 1
-    assert "the tracker odd failed and is told no more (ConnectionError: gone)" in logged[0]
+    assert "the tracker odd failed and is switched off (ConnectionError: gone)" in logged[0]
 
 
 def test_a_tracker_may_give_a_training_up(run: Run, config: RunConfig) -> None:

@@ -203,9 +203,9 @@ def test_a_trial_that_another_machine_was_quicker_to_claim_stays_that_machine_s(
     dies: bool, whole: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     east, west = Machine("east", "east"), Machine("west", "west")
-    inner_all, inner_claim, moment = tuner.Study._all, tuner.Study.claim, {"claiming": False, "over": False}
+    inner_all, inner_claim, moment = tuner.Search._all, tuner.Search.claim, {"claiming": False, "over": False}
 
-    def quicker(study: tuner.Study) -> Any:
+    def quicker(study: tuner.Search) -> Any:
         found = inner_all(study)
         if moment["claiming"] and not moment["over"]:  # west has looked, and not yet claimed
             moment["over"] = True
@@ -217,12 +217,12 @@ def test_a_trial_that_another_machine_was_quicker_to_claim_stays_that_machine_s(
                 east.sweep()
         return found
 
-    def claim(study: tuner.Study) -> Any:
+    def claim(study: tuner.Search) -> Any:
         moment["claiming"] = True
         return inner_claim(study)
 
-    monkeypatch.setattr(tuner.Study, "_all", quicker)
-    monkeypatch.setattr(tuner.Study, "claim", claim)
+    monkeypatch.setattr(tuner.Search, "_all", quicker)
+    monkeypatch.setattr(tuner.Search, "claim", claim)
     west.sweep()
     assert west.executed == (["s-02", "s-03", "s-04"] if dies else [])
     west.sweep()
@@ -237,7 +237,7 @@ def test_a_machine_that_dies_while_it_claims_a_trial_finds_it_again(
 ) -> None:
     east, west = Machine("east", "east"), Machine("west", "west")
     with monkeypatch.context() as patch:
-        patch.setattr(tuner.Study, "_own", lambda study, frozen: die())
+        patch.setattr(tuner.Search, "_own", lambda study, frozen: die())
         with pytest.raises(Killed):
             east.sweep()
     west.sweep()
@@ -293,7 +293,7 @@ def test_in_a_shared_folder_no_machine_writes_an_older_table_over_a_newer(
     east, west = Machine("east"), Machine("west")
     holding, reading, arrived = threading.Event(), threading.Event(), threading.Event()
     other = threading.Thread(target=west.sweep)
-    inner_trials, inner_write, inner_flock = tuner.Study.trials, Folder.write_results, locks.flock
+    inner_trials, inner_write, inner_flock = tuner.Search.trials, Folder.write_results, locks.flock
 
     def begin() -> None:
         west.during["s-02"] = hold
@@ -304,7 +304,7 @@ def test_in_a_shared_folder_no_machine_writes_an_older_table_over_a_newer(
         holding.set()
         assert reading.wait(100)
 
-    def read(study: tuner.Study) -> Any:
+    def read(study: tuner.Search) -> Any:
         found = inner_trials(study)
         if Machine.here.name == "east" and sum(trial.done for trial in found) == 3:
             reading.set()  # west finishes the last trial between this reading and the writing, if it may
@@ -322,7 +322,7 @@ def test_in_a_shared_folder_no_machine_writes_an_older_table_over_a_newer(
         return inner_flock(handle, wait=wait)
 
     east.during["s-01"] = begin
-    monkeypatch.setattr(tuner.Study, "trials", read)
+    monkeypatch.setattr(tuner.Search, "trials", read)
     monkeypatch.setattr(Folder, "write_results", write)
     monkeypatch.setattr(locks, "flock", flock)
     east.sweep()

@@ -21,6 +21,7 @@ from zoo.serve.limits import Limits
 
 Serve = Callable[..., Served]
 IMAGE = flat(99)
+PATIENCE_S = 120.0  # a busy machine may take long
 
 
 def held(served: Served) -> tuple[int, int]:
@@ -29,7 +30,7 @@ def held(served: Served) -> tuple[int, int]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)

@@ -15,6 +15,22 @@ from PIL import Image
 from zoo.core.records import BadImage, ImageSource, Records
 from zoo.data.images import FileSource
 
+SUPPORT = Path(__file__).parent  # for the processes that tests start
+
+# a preparation of 60 images, slow enough to be killed amid its work
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from prepared import Wounded, records_of
+from zoo.data import store
+if __name__ == "__main__":
+    store.CHUNK = 4
+    names = [f"{i}.png" for i in range(60)]
+    records = records_of(names, Wounded(sys.argv[2], slow=0.03, log=sys.argv[4]))
+    store.prepare(records, 16, Path(sys.argv[3]), workers=2)
+"""
+
 
 def write_images(root: Path, count: int, size: int = 40) -> list[str]:
     """Images of noise, named by number; the same for the same number."""

@@ -50,7 +50,7 @@ class Stub:
         assert pixels.shape == (self.image_size, self.image_size)
         self.asked += 1
         self.busy.set()
-        assert self.go.wait(20)
+        assert self.go.wait(120)
         if self.error is not None:
             raise self.error
         if self.reason:

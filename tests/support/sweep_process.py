@@ -116,7 +116,7 @@ def sweep(
     config = tuner.check(wanted, registry())
     tuner.check_folder(folder, wanted)
     with folder.locked(shared=storage is not None):
-        return tuner.run(runner, tuner.Study(folder, wanted, storage, config), registry(), take_over=take_over)
+        return tuner.run(runner, tuner.Search(folder, wanted, storage, config), registry(), take_over=take_over)
 
 
 def watched(inner: Callable[..., Any], event: Callable[[], None]) -> Callable[..., Any]:

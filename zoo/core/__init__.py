@@ -1,1 +1,1 @@
-"""What a strategy is and where it is found: contracts, hooks, registry, options, tasks, records, observers, errors."""
+"""The core: contracts of strategies, hooks, registry, options, tasks, records, observers, errors."""

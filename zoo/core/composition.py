@@ -1,4 +1,4 @@
-"""Compositions: augmenters joined by `+` in their name are one augmenter that applies them in the order written."""
+"""Compositions: augmenters joined by `+` are one augmenter that applies them in this order."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SEPARATOR = "+"
 
 
 def part_names(name: str) -> list[str]:
-    """The names joined in one.
+    """The names in a composition.
 
     Raises:
-        UsageError: one of them is empty or stands twice.
+        UsageError: a name is empty or occurs twice.
     """
     names = name.split(SEPARATOR)
     if not all(names):
@@ -84,8 +84,8 @@ def _options_class(parts: tuple[tuple[str, type], ...]) -> type[PartOptions]:
 class Composition(Augmenter):
     """Several augmenters, one after another on the same batch.
 
-    All draw from the one seed generator that the engine owns, saves and restores; every draw advances it, so no part repeats
-    what another drew. It changes every image on its own where all parts do, and chance has a part in it where it has in any.
+    All parts draw from the seed generator that the engine owns, saves and restores. The composition is per image if all parts
+    are, and random if any is.
     """
 
     def __init__(self, parts: Sequence[Augmenter]) -> None:
@@ -127,7 +127,7 @@ def _apply(functions: Sequence[AugmentFunction], images: Any, labels: Any, seed:
 
 
 def _tracked(functions: Sequence[AugmentFunction]) -> AugmentFunction:
-    """The functions as a layer: the engine saves and restores the state of layers among them, and of no function."""
+    """The functions as a layer, so that the engine saves and restores the state of layers among them."""
     import keras
 
     class Chain(keras.layers.Layer):

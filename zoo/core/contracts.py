@@ -1,6 +1,6 @@
-"""The abstract strategies. A plugin subclasses one of these, gives it an `info` record and one `build` (or `read`).
+"""The abstract strategies. A plugin subclasses one of them and gives it an `info` record and a `build` (or `read`) method.
 
-Nothing here imports Keras, NumPy or pandas: `zoo list` reads every `info` record without them.
+Nothing here imports Keras, NumPy or pandas, so that `zoo list` reads every `info` record without them.
 """
 
 from __future__ import annotations
@@ -31,10 +31,15 @@ AugmentFunction = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """What a strategy says of itself; readable without Keras.
+    """The record of a strategy, readable without Keras.
 
-    `name` is what the user types, `summary` one line, `tasks` the task kinds it serves, `licence` and `paper` where it
-    comes from. `exempt` names checks of `zoo.testing` that the strategy cannot pass, each with the reason.
+    Attributes:
+        name: what users type; lower case, without spaces.
+        summary: one line for `zoo list`.
+        tasks: the task kinds it supports.
+        licence: of the code and of published weights.
+        paper: author, year, title and link.
+        exempt: checks of `zoo.testing` that the strategy cannot pass, each with the reason.
     """
 
     name: str
@@ -47,24 +52,33 @@ class Info:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo(Info):
-    """A model's record: `parameters` counts all weights with one output at `image_size` pixels and default options.
+    """The record of a model.
 
-    `trained` says that `build` gives a network that has learned already: a run of it may train nothing, or its head alone.
+    Attributes:
+        parameters: number of weights with one output, at `image_size` and with default options.
+        image_size: height and width in pixels where neither user nor dataset gives a size.
+        min_image_size: smallest height and width in pixels.
+        pretrained: published weights that `--weights` accepts by name, such as "imagenet".
+        trained: `build` returns a trained network, of which a run may train nothing or the head alone.
     """
 
     parameters: int
     image_size: int = 224
     min_image_size: int = 32
-    pretrained: tuple[str, ...] = ()  # published weights that `weights=` accepts by name, such as "imagenet"
+    pretrained: tuple[str, ...] = ()
     trained: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """Where a published dataset is fetched: `name` is what `zoo data download` takes.
+    """Where a published dataset can be downloaded.
 
-    `kaggle` is its handle there (owner/dataset), `bytes` the size of its archive, about. `page` is where it is published
-    otherwise, `files` what to fetch there by hand.
+    Attributes:
+        name: what `zoo data download` takes.
+        kaggle: handle on Kaggle, owner/dataset.
+        bytes: approximate size of the archive.
+        page: where it is published otherwise.
+        files: what to download from `page` by hand.
     """
 
     name: str
@@ -76,25 +90,32 @@ class Download:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo(Info):
-    """A dataset's record: whether it reads a `root` on disk and the layout it expects there.
+    """The record of a dataset.
 
-    `downloads` are what can be fetched of it. `default_weights` is what `--weights` means for this dataset when the user says
-    nothing; empty leaves it to the model.
+    Attributes:
+        needs_root: it reads files below `--root`.
+        layout: the files it expects there.
+        image_size: height and width in pixels of its images, where they differ from the model's own; None: the model's.
+        default_weights: default of `--weights` with this dataset; "" leaves it to the model.
+        downloads: what `zoo data download` can fetch.
     """
 
     needs_root: bool = True
     layout: str = ""
-    image_size: int | None = None  # the size the images are made for, where it differs from the model's own
+    image_size: int | None = None
     default_weights: str = ""
     downloads: tuple[Download, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmenterInfo(Info):
-    """An augmenter's record: what `--freeze` must know to compute a frozen backbone's output once and for all.
+    """The record of an augmenter. With it `--freeze` can compute the output of a frozen backbone once for each image.
 
-    `per_image` says that every image changes on its own, whatever else is in its batch, and that labels stay as they are;
-    `random` that chance has a part in it. The defaults are safe for any augmenter: nothing is kept.
+    Attributes:
+        per_image: every image is changed independently of its batch, and labels stay as they are.
+        random: the result depends on the seed.
+
+    The defaults are safe for any augmenter: no output of the backbone is cached.
     """
 
     per_image: bool = False
@@ -124,7 +145,12 @@ def option(default: Any, help: str, *, none: str = "", **metadata: Any) -> Any:
 
 
 class Strategy(ABC):
-    """Anything that can be chosen by name. `Options` is a frozen dataclass of `option(...)` fields."""
+    """Anything that can be chosen by name.
+
+    Attributes:
+        info: the record.
+        Options: a frozen dataclass of `option(...)` fields.
+    """
 
     kind: ClassVar[str]
     info: Info
@@ -134,8 +160,8 @@ class Strategy(ABC):
 class Model(Strategy):
     """A network from grayscale pixels to logits.
 
-    `blocks` is for `optimizer.layer_decay`: a pattern with one group, the block's number, searched for in the paths of the
-    backbone's weights, as r"\\bblock(\\d+)_". Without one the blocks are the stages of equal resolution.
+    `blocks` tells `optimizer.layer_decay` how the backbone is divided: a regular expression with one group, the number of the
+    block, searched for in the paths of weights, such as r"\\bblock(\\d+)_". Without it, blocks are stages of equal resolution.
     """
 
     kind = "model"
@@ -155,11 +181,11 @@ class Model(Strategy):
         Returns:
             A model from `(N, image_size, image_size, 1)` pixels in [0, 255], uint8 or float, to float32 logits
             `(N, task.outputs)`. Pixel scaling and channel repetition happen inside, so a saved model takes raw pixels.
-            A layer named `backbone`, where there is one, is what `--freeze` freezes and `--weights PATH` fills.
+            `--freeze` freezes a layer named `backbone`, and `--weights PATH` loads into it.
         """
 
     def sources(self, options: Any) -> tuple[Path, ...]:
-        """The files that `build` reads, published weights apart: a run is not resumed where one of them has changed."""
+        """The files that `build` reads, except published weights. A run is not resumed if one of them has changed."""
         return ()
 
 
@@ -173,26 +199,29 @@ class Loss(Strategy):
         """Build the function `(labels, logits) -> loss`, each `(N, outputs)`, in `keras.ops`.
 
         Args:
-            task: the task; a loss may refuse kinds not in `info.tasks`.
-            counts: label counts of the training images; None where unknown.
+            task: the task, of a kind in `info.tasks`.
+            counts: label counts of the training images; None if unknown.
             options: an instance of `Options`.
 
         Returns:
-            A function that never sees an unknown label: the engine replaces NaN by 0 before and masks the result.
-            For a multiclass task the engine sums over the classes, else it takes the mean over known labels.
+            A function that never sees an unknown label: the engine replaces NaN by 0 and masks the result. It sums over the
+            classes of a multiclass task, and takes the mean over known labels otherwise.
+
+        Raises:
+            UsageError: the loss needs label counts, and `counts` is None.
         """
 
 
 class Augmenter(Strategy):
     """A random change of a training batch, images and labels together. It runs on the device, in training only.
 
-    With an `AugmenterInfo` as its `info` it can say that it changes every image on its own; a plain `Info` says no.
+    An `AugmenterInfo` as `info` can declare that every image is changed independently; a plain `Info` does not.
     """
 
     kind = "augmenter"
 
     def effect(self, options: Any) -> Info:
-        """The record that holds with these options, where they decide `per_image` or `random`; else `info`."""
+        """The record with these options: override it where they decide `per_image` or `random`."""
         return self.info
 
     @abstractmethod
@@ -224,10 +253,13 @@ class Dataset(Strategy):
         return member
 
     def survey(self, root: Path | None, options: Any) -> Listing:
-        """Read all that the layout's tables say, for `zoo data explore` and `zoo data audit`.
+        """Read everything the tables of the layout list, for `zoo data explore` and `zoo data audit`.
 
-        A reader that overrides this names images without a file too, and notes faults that `read` refuses; this one reads
-        the records, and notes what they set aside.
+        By default these are the records, with a fault for every row set aside. Override it to list images without a file too,
+        and to report faults at which `read` raises.
+
+        Raises:
+            DataError: as `read`.
         """
         from zoo.core.listing import listing_of
 
@@ -235,25 +267,25 @@ class Dataset(Strategy):
 
 
 class Tracker(Strategy):
-    """Another place that is told how a training goes, such as a tracking server. It changes nothing of the training."""
+    """Reports a training to another place, such as a tracking server. It does not change the training."""
 
     kind = "tracker"
 
     @abstractmethod
     def build(self, target: str) -> Observer:
-        """Build the observer of one training. Nothing is connected to before its `on_start`.
+        """Build the observer of one training, without connecting anywhere before its `on_start`.
 
         Args:
-            target: what the user wrote behind the name, as in `--track mlflow=http://host:5000`; "" where nothing was.
+            target: the text after the name, as in `--track mlflow=http://host:5000`; "" if there is none.
 
         Raises:
-            UsageError: a library that it needs is not installed; says how to install it.
+            UsageError: a required library is not installed; says how to install it.
         """
 
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """How often each label is 1 and 0 among the training images, unknown ones left out; float arrays `(outputs,)`."""
+    """Number of training images with and without each label, unknown labels left out; float arrays `(outputs,)`."""
 
     positive: np.ndarray
     negative: np.ndarray
@@ -261,7 +293,7 @@ class LabelCounts:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named configuration. `config` has the shape of a run's config.yaml and may leave out what it does not fix."""
+    """A named configuration: `config` has the form of config.yaml; settings it leaves out keep their defaults."""
 
     kind: ClassVar[str] = "recipe"
 

@@ -1,4 +1,4 @@
-"""The hooks a plugin may implement. Each returns what the plugin adds; none is called before it is needed."""
+"""The hooks of a plugin. Each returns what the plugin adds, and is called only when needed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def zoo_recipes() -> Iterable[Recipe]:  # type: ignore[empty-body]
 
 @hookspec
 def zoo_trackers() -> Iterable[Tracker]:  # type: ignore[empty-body]
-    """Return the trackers this plugin adds: other places that are told how a training goes."""
+    """Return the trackers this plugin adds: observers that report a training to another place."""
 
 
 @hookspec

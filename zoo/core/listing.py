@@ -1,4 +1,4 @@
-"""What a layout's tables say, images there or not, with what is wrong in them noted instead of refused."""
+"""Everything the tables of a dataset list, with their faults as data instead of errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoo.core.records import Records
 if TYPE_CHECKING:
     import pandas as pd
 
-# kinds of faults that readers note
+# kinds of faults
 LISTED_TWICE = "row twice"
 BOTH_LISTS = "in both lists"
 NOT_IN_TABLE = "listed, not in the table"
@@ -23,13 +23,13 @@ NO_USE = "row set aside"
 
 
 class Faults:
-    """Collects what is wrong. A reader that is given none refuses instead."""
+    """Collects faults of tables. A reader without a collector raises instead."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[str, str, str]] = []
 
     def add(self, kind: str, images: Iterable[str], detail: str = "") -> None:
-        """Note one fault of each of these images."""
+        """Add one fault for each of these images."""
         self._rows += [(kind, image, detail) for image in images]
 
     def table(self) -> pd.DataFrame:
@@ -45,10 +45,10 @@ def _no_faults() -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Listing:
-    """Records of all that the tables name; `path` is "" where the image's file is not there.
+    """Records of everything the tables list; `path` is "" where there is no file.
 
-    `faults` has a row per fault (kind, image, detail). Of an image named twice the first row stands; one in both lists counts
-    as a test image; one that is called normal beside a finding has the finding.
+    `faults` has a row per fault: kind, image, detail. Of an image listed twice the first row counts; one in both lists is a
+    test image; one that is normal and has a finding has the finding.
     """
 
     records: Records
@@ -56,12 +56,12 @@ class Listing:
 
     @property
     def present(self) -> pd.Series:
-        """Which images have something to read."""
+        """Which images have a file; Boolean `(N,)`."""
         return self.records.table["path"] != ""
 
 
 def listing_of(records: Records) -> Listing:
-    """The listing of a reader that refuses faults and sets rows aside: what was set aside is noted."""
+    """The listing of plain records: every row set aside is a fault."""
     faults = Faults()
     for image, reason in zip(records.set_aside["image"], records.set_aside["reason"], strict=True):
         faults.add(NO_USE, [str(image)], str(reason))

@@ -17,7 +17,7 @@ LOCK = "lock"  # the lock file of a folder that is being made
 def locked(file: Path, *, waiting: Callable[[], None] | None = None, busy: str = "") -> Iterator[None]:
     """Hold an exclusive lock on `file`, which is created, with its folder, where it is missing.
 
-    The folder may be renamed while the lock is held: whoever waits then gets the lock of a new, empty folder. On systems and
+    The folder may be renamed while the lock is held: a process that waits then gets the lock of a new, empty folder. On systems and
     file systems without flock nothing is locked.
 
     Args:

@@ -1,4 +1,4 @@
-"""Finding plugins: each entry point of the group `zoo` is loaded on its own, so that a broken one breaks nothing else."""
+"""Loads the plugins: every entry point of the group `zoo` on its own, so that a broken one affects no other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Failure:
-    """A plugin that could not be loaded or used, or a name of its that was refused, and why."""
+    """Why a plugin could not be loaded or used, or one of its names was refused."""
 
     origin: Origin
     cause: str
@@ -39,7 +39,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Plugins:
-    """The loaded plugins, where each comes from, and those that failed."""
+    """The loaded plugins with their origins, and the failures."""
 
     manager: pluggy.PluginManager
     origins: dict[str, Origin]
@@ -61,7 +61,7 @@ def load(entry_points: Iterable[importlib.metadata.EntryPoint] | None = None) ->
         try:
             manager.register(entry_point.load(), name=key)
             manager.check_pending()
-        except (Exception, SystemExit) as error:  # whatever a stranger's import raises must not end the command
+        except (Exception, SystemExit) as error:  # a faulty plugin must not end the command
             if manager.has_plugin(key):
                 manager.unregister(name=key)
             failures.append(Failure(origin, describe(error)))

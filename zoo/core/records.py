@@ -1,4 +1,4 @@
-"""Records: one row per image, as a dataset's reader found them, and the source that its pixels come from."""
+"""Records: one row per image of a dataset, and the source of the pixels."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ METADATA = ("view", "age", "sex", "follow_up")
 
 
 class BadImage(Exception):
-    """An image that cannot be read; its message is the reason shown in the table of images set aside."""
+    """An image that cannot be read; the message is the reason in the table of images set aside."""
 
 
 class ImageSource(ABC):
-    """Where pixels come from. Instances are small and picklable: preparation sends them to worker processes."""
+    """The source of pixels. Instances are small and picklable: they are sent to worker processes."""
 
     @abstractmethod
     def read(self, path: str) -> tuple[np.ndarray, str]:
-        """Return grayscale uint8 pixels `(H, W)` of one image, and a note where it had to be normalised ("" if not).
+        """Grayscale uint8 pixels `(H, W)` of one image, and a note on how they were normalised ("" if they were not).
 
         Raises:
-            BadImage: the image is missing, truncated or no image.
+            BadImage: the file is missing, truncated or not an image.
         """
 
     @abstractmethod
     def fingerprint(self, paths: Sequence[str]) -> str:
-        """A short text that changes when any of these images changes (size and time of files, seed of made ones)."""
+        """A short text that changes when any of these images changes (size and time of files, seed of generated ones)."""
 
 
 def _no_boxes() -> pd.DataFrame:
@@ -58,9 +58,12 @@ class Records:
 
     `labels` are the findings. An image with none of them is normal; `normal` names that class ("No Finding"), and is None
     where the dataset has no such images. `boxes` has image, label and x, y, width, height in fractions of the image.
-    `set_aside` lists rows that could not be used, with the reason. `notes` are lines the user should be told.
-    `official_split` says that `split` is the dataset's own; `patients_known` is False where every image stands for a
-    patient because the layout does not say. `filtered_out` counts the images that a filter (`zoo.data.where`) left out.
+    `set_aside` lists rows that cannot be used, with the reason. `notes` are lines for the user.
+    `official_split`: `split` is the dataset's own. `patients_known` is False where the layout does not name patients, and
+    every image counts as one. `filtered_out` counts the images that a filter (`zoo.data.where`) left out.
+
+    Raises:
+        ValueError: a column is missing, an image is named twice, or a label is not 1, 0 or NaN.
     """
 
     table: pd.DataFrame

@@ -1,4 +1,4 @@
-"""The registry: what can be chosen by name, and which plugin it comes from."""
+"""The registry: every strategy and recipe by name, with the plugin it comes from."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Entry:
 
 
 class Registry:
-    """All registered names, by kind. A name may stand once per kind; the second plugin to claim it is refused."""
+    """All registered names, by kind. Names are unique within a kind; a second plugin that uses one is refused."""
 
     def __init__(self, plugins: Plugins) -> None:
         self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
@@ -82,19 +82,16 @@ class Registry:
             yield from self._entries[each].values()
 
     def entry(self, kind: str, name: str) -> Entry:
-        """The entry registered under a name; augmenters joined by + are one that is made here.
+        """The entry registered under a name; for augmenters joined by + a composition.
 
         Raises:
-            UsageError: the name is unknown; says the closest match, and which plugins failed to load.
+            UsageError: the name is unknown; gives the closest match and the plugins that failed to load.
         """
         found = self._entries[kind].get(name)
         if found is None and kind == "augmenter" and SEPARATOR in name:
             return _composed([self.entry(kind, each) for each in part_names(name)])
         if found is None:
-            hint = f"See 'zoo list {PLURALS[kind]}'."
-            if self._failures:
-                hint += " Not everything could be loaded: " + "; ".join(str(f) for f in self._failures)
-            raise unknown(kind, name, self._entries[kind], hint)
+            raise unknown(kind, name, self._entries[kind], self._hint(f"See 'zoo list {PLURALS[kind]}'."))
         return found
 
     def get(self, kind: str, name: str) -> Any:
@@ -111,14 +108,16 @@ class Registry:
         if not found and SEPARATOR in name:
             return [self.entry("augmenter", name)]
         if not found:
-            hint = "See 'zoo list'."
-            if self._failures:
-                hint += " Not everything could be loaded: " + "; ".join(str(f) for f in self._failures)
-            raise unknown("name", name, {n for entries in self._entries.values() for n in entries}, hint)
+            known = {n for entries in self._entries.values() for n in entries}
+            raise unknown("name", name, known, self._hint("See 'zoo list'."))
         return found
 
+    def _hint(self, then: str) -> str:
+        failed = "; ".join(str(each) for each in self._failures)
+        return f"{then} Not everything could be loaded: {failed}" if failed else then
+
     def including(self, entry: Entry) -> Registry:
-        """A copy that knows one more strategy, for those that are made of what a user has and not by a plugin."""
+        """A copy with one more strategy, for those that are built from files of the user instead of a plugin."""
         other = copy.copy(self)
         other._entries = {kind: dict(entries) for kind, entries in self._entries.items()}
         other._entries[entry.kind][entry.name] = entry
@@ -133,41 +132,38 @@ class Registry:
                     continue
                 try:
                     items = list(implementation.function())
-                except (Exception, SystemExit) as error:  # as for imports: a stranger's code must not end the command
+                except (Exception, SystemExit) as error:  # as for imports
                     self._failures.append(Failure(origin, f"{hook}() raised {manager.describe(error)}"))
                     continue
                 for item in items:
                     yield item, origin
 
     def _add(self, kind: str, cls: type, strategy: Any, origin: Origin) -> None:
+        hook, info = KINDS[kind][0], getattr(strategy, "info", None)
         if not isinstance(strategy, cls):
-            what = f"{KINDS[kind][0]}() returned {strategy!r}, which is not an instance of zoo.{cls.__name__}"
-            self._failures.append(Failure(origin, what))
+            cause = f"{hook}() returned {strategy!r}, which is not an instance of zoo.{cls.__name__}"
+        elif not isinstance(info, Info):
+            cause = f"{hook}() returned {type(strategy).__name__} with {info!r} as info, not a zoo.Info"
+        elif taken := self._entries[kind].get(info.name):
+            cause = (
+                f"the {kind} '{info.name}' is already registered by plugin {taken.origin}; the second one is refused"
+            )
+        else:
+            self._entries[kind][info.name] = Entry(kind, strategy, origin)
             return
-        info = getattr(strategy, "info", None)
-        if not isinstance(info, Info):
-            what = f"{KINDS[kind][0]}() returned {type(strategy).__name__} with {info!r} as info, not a zoo.Info"
-            self._failures.append(Failure(origin, what))
-            return
-        name = info.name
-        taken = self._entries[kind].get(name)
-        if taken is not None:
-            cause = f"the {kind} '{name}' is already registered by plugin {taken.origin}; the second one is refused"
-            self._failures.append(Failure(origin, cause))
-            return
-        self._entries[kind][name] = Entry(kind, strategy, origin)
+        self._failures.append(Failure(origin, cause))
 
     def _add_command(self, command: Any, origin: Origin) -> None:
         name = getattr(command, "name", None)
-        if not name or not hasattr(command, "make_context"):  # click itself is not imported here: listing needs none
-            self._failures.append(Failure(origin, f"zoo_commands() returned {command!r}, which is not a click command"))
-            return
-        if name in self._commands:
+        if not name or not hasattr(command, "make_context"):  # click is not imported here: listing does not need it
+            cause = f"zoo_commands() returned {command!r}, which is not a click command"
+        elif name in self._commands:
             taken = self._commands[name][1]
             cause = f"the command '{name}' is already registered by plugin {taken}; the second one is refused"
-            self._failures.append(Failure(origin, cause))
+        else:
+            self._commands[name] = (command, origin)
             return
-        self._commands[name] = (command, origin)
+        self._failures.append(Failure(origin, cause))
 
 
 def _composed(parts: list[Entry]) -> Entry:

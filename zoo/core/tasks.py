@@ -1,4 +1,4 @@
-"""What is being predicted: the task decides the outputs, the activation, the label array and the metrics."""
+"""The task: it determines outputs, activation, label arrays and metrics."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class ThresholdRule:
 
     @property
     def target(self) -> float | None:
-        """The sensitivity or specificity asked for; None for the rules without one."""
+        """The target sensitivity or specificity; None for the rules without one."""
         return self.value if self.rule in TARGETS else None
 
 
@@ -59,7 +59,7 @@ def check_rule(kind: TaskKind, rule: ThresholdRule) -> None:
     """Check that the rule applies to this kind of task.
 
     Raises:
-        UsageError: a target is asked for on a multiclass task.
+        UsageError: the rule has a target, and the task is multiclass.
     """
     if kind == "multiclass" and rule.target is not None:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Balance: the images of rare labels shown more often in training, by repeat-factor sampling."""
+"""Repeat-factor sampling: images with rare labels are shown more often in training."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from zoo.core.tasks import Task
 class Balance:
     """How often training images are shown per epoch, `factors` `(N,)` ≥ 1, and what that does to the labels.
 
-    `before` and `after` are the shares of images with each of `names` that an epoch shows without and with it; `repeats` are
-    the factors of the labels, `threshold` the share below which a label counts as rare.
+    `before` and `after` are the shares of images with each of `names` in an epoch without and with it; `repeats` are the
+    factors of the labels, `threshold` the share below which a label counts as rare.
     """
 
     factors: np.ndarray
@@ -26,11 +26,11 @@ class Balance:
 
     @property
     def images(self) -> int:
-        """Images that an epoch shows, before what does not fill a batch is left out."""
+        """Images per epoch, before the remainder that does not fill a batch is dropped."""
         return int(np.floor(self.factors.sum()))
 
     def lines(self) -> list[str]:
-        """What a user should know, label by label."""
+        """A summary for the user, with a line per label."""
         width = max(map(len, self.names))
         rows = [
             f"  {name:<{width}}  {before:7.2%} → {after:7.2%} of the images, factor {factor:.2f}"

@@ -1,4 +1,4 @@
-"""Batches: plain index look-ups into the store, in an order that follows from seed and epoch alone."""
+"""Batches: index look-ups into the store, in an order that depends on seed and epoch only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 class TrainingBatches:
     """The training images as shuffled full batches.
 
-    Every epoch shuffles all images anew and leaves out the remainder that does not fill a batch, other images each time.
+    Every epoch shuffles all images and drops the remainder that does not fill a batch, other images each time.
     `images` is `(M, S, S)` uint8, `labels` `(M, K)` float32, `rows` the training rows of both.
 
-    With `factors`, `(len(rows),)` ≥ 1, an epoch shows each image as often as its factor says, the fraction being drawn anew
-    in each epoch, and an epoch is as long as the sum of the factors, rounded down.
+    With `factors`, `(len(rows),)` ≥ 1, an epoch shows each image as often as its factor says, with the fraction drawn again in
+    each epoch; its length is the sum of the factors, rounded down.
     """
 
     images: np.ndarray
@@ -45,7 +45,7 @@ class TrainingBatches:
         return self.images[rows][..., None], self.labels[rows]
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels of a step, counted from the first step of epoch 0."""
+        """Images and labels of a step; step 0 is the first of epoch 0."""
         epoch, number = divmod(step, self.steps)
         return self.gather(self._order_of(epoch)[number])
 
@@ -57,8 +57,8 @@ class TrainingBatches:
 def _repeated(rows: np.ndarray, factors: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Each row as often as its factor, rounded up or down at random so that the mean is the factor.
 
-    Systematic sampling: the factors are laid end to end in random order, and every whole step from a random start takes the
-    image it falls on. So the length varies by at most one, and is never below the sum of the factors, rounded down.
+    Systematic sampling: the factors are laid end to end in random order, and each whole step from a random start selects the
+    image it falls on. The length varies by at most one and is at least the sum of the factors, rounded down.
     """
     drawn = random.permutation(len(rows))
     start, total = random.random(), factors.sum()
@@ -68,7 +68,7 @@ def _repeated(rows: np.ndarray, factors: np.ndarray, random: np.random.Generator
 
 
 def occurrences(rows: np.ndarray) -> np.ndarray:
-    """How often each row came before in the same array, in the order of its flat view: 0 for the first time."""
+    """How often each row occurred earlier in the array, in flat order: 0 for its first occurrence."""
     flat = rows.ravel()
     order = np.argsort(flat, kind="stable")
     ranked = flat[order]
@@ -79,7 +79,7 @@ def occurrences(rows: np.ndarray) -> np.ndarray:
 
 
 def inference_batches(rows: np.ndarray, batch_size: int) -> np.ndarray:
-    """Rows in order as `(steps, batch_size)`; the last batch is filled up by repeating its last row, so shapes are static."""
+    """Rows in order as `(steps, batch_size)`; the last batch is padded with its last row, so that shapes are static."""
     steps = -(-len(rows) // batch_size)
     padded = np.concatenate([rows, np.repeat(rows[-1:], steps * batch_size - len(rows))])
     return padded.reshape(steps, batch_size)

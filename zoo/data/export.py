@@ -71,7 +71,7 @@ def export_images(
     is drawn by patient with the configured seed, stratified over all findings, as for the multilabel task.
 
     Args:
-        config: says which dataset, size, limit and seed.
+        config: names dataset, image size, limit and seed.
         registry: of the strategies.
         out: must not exist.
         encoding: "png", without loss, or "raw": rows of uint8.
@@ -130,6 +130,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
 
 
 def _need_room(folder: Path, size: int, images: int) -> None:
+    """Raise ZooError where the disk has less than `size` bytes free."""
     free = shutil.disk_usage(folder).free
     if size > free:
         raise ZooError(
@@ -188,26 +189,27 @@ def _write_shard(file: Path, images: _Images, places: np.ndarray, progress: Prog
 
 
 class _Images:
-    """The images to be written, each as one record."""
+    """The images to be written, each as one record: `rows` of the records and of the store, in order."""
 
     def __init__(self, records: Records, store: Store, rows: np.ndarray, split: np.ndarray, encoding: Encoding) -> None:
         self.records, self.store, self.rows, self.split, self.encoding = records, store, rows, split, encoding
-        self.labels = records.table[list(records.labels)].to_numpy(dtype=np.float32)
-        others = [c for c in records.table.columns if c not in (*_RESERVED, *records.labels)]
-        self.columns = {c: "number" if pd.api.types.is_numeric_dtype(records.table[c]) else "text" for c in others}
+        table = records.table
+        others = [c for c in table.columns if c not in (*_RESERVED, *records.labels)]
         taken = next((c for c in others if c in _FIXED or c.startswith("image/")), None)
         if taken is not None:
             raise UsageError(
                 f"the column '{taken}' has the name of a feature that every record has: rename or leave it out."
             )
+        self.labels = table[list(records.labels)].to_numpy(dtype=np.float32)
+        self.columns = {c: "number" if pd.api.types.is_numeric_dtype(table[c]) else "text" for c in others}
         self.cells = {
-            name: records.table[name].to_numpy(float, na_value=np.nan)
+            name: table[name].to_numpy(float, na_value=np.nan)
             if kind == "number"
-            else records.table[name].to_numpy()
+            else table[name].fillna("").astype(str).to_numpy()
             for name, kind in self.columns.items()
         }
-        self.images = records.table["image"].to_numpy()
-        self.published = records.table["split"].to_numpy() if "split" in records.table else None
+        self.names = table["image"].to_numpy()
+        self.published = table["split"].astype(str).to_numpy() if "split" in table else np.full(len(table), "")
         self.boxes = _square_boxes(records, rows)
 
     def expected_bytes(self) -> int:
@@ -215,29 +217,27 @@ class _Images:
         if not len(self.rows):
             return 0
         some = np.unique(np.linspace(0, len(self.rows) - 1, _SAMPLE).astype(int))
-        return int(1.05 * sum(len(self.record(place)) for place in some) / len(some) * len(self.rows))
+        return int(1.05 * sum(len(self.record(number)) for number in some) / len(some) * len(self.rows))
 
     def record(self, number: int) -> bytes:
-        """The record of one image, by its number among those that are written."""
+        """The record of one of the images that are written."""
         row = int(self.rows[number])
         pixels = np.ascontiguousarray(self.store.images[row])
-        published = "" if self.published is None else self.published[row]
         features: dict[str, Value] = {
             "image/encoded": _png(pixels) if self.encoding == "png" else pixels.tobytes(),
             "image/format": self.encoding,
-            "image/filename": self.images[row],
+            "image/filename": self.names[row],
             "image/height": pixels.shape[0],
             "image/width": pixels.shape[1],
             "image/channels": 1,
             "labels": self.labels[row],
             "split": str(self.split[number]),
-            "published_split": str(published),
+            "published_split": self.published[row],
             "row": row,
+            **{name: cells[row] for name, cells in self.cells.items()},
+            **self.boxes.get(self.names[row], {}),
         }
-        for name, kind in self.columns.items():
-            cell = self.cells[name][row]
-            features[name] = float(cell) if kind == "number" else "" if pd.isna(cell) else str(cell)
-        return encode_example(features | self.boxes.get(self.images[row], {}))
+        return encode_example(features)
 
     def metadata(self, config: RunConfig, shards: dict[str, int]) -> dict[str, Any]:
         """What metadata.json holds."""
@@ -259,7 +259,7 @@ class _Images:
             "columns": self.columns,
             "official_split": records.official_split,
             "patients_known": records.patients_known,
-            "published_split": self.published is not None,
+            "published_split": "split" in records.table,
             "split_seed": settings.seed,
             "limit": settings.limit,
             "shards": shards,

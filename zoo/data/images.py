@@ -1,4 +1,4 @@
-"""Where images come from: files below a root, or rows of arrays in one archive."""
+"""Sources of images: files below a root, or rows of arrays in an .npz file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FileSource(ImageSource):
     """Images that are files under `root`; an image's path is relative to it.
 
     A path or link that leaves the root is refused unless `allow_outside`: a table from elsewhere could name any file. `force`
-    takes DICOM images that their header says are no chest X-rays.
+    accepts DICOM images that are not chest X-rays according to their header.
     """
 
     root: str
@@ -67,10 +67,9 @@ class FileSource(ImageSource):
         return _digest((*how, *marks))
 
     def image_keys(self, paths: Sequence[str]) -> list[str]:
-        """One key per image that changes whenever its pixels may have; "" for an image that is not there.
+        """One key per image that changes whenever its pixels may have changed; "" for a missing image.
 
-        Stricter than `fingerprint`, as pixels are taken over by it from one store to another: the root and the file's number
-        on its disk count too.
+        Stricter than `fingerprint`, since pixels are copied by it from one store to another: the root and the inode count too.
         """
         where, keys = f"{self.allow_outside} {'force ' * self.force}{os.path.realpath(self.root)}", []
         for path in paths:
@@ -111,14 +110,18 @@ class ArraySource(ImageSource):
             raise BadImage(reason_of(error)) from None
         if images.ndim == 0 or int(index) >= len(images):
             raise BadImage(f"{part}_images has {len(images) if images.ndim else 0} images only")
-        return _gray(images[int(index)])
+        return to_gray(images[int(index)])
 
     def fingerprint(self, paths: Sequence[str]) -> str:
         return _digest([_stamp(self.file), *paths])
 
 
-def _gray(image: np.ndarray) -> tuple[np.ndarray, str]:
-    """One array row to uint8 `(H, W)`."""
+def to_gray(image: np.ndarray) -> tuple[np.ndarray, str]:
+    """An array `(H, W)`, `(H, W, 1)` or uint8 `(H, W, 3)` to uint8 `(H, W)`, and a note where it was converted.
+
+    Raises:
+        BadImage: it is none of these.
+    """
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
     if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:

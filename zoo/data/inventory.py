@@ -1,4 +1,4 @@
-"""What is prepared: the stores of a cache, and whether their pixels are whole."""
+"""The stores of a cache, and whether their pixels are undamaged."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _NAMED = 3  # damaged images that a line names
 
 @dataclass(frozen=True)
 class Checked:
-    """The result for one store: whose it is, how many images it has, and what is damaged ("" if nothing is).
+    """The result for one store: dataset, images, and what is damaged ("" if nothing).
 
-    `outdated` tells a store that another version of zoo, or another decoder, prepared: it is not used any more.
+    `outdated` marks a store prepared by another version of zoo or another decoder: it is no longer used.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Checked:
 
 
 def find(cache: Path, name: str | None = None, records: Records | None = None) -> list[Path]:
-    """The folders of stores in a cache, by name; of one dataset, or only those of these very images at any size."""
+    """The folders of stores in a cache, by name: of one dataset, or only those of exactly these images, at any size."""
     folders = []
     for folder in sorted(cache.iterdir()) if cache.is_dir() else ():
         match = _FOLDER.fullmatch(folder.name)
@@ -62,9 +62,9 @@ def find(cache: Path, name: str | None = None, records: Records | None = None) -
 
 
 def check(folder: Path) -> Checked:
-    """Compare the pixels of a store with their checksums. A damaged one is given up: it will not be found until it is mended.
+    """Compare the pixels of a store with their checksums. A damaged store is given up: it is not used until it is repaired.
 
-    Of an interrupted preparation nothing can be damaged: what is not finished, or does not fit its checksum, is done again.
+    An interrupted preparation cannot be damaged: what is unfinished or has a wrong checksum is prepared again anyway.
     """
     match = _FOLDER.fullmatch(folder.name)
     if match is None:
@@ -94,12 +94,12 @@ def check(folder: Path) -> Checked:
 
 
 def _count(folder: Path) -> int:
-    """The images that a store's journal names."""
+    """The number of images in a store's journal."""
     return sum(len(finished.images) for finished in read(folder))
 
 
 def _outdated(folder: Path) -> bool:
-    """Whether a store says that it was prepared in another way than images are now: no fingerprint leads to it."""
+    """Whether a store was prepared in another way than images are now, so that no fingerprint leads to it."""
     try:
         return bool(json.loads((folder / HOW).read_text()) != preparation())
     except (OSError, ValueError):
@@ -107,12 +107,12 @@ def _outdated(folder: Path) -> bool:
 
 
 def _seal(folder: Path, images: int) -> str:
-    """What is wrong with the mark of a finished store."""
+    """What is wrong with the seal of a finished store."""
     try:
         seal = json.loads((folder / "store.json").read_text())
         count = seal["images"]
     except FileNotFoundError:
-        return "given up before as damaged, and not mended yet"
+        return "given up before as damaged, and not repaired yet"
     except (ValueError, TypeError, KeyError):
         return "its seal store.json is damaged"
     return "" if count == images else f"its table names {images:,} images, its seal {count}"

@@ -1,9 +1,8 @@
-"""The journal of a store: which images are finished, with the checksum of their pixels, so that no work is lost or trusted
-unseen.
+"""The journal of a store: which images are finished, with the checksums of their pixels.
 
-A store's folder holds `images.npy` `(N, S, S)` and `chunks.jsonl`: a line for each run of finished images with its first row,
-the CRC-32 of its pixels and what is known of each image. A line is written after the pixels are on disk and bears a checksum of its
-own, so a line cut by a kill counts for nothing.
+A store has `images.npy` `(N, S, S)` and `chunks.jsonl`. Each line of the latter describes a run of finished images: its first
+row, the CRC-32 of its pixels, and the facts of each image. It is written after the pixels are on the disk and has a checksum of
+its own, so that a line cut short by a kill does not count.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ IMAGES, JOURNAL = "images.npy", "chunks.jsonl"
 
 
 class PreparedImage(NamedTuple):
-    """What is known of one prepared image: digest of its source pixels, note, reason ("" if it can be used), key of its file."""
+    """One prepared image: digest of its source pixels, note, reason ("" if it can be used), key of its file."""
 
     digest: str
     note: str
@@ -45,7 +44,7 @@ class Finished:
 
 
 def read(folder: Path) -> Iterator[Finished]:
-    """The whole lines of a folder's journal; damaged ones are passed over, a missing journal has none."""
+    """The valid lines of a folder's journal; damaged ones are skipped, a missing journal has none."""
     try:
         with (folder / JOURNAL).open(encoding="ascii", errors="replace") as file:
             for line in file:
@@ -80,7 +79,7 @@ class Pixels:
 
     @classmethod
     def create(cls, file: Path, count: int, size: int) -> Pixels:
-        """Make the file of `count` black images, its whole place taken on the disk: a full disk is an error now, not later."""
+        """Create the file with `count` black images and reserve its space: a full disk is an error now, not later."""
         with file.open("wb") as stream:
             header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
             np.lib.format.write_array_header_1_0(stream, header)
@@ -91,10 +90,10 @@ class Pixels:
 
     @classmethod
     def open(cls, file: Path) -> Pixels:
-        """Look at an existing file.
+        """Open an existing file.
 
         Raises:
-            ValueError: it is no such file, or shorter or longer than its header says.
+            ValueError: it is not a pixel file, or its size does not match its header.
         """
         with file.open("rb") as stream:
             if np.lib.format.read_magic(stream) != (1, 0):
@@ -114,7 +113,7 @@ class Pixels:
             return stream.read(count * self.row)
 
     def write(self, start: int, images: np.ndarray) -> int:
-        """Write images `(n, S, S)`; returns their CRC-32. They are safe after `sync` only."""
+        """Write images `(n, S, S)`; returns their CRC-32. They are safe only after `sync`."""
         content = np.ascontiguousarray(images).data.cast("B")
         with self.file.open("rb+") as stream:
             stream.seek(self.offset + start * self.row)
@@ -122,12 +121,12 @@ class Pixels:
         return crc32(content)
 
     def sync(self) -> None:
-        """Wait until the disk has what was written so far, by whatever process."""
+        """Wait until everything written so far, by any process, is on the disk."""
         with self.file.open("rb+") as stream:
             os.fsync(stream.fileno())
 
     def holds(self, finished: Finished) -> bool:
-        """Whether the pixels of these images are in the file as the journal says."""
+        """Whether the pixels of these images have the checksum that the journal gives."""
         count = len(finished.images)
         inside = finished.start >= 0 and finished.start + count <= self.count
         return inside and crc32(self.read(finished.start, count)) == finished.crc
@@ -145,7 +144,7 @@ def _reserve(stream: IO[bytes], total: int) -> None:
 
 @dataclass(frozen=True)
 class Copy:
-    """An image's row in another store, to be taken over."""
+    """An image in another store, to be copied."""
 
     pixels: Pixels
     row: int
@@ -153,9 +152,9 @@ class Copy:
 
 
 def copies(folders: Iterable[Path], size: int, keys: Sequence[str]) -> dict[str, Copy]:
-    """Where images with these keys lie finished in other stores; only rows whose checksum was verified just now.
+    """The images with these keys that other stores have, their checksums just verified.
 
-    Images that were set aside are not taken over: whatever was wrong may have been put right.
+    Images that were set aside are not copied: their files may have been repaired.
     """
     wanted, found = {key for key in keys if key}, dict[str, Copy]()
     for folder in folders:

@@ -1,4 +1,4 @@
-"""The whole way from a configuration to images ready for training: read, limit, project, prepare, split, check."""
+"""From a configuration to images ready for training: read, limit, project, prepare, split, check."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImageSet:
-    """ImageSet ready for a network.
+    """Images ready for a network.
 
-    `table` has a row per image (image, patient, split and what else is known), `labels` `(N, outputs)` belong to it, and
-    `rows` say where each image's pixels lie in `store.images`. `set_aside` lists the others with the reason; `filtered_out`
-    counts those that the filter `where` left out before. Training labels are as the setting `uncertain` has them (.5
-    among them for half), the others 1, 0 or NaN. `balance` says how often each training image is shown, where not once.
+    `table` has a row per image (image, patient, split and metadata), with `labels` `(N, outputs)` and `rows`, the rows of its
+    pixels in `store.images`. `set_aside` lists the other images with the reason; `filtered_out` counts those that the filter
+    `where` removed before. Training labels follow the setting `uncertain` (.5 for half), the others are 1, 0 or NaN.
+    `balance` says how often each training image is shown, if not once.
     """
 
     task: Task
@@ -50,7 +50,7 @@ class ImageSet:
         return np.flatnonzero(self.table["split"].to_numpy() == split)
 
     def count_labels(self, split: str, balance: Balance | None = None) -> LabelCounts:
-        """How often each label is 1 and 0 in one split; with a balance, of the training images, as often as an epoch shows them."""
+        """How often each label is 1 and 0 in one split; with `balance`, training images count as often as an epoch shows them."""
         labels = self.labels[self.of(split)]
         shown = np.ones((len(labels), 1)) if balance is None else balance.factors[:, None]
         return LabelCounts(((labels == 1) * shown).sum(axis=0), ((labels == 0) * shown).sum(axis=0))
@@ -72,7 +72,7 @@ def read_records(config: RunConfig, registry: Registry) -> Records:
 
 
 def with_writable_names(records: Records) -> Records:
-    """Set aside images whose file name is not Unicode: no table could name them again."""
+    """Set aside images whose file name is not Unicode: no table could name them."""
     escaped = [name.encode("utf-8", "backslashreplace").decode() for name in records.table["image"]]
     good = records.table["image"].to_numpy() == np.array(escaped, dtype=object)
     if good.all():
@@ -191,8 +191,8 @@ def _split(images: ImageSet, records: Records, targets: Targets, config: RunConf
 
 
 def _drawn(images: ImageSet, certain: np.ndarray, published: np.ndarray | None, config: RunConfig) -> np.ndarray:
-    """The split of every image. Those whose label a policy answers have no say in it, so that all policies share one: they go
-    where the lists or the other images of their patient are, and to training where there are none.
+    """The split of every image. Images whose label a policy fills in do not influence it, so that all policies share one split:
+    they follow the lists or the other images of their patient, else they go to training.
     """
     settings = config.settings
     digests = images.store.table["digest"].to_numpy()[images.rows]
@@ -218,7 +218,7 @@ def _drawn(images: ImageSet, certain: np.ndarray, published: np.ndarray | None, 
 
 
 def _check_published(images: ImageSet, records: Records, certain: np.ndarray) -> None:
-    """A published split of which no image can be used must not be replaced by a drawn one in silence."""
+    """A published split of which no image can be used must not be replaced silently by a drawn one."""
     for name in ("val", "test"):
         listed = int((records.table["split"] == name).sum()) if "split" in records.table else 0
         if listed and not (images.table["split"][certain] == name).any():
@@ -236,14 +236,14 @@ def _without_copies(images: ImageSet, copies: np.ndarray, drop: bool) -> ImageSe
     count, example = int(copies.sum()), images.table["image"][int(np.flatnonzero(copies)[0])]
     if not drop:
         raise DataError(
-            f"{count:,} training or validation image(s) stand pixel for pixel in a later split too, for example {example}: results "
+            f"{count:,} training or validation image(s) are in a later split too, pixel for pixel, for example {example}: results "
             "on such a split would be too good. Use --drop-leaks to set aside the earlier copies, or correct the lists."
         )
     return _without(images, copies, "identical image in a later split")
 
 
 def _without(images: ImageSet, which: np.ndarray, reason: str) -> ImageSet:
-    """The images with some of them, a bool per image, set aside."""
+    """The images without those of a mask, which are set aside."""
     keep = np.flatnonzero(~which)
     aside = pd.DataFrame({"image": images.table["image"][which], "reason": reason})
     return replace(
@@ -256,7 +256,7 @@ def _without(images: ImageSet, which: np.ndarray, reason: str) -> ImageSet:
 
 
 def _with_training_labels(images: ImageSet, targets: Targets) -> ImageSet:
-    """Labels made for training by the policy on uncertain ones; validation and test know them not, so that no guess is measured."""
+    """Fill in uncertain labels by the policy, in training only: no guess may be measured in validation or test."""
     training = images.table["split"].to_numpy() == "train"
     labels = np.where(training[:, None], targets.training[images.rows], images.labels)
     unknown = targets.training_only[images.rows] & ~training
@@ -299,14 +299,14 @@ def _check_validation(images: ImageSet, monitor: str) -> None:
 
 
 def _check_classes(images: ImageSet) -> None:
-    """Refuse what cannot be learned; say what can be learned only in part."""
+    """Refuse what cannot be learned; warn of labels that cannot."""
     counts = images.count_labels("train")
     labels = np.array(images.task.labels)
     if images.task.kind == "binary":
         if not counts.positive[0] or not counts.negative[0]:
             only = "normal" if not counts.positive[0] else "abnormal"
             raise DataError(
-                f"all {len(images.of('train')):,} training images are {only}: there is nothing to tell apart. Use more images "
+                f"all {len(images.of('train')):,} training images are {only}: there is nothing to learn. Use more images "
                 "(a larger --limit), or correct the split."
             )
         return

@@ -1,4 +1,4 @@
-"""Bringing an image to the square size a network takes, with its proportions kept."""
+"""Resizing an image to the square that a network takes, with its proportions kept."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ MAX_SIDE = 20_000  # of the padded square, which is held in memory: a strip of f
 def square(pixels: np.ndarray, size: int) -> np.ndarray:
     """Pad uint8 `(H, W)` with black to a square, so that hearts keep their proportions, and resample to `(size, size)`.
 
-    Images are shrunk by Pillow's bilinear filter, after averaging areas of the largest whole factor that goes into them:
-    a third of the time, and .4 gray levels from averaging areas alone in the mean. They are enlarged by its bicubic filter.
+    Images are reduced by Pillow's bilinear filter after averaging blocks of the largest whole factor, which takes a third of
+    the time of area averaging alone and differs by .4 gray levels in the mean. They are enlarged by its bicubic filter.
 
     Raises:
         BadImage: a side is longer than `MAX_SIDE`.

@@ -1,4 +1,4 @@
-"""Splits that never separate a patient: the published lists where there are any, else a seeded stratification by patient."""
+"""Splits that never separate a patient: the published lists if there are any, else a seeded stratification by patient."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def assign(
     """Give every image a split.
 
     Args:
-        published: "train", "val", "test" or "train_val" per image, or None. What the lists do not separate is drawn:
-            validation (and test, where no list names it) come out of the training images by patient.
-        groups: `(N,)` patient per image; images of one group never part.
-        labels: `(N, K)` 1, 0 or NaN, stratified over.
-        seed: of the draw.
+        published: "train", "val", "test" or "train_val" per image, or None. What the lists leave open is drawn by patient
+            from the training images: validation, and test if no list names it.
+        groups: `(N,)` patient per image; images of one group stay together.
+        labels: `(N, K)` 1, 0 or NaN, to stratify by.
+        seed: of the random draw.
 
     Returns:
         `(N,)` array of "train", "val" and "test".
@@ -59,11 +59,10 @@ def assign(
 def grouped_split(groups: np.ndarray, labels: np.ndarray, fractions: Mapping[str, float], seed: int) -> np.ndarray:
     """Draw splits by group so that each holds its share of the images, of the patients and of every label's positives.
 
-    Greedy, after iterative stratification (Sechidis et al., ECML 2011) with patients in place of images: patients with the
-    rarest label first, the large before the small. Each goes where it makes the chi-square distance between what the
-    splits hold and what they should hold smallest, over labels, images and patients together. Patients count, because
-    a split could have its share of images by many patients with one image each, and be no sample of all. What `fractions`
-    leaves over is "train".
+    Greedy iterative stratification (Sechidis et al., ECML 2011) over patients instead of images: patients with the rarest
+    label first, large ones before small ones. Each goes to the split where the chi-square distance between what the splits
+    have and should have becomes smallest, over labels, images and patients. Patients count too: otherwise a split could
+    fill its share of images with patients of one image each. What `fractions` leaves is "train".
     """
     names = [*fractions, "train"]
     shares = np.array([*fractions.values(), 1 - sum(fractions.values())])
@@ -93,7 +92,7 @@ def grouped_split(groups: np.ndarray, labels: np.ndarray, fractions: Mapping[str
 
 
 def limit_images(table: pd.DataFrame, limit: int, seed: int) -> np.ndarray:
-    """Choose about `limit` rows, whole patients only, every published split keeping its share; returns sorted row numbers."""
+    """Choose about `limit` rows, whole patients only, with each published split keeping its share; returns sorted row numbers."""
     if limit >= len(table):
         return np.arange(len(table))
     rng = np.random.default_rng(seed)
@@ -112,7 +111,7 @@ def limit_images(table: pd.DataFrame, limit: int, seed: int) -> np.ndarray:
 
 
 def join_groups(patients: np.ndarray, digests: np.ndarray) -> np.ndarray:
-    """Merge patients that share an identical image, so that no split can part the two copies; `(N,)` group numbers."""
+    """Merge patients that share an identical image, so that no split separates the copies; `(N,)` group numbers."""
     _, group = np.unique(patients, return_inverse=True)
     _, first, image = np.unique(digests, return_index=True, return_inverse=True)
     parent = np.arange(group.max() + 1)
@@ -129,13 +128,13 @@ def join_groups(patients: np.ndarray, digests: np.ndarray) -> np.ndarray:
 
 
 def check_leaks(split: np.ndarray, table: pd.DataFrame, digests: np.ndarray) -> np.ndarray:
-    """Find images whose pixels stand in two splits; patients in two splits are refused.
+    """Find images that are in two splits; patients in two splits are refused.
 
     Returns:
-        A mask of the training and validation copies of images that also stand in a later split (test before validation).
+        A mask of the training and validation images that are also in a later split.
 
     Raises:
-        DataError: a patient stands in two splits; names the patient and the splits.
+        DataError: a patient is in two splits; names the patient and the splits.
     """
     patients = pd.DataFrame({"patient": table["patient"].to_numpy(), "split": split})
     sides = patients.groupby("patient")["split"].nunique()
@@ -143,7 +142,7 @@ def check_leaks(split: np.ndarray, table: pd.DataFrame, digests: np.ndarray) -> 
         patient = str(sides.index[sides > 1][0])
         where = " and ".join(sorted(set(patients.loc[patients["patient"] == patient, "split"])))
         raise DataError(
-            f"{int((sides > 1).sum()):,} patient(s) stand in more than one split, for example patient {patient} in "
+            f"{int((sides > 1).sum()):,} patient(s) are in more than one split, for example patient {patient} in "
             f"{where}: results on such a split would be too good. Correct the lists, or leave the split column out to "
             "have one drawn by patient."
         )

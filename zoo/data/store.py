@@ -1,4 +1,4 @@
-"""The store: every image decoded and resized once into one memory-mapped array, found again by fingerprint."""
+"""The store: every image decoded and resized once, in one memory-mapped array that is found again by its fingerprint."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["Store", "default_cache", "fingerprint", "prepare", "square", "usable_cores", "verify"]
 
-FORMAT = 2  # part of the fingerprint: a change of the preparation makes new stores
+FORMAT = 2  # part of the fingerprint: a change in the preparation makes new stores
 CHUNK = 64
 PARALLEL_FROM = 512  # images; below, starting processes costs more than it saves
 _DONORS = 8  # older stores to look for images in
 _TABLE, _SEAL = "images.csv", "store.json"
 HOW = "preparation.json"
 _PARTIAL = ".partial"
-_SUPERSEDED = 0.95  # share of an interrupted preparation's images that a finished store must hold to take its place
+_SUPERSEDED = 0.95  # share of an interrupted preparation's images that a finished store must hold to replace it
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class Store:
 
 @runtime_checkable
 class Keyed(Protocol):
-    """A source that can tell for each image whether it is the one that was prepared before."""
+    """A source with one key per image, from which follows whether it was prepared before."""
 
     def image_keys(self, paths: Sequence[str]) -> list[str]: ...
 
 
 def default_cache() -> Path:
-    """Where stores lie: $ZOO_CACHE, else zoo/ in the user's cache folder."""
+    """The folder of stores: $ZOO_CACHE, else zoo/ in the user's cache folder."""
     given = os.environ.get("ZOO_CACHE")
     if given:
         return Path(given)
@@ -77,15 +77,15 @@ def default_cache() -> Path:
 
 
 def preparation() -> list[str | int]:
-    """What pixels depend on beside the images: the format's number and the library that decodes.
+    """What prepared pixels depend on beside the images: the format's number and the decoder.
 
-    Pillow alone serves too, but gives another answer on some damaged files.
+    Pillow alone works too, but reads some damaged files differently.
     """
     return [FORMAT, "kornia_rs" if fast_png() else "pillow"]
 
 
 def fingerprint(records: Records, size: int) -> str:
-    """Identify a store by the images, their sources and the preparation; labels and splits do not count."""
+    """Identify a store by its images, their source and the preparation; labels and splits do not count."""
     paths = records.table["path"].tolist()
     digest = hashlib.blake2b(digest_size=8)
     digest.update(json.dumps([preparation(), size, records.source.fingerprint(paths)]).encode())
@@ -101,22 +101,22 @@ def prepare(
     name: str = "images",
     workers: int | None = None,
 ) -> Store:
-    """Open the store of these records, making it first where it does not exist yet.
+    """Open the store of these records, and make it first if it does not exist.
 
-    A store appears under its final name only when it is complete. A preparation that was interrupted, however, is taken
-    up again by the next one of the same images, and images that an older store of this name and size holds are taken over from it,
-    both after their pixels were verified by checksum. Of several processes that prepare the same store one works, the others
-    wait. An image that cannot be read, or whose decoder crashes, is set aside with its reason and the work goes on.
+    A store appears under its final name when it is complete. An interrupted preparation is resumed by the next one of the
+    same images, and images that an older store of this name and size has are copied from it, both after their checksums
+    were verified. Of several processes that prepare the same store one works and the others wait. An image that cannot be
+    read, or whose decoder crashes, is set aside with its reason, and the work goes on.
 
     Args:
         records: the images.
         size: height and width in pixels; images are padded to a square with black and resampled.
         cache: folder of stores, `default_cache()` if None.
-        name: a readable part of the folder's name.
-        workers: processes, 0 for none but this one; if None the number of usable cores, or none for a few images.
+        name: the readable part of the folder's name.
+        workers: number of worker processes, 0 to work in this one; None: one per usable core, or 0 for few images.
 
     Raises:
-        ZooError: the store cannot be written, or not one image can be read.
+        ZooError: the store cannot be written, or no image can be read.
     """
     refuse_import()
     cache = cache or default_cache()
@@ -147,10 +147,9 @@ def prepare(
 
 
 def verify(store: Store) -> list[str]:
-    """Compare all pixels of a store with its checksums; returns the names of the images whose pixels are damaged or unknown.
+    """Compare all pixels of a store with its checksums; returns the names of the images that are damaged.
 
-    If there are any, the store is no longer found: the next preparation verifies it again, keeps the whole part and makes
-    the rest anew.
+    If there are any, the store is no longer found: the next preparation keeps what is whole and makes the rest again.
     """
     good = np.zeros(len(store.table), bool)
     try:
@@ -161,7 +160,7 @@ def verify(store: Store) -> list[str]:
     except ValueError:
         good[:] = False
     if not good.all():
-        with contextlib.suppress(PermissionError):  # another user's store can be read, and not given up
+        with contextlib.suppress(PermissionError):  # another user's store can be read, but not given up
             (store.path / _SEAL).unlink(missing_ok=True)
     return store.table["image"].to_numpy()[~good].tolist()
 
@@ -185,7 +184,7 @@ def _open(path: Path, key: str, count: int) -> Store | None:
 
 
 class _Making:
-    """The making of one store, by the process that holds the lock of its partial folder."""
+    """The preparation of one store, by the process that holds the lock of its partial folder."""
 
     def __init__(self, records: Records, size: int, path: Path, key: str) -> None:
         self.records, self.size, self.path, self.key = records, size, path, key
@@ -206,7 +205,7 @@ class _Making:
             logger.info(f"{before:,} of them were finished before and are kept")
         source = self.records.source
         count = usable_cores() if workers is None else workers
-        # an image may have crashed the process that prepared by itself: what it left is taken up at arm's length
+        # an image may have crashed the last process: what is left is prepared in processes of its own
         if workers is None and not taken_up and (count == 1 or len(self.paths) <= PARALLEL_FROM):
             count = 0
         try:
@@ -215,7 +214,7 @@ class _Making:
                 Progress("Preparing", len(self.paths) - before) as progress,
             ):
                 for finished in run(source, pixels, chunks, count):
-                    pixels.sync()  # here, so that the processes that decode need not wait for the disk
+                    pixels.sync()  # here, so that the workers need not wait for the disk
                     journal.write(finished.line())
                     journal.flush()
                     self._note(finished)
@@ -229,7 +228,7 @@ class _Making:
         return self._publish()
 
     def _take_back(self) -> None:
-        """Make a damaged store, or one that was given up by `verify`, a partial one."""
+        """Turn a damaged store, or one that `verify` gave up, into a partial one."""
         if not self.path.exists():
             return
         logger.warning(f"the store {self.path} is damaged; what is whole is kept, the rest is prepared again")
@@ -240,7 +239,7 @@ class _Making:
         shutil.rmtree(self.path)
 
     def _say_size(self) -> None:
-        """Say what will be written, and refuse to begin where it does not fit on the disk."""
+        """Log what will be written, and refuse if it does not fit on the disk."""
         images = f"{len(self.paths):,} images at {self.size}×{self.size}"
         needed = len(self.paths) * (self.size * self.size + 200)  # and the tables
         logger.info(f"Preparing {images} once ({needed / 1e6:,.0f} MB in {self.path})")
@@ -254,7 +253,7 @@ class _Making:
             )
 
     def _open_pixels(self) -> tuple[Pixels, list[Finished]]:
-        """The pixel file, and what of it is finished: images whose checksum holds."""
+        """The pixel file, and its finished images: those with the right checksum."""
         array = self.partial / IMAGES
         try:
             pixels = Pixels.open(array)
@@ -280,7 +279,7 @@ class _Making:
         return sum(image is not None for image in self.images)
 
     def _chunks(self) -> list[Chunk]:
-        """What is left to do, in runs of at most `CHUNK` rows; images that an older store holds are named."""
+        """The rows that are left, in chunks of at most `CHUNK`, with the copies that older stores have of them."""
         todo = [row for row, image in enumerate(self.images) if image is None]
         keys = [""] * len(self.paths)
         if isinstance(self.records.source, Keyed):
@@ -297,7 +296,7 @@ class _Making:
         return [Chunk(rows[0], tuple((self.paths[r], keys[r], found.get(keys[r])) for r in rows)) for rows in chunks]
 
     def _donors(self) -> Iterator[Path]:
-        """Older stores of this name, size and preparation, finished or not, the newest first."""
+        """Older stores of this name, size and preparation, finished or not, newest first."""
         start = self.path.name.removesuffix(self.key)
         folders = [f for f in self.path.parent.glob(f"{glob.escape(start)}*") if f not in (self.path, self.partial)]
         for folder in sorted(folders, key=_modified, reverse=True)[:_DONORS]:
@@ -327,7 +326,7 @@ class _Making:
         return store
 
     def _clear_superseded(self) -> None:
-        """Remove interrupted preparations whose work is in this store, as of the same images before some were added."""
+        """Remove interrupted preparations whose images this store has, such as those of the dataset before it grew."""
         own = {image.key for image in self.images if image}
         for folder in self._donors():
             if not folder.name.endswith(_PARTIAL):

@@ -19,8 +19,8 @@ OTHER = "another finding than those of the setting findings"
 class Targets:
     """The task with its labels, the label array `(N, outputs)`, and for each image why the task cannot use it ("" if it can).
 
-    `training` are the labels as training images have them: those of `labels`, with the unknown ones answered by the policy
-    on uncertain labels. `training_only` `(N,)` marks images that only such an answer makes usable.
+    `training` are the labels of training images: `labels`, with unknown ones filled in by the policy on uncertain labels.
+    `training_only` `(N,)` marks images that are usable only by that.
     """
 
     task: Task
@@ -74,7 +74,7 @@ def make_targets(
 
 
 def _with_training(targets: Targets, answered: Targets, half: bool) -> Targets:
-    """`targets` with what a guess for every unknown label makes of it; a half lies where the guess "present" changes a label."""
+    """`targets` with training labels from a guess for every unknown label; one half where "present" changes a label."""
     labels, reasons = targets.labels, answered.reasons.copy()
     training = _columns(answered, targets.task)
     if targets.task.exclusive:
@@ -89,7 +89,7 @@ def _with_training(targets: Targets, answered: Targets, half: bool) -> Targets:
 
 
 def _columns(answered: Targets, task: Task) -> np.ndarray:
-    """The answered labels in the task's columns: guesses may bring classes that have no certain image."""
+    """The filled-in labels in the columns of the task: guesses can add classes that have no certain image."""
     place = {name: k for k, name in enumerate(answered.task.labels)}
     columns = [
         answered.labels[:, place[name]] if name in place else np.zeros(len(answered.labels)) for name in task.labels
@@ -179,7 +179,7 @@ def _multiclass(records: Records, findings: np.ndarray, chosen: tuple[str, ...] 
         reasons[~unknown & (count == 0)] = f"no finding, and {why}"
     filled = labels[reasons == ""].sum(axis=0) > 0
     if chosen is not None and filled.sum() > 1:
-        filled[:] = True  # a class that was asked for is never left out in silence
+        filled[:] = True  # a class that was asked for is never dropped silently
     kept = tuple(c for c, any_image in zip(classes, filled, strict=True) if any_image)
     if len(kept) < 2:
         raise DataError(

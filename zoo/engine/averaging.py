@@ -1,4 +1,4 @@
-"""Averaged weights: an exponential moving average beside the trained weights, which validation and the final network use."""
+"""Exponential moving average of the weights, used in validation and by the final network."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Averaging(OwnAverages):
 
 @contextmanager
 def averaged(trainer: Any) -> Iterator[bool]:
-    """Let the trained variables hold their averages; afterwards they are bit for bit what they were.
+    """Replace the trained variables by their averages inside the context; restores them bit for bit.
 
     Yields whether there are averages: not where the optimizer keeps none, nor before its first update. Statistics of batch
     normalisation are not averaged: re-estimate them inside.

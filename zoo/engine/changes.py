@@ -1,4 +1,4 @@
-"""What may have changed since a run began: the images, the software, the device, the files that its network comes from."""
+"""Changes since a run began: images, software, device, and the files its network is built from."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ DECISIVE = ("cxr-zoo", "python", "keras", "tensorflow", "jax", "numpy")
 
 @dataclass(frozen=True)
 class Changes:
-    """Refuses to go on where something changed, or says so and goes on where the user allowed it."""
+    """Refuses to resume after a change, or logs it where the user allowed changes."""
 
     allowed: bool
 
     def accept(self, changes: Iterable[str]) -> None:
-        """Raise UsageError where there is a change that the user did not allow."""
+        """Log the changes if they are allowed; raise UsageError otherwise."""
         found = "; ".join(changes)
         if not found:
             return
         if not self.allowed:
             raise UsageError(
-                f"since the run began {found}. Going on would not give what the run would have given. Undo the change, or "
+                f"since the run began {found}. Resuming would not reproduce the uninterrupted run. Undo the change, or "
                 "accept it with --allow-changed."
             )
         logger.warning(f"accepted: since the run began {found}")
 
 
 def software(config: RunConfig, registry: Registry) -> dict[str, str]:
-    """Versions of what decides a run's result, the distributions of its strategies among them."""
+    """Versions of the software that determines a run's result, plugin distributions included."""
     entries = [registry.entry(kind, getattr(config, section).name) for section, kind in REGISTERED.items()]
     return devices.versions() | {entry.origin.distribution: entry.origin.version for entry in entries}
 
 
 def changed_software(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """A sentence for each decisive version that differs."""
+    """One phrase per relevant version that differs."""
     names = [n for n in dict.fromkeys([*before, *now]) if n in DECISIVE or n not in devices.versions()]
     return [
         f"{name} changed from {before.get(name, 'none')} to {now.get(name, 'none')}"
@@ -71,7 +71,7 @@ def images_table(images: ImageSet) -> str:
 
 
 def changed_images(run: Run, images: ImageSet) -> list[str]:
-    """Sentences on how the images differ from those the run began with, which data.json and images.csv describe."""
+    """How the images differ from those in data.json and images.csv."""
     kept = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
     text = images_table(images)
     before = (run.path / "images.csv").read_bytes().decode()  # as written: `read_text` would alter line ends
@@ -103,26 +103,26 @@ def _compared(columns: list[str]) -> dict[str, list[str]]:
 
 
 def weights_digest(weights: str | None) -> str | None:
-    """A digest of the file a run starts from; None where it starts from a published name or nothing."""
+    """Digest of the initial weights file; None for published or random weights."""
     if weights is None or not Path(weights).exists():
         return None
     return _digest(weights_file(weights))
 
 
 def changed_weights(data: Mapping[str, Any], weights: str | None) -> list[str]:
-    """A sentence where the weights to start from are no longer those of the first start."""
+    """A phrase if the initial weights file has changed."""
     if data.get("weights_digest") == weights_digest(weights):
         return []
     return [f"the weights in {weights} changed"]
 
 
 def source_digests(model: Model, options: Any) -> dict[str, str | None]:
-    """A digest of each file that a network is built from; None for one that is gone."""
+    """Digest of each file a network is built from; None for a missing one."""
     return {str(file): _digest(file) if file.is_file() else None for file in model.sources(options)}
 
 
 def changed_sources(data: Mapping[str, Any], model: Model, options: Any) -> list[str]:
-    """A sentence for each file that a network is built from and that is no longer what it was at the first start."""
+    """A phrase for each file a network is built from that has changed."""
     before = data.get("sources") or {}
     return [
         f"{file} {'changed' if digest else 'was removed'}"

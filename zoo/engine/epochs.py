@@ -1,4 +1,4 @@
-"""What happens at the end of an epoch: validation, the plateau schedule, early stopping, checkpoints."""
+"""The end of an epoch: validation, plateau schedule, early stopping, checkpoints."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ class Phase:
 
 @dataclass(frozen=True)
 class Policy:
-    """How the epochs decide: what is monitored, when the rate is reduced, when the training stops early."""
+    """What is monitored, when the learning rate is reduced, and when the training stops early."""
 
     monitor: str
     patience: int | None
     plateau: PlateauOptions | None
-    threshold: float = 0.5  # probability from which val_f1, val_recall … call an image positive
+    threshold: float = 0.5  # of val_f1, val_recall and others
 
 
 class Epochs:
-    """Validates exactly after each epoch, writes a row of metrics.csv and the checkpoints, and decides how to go on."""
+    """Validates after each epoch, writes metrics.csv and the checkpoints, and applies the policy."""
 
     def __init__(
         self,
@@ -75,12 +75,12 @@ class Epochs:
         self.features: FeatureCache | None = None  # while the backbone is frozen, where they can be kept
 
     def begin_phase(self) -> None:
-        """Each phase traces the statistics of batch normalisation anew, since it may freeze layers."""
+        """Rebuild what depends on which layers are frozen."""
         self._statistics = BatchStatistics(self.trainer.network)
         self._statistics.jit_compile = self.trainer.network.jit_compile
 
     def finish(self, loss: float) -> None:
-        """The end of an epoch whose steps are all done, with the mean of their losses.
+        """Finish an epoch whose mean training loss is `loss`.
 
         Raises:
             DivergedTraining: the loss or a weight is not finite.
@@ -109,7 +109,7 @@ class Epochs:
             }
             state.rows.append(row)
             better = self._improved(row[self.policy.monitor])
-        self._tell(row, better)
+        self._log(row, better)
         stop = self._adapt(better, phase)
         self._advance(phase, stop)
         self.recorder.save(within_phase=self.state.phase < len(self.phases) and self.phases[self.state.phase] is phase)
@@ -141,7 +141,7 @@ class Epochs:
         }
 
     def _improved(self, value: float) -> bool:
-        """Whether this epoch is the best; an undefined metric (one class in validation) never beats a defined one."""
+        """Whether this epoch is the best so far; an undefined metric (one class in validation) never beats a defined one."""
         best = self.state.best
         if best is None:
             better = True
@@ -155,14 +155,14 @@ class Epochs:
             self.state.best_weights = network_weights(self.trainer)
         return better
 
-    def _tell(self, row: dict[str, Any], better: bool) -> None:
+    def _log(self, row: dict[str, Any], better: bool) -> None:
         names = dict.fromkeys(("loss", "val_loss", "val_auroc", self.policy.monitor))
         shown = "  ".join(f"{k} {row[k]:.4f}" for k in names)
         mark = "  best" if better else ""
         logger.info(f"Epoch {row['epoch']:>2}  {shown}  {row['images_per_second']:,.0f} images/s{mark}")
 
     def _adapt(self, better: bool, phase: Phase) -> bool:
-        """Reduce the rate on a plateau; whether the phase stops early. The head alone trains at a constant rate."""
+        """Reduce the learning rate on a plateau, except in the head phase; returns whether to stop early."""
         state, policy = self.state, self.policy
         state.since_best = 0 if better else state.since_best + 1
         state.since_reduction = 0 if better else state.since_reduction + 1
@@ -181,7 +181,7 @@ class Epochs:
         return True
 
     def _advance(self, phase: Phase, stop: bool) -> None:
-        """Move to the next epoch, in the next phase where this one is over; its patience counts anew."""
+        """Move to the next epoch, or to the next phase, which restarts patience."""
         state = self.state
         state.epoch, state.step, state.epoch_seconds = state.epoch + 1, 0, 0.0
         if stop or state.epoch >= phase.end:

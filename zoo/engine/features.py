@@ -1,4 +1,4 @@
-"""Features of a frozen backbone: computed once for all images, then the head alone is trained on them."""
+"""Cached features of a frozen backbone: computed once, then the head alone is trained on them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FIXED = (
 
 
 class NotSeparable(Exception):
-    """The frozen part of a network cannot be computed once and for all; says why."""
+    """The frozen part of a network cannot be cached; the message gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -213,47 +213,53 @@ def cached_features(
     Returns:
         The features; None where keeping them would change the training or saves nothing.
     """
-    if not views:
-        return None
-    if not getattr(augmenter, "per_image", False):
-        logger.info(
-            f"Frozen backbone: computed anew in each epoch, since the augmentation {augmenter.name} reaches beyond single images"
-        )
-        return None
     random = getattr(augmenter, "random", True)
     count = views if random else 1
-    if epochs <= count:  # as much work, or less
+    if not views:
         return None
     try:
+        if not getattr(augmenter, "per_image", False):
+            raise NotSeparable(f"the augmentation {augmenter.name} reaches beyond single images")
+        if epochs <= count:  # as much work, or less
+            return None
         parts = split_network(trainer.network)
+        needed = 4 * (count * len(batches.rows) + len(validation)) * int(np.prod(parts.trunk.output_shape[1:]))
+        if needed > LIMIT:
+            raise NotSeparable(
+                f"its features would take {needed / 2**30:.1f} GiB of memory (the limit is {LIMIT / 2**30:.0f}); fewer views take "
+                "less: --set feature_views=1"
+            )
     except NotSeparable as reason:
         logger.info(f"Frozen backbone: computed anew in each epoch, since {reason}")
         return None
-    shape = parts.trunk.output_shape[1:]
-    needed = 4 * (count * len(batches.rows) + len(validation)) * int(np.prod(shape))
-    if needed > LIMIT:
-        logger.info(
-            f"Frozen backbone: computed anew in each epoch, since its features would take {needed / 2**30:.1f} GiB of memory "
-            f"(the limit is {LIMIT / 2**30:.0f}); fewer views take less: --set feature_views=1"
-        )
-        return None
     start = time.monotonic()
-    extractor = Extractor(parts.trunk, trainer.augment, batches.seed)
-    extractor.jit_compile = trainer.network.jit_compile
-    if context is not None:
-        context.separate_seeds(extractor)
-    compute = _features_together if context is not None and context.replicas > 1 else _features
-    kept = np.stack([compute(extractor, batches, batches.rows, after_batch) for _ in range(count)])
-    # an augmentation without chance may still change the training images, and never the others
-    plain = Extractor(parts.trunk, None, 0)
-    plain.jit_compile = extractor.jit_compile
-    cache = FeatureCache(parts.head, batches, kept, compute(plain, batches, validation, after_batch))
+    cache = _compute(parts, trainer, batches, validation, count, after_batch, context)
     what = f"{count} views each" if random else "one view each"
     logger.info(
         f"Frozen backbone: computed once for {len(batches.rows) + len(validation):,} images ({what}, {needed / 2**20:,.1f} MiB, "
         f"{time.monotonic() - start:.1f} s); the head trains on its output"
     )
     return cache
+
+
+def _compute(
+    parts: Parts,
+    trainer: Trainer,
+    batches: TrainingBatches,
+    validation: np.ndarray,
+    views: int,
+    after_batch: Callable[[], None],
+    context: DeviceContext | None,
+) -> FeatureCache:
+    extractor = Extractor(parts.trunk, trainer.augment, batches.seed)
+    # a deterministic augmentation still changes the training images, but never the validation images
+    plain = Extractor(parts.trunk, None, 0)
+    extractor.jit_compile = plain.jit_compile = trainer.network.jit_compile
+    if context is not None:
+        context.separate_seeds(extractor)
+    compute = _features_together if context is not None and context.replicas > 1 else _features
+    kept = np.stack([compute(extractor, batches, batches.rows, after_batch) for _ in range(views)])
+    return FeatureCache(parts.head, batches, kept, compute(plain, batches, validation, after_batch))
 
 
 def _features(

@@ -1,4 +1,4 @@
-"""Carrying batches to Keras: tf.data on TensorFlow, plain generators elsewhere. NumPy gathers the images in both."""
+"""Batches for Keras: tf.data on TensorFlow, generators elsewhere; NumPy gathers the images in both."""
 
 from __future__ import annotations
 

@@ -1,12 +1,11 @@
-"""Fitting: the phases of a training carried out by Keras, from the start or from a checkpoint."""
+"""The training loop: phases of `keras.Model.fit`, from the start or from a checkpoint."""
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -15,15 +14,14 @@ import numpy as np
 from zoo.config.optimizers import PlateauOptions
 from zoo.config.run_config import RunConfig
 from zoo.core.errors import UsageError
-from zoo.core.observers import Observer
 from zoo.core.progress import Progress
-from zoo.core.registry import Registry
 from zoo.data.batches import TrainingBatches
 from zoo.data.pipeline import ImageSet
 from zoo.engine.checkpoints import Checkpoint, CheckpointFolder
 from zoo.engine.epochs import Epochs, Phase, Policy
 from zoo.engine.features import FeatureCache, cached_features
 from zoo.engine.feed import training_feed
+from zoo.engine.job import Job
 from zoo.engine.layer_rates import ShareOf, layer_rates
 from zoo.engine.optimizers import build_optimizer
 from zoo.engine.recorder import Recorder
@@ -43,22 +41,12 @@ from zoo.evaluation.thresholds import monitor_threshold
 from zoo.nn.fused_norm import fused_batch_norm
 from zoo.nn.hard_swish import memory_efficient_hard_swish
 from zoo.nn.keras_compat import flatten_layers
-from zoo.runs.run import Run
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Saving:
-    """When a training saves itself and where it starts: every `every` steps beside each epoch's end; from `checkpoint`."""
-
-    folder: CheckpointFolder
-    every: int | None = None
-    checkpoint: Checkpoint | None = None
-
-
 class FitCallbacks(keras.callbacks.CallbackList):
-    """The callbacks of one call of `fit`. Keras' own list would fetch the loss from the device after every step."""
+    """The callbacks of one call of `fit`; Keras' own list would fetch the loss from the device after every step."""
 
     def __init__(self, model: Trainer, steps: Steps, epochs: Epochs, at_begin: Callable[[], None]) -> None:
         super().__init__(add_history=True, model=model)
@@ -79,14 +67,15 @@ class FitCallbacks(keras.callbacks.CallbackList):
 
 
 def fit(
+    job: Job,
     network: Any,
-    config: RunConfig,
-    registry: Registry,
     images: ImageSet,
-    run: Run,
-    **options: Any,
+    signals: Signals,
+    folder: CheckpointFolder,
+    checkpoint: Checkpoint | None,
+    context: DeviceContext,
 ) -> None:
-    """Train in phases and leave the best epoch's weights in `network`; `options` are those of `Fitting`.
+    """Train in phases and leave the best epoch's weights in `network`; the arguments are those of `Fitting`.
 
     Raises:
         UsageError: `freeze` is asked of a network without a layer named backbone.
@@ -94,95 +83,80 @@ def fit(
         Interrupted: the user asked to stop; the state is saved.
         ZooError: a file cannot be written, or the checkpoint is of another network.
     """
-    context: DeviceContext = options["context"]
+    settings = job.config.settings
+    if not phases_of(job.config):
+        return
     with (
         context.adapted(network),
-        fused_batch_norm(network, deterministic=config.settings.deterministic) as fused,
+        fused_batch_norm(network, deterministic=settings.deterministic) as fused,
         memory_efficient_hard_swish(network),
     ):
-        fitting = Fitting(network, config, registry, images, run, **options)
-        for each in fitting.epochs.observers:
-            each.on_start(run.path, config.to_dict(), tuple(fitting.state.rows))
+        fitting = Fitting(job, network, images, signals, folder, checkpoint, context)
+        for each in job.observers:
+            each.on_start(job.run.path, job.config.to_dict(), tuple(fitting.state.rows))
         fitting.carry_out()
-    if not context.first:
-        return
-    run.update_info(
-        best_epoch=fitting.state.best_epoch,
-        monitor=config.settings.monitor,
-        fused_norm_layers=fused,
-        status="evaluating",
-    )
+    if context.first:
+        best, monitor = fitting.state.best_epoch, settings.monitor
+        job.run.update_info(best_epoch=best, monitor=monitor, fused_norm_layers=fused, status="evaluating")
 
 
 class Fitting:
     """One training: the trainer, its phases and its state.
 
     Args:
+        job: the configuration, the run and its observers.
         network: the network to train, in place.
-        config, registry, images, run: as in `fit`.
-        saving: when to save, and what to start from.
-        signals: says when the user asks to stop.
+        images: training and validation images.
+        signals: SIGINT and SIGTERM.
+        folder: where checkpoints are written.
+        checkpoint: what to start from.
         context: the devices that train.
-        observers: told of every epoch.
     """
 
     def __init__(
         self,
+        job: Job,
         network: Any,
-        config: RunConfig,
-        registry: Registry,
         images: ImageSet,
-        run: Run,
-        *,
-        saving: Saving,
         signals: Signals,
+        folder: CheckpointFolder,
+        checkpoint: Checkpoint | None,
         context: DeviceContext,
-        observers: Sequence[Observer] = (),
     ) -> None:
-        settings = config.settings
+        config, settings, find = job.config, job.config.settings, job.registry.get
         self.network, self.config, self.signals, self.context = network, config, signals, context
-        counts = images.count_labels("train", images.balance)
-        loss = registry.get("loss", config.loss.name).build(images.task, counts, config.loss.options)
-        augment = registry.get("augmenter", config.augment.name).build(settings.image_size, config.augment.options)
-        rows = images.rows[images.of("train")]
-        # labels by row of the store, so that one index serves both
-        self.batches = TrainingBatches(
-            images.store.images,
-            _by_store_row(images),
-            rows,
-            settings.batch_size,
+        loss = find("loss", config.loss.name)
+        augmenter = find("augmenter", config.augment.name)
+        self.batches = _training_batches(images, settings.batch_size, settings.seed)
+        self.trainer = Trainer(
+            network,
+            images.task,
+            loss.build(images.task, images.count_labels("train", images.balance), config.loss.options),
+            augmenter.build(settings.image_size, config.augment.options),
             settings.seed,
-            None if images.balance is None else images.balance.factors,
         )
-        self.trainer = Trainer(network, images.task, loss, augment, settings.seed)
-        context.train_together(self.trainer)
+        context.share_loss(self.trainer)
         self.phases = phases_of(config)
-        self.augmenter = registry.get("augmenter", config.augment.name).effect(config.augment.options)
-        self.blocks = registry.get("model", config.model.name).blocks
+        self.augmenter = augmenter.effect(config.augment.options)
+        self.blocks = find("model", config.model.name).blocks
         self.features: FeatureCache | None = None
-        self.checkpoint = saving.checkpoint
-        self.state = self._start(saving.checkpoint)
-        recorder = Recorder(run, self.trainer, self.state, saving.folder, writes=context.first)
-        if self.checkpoint is not None:
+        self.checkpoint = checkpoint
+        self.state = self._start(checkpoint)
+        recorder = Recorder(job.run, self.trainer, self.state, folder, writes=context.first)
+        if checkpoint is not None:
             recorder.saved = self.state.position
             recorder.publish_again()
         self.progress = Progress("Training", self._images_left())
-        plateau = config.schedule.options if isinstance(config.schedule.options, PlateauOptions) else None
+        every, on_cpu, group = job.checkpoint_every, context.on_cpu, context.group
         self.steps = Steps(
-            recorder,
-            images,
-            self.batches,
-            signals,
-            self.progress,
-            every=saving.every,
-            on_cpu=context.on_cpu,
-            group=context.group,
+            recorder, images, self.batches, signals, self.progress, every=every, on_cpu=on_cpu, group=group
         )
+        plateau = config.schedule.options if isinstance(config.schedule.options, PlateauOptions) else None
         policy = Policy(settings.monitor, settings.patience, plateau, monitor_threshold(settings.threshold))
-        self.epochs = Epochs(recorder, self.steps, images, self.batches, self.phases, policy, observers)
+        self.epochs = Epochs(recorder, self.steps, images, self.batches, self.phases, policy, job.observers)
 
     def carry_out(self) -> None:
-        """Run what is left of the phases, then put the best epoch's weights into the network."""
+        """Train the remaining phases, then load the best epoch's weights."""
         deferred: AbstractContextManager[None] = self.signals.deferred()
         with deferred, self.progress:
             while self.state.phase < len(self.phases):
@@ -226,7 +200,7 @@ class Fitting:
                 self._fit_epochs(state.epoch, phase.end, lambda: None)
 
     def _features(self, phase: Phase) -> FeatureCache | None:
-        """The output of the frozen backbone for all images, where it can be kept."""
+        """The cached output of the frozen backbone, if it can be cached."""
         if phase.name != "head":
             return None
         images = self.epochs.images
@@ -237,13 +211,13 @@ class Fitting:
             images.rows[images.of("val")],
             views=self.config.settings.feature_views,
             epochs=phase.epochs,
-            # several hosts ask each other between two steps only
+            # several hosts exchange signals between steps only
             after_batch=self.signals.check if self.context.group is None else lambda: None,
             context=self.context,
         )
 
     def _finish_epoch(self, checkpoint: Checkpoint) -> None:
-        """The rest of an epoch of which the checkpoint has seen some steps."""
+        """The remaining steps of a half-finished epoch."""
 
         def restore() -> None:  # Keras resets its metrics when an epoch begins
             restore_metrics(self.trainer, checkpoint)
@@ -285,10 +259,10 @@ class Fitting:
         )
         self.trainer.compile(optimizer=optimizer, jit_compile=self.network.jit_compile)
         optimizer.build(self.trainer.trainable_variables)
-        self.context.update_together(optimizer)
+        self.context.sum_gradients(optimizer)
 
     def _share_of(self) -> ShareOf | None:
-        """The share of the rate for each variable; None where all train alike."""
+        """The learning-rate factor of each variable; None without layer-wise decay."""
         decay = self.config.optimizer.options.layer_decay
         if decay is None:
             return None
@@ -298,9 +272,9 @@ class Fitting:
 
 
 def phases_of(config: RunConfig) -> list[Phase]:
-    """The phases of a configuration: the head alone where the backbone is frozen first, then the whole network, if at all.
+    """The phases of a configuration: the head alone if the backbone is frozen first, then the whole network.
 
-    There is none for a network that has learned already and is taken as it is.
+    Empty for a network that is already trained and used as it is.
     """
     settings = config.settings
     frozen = settings.freeze_epochs if settings.freeze else 0
@@ -309,10 +283,10 @@ def phases_of(config: RunConfig) -> list[Phase]:
 
 
 def freeze(network: Any, backbone: bool, norm: bool) -> None:
-    """Freeze or thaw the backbone, and with `norm` its batch normalisation in any case."""
+    """Freeze or unfreeze the backbone; with `norm` always freeze its batch normalisation."""
     if "backbone" not in [layer.name for layer in network.layers]:
         if backbone or norm:
-            raise UsageError(f"freezing needs a network with a layer named 'backbone'; {network.name} has none.")
+            raise UsageError(f"freezing needs a layer named 'backbone'; {network.name} has none.")
         return
     network.get_layer("backbone").trainable = not backbone
     if norm:
@@ -321,7 +295,9 @@ def freeze(network: Any, backbone: bool, norm: bool) -> None:
                 layer.trainable = False
 
 
-def _by_store_row(images: ImageSet) -> np.ndarray:
+def _training_batches(images: ImageSet, batch_size: int, seed: int) -> TrainingBatches:
+    """The batches of the training images, with labels by row of the store, so that one index serves both."""
     labels = np.full((len(images.store.images), images.labels.shape[1]), np.nan, np.float32)
     labels[images.rows] = images.labels
-    return labels
+    factors = None if images.balance is None else images.balance.factors
+    return TrainingBatches(images.store.images, labels, images.rows[images.of("train")], batch_size, seed, factors)

@@ -40,7 +40,7 @@ class Cluster:
 
 
 def parse_cluster(hosts: str, host: int | None, coordinator: str | None, timeout: int) -> Cluster:
-    """Check what was said about the hosts.
+    """Validate the options that describe the hosts.
 
     Args:
         hosts: how many, or "auto".
@@ -70,7 +70,7 @@ def parse_cluster(hosts: str, host: int | None, coordinator: str | None, timeout
 
 @contextmanager
 def process_group(cluster: Cluster, settings: Settings) -> Iterator[ProcessGroup]:
-    """Connect with the other hosts, in a process that has not used JAX before; part when all are done.
+    """Connect to the other hosts, in a process that has not used JAX before; disconnects when all are done.
 
     Raises:
         UsageError: the backend is not JAX, or the hosts are not described where they cannot be detected.

@@ -1,4 +1,4 @@
-"""Learning rates that fall from block to block: the head trains at the full rate, what lies deeper at less and less.
+"""Layer-wise learning rates: the head trains at the full rate, each block below it at a fraction of the one above.
 
 Layer-wise decay of the learning rate (Clark et al. 2020, ELECTRA, arXiv:2003.10555; for images Bao et al. 2022, BEiT,
 arXiv:2106.08254): the variables of the k-th block below the head, counted from 1, train at `decay**k` of the rate.

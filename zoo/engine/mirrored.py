@@ -1,7 +1,7 @@
-"""Several devices on TensorFlow: what makes replicas under `tf.distribute.MirroredStrategy` compute as one device would.
+"""Several devices on TensorFlow: makes replicas under `tf.distribute.MirroredStrategy` compute what one device would.
 
-Each replica sees its part of the batch, and Keras 3 leaves to us what must be known of the whole: the number of known labels,
-the statistics of batch normalisation, the gradient before it is clipped, scaled or accumulated, and random draws of its own.
+Each replica sees its part of the batch. Keras 3 does not share between replicas the number of known labels, the statistics of
+batch normalisation and the gradient before it is clipped, scaled or accumulated; and all replicas draw the same random numbers.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ STRIDE = 0x9E3779B1  # between the seeds of two replicas; odd and large, so that
 def mirrored_strategy(names: tuple[str, ...]) -> Any:
     """The strategy over devices by Keras' names, such as gpu:0 and gpu:1.
 
-    One for all trainings of a process: a second one numbers its collective operations as the first did, and TensorFlow takes
-    them for those ("Shape mismatch in the collective instance").
+    One for all trainings of a process: a second one would reuse the numbers of the first one's collective operations, which
+    TensorFlow rejects ("Shape mismatch in the collective instance").
     """
     import tensorflow as tf
 
@@ -70,7 +70,7 @@ def synchronised_norm(network: keras.Model, replicas: int) -> Iterator[None]:
 
 
 def _parts(replicas: int) -> int:
-    """How many replicas add up here: Keras also traces layers outside of them."""
+    """The number of replicas in the current context; 1 outside of one, where Keras also traces layers."""
     import tensorflow as tf
 
     return replicas if tf.distribute.get_replica_context() is not None else 1
@@ -79,8 +79,8 @@ def _parts(replicas: int) -> int:
 def separate_seeds(model: keras.Model) -> None:
     """Let every random generator of a model draw differently in each replica.
 
-    Replica 0 draws as a single device does; the seed of replica r is r strides away. The state that is saved stays one for
-    all, so what is drawn follows from seed, step and replica.
+    Replica 0 draws as a single device does; the seed of replica r is r strides away. The saved state is shared, so draws are
+    determined by seed, step and replica.
     """
     for generator in seed_generators(model):
         generator.next = MethodType(_next, generator)
@@ -97,11 +97,11 @@ def _next(generator: Any, ordered: bool = True) -> Any:
     return seed + tf.stack([replica * STRIDE, tf.zeros_like(replica)])
 
 
-def update_together(optimizer: Any) -> None:
-    """Let an optimizer add up the gradients of all replicas first, then update in each replica its own copy of the weights.
+def sum_gradients(optimizer: Any) -> None:
+    """Let an optimizer sum the gradients of all replicas first, then update each replica's copy of the weights.
 
-    Keras adds them up amid the update: after clipping and accumulation, which then work on parts, and in a way that no
-    condition may contain, as accumulation needs one. All copies start equal and get the same sum, so they stay equal.
+    Keras sums them during the update: after clipping and accumulation, which then see partial gradients, and by an operation
+    that is not allowed inside the condition that accumulation needs. All copies start equal and get the same sum.
     """
     update_without_strategy(getattr(optimizer, "inner_optimizer", optimizer))
     optimizer.apply = MethodType(_apply_total, optimizer)

@@ -1,4 +1,4 @@
-"""Which arithmetic pays: `--precision auto` decides from recorded measurements (precision.csv, by benchmarks/precision.py)."""
+"""`--precision auto`: the fastest precision by recorded measurements (precision.csv, from benchmarks/precision.py)."""
 
 from __future__ import annotations
 
@@ -34,11 +34,10 @@ class Measurement:
 
 
 def with_precision(config: RunConfig) -> tuple[RunConfig, str]:
-    """Decide the precision of a configuration that leaves it to us.
+    """Resolve the precision "auto" of a configuration.
 
     Returns:
-        The configuration with a precision in the place of "auto", and a sentence that says which and why; empty where the
-        precision was chosen already.
+        The configuration with a precision, and a line that gives the reason; empty unless the precision was "auto".
 
     Raises:
         UsageError: the configured device is not there.

@@ -1,4 +1,4 @@
-"""What a training writes while it runs: checkpoints first, then the files for people that are made from them."""
+"""The files of a training: checkpoints first, then metrics and weights derived from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Recorder:
         self, run: Run, trainer: Trainer, state: TrainingState, folder: CheckpointFolder, *, writes: bool = True
     ) -> None:
         self.run, self.trainer, self.state, self.folder = run, trainer, state, folder
-        self.writes = writes  # of several hosts only the first; the others do the same without the files
+        self.writes = writes  # only the first of several hosts
         self.saved: str | None = None  # the position of the newest checkpoint
         if writes:
             run.checkpoints.mkdir(exist_ok=True)
@@ -78,7 +78,7 @@ class Recorder:
 
     @property
     def kept(self) -> str:
-        """A sentence: what there is to go on from."""
+        """A sentence: what there is to resume from."""
         if self.saved is None:
             return "No checkpoint was written yet."
         best = f", the best weights (epoch {self.state.best_epoch}) in {self.run.checkpoints / BEST}"

@@ -1,4 +1,4 @@
-"""Where a training computes: one device, or several that share every batch, on one host or on many."""
+"""The devices of a training: one, or several that share every batch, on one host or several."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class DeviceContext:
     """The devices of a training.
 
     Args:
-        line: describes them.
-        replicas: how many there are, on all hosts together; each has an equal part of every batch.
-        strategy: on TensorFlow, the `MirroredStrategy` of several devices.
-        group: where there are several hosts, this one among them.
+        line: their description for people.
+        replicas: number of devices on all hosts; each gets an equal part of every batch.
+        strategy: the `MirroredStrategy` of several devices on TensorFlow.
+        group: the process group of several hosts.
     """
 
     line: str
@@ -42,14 +42,14 @@ class DeviceContext:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes; of several hosts one does."""
+        """Whether this process writes the run: only the first of several hosts does."""
         return self.group is None or self.group.first
 
     def jit(self, setting: str) -> bool | str:
-        """As `devices.jit_setting`. TensorFlow cannot compile a step of several devices as one with XLA.
+        """As `devices.jit_setting`; TensorFlow cannot compile a step of several devices with XLA.
 
         Raises:
-            UsageError: compiling is asked for where it cannot be done.
+            UsageError: `setting` is "on" with several devices on TensorFlow.
         """
         if self.strategy is None:
             return devices.jit_setting(setting, self.line.rpartition("× ")[2].partition(" on ")[0])
@@ -59,8 +59,8 @@ class DeviceContext:
             )
         return False
 
-    def train_together(self, trainer: Any) -> None:
-        """Let a trainer compute its share of the loss, and draw in each replica for itself."""
+    def share_loss(self, trainer: Any) -> None:
+        """Let each replica of a trainer compute its share of the loss, with random draws of its own."""
         if self.strategy is not None:
             from zoo.engine.mirrored import total
 
@@ -68,22 +68,22 @@ class DeviceContext:
             self.separate_seeds(trainer)
 
     def separate_seeds(self, model: Any) -> None:
-        """Let random draws differ between replicas. JAX draws for the whole batch at once, whatever the devices."""
+        """Let random draws differ between replicas; JAX draws for the whole batch at once."""
         if self.strategy is not None:
             from zoo.engine.mirrored import separate_seeds
 
             separate_seeds(model)
 
-    def update_together(self, optimizer: Any) -> None:
-        """Let an optimizer update by the gradient of the whole batch. JAX computes no other."""
+    def sum_gradients(self, optimizer: Any) -> None:
+        """Let an optimizer update by the gradient of the whole batch, which is what JAX computes anyway."""
         if self.strategy is not None:
-            from zoo.engine.mirrored import update_together
+            from zoo.engine.mirrored import sum_gradients
 
-            update_together(optimizer)
+            sum_gradients(optimizer)
 
     @contextmanager
     def adapted(self, network: Any) -> Iterator[None]:
-        """Let a network normalise over the images of all replicas, and every host see what it predicts."""
+        """Let a network normalise over the images of all replicas, and gather its output on every host."""
         with ExitStack() as stack:
             if self.strategy is not None:
                 from zoo.engine.mirrored import synchronised_norm
@@ -96,10 +96,10 @@ class DeviceContext:
 
 @contextmanager
 def device_context(settings: Settings, group: ProcessGroup | None = None) -> Iterator[DeviceContext]:
-    """Seed everything, and set precision and devices for what is built inside.
+    """Set seeds, precision and devices for what is built inside.
 
     Raises:
-        UsageError: a device is not there, or a batch cannot be divided among the devices.
+        UsageError: a device does not exist, or a batch cannot be divided among the devices.
         ZooError: the backend cannot be loaded.
     """
     keras = devices.import_keras()

@@ -1,4 +1,4 @@
-"""Going on with a run that was interrupted, killed or failed: `zoo train --resume RUN`."""
+"""Resuming a run that was interrupted, killed or failed: `zoo train --resume RUN`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from zoo.core.observers import Observer
 from zoo.core.registry import Registry
 from zoo.engine.changes import Changes, changed_software, software
 from zoo.engine.devices import split_cpu
-from zoo.engine.train import Finish, Job, Outcome, carry_out
+from zoo.engine.job import Finish, Job
+from zoo.engine.train import Outcome, carry_out
 from zoo.runs.run import Run
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a training finishes its step and saves itself before it ends."""
+"""SIGINT and SIGTERM: a training finishes its step and saves a checkpoint before it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of a training: where it stands, and every variable that decides how it goes on."""
+"""The state of a training: its position, and every variable that determines how it continues."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MODEL, OPTIMIZER, METRICS, BEST = "model", "optimizer", "metrics", "best"
 
 @dataclass
 class TrainingState:
-    """Where a training stands: `step` steps of epoch `epoch` (counted from 0) of phase number `phase` are done.
+    """The position of a training: `step` steps of epoch `epoch` (counted from 0) of phase number `phase` are done.
 
-    The other fields are what validation so far decided: the rows of metrics.csv, the best value of the monitored metric
+    The other fields are the results of validation so far: the rows of metrics.csv, the best value of the monitored metric
     and its epoch (from 1), the network's weights then, epochs since it and since the last reduction of the rate.
     `steps` is the length of an epoch, `epoch_seconds` the time spent on the steps of this epoch by earlier processes.
     """
@@ -39,14 +39,14 @@ class TrainingState:
 
     @property
     def position(self) -> str:
-        """As people say it: `epoch 3, step 120 of 400`."""
+        """For people: `epoch 3, step 120 of 400`."""
         if self.step:
             return f"epoch {self.epoch + 1}, step {self.step} of {self.steps}"
         return f"the start of epoch {self.epoch + 1}"
 
 
 def capture(state: TrainingState, trainer: Trainer, *, within_phase: bool) -> Checkpoint:
-    """Everything a training needs to go on from here.
+    """Everything needed to continue a training from here.
 
     Variables are those of the network, batch-normalisation statistics and the seed generators of dropout and
     augmentation included; within a phase also those of the optimizer (iterations, moments, rate, loss scale) and the running
@@ -63,12 +63,12 @@ def capture(state: TrainingState, trainer: Trainer, *, within_phase: bool) -> Ch
 
 
 def read_state(checkpoint: Checkpoint) -> TrainingState:
-    """The state in a checkpoint, without what belongs to the trainer."""
+    """The state in a checkpoint, without the trainer's variables."""
     return TrainingState(**checkpoint.state, best_weights=_group(checkpoint, BEST))
 
 
 def restore_model(trainer: Trainer, checkpoint: Checkpoint) -> None:
-    """Put the network, the augmentation and their random states back.
+    """Restore the network, the augmentation and their random states.
 
     Raises:
         ZooError: the checkpoint is of another network.
@@ -77,14 +77,14 @@ def restore_model(trainer: Trainer, checkpoint: Checkpoint) -> None:
 
 
 def restore_optimizer(trainer: Trainer, checkpoint: Checkpoint) -> None:
-    """Put the optimizer back; it is left new where the checkpoint stands between two phases."""
+    """Restore the optimizer; between two phases it stays new."""
     arrays = _group(checkpoint, OPTIMIZER)
     if arrays:
         _assign(trainer.optimizer.variables, arrays)
 
 
 def restore_metrics(trainer: Trainer, checkpoint: Checkpoint) -> None:
-    """Put the running mean of the epoch's loss back."""
+    """Restore the running mean of the epoch's loss."""
     arrays = _group(checkpoint, METRICS)
     for variable, array in zip(trainer.metrics_variables, arrays, strict=True) if arrays else ():
         _assign_summands(variable, array)
@@ -97,7 +97,7 @@ def network_weights(trainer: Trainer) -> list[np.ndarray]:
 
 
 def assign_weights(network: Any, weights: list[np.ndarray]) -> None:
-    """Put weights from `network_weights` into the network."""
+    """Assign weights from `network_weights` to the network."""
     _assign(network.weights, weights)
 
 
@@ -112,7 +112,7 @@ def _array(variable: Any) -> np.ndarray:
 
 
 def _replicas(variable: Any) -> list[Any]:
-    """What each replica holds of a metric that TensorFlow adds up when it is read; empty where there is but one value."""
+    """Each replica's part of a metric variable that TensorFlow sums when read; empty on one device."""
     return list(getattr(variable.value, "values", ()))
 
 

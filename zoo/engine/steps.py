@@ -1,4 +1,4 @@
-"""What happens after every step: the loss is watched, checkpoints are written, a wish to stop is heard."""
+"""After every training step: check the loss, write checkpoints, react to signals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zoo.engine.process_group import ProcessGroup
 
 WATCHED_ON_ACCELERATOR = 20  # steps
-HEARD_EVERY = 10  # steps after which several hosts ask each other whether to stop
+EXCHANGE_EVERY = 10  # steps after which several hosts exchange signals
 NAMED = 3  # images
 
 
@@ -30,7 +30,7 @@ class DivergedTraining(ZooError):
 
 
 class Steps:
-    """Counts the steps of the training and looks after each of them.
+    """Counts and checks the steps of a training.
 
     Keras hands over the running mean of the epoch's loss as a number on the device. It is not finite from the first
     step on whose loss is not, so reading it every step finds that step. On a CPU reading it costs nothing; on an
@@ -57,17 +57,17 @@ class Steps:
         self._group = group
         self._watched = 1 if on_cpu else WATCHED_ON_ACCELERATOR
         self._unread: list[tuple[int, Any]] = []
-        self._ending = False  # all hosts agreed to
+        self._ending = False  # all hosts know of a signal
         self._start = time.monotonic()
 
     def begin_epoch(self) -> None:
-        """Start the clock, where an earlier process left it if the epoch is half done."""
+        """Start the clock; a half-finished epoch keeps the time of earlier processes."""
         self._start = time.monotonic() - self.state.epoch_seconds
         self._unread.clear()
 
     @property
     def seconds(self) -> float:
-        """Time spent on the steps of this epoch, in all processes whose work counts."""
+        """Seconds spent on the steps of this epoch, earlier processes included."""
         return time.monotonic() - self._start
 
     def after(self, loss: Any) -> None:
@@ -83,7 +83,7 @@ class Steps:
             self.read()
         self.progress.advance(self.batches.batch_size)
         done = self.state.epoch * self.batches.steps + self.state.step
-        if self._group is not None and done % HEARD_EVERY == 0:
+        if self._group is not None and done % EXCHANGE_EVERY == 0:
             self.exchange_signals()
         due = self.every is not None and done % self.every == 0 and self.state.step < self.batches.steps
         if due or self._stopping:
@@ -94,21 +94,21 @@ class Steps:
 
     @property
     def _stopping(self) -> bool:
-        """Whether to stop now. Several hosts do so only once all know."""
+        """Whether to stop now; several hosts stop once all of them know."""
         return self._ending if self._group is not None else self.signals.received is not None
 
     def end_if_asked(self) -> None:
-        """Raise `Interrupted` where the user asked to stop and all hosts know."""
+        """Raise `Interrupted` after a signal that all hosts know of."""
         if self._stopping:
             self.signals.check()
 
     def exchange_signals(self) -> None:
-        """Let all hosts know which of them was asked to stop: they must do so after the same step."""
+        """Share received signals between hosts, which must stop after the same step."""
         if self._group is not None:
             self.read()
-            agreed = self._group.any_signal(self.signals.received)
-            if agreed is not None:  # else a signal that came while the hosts were asking is for the next time
-                self.signals.received, self._ending = agreed, True
+            shared = self._group.any_signal(self.signals.received)
+            if shared is not None:  # a signal that arrived meanwhile waits for the next exchange
+                self.signals.received, self._ending = shared, True
 
     def check(self) -> None:
         """Raise `DivergedTraining` unless all losses so far and all weights are finite."""
@@ -117,7 +117,7 @@ class Steps:
             raise self._diverged("a weight of the network became infinite or NaN", self.state.step)
 
     def read(self) -> None:
-        """Read the losses not looked at yet."""
+        """Read the losses that are still on the device."""
         unread, self._unread = self._unread, []
         for step, loss in unread:
             value = float(loss)
@@ -125,7 +125,7 @@ class Steps:
                 raise self._diverged(f"the training loss became {value}", step)
 
     def _diverged(self, what: str, step: int) -> DivergedTraining:
-        network_weights(self.trainer)  # on JAX: lets the optimizer know how far it is
+        network_weights(self.trainer)  # on JAX this synchronises the optimizer too
         rate = float(keras.ops.convert_to_numpy(self.trainer.optimizer.learning_rate))
         return DivergedTraining(
             f"{what} at step {step} of {self.batches.steps} in epoch {self.state.epoch + 1} (learning rate {rate:.3g}; images of "

@@ -1,4 +1,4 @@
-"""Tracking: whoever is told of a training beside its run folder, and what happens when that one fails."""
+"""Tracking: reports a training to trackers, and keeps it going when one of them fails."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RECORDED = "track"  # the key of run.json that --resume goes by
+RECORDED = "track"  # the key of run.json that --resume reads
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """A tracker by its name, and where it shall keep what it is told; "" leaves that to the tracker."""
+    """A tracker by name with its target, such as a server; "" is the tracker's default."""
 
     name: str
     target: str = ""
@@ -43,13 +43,13 @@ def parse(names: Sequence[str], registry: Registry) -> list[Tracked]:
         name, _, target = word.partition("=")
         registry.get("tracker", name)
         if name in [each.name for each in found]:
-            raise UsageError(f"--track names {name} twice; one training is tracked in one place of a kind.")
+            raise UsageError(f"--track names {name} twice; give each tracker once.")
         found.append(Tracked(name, target))
     return found
 
 
 def observers(names: Sequence[str], registry: Registry) -> list[Observer]:
-    """The observers of the trackers that are named as `parse` reads them.
+    """The observers of the trackers named as in `parse`.
 
     Raises:
         UsageError: an unknown tracker, one named twice, or one whose library is not installed.
@@ -60,7 +60,7 @@ def observers(names: Sequence[str], registry: Registry) -> list[Observer]:
 
 
 class Remembered(Observer):
-    """Notes in run.json what tracks the run, so that it is tracked there too when it is resumed."""
+    """Records the trackers in run.json, so that a resumed run uses them too."""
 
     def __init__(self, chosen: Sequence[Tracked]) -> None:
         self.chosen = chosen
@@ -70,7 +70,7 @@ class Remembered(Observer):
 
 
 class Guarded(Observer):
-    """A tracker that must work when the training starts, and whose later failures cost a warning, not the training."""
+    """A tracker that must start with the training; a later failure is a warning and does not stop the training."""
 
     def __init__(self, name: str, inner: Observer) -> None:
         self.name, self.inner = name, inner
@@ -104,7 +104,7 @@ class Guarded(Observer):
         except Exception as error:
             self.lost = True
             logger.warning(
-                f"the tracker {self.name} failed and is told no more ({describe(error)}). The run itself goes on, and "
+                f"the tracker {self.name} failed and is switched off ({describe(error)}). The training continues, and "
                 "its folder has everything."
             )
 

@@ -1,4 +1,4 @@
-"""Training a configuration into a run: images, network, phases, the best weights, predictions and results."""
+"""Training: from a configuration to a run with network, predictions and results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from zoo.core.registry import Registry
 from zoo.data.pipeline import ImageSet, load_images
 from zoo.engine import devices, supervisor
 from zoo.engine.changes import (
-    Changes,
     changed_images,
     changed_sources,
     changed_weights,
@@ -36,6 +35,7 @@ from zoo.engine.changes import (
     source_digests,
     weights_digest,
 )
+from zoo.engine.job import Finish, Job
 from zoo.engine.predict import predict_images
 from zoo.engine.replicas import DeviceContext, device_context
 from zoo.engine.signals import Signals
@@ -50,9 +50,6 @@ if TYPE_CHECKING:
     from zoo.engine.process_group import ProcessGroup
 
 logger = logging.getLogger(__name__)
-
-# what a higher package adds to a trained run, from its network, images, run and batch size
-Finish = Callable[[Any, ImageSet, Run, int], None]
 
 
 @dataclass(frozen=True)
@@ -70,24 +67,6 @@ class Outcome:
     @property
     def test(self) -> Evaluation:
         return self.results.evaluation
-
-
-@dataclass(frozen=True)
-class Job:
-    """One process's work on a run: all of it, or with `changes` what earlier processes left.
-
-    The other fields are the arguments of `train`.
-    """
-
-    run: Run
-    config: RunConfig
-    registry: Registry
-    finish: Finish | None = None
-    checkpoint_every: int | None = None
-    changes: Changes | None = None
-    group: ProcessGroup | None = None
-    observers: Sequence[Observer] = ()
-    check: Callable[[ImageSet], None] | None = None
 
 
 def train(
@@ -109,19 +88,19 @@ def train(
         registry: where its strategies are.
         runs_dir: the folder of runs.
         name: the run's name; by date, model and task if None.
-        finish: called with the trained network once its predictions are saved. Use `zoo.inference.training.train`, which
-            passes what every run needs.
-        checkpoint_every: steps between checkpoints, beside the one after every epoch. It changes no result, so it stands
-            in run.json and not in the configuration.
-        group: where several hosts train, this one, which must be the first of them (`zoo.engine.hosts`).
-        observers: told of the start, of every epoch and of the end.
-        check: sees the images before anything is built, and raises where they will not do.
+        finish: called with the trained network after its predictions are saved; `zoo.inference.training.train` passes
+            the one that every run needs.
+        checkpoint_every: steps between checkpoints, in addition to one after every epoch; kept in run.json, since it
+            changes no result.
+        group: the process group of several hosts, of which this must be the first (`zoo.engine.hosts`).
+        observers: notified of the start, of every epoch and of the end.
+        check: called with the images before anything is built; may raise.
 
     Raises:
-        Pruned: an observer gave it up; the run is kept with the status "pruned".
-        ZooError: bad configuration or data, an unwritable folder, or a training that diverged. What fails before the first
-            checkpoint leaves no run behind; later failures leave the run with its checkpoints and the status "failed".
-        Interrupted: Ctrl-C or SIGTERM. The run is kept, its status is "interrupted", and `zoo.engine.resume` goes on.
+        Pruned: an observer stopped it; the run is kept with the status "pruned".
+        ZooError: bad configuration or data, an unwritable folder, or a training that diverged. A failure before the
+            first checkpoint removes the run; a later one keeps it with the status "failed".
+        Interrupted: Ctrl-C or SIGTERM. The run is kept with the status "interrupted", and can be resumed.
     """
     from zoo.engine.precision import with_precision
 
@@ -192,11 +171,11 @@ def carry_out(job: Job) -> Outcome:
 
 
 def train_worker(registry: Registry, group: ProcessGroup) -> None:
-    """Train what the first host broadcasts, as one of the others: the same steps, but nothing is written.
+    """Train the job that the first host broadcasts: the same steps, without writing anything.
 
     Raises:
         ZooError: as `train`; or this host's images are not those of the first.
-        Interrupted: a host was asked to stop.
+        Interrupted: a host received SIGINT or SIGTERM.
     """
     from zoo.engine.checkpoints import CheckpointFolder
 
@@ -226,7 +205,7 @@ def _receive_job(registry: Registry, group: ProcessGroup) -> Job:
 
 
 def _same_start(group: ProcessGroup, images: ImageSet, checkpoint: Checkpoint | None) -> Checkpoint | None:
-    """Check that all hosts have the same images in the same order; returns the first host's checkpoint on every host."""
+    """Check that all hosts have the same images in the same order, and return the first host's checkpoint."""
     from zoo.engine.checkpoints import pack, unpack
 
     group.check_equal("images", hashlib.blake2b(images_table(images).encode(), digest_size=16).hexdigest())
@@ -234,8 +213,14 @@ def _same_start(group: ProcessGroup, images: ImageSet, checkpoint: Checkpoint | 
     return unpack(data) if data else None
 
 
+def _fit(job: Job, *arguments: Any) -> None:
+    from zoo.engine.fit import fit  # Keras: once `devices` has loaded it without its messages
+
+    fit(job, *arguments)
+
+
 def _on_one_device(network: Any, run: Run) -> Any:
-    """The network as anyone will load it, free of the devices that trained it."""
+    """The network reloaded on one device."""
     from zoo.engine.load import load_network
 
     with replacing(run.model_file) as partial:
@@ -245,7 +230,7 @@ def _on_one_device(network: Any, run: Run) -> Any:
 
 @contextmanager
 def _recorded(job: Job) -> Iterator[None]:
-    """Keep the run's status and time, and say how to go on from what ends it early."""
+    """Record the run's status and duration; after an early end log how to resume."""
     run, started = job.run, time.monotonic()
     spent = float(run.info().get("seconds") or 0)
 
@@ -278,12 +263,12 @@ def _recorded(job: Job) -> Iterator[None]:
 
 
 def _worth_keeping(run: Run, error: Exception) -> bool:
-    """Whether there is something to go on from, or there would be if the disk had let it."""
+    """Whether there is a checkpoint to resume from, or only the disk kept it from being written."""
     return isinstance(error, UnwritableRun) or any(run.checkpoints.glob("checkpoint-*.npz"))
 
 
 def _check_resumed(job: Job, device: str, checkpoint: Checkpoint | None, begun: bool) -> None:
-    """What can be compared only now: the device, what the network is built from, without a checkpoint its first weights."""
+    """Check for changes of the device, the network's source files and, without a checkpoint, its initial weights."""
     assert job.changes is not None
     before = job.run.info().get("device")
     job.changes.accept([f"the device changed from {before} to {device}"] if before not in (None, device) else [])
@@ -313,34 +298,8 @@ def _build(job: Job, images: ImageSet) -> Any:
     return network
 
 
-def _fit(
-    job: Job,
-    network: Any,
-    images: ImageSet,
-    signals: Signals,
-    folder: Any,
-    checkpoint: Checkpoint | None,
-    context: DeviceContext,
-) -> None:
-    from zoo.engine.fit import Saving, fit, phases_of
-
-    if not phases_of(job.config):
-        return
-    fit(
-        network,
-        job.config,
-        job.registry,
-        images,
-        job.run,
-        saving=Saving(folder, job.checkpoint_every, checkpoint),
-        signals=signals,
-        context=context,
-        observers=job.observers,
-    )
-
-
 def _write_start(job: Job, images: ImageSet, context: DeviceContext) -> None:
-    """Record what the run is trained on; data.json comes last, so that where it is the others are whole."""
+    """Record the data of the run. data.json is written last: where it exists, the other files are complete."""
     run, config = job.run, job.config
     run.update_info(
         status="running",
@@ -376,7 +335,7 @@ def _write_start(job: Job, images: ImageSet, context: DeviceContext) -> None:
 
 
 def _finish(job: Job, network: Any, images: ImageSet) -> Outcome:
-    """Save the network, predict validation and test, choose thresholds on validation and measure both."""
+    """Save the network, predict validation and test images, choose thresholds on validation, evaluate both."""
     run, settings = job.run, job.config.settings
     with replacing(run.model_file) as partial:
         network.save(partial)

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.tasks import Task
-from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import auroc_replicates, resample, weight_chunks
 from zoo.evaluation.interval import Interval, mean_interval
 from zoo.evaluation.predictions import Predictions

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError, UsageError, unknown
 from zoo.core.tasks import Task
-from zoo.evaluation import metrics
 from zoo.evaluation.notes import FEW, Note
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable

@@ -14,9 +14,9 @@ from typing import Literal
 
 import numpy as np
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.text import count_of
-from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import auroc_replicates, patient_codes, resample
 from zoo.evaluation.delong import paired_test
 from zoo.evaluation.interval import Interval, interval

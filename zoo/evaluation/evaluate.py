@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.files import write_text
 from zoo.core.tasks import Task
-from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import Replicates, patient_codes, resample, unknown_patients
 from zoo.evaluation.interval import Interval, interval
 from zoo.evaluation.notes import FEW, Note

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.errors import UsageError
 from zoo.core.thresholds import ThresholdRule, check_rule
-from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import confusion_replicates
 from zoo.evaluation.interval import Interval, interval
 from zoo.evaluation.predictions import Predictions

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.files import write_text
 from zoo.core.tasks import Task
-from zoo.evaluation import metrics
 
 COLUMNS = ("image", "patient")
 METADATA = ("split", "view", "age", "sex", "follow_up")

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from zoo.evaluation import metrics
+import zoo.evaluation.metrics as metrics
 from zoo.evaluation.bootstrap import mean_replicates, percentile_interval
 from zoo.evaluation.calibration import Calibration, fit_calibration, pool
 from zoo.evaluation.interval import UNDEFINED, Interval, interval

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.errors import UsageError, unknown
-from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import auroc_replicates, mean_replicates, patient_codes
 from zoo.evaluation.interval import Interval, mean_interval
 from zoo.evaluation.predictions import Predictions

@@ -1,1 +1,1 @@
-"""Heat maps: where in an image a network's answer comes from, whether that is where the finding is, and whether to trust it."""
+"""Heat maps: which parts of an image a prediction depends on, scored against boxes and by a sanity check."""

@@ -1,4 +1,4 @@
-"""Explaining a run's network on images: its own, with the radiologists' boxes where there are any, or given files."""
+"""Heat maps of a run's network: on its own images, with radiologists' boxes if there are any, or on files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COARSE = 16  # cells: a map with fewer says so
 
 @dataclass(frozen=True)
 class Options:
-    """How to explain. `labels` empty: what the images' boxes or the network's answers name. `sanity` None: on for a split."""
+    """How to explain. Empty `labels`: those of the boxes or of the predictions. `sanity` None: on for a split."""
 
     method: str = "gradcam"
     layer: str | None = None
@@ -83,9 +83,9 @@ class Explanation:
 
 
 def explain_files(run: Run, files: Sequence[Path], options: Options, out: Path | None) -> Explanation:
-    """Explain image files: the labels asked for, else what the network calls positive, else its most probable label.
+    """Explain image files for the given labels, else for the positive ones, else for the most probable one.
 
-    A file that cannot be read is said and left out.
+    Files that cannot be read are logged and left out.
 
     Raises:
         DataError: not one file can be read.
@@ -128,7 +128,7 @@ def explain_files(run: Run, files: Sequence[Path], options: Options, out: Path |
 
 
 def _positive_labels(task: Task, probabilities: np.ndarray, thresholds: dict[str, float]) -> list[int]:
-    """The labels above their thresholds, else the most probable one; of exclusive classes always that."""
+    """The labels above their thresholds, else the most probable one; for exclusive classes always the latter."""
     above = (
         []
         if task.exclusive
@@ -157,7 +157,7 @@ def explain_split(
 
 
 def _columns(task: Task, labels: Sequence[str]) -> list[int]:
-    """The outputs that are meant by labels, without regard to case; raises UsageError for one the network does not have."""
+    """The outputs of labels, ignoring case; raises UsageError for a label the network does not have."""
     known = {label.lower(): k for k, label in enumerate(task.labels)}
     for label in labels:
         if label.lower() not in known:
@@ -241,7 +241,7 @@ def _work(
 
 
 def _spread(pairs: Sequence[Pair], count: int) -> list[int]:
-    """At most `count` of the pairs: as many of each label as there are, images from all over the list."""
+    """At most `count` pairs, spread evenly over labels and images."""
     if len(pairs) <= count:
         return list(range(len(pairs)))
     by_label: dict[int, list[int]] = {}
@@ -281,13 +281,12 @@ def _notes(mapper: Mapper, maps: int, shown: int, empty: int, folder: Path, scor
     if height * width < COARSE:
         notes.append(f"The layer {mapper.where} has {height}×{width} cells only: the maps are coarse.")
     if empty and not scored:  # the scores say it themselves
-        notes.append(f"{empty} of {maps} maps are zero everywhere: nothing in the image speaks for the label.")
+        notes.append(f"{empty} of {maps} maps are zero everywhere: nothing in the image supports the label.")
     return tuple(notes)
 
 
 def _write_index(result: Explanation) -> None:
-    """Write index.json, last of all; keep the scores of an earlier index where this time none were made, and remove the
-    pictures that only the earlier one names."""
+    """Write index.json last. Scores of an earlier index are kept if there are no new ones; its other pictures are removed."""
     file = result.folder / "index.json"
     values = result.to_dict()
     try:
@@ -306,7 +305,7 @@ def _write_index(result: Explanation) -> None:
 
 
 def check_request(files: Sequence[Path], split: str | None, boxes: bool) -> None:
-    """Raise UsageError unless either files or a split are asked for."""
+    """Raise UsageError unless either files or a split are given."""
     if files and (split or boxes):
         raise UsageError("explain either IMAGE files or images of the run (--split, --boxes), not both.")
     if not files and not split and not boxes:

@@ -1,4 +1,4 @@
-"""The part of the heat maps that each backend does in its own way: tracing, logits, and gradients by the features."""
+"""Logits and gradients with respect to features, on TensorFlow and JAX."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def _backend() -> str:
 
 
 class Probe:
-    """A network that is asked for its logits, and for the gradient of one of them by the features of a layer.
+    """Computes a network's logits, and the gradient of one of them with respect to the features of a layer.
 
-    Compiled once for batches of `batch` images, and right after the weights of the network change, too.
+    Compiled once for batches of `batch` images; stays valid when the weights change.
     """
 
     def __init__(self, network: Any, target: SpatialLayer | None = None, batch: int = 16) -> None:

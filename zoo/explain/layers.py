@@ -1,4 +1,4 @@
-"""Finding the layers of a network whose outputs still have a height and a width, and looking into one while it computes."""
+"""Layers whose outputs have height and width, and access to one while the network computes."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ def find_layers(network: Any, name: str | None = None) -> list[SpatialLayer]:
 
 @contextmanager
 def perturbed(target: SpatialLayer, change: Callable[[Any], Any]) -> Iterator[list[Any]]:
-    """Pass the output of one layer through `change` while the network is called inside; yields what came out of it.
+    """Pass the output of one layer through `change` while the network is called; yields a list of the results.
 
-    Adding zeros of which the gradient is then taken gives the gradient of the logits by these features, on any backend
-    and without taking the network's graph apart.
+    Adding zeros and differentiating by them gives the gradient with respect to these features, on any backend and without
+    cutting the network.
     """
     inner, seen, count = target.layer.call, [], 0
 

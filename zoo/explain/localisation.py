@@ -1,4 +1,4 @@
-"""Do the maps lie where a radiologist drew the finding? Scores against boxes, beside what no network is needed for."""
+"""Localisation scores of heat maps against radiologists' boxes, beside baselines that need no network."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def localisation(
     """Average the scores of image-and-label pairs, per label and over all.
 
     Args:
-        scores: by method, the one to be judged first and the baselines after it; each of N pairs.
+        scores: by method, the evaluated one first, then the baselines; each of N pairs.
         labels: of each pair, `(N,)`.
         boxes: number of boxes of each pair, `(N,)`.
         patients: of each pair, `(N,)`; intervals resample them.
@@ -191,12 +191,12 @@ def localisation(
                 )
             )
     weights = _weights(people, replicates, seed)
-    notes = (*_verdicts(scores, weights, level), *_zero_note(next(iter(scores.values()))))
+    notes = (*_compared_with_baselines(scores, weights, level), *_zero_note(next(iter(scores.values()))))
     return Localisation(tuple(thresholds), TOLERANCE, SIGMA, tuple(rows), notes)
 
 
 def _weights(patients: np.ndarray, replicates: int, seed: int) -> np.ndarray:
-    """Of one patient there is nothing to resample."""
+    """Bootstrap weights; none for a single patient."""
     return patient_weights(patients, replicates if patient_codes(patients)[1] > 1 else 0, seed)
 
 
@@ -211,8 +211,8 @@ def _mean(values: np.ndarray, weights: np.ndarray, level: float) -> Interval:
     return Interval(float(values[known].mean()), low, high)
 
 
-def _verdicts(scores: dict[str, Scores], weights: np.ndarray, level: float) -> list[str]:
-    """A sentence for each baseline: by how much the maps beat it, images and patients paired."""
+def _compared_with_baselines(scores: dict[str, Scores], weights: np.ndarray, level: float) -> list[str]:
+    """A sentence per baseline: the paired difference to it, resampled over patients."""
     from zoo.explain.maps import METHODS
 
     method = next(iter(scores))
@@ -244,7 +244,7 @@ def _by_how_much(gain: Interval) -> str:
 
 
 def _zero_note(scores: Scores) -> list[str]:
-    """What a zero map counts as."""
+    """How zero maps are counted."""
     empty = int(np.isnan(scores.energy).sum())
     if not empty:
         return []

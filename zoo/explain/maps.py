@@ -1,4 +1,4 @@
-"""From features and gradients, or from covered patches, to heat maps over the image. NumPy; the network is behind `Probe`."""
+"""Grad-CAM, Grad-CAM++ and occlusion maps in NumPy; `Probe` runs the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of one heat map: the image, the map on it, the radiologist's boxes, and what the network says."""
+"""The picture of one heat map: the image, the map, radiologists' boxes and the prediction."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def save_picture(picture: Picture, path: Path) -> None:
     grey: dict[str, Any] = {"fontsize": 8, "color": "#444444", "va": "center", "parse_math": False}
     edge = axes.get_position().x1
     figure.text(0.03, 0.963, _label(picture.label), fontsize=12, weight="bold", va="center", parse_math=False)
-    figure.text(edge, 0.963, _answer(picture), fontsize=9.5, ha="right", va="center", parse_math=False)
+    figure.text(edge, 0.963, _prediction(picture), fontsize=9.5, ha="right", va="center", parse_math=False)
     figure.text(0.03, 0.917, _shorten(picture.name, 30), **grey)
     figure.text(edge, 0.917, _shorten(picture.how, 42), ha="right", **grey)
     figure.text(0.03, 0.028, RESEARCH_ONLY, **grey)
@@ -62,8 +62,13 @@ def _label(label: str) -> str:
     return label if len(label) <= 22 else f"{label[:21]}…"
 
 
+<<<<<<< HEAD
 def _answer(picture: Picture) -> str:
     from zoo.evaluation.interval import short
+=======
+def _prediction(picture: Picture) -> str:
+    from zoo.evaluation.evaluate import short
+>>>>>>> main
 
     said = f"probability {short(picture.probability)}"
     if picture.reference is None:

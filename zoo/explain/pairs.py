@@ -1,4 +1,4 @@
-"""The run's own images again: from its dataset and prepared store, with the radiologists' boxes."""
+"""Image and label pairs of a run's own split, with radiologists' boxes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def no_boxes() -> np.ndarray:
 def split_pairs(
     run: Run, split: str, with_boxes: bool, columns: Sequence[int], registry: Registry
 ) -> tuple[np.ndarray, list[Pair]]:
-    """What there is to explain in one split of a run.
+    """The pairs to explain in one split of a run.
 
     Args:
         run: names its dataset and lists its images.

@@ -1,4 +1,4 @@
-"""Do the maps depend on what the network has learned? The parameter randomisation test of Adebayo et al. 2018.
+"""Do heat maps depend on what the network has learned? The parameter randomisation test of Adebayo et al. 2018.
 
 Adebayo et al., Sanity checks for saliency maps, arXiv:1810.03292: a map that stays the same when the weights are made random
 shows edges of the image, not what the network knows.
@@ -39,7 +39,7 @@ class Sanity:
 
 
 def randomise(network: Any, seed: int) -> None:
-    """Give a network the weights it would start with: those of its layers' initialisers, drawn anew from `seed`."""
+    """Re-initialise all weights of a network from `seed`."""
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -56,7 +56,7 @@ def check(
     seed: int,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Sanity:
-    """Compare maps with those of the same network, its weights made random from top to bottom.
+    """Compare maps with those of the same network after randomising all of its weights.
 
     Args:
         network: the trained network; has its own weights back afterwards.

@@ -1,1 +1,1 @@
-"""Datasets described: findings, people, pixels and how they hang together."""
+"""The exploration of datasets: findings, patients, pixels, and how they are related."""

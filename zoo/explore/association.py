@@ -1,4 +1,4 @@
-"""Whether findings go with age, sex, view or follow-up: tests on one image per patient, with effect sizes, corrected by Holm."""
+"""Associations of findings with age, sex, view and follow-up: tests on one image per patient, Holm-corrected, with effect sizes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from zoo.evaluation.p_values import holm
 
 CATEGORIES, NUMBERS = ("sex", "view"), ("age", "follow_up")
-FEW = 5.0  # expected images in a cell of a table: with fewer, chi-square is not to be relied on
+FEW = 5.0  # expected images per cell: with fewer, chi-square is not reliable
 COLUMNS = (
     "finding",
     "variable",
@@ -37,7 +37,7 @@ def one_image_per_patient(patients: np.ndarray, seed: int) -> np.ndarray:
 
 
 def associations(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """Test every finding against every column that is there.
+    """Test every finding against every column of metadata.
 
     Sex and view: Pearson's chi-square without continuity correction; the effect is Cramér's V, sqrt(χ² / (n (min(r, c) - 1))).
     Age and follow-up: the two-sided Mann-Whitney U test; the effect is the rank-biserial correlation 2 AUROC - 1 with

@@ -1,4 +1,4 @@
-"""The exploration of a dataset: from what its tables say, and its images where they are there, to tables."""
+"""The exploration of a dataset: from its tables, and its images if they are there, to summary tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXAMPLES = 4  # images shown of each finding
 
 @dataclass(frozen=True)
 class Exploration:
-    """What was found. `table` has a row per image: that of the records, with split (train, val, test or ""), digest and reason.
+    """The results. `table` has a row per image: that of the records, with split (train, val, test or ""), digest and reason.
 
     `labels`: per finding and for images without one, the images in all and in each split. `together`: images that have both of two
     findings. `people`: age, sex, view and follow-up in each split. `tests`: see `associations`, on `tested` images. `missing`:
@@ -54,7 +54,7 @@ class Exploration:
     notes: tuple[str, ...]
 
     def summary(self) -> dict[str, Any]:
-        """The figures as plain values, NaN as None."""
+        """Counts and statistics as plain values for JSON, NaN as None."""
         reasons = self.problems["kind"].value_counts()
         return {
             "dataset": self.name,
@@ -90,15 +90,15 @@ def explore(
     look: bool = True,
     sample: int = SAMPLE,
 ) -> Exploration:
-    """Look at a dataset.
+    """Explore a dataset.
 
     Args:
         name: of the dataset, in the page and the store's folder.
         listing: what its tables say.
-        task: for which the split is drawn where the dataset has none.
+        task: for which a split is drawn if the dataset has none.
         size: pixels that images are prepared at.
-        seed: of the split, of the images drawn for tests, gray values and examples.
-        look: whether to read the images, as far as they are there.
+        seed: of the split, and of the images drawn for tests, gray values and examples.
+        look: whether to read the images that are there.
         sample: images whose gray values are read.
 
     Raises:
@@ -145,7 +145,7 @@ def explore(
 
 
 def _splits(table: pd.DataFrame, listing: Listing, task: TaskKind, seed: int, some: bool) -> np.ndarray:
-    """The split that `zoo train` would use; "" for images it could not. Where no image is there at all, of all rows."""
+    """The split that `zoo train` would use, "" for unusable images; of all rows if there are no images at all."""
     targets = make_targets(listing.records, task)
     usable = targets.usable & ((table["reason"] == "").to_numpy() | (not some))
     if "split" in table:

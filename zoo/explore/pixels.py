@@ -1,4 +1,4 @@
-"""How gray values are distributed, in the original files and as prepared, in a sample of the images."""
+"""Distributions of gray values in a sample of images, in the original files and as prepared."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def moments(shares: np.ndarray) -> dict[str, float]:
 def measure(
     source: ImageSource, paths: list[str], images: ListedImages, seed: int, sample: int = SAMPLE
 ) -> Intensities:
-    """Histograms of a sample, drawn with the seed, so that 100,000 images take no longer than 1,000.
+    """Histograms of a random sample, so that 100,000 images take no longer than 1,000.
 
     Args:
         source: reads the original images.
         paths: one per image.
         images: the prepared images.
-        seed: of the draw.
-        sample: images, at most.
+        seed: of the sample.
+        sample: largest number of images.
     """
     drawn = np.sort(np.random.default_rng(seed).permutation(images.readable)[:sample])
     rows, raw, prepared = [], [], []

@@ -1,4 +1,4 @@
-"""The start of a plugin: a package with one strategy of each kind that is asked for, written from templates."""
+"""Writes a new plugin from templates: a package with one strategy of each requested kind."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def write_plugin(name: str, kinds: str, parent: Path) -> Path:
     """Write the package `zoo-NAME` into `parent`.
 
     Args:
-        name: lower-case letters, digits and dashes; what is registered gets it too.
-        kinds: kinds with commas between, such as "model,loss", or "all".
-        parent: an existing folder, or one to be made.
+        name: lower-case letters, digits and dashes; its strategies get the same name.
+        kinds: kinds separated by commas, such as "model,loss", or "all".
+        parent: the folder to write into, created if missing.
 
     Returns:
         The folder of the package.
@@ -29,7 +29,7 @@ def write_plugin(name: str, kinds: str, parent: Path) -> Path:
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise UsageError(
-            f"'{name}' cannot be a plugin's name: lower-case letters and digits, parted by single dashes, such as my-model."
+            f"'{name}' cannot be a plugin's name: use lower-case letters and digits, separated by single dashes, such as my-model."
         )
     name = name.removeprefix("zoo-")
     wanted = _kinds(kinds)
@@ -38,7 +38,7 @@ def write_plugin(name: str, kinds: str, parent: Path) -> Path:
     if folder.exists():
         raise UsageError(f"{folder} exists already: choose another name or --dir.")
     parent.expanduser().mkdir(parents=True, exist_ok=True)
-    # written beside its place and renamed: a full disk leaves no half of a package
+    # written elsewhere and renamed: a full disk leaves no incomplete package
     with tempfile.TemporaryDirectory(dir=parent.expanduser()) as scratch:
         partial = Path(scratch) / folder.name
         for file, text in _files(name, wanted).items():
@@ -74,7 +74,7 @@ def _files(name: str, kinds: list[str]) -> dict[str, str]:
     def read(file: str) -> str:
         return (resources.files("zoo.scaffold") / "templates" / file).read_text(encoding="utf-8")
 
-    # no HTML: what is filled in is a name that was checked
+    # no HTML escaping: the values are validated names
     templates = Environment(
         loader=FunctionLoader(read),
         trim_blocks=True,

@@ -80,11 +80,11 @@ def check_folder(folder: Folder, definition: Definition) -> None:
     if kept.storage != definition.storage:
         where = kept.storage or f"its own folder ({DATABASE})"
         raise UsageError(
-            f"the sweep '{folder.name}' keeps its trials in {where}, not in what --storage says now. {anew}"
+            f"the sweep '{folder.name}' keeps its trials in {where}, not where --storage now points. {anew}"
         )
 
 
-class Study:
+class Search:
     """The trials of a search in Optuna's database, several machines' where they share it."""
 
     def __init__(self, folder: Folder, definition: Definition, url: str | None, config: dict[str, Any]) -> None:
@@ -157,7 +157,7 @@ class Study:
         """Trials under way that a process of this folder began, with `take_over` those of other machines too, which are this
         machine's from now on."""
         running = [each for each in self._all() if each.state == _state("RUNNING")]
-        alone = take_over or not self.shared  # the folder's lock says that no other process is at work
+        alone = take_over or not self.shared  # the folder's lock excludes other processes
         claimed = self.study.user_attrs.get(self._claiming)
 
         def meant(trial: optuna.trial.FrozenTrial) -> bool:
@@ -209,7 +209,7 @@ class Study:
             values[each.key] = _suggest(trial, each)
         return trial, values
 
-    def tell(self, frozen: optuna.trial.FrozenTrial, trial: Trial) -> None:
+    def record(self, frozen: optuna.trial.FrozenTrial, trial: Trial) -> None:
         """Record what became of a trial, for all machines.
 
         Raises:
@@ -256,7 +256,7 @@ class Study:
         return sorted({owner.partition(":")[0] or "another machine" for owner in owners if owner != self.owner})
 
 
-def run(runner: Runner, study: Study, registry: Registry, *, take_over: bool) -> Results:
+def run(runner: Runner, search: Search, registry: Registry, *, take_over: bool) -> Results:
     """Carry out trials until there are as many as were asked for; sweep.json and results.csv are written after each.
 
     Raises:
@@ -268,24 +268,26 @@ def run(runner: Runner, study: Study, registry: Registry, *, take_over: bool) ->
     def keep() -> Results:
         # from the reading on, or a machine that shares the folder writes an older table over a newer
         with folder.writing():
-            trials = study.trials()
+            trials = search.trials()
             folder.write(definition, trials)
             found = results(folder, definition, trials)
             folder.write_results(found)
         return found
 
     found = keep()
-    begun = study.mine(take_over)
+    begun = search.mine(take_over)
     total = definition.trials or 0
     while True:
         runner.check()
-        frozen = begun.pop(0) if begun else study.claim()
+        frozen = begun.pop(0) if begun else search.claim()
         if frozen is None:
             break
-        with study.unless_finished(frozen):  # by a machine that took it over
-            _carry_out(runner, study, registry, frozen, left=sum(not trial.done for trial in found.trials), total=total)
+        with search.unless_finished(frozen):  # by a machine that took it over
+            _carry_out(
+                runner, search, registry, frozen, left=sum(not trial.done for trial in found.trials), total=total
+            )
         found = keep()
-    for owner in study.elsewhere():
+    for owner in search.elsewhere():
         logger.warning(
             f"trials are under way on {owner}; the table has them when they are done there. If it is gone for good, let this "
             "machine have them: --take-over"
@@ -295,7 +297,7 @@ def run(runner: Runner, study: Study, registry: Registry, *, take_over: bool) ->
 
 def _carry_out(
     runner: Runner,
-    study: Study,
+    search: Search,
     registry: Registry,
     frozen: optuna.trial.FrozenTrial,
     *,
@@ -303,7 +305,7 @@ def _carry_out(
     total: int,
 ) -> None:
     definition, number = runner.definition, frozen.number + 1
-    drawn, values = study.draw(frozen)
+    drawn, values = search.draw(frozen)
     trial = Trial(number, runner.folder.run_name(number), values, {})
     column = epoch_column(definition.metric) or ""
 
@@ -323,7 +325,7 @@ def _carry_out(
     else:
         if not runner.settle(trial):
             runner.carry_out(trial, f"{number} of {total}", left, worth_going_on)
-    study.tell(frozen, trial)
+    search.record(frozen, trial)
 
 
 def import_optuna() -> None:

@@ -1,14 +1,14 @@
-"""Public conformance checks: what every strategy must do, whoever wrote it.
+"""Public conformance checks of strategies, built in or from plugins.
 
-Each check raises AssertionError with a sentence that says what is wrong, and returns nothing where all is well. Use them
-in the tests of a plugin, on whichever Keras backend is active:
+Each check raises AssertionError with a message that says what is wrong. Use them in the tests of a plugin, on the active
+Keras backend:
 
     from zoo.testing import check_model
 
     def test_my_model():
         check_model(MyModel())
 
-`zoo plugin check NAME` carries them out from the command line, on every backend that is installed.
+`zoo plugin check NAME` runs them from the command line, on every installed backend.
 """
 
 from __future__ import annotations

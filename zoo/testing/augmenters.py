@@ -1,4 +1,4 @@
-"""What every augmenter must do."""
+"""Conformance checks of augmenters."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def check_augmenter(augmenter: Augmenter) -> None:
     """Check an augmenter: shapes, range, dtype, unknown labels, reproducibility, compiled use, and no part in inference.
 
     Raises:
-        AssertionError: says what the augmenter does not do.
+        AssertionError: the augmenter fails a check; the message says which and why.
     """
     demand(augmenter_results(augmenter))
 
 
 def augmenter_results(augmenter: Augmenter) -> Iterator[Result]:
-    """The result of every check, as it is found."""
+    """The result of every check, one by one."""
     return carried_out(augmenter, _Subject(augmenter).checks())
 
 

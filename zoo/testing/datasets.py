@@ -1,4 +1,4 @@
-"""What every dataset must give."""
+"""Conformance checks of datasets."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def check_dataset(dataset: Dataset, root: Path | str | None = None, options: Any
 
     Args:
         dataset: the reader.
-        root: where its layout lies; needed where `info.needs_root`.
-        options: an instance of `dataset.Options`; its defaults where None.
+        root: folder of its files; required if `info.needs_root`.
+        options: an instance of `dataset.Options`; None: the defaults.
 
     Raises:
-        AssertionError: says what the dataset does not do.
+        AssertionError: the dataset fails a check; the message says which and why.
     """
     demand(dataset_results(dataset, root, options))
 
 
 def dataset_results(dataset: Dataset, root: Path | str | None = None, options: Any = None) -> Iterator[Result]:
-    """The result of every check, as it is found."""
+    """The result of every check, one by one."""
     return carried_out(dataset, _Subject(dataset, root, options).checks())
 
 
@@ -87,8 +87,8 @@ def _check_metadata(name: str, records: Records) -> None:
             assert not wrong, f"{name}: column {column!r} holds {wrong[:5]}; valid are {sorted(valid)} and missing"
     boxes = records.boxes
     if len(boxes):
-        strangers = set(boxes["image"]) - set(table["image"])
-        assert not strangers, f"{name}: boxes name images that are not in the table, such as {min(strangers)!r}"
+        foreign = set(boxes["image"]) - set(table["image"])
+        assert not foreign, f"{name}: boxes name images that are not in the table, such as {min(foreign)!r}"
         corners = boxes[["x", "y", "width", "height"]].to_numpy(dtype=float)
         inside = (corners >= 0).all() and (corners[:, :2] + corners[:, 2:] <= 1 + 1e-6).all()
         assert inside, f"{name}: boxes must be fractions of the image, within [0, 1]"

@@ -1,4 +1,4 @@
-"""What every loss must do."""
+"""Conformance checks of losses."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def check_loss(loss: Loss) -> None:
     """Check a loss for each of its tasks: shape, unknown labels, extreme logits in two precisions, direction, gradient.
 
     Raises:
-        AssertionError: says what the loss does not do.
+        AssertionError: the loss fails a check; the message says which and why.
     """
     demand(loss_results(loss))
 
 
 def loss_results(loss: Loss) -> Iterator[Result]:
-    """The result of every check, as it is found."""
+    """The result of every check, one by one."""
     checks: dict[str, Callable[[], None]] = {"info": partial(check_info, loss)}
     for task in example_tasks(loss):
         checks |= _Subject(loss, task).checks()
@@ -73,7 +73,7 @@ class _Subject:
         assert values.shape == labels.shape, message
 
     def masks(self) -> None:
-        """Unknown labels change nothing, as the engine masks them: that needs a loss that is finite wherever it is masked."""
+        """Unknown labels must not change the masked loss; that needs finite values wherever it is masked."""
         import numpy as np
 
         from zoo.engine.training import masked_loss

@@ -1,4 +1,4 @@
-"""What every model must do."""
+"""Conformance checks of models."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def check_model(model: Model, *, brief: bool = False) -> None:
 
     Args:
         model: the model.
-        brief: check one task and leave out uint8 pixels, odd sizes, half precision and saving: for the larger sisters of a
-            network that passes the whole check, made of the same layers, of which each would take minutes.
+        brief: check one task and leave out uint8 pixels, odd sizes, half precision and saving: for larger variants of a
+            network that passes all checks, of which each would take minutes.
 
     Raises:
-        AssertionError: says what the model does not do.
+        AssertionError: the model fails a check; the message says which and why.
     """
     demand(model_results(model, brief=brief))
 
 
 def model_results(model: Model, *, brief: bool = False) -> Iterator[Result]:
-    """The result of every check, as it is found."""
+    """The result of every check, one by one."""
     subject = _Subject(model)
     checks = subject.checks()
     if brief:
@@ -62,12 +62,12 @@ def model_results(model: Model, *, brief: bool = False) -> Iterator[Result]:
 
 
 class _Subject:
-    """One model under test; the network of its last task is built once for all checks."""
+    """One model under test; each network is built once for all checks."""
 
     def __init__(self, model: Model) -> None:
         self.model, self.name, self.options = model, model.info.name, model.Options()
         self.size = model.info.min_image_size
-        self.tasks = example_tasks(model) or list(EXAMPLE_TASKS.values())  # without any the first check fails
+        self.tasks = example_tasks(model) or list(EXAMPLE_TASKS.values())  # without any task the first check fails
         self.task = self.tasks[-1]  # that of the checks which need only one
 
     def checks(self) -> Checks:

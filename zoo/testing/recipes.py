@@ -1,4 +1,4 @@
-"""What every recipe must be."""
+"""Conformance checks of recipes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def check_recipe(recipe: Recipe, registry: Registry | None = None) -> None:
         registry: where its strategies are; that of all installed plugins where None.
 
     Raises:
-        AssertionError: says what is wrong with it.
+        AssertionError: the recipe fails a check; the message says which and why.
     """
     demand(recipe_results(recipe, registry))
 
 
 def recipe_results(recipe: Recipe, registry: Registry | None = None) -> Iterator[Result]:
-    """The result of every check, as it is found."""
+    """The result of every check, one by one."""
     return carried_out(recipe, _checks(recipe, registry))
 
 

@@ -1,4 +1,4 @@
-"""The checks of everything a name stands for, on each Keras backend in a process of its own."""
+"""Runs the checks of a strategy or plugin on each Keras backend, in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from zoo.testing.suite import Result
 if TYPE_CHECKING:
     from zoo.core.registry import Entry, Registry
 
-# what Keras can train with here, by the module that it imports
+# supported Keras backends, by the module they import
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax"}
 
 
 def named(registry: Registry, name: str) -> list[Entry]:
-    """The entries that a name means: a strategy's or recipe's, else all of a plugin, else all of a distribution.
+    """The entries of a name: a strategy or recipe, else all of a plugin, else all of a distribution.
 
     Raises:
         UsageError: it is none of these, or the plugin could not be loaded.
@@ -47,10 +47,10 @@ def _attribute(entry: Any, path: str) -> str:
 
 
 def backends(wanted: str | None) -> list[str]:
-    """The backends to check on: the one wanted, or all that are installed.
+    """The backends to check on: `wanted`, or all that are installed.
 
     Raises:
-        UsageError: the one wanted is unknown or not installed.
+        UsageError: `wanted` is unknown or not installed.
     """
     installed = [name for name, module in BACKENDS.items() if find_spec(module)]
     if wanted is None:
@@ -87,7 +87,7 @@ def results(entry: Entry, root: Path | None = None, options: Any = None) -> Iter
 def results_on(
     backend: str, entries: Sequence[Entry], root: Path | None, sets: Sequence[str]
 ) -> Iterator[tuple[str, str, Result]]:
-    """Kind, name and result of every check of the entries, from a process with that backend, as they come.
+    """Kind, name and result of every check of the entries, one by one, from a process with that backend.
 
     Raises:
         ZooError: the process ended before it was done.

@@ -1,4 +1,4 @@
-"""How checks are run: by name, one after the other, with exemptions that carry their reason."""
+"""Runs checks by name, one after the other, with exemptions and their reasons."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Checks = Mapping[str, Callable[[], None]]
 
 @dataclass(frozen=True)
 class Result:
-    """What one check found: `reason` says why where it did not pass, or why the strategy is exempt from it."""
+    """The result of one check; `reason` says why it failed, or why the strategy is exempt."""
 
     check: str
     outcome: Literal["passed", "failed", "exempt"]
@@ -35,21 +35,21 @@ class Result:
 
 
 def carried_out(strategy: Strategy | Recipe, checks: Checks, left_out: Collection[str] = ()) -> Iterator[Result]:
-    """Run the checks of a strategy in order, but for those that are left out.
+    """Run the checks of a strategy in order, except those in `left_out`; a failure does not stop the rest.
 
-    One that `info.exempt` names is run too: where it passes, the exemption is out of date, and that is a failure. So is an
-    exemption from a check that does not exist. The checks after a failure are still run.
+    Checks in `info.exempt` run too: if one passes, the exemption is out of date and counts as a failure, as does an exemption
+    from a check that does not exist.
     """
     exempt = dict(strategy.info.exempt)
     for name in exempt.keys() - checks.keys():
-        yield Result(name, "failed", f"exempt from '{name}', which is no check; valid are {', '.join(checks)}")
+        yield Result(name, "failed", f"exempt from '{name}', which is not a check; valid are {', '.join(checks)}")
     for name in [each for each in checks if each not in left_out]:
         start, failure = time.monotonic(), ""
         try:
             checks[name]()
         except AssertionError as error:
             failure = str(error)
-        except Exception as error:  # a stranger's code: whatever it raises is what the check found
+        except Exception as error:  # whatever a plugin raises is the result of the check
             failure = f"{strategy.info.name}: {type(error).__name__}: {error}"
         yield _result(name, failure, exempt.get(name), time.monotonic() - start)
 
@@ -88,7 +88,7 @@ def check_info(strategy: Strategy | Recipe) -> None:
 
 
 def example_tasks(strategy: Strategy) -> list[Task]:
-    """An example of each task that the strategy serves."""
+    """An example of each task that the strategy supports."""
     return [EXAMPLE_TASKS[kind] for kind in ALL_TASKS if kind in strategy.info.tasks]
 
 
@@ -100,7 +100,7 @@ def numpy(tensor: Any) -> np.ndarray:
 
 
 def leave_gradients() -> Any:
-    """An optimizer that sets each weight to its gradient: the way to read gradients that is the same on every backend."""
+    """An optimizer that sets each weight to its gradient: reads gradients in the same way on every backend."""
     import keras
 
     class LeaveGradients(keras.optimizers.Optimizer):

@@ -1,4 +1,4 @@
-"""What every tracker must do."""
+"""Conformance checks of trackers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def check_tracker(tracker: Tracker, target: str = "") -> None:
         target: what `--track NAME=TARGET` would give it.
 
     Raises:
-        AssertionError: says what the tracker does not do.
+        AssertionError: the tracker fails a check; the message says which and why.
     """
     demand(tracker_results(tracker, target))
 
 
 def tracker_results(tracker: Tracker, target: str = "") -> Iterator[Result]:
-    """The result of every check, as it is found."""
+    """The result of every check, one by one."""
     return carried_out(tracker, _Subject(tracker, target).checks())
 
 
@@ -54,7 +54,7 @@ class _Subject:
         assert isinstance(built, Observer), f"{self.name}: build gives {built!r}, not a zoo.Observer"
 
     def before_the_start(self) -> None:
-        """A training may fail before the tracker hears of its start."""
+        """A training may fail before `on_start`."""
         self.tracker.build(self.target).on_end("failed")
 
     def training(self) -> None:
@@ -65,7 +65,7 @@ class _Subject:
             observer.on_end("failed")
 
     def resumed(self) -> None:
-        """Another process goes on; it is told of the epochs that there have been."""
+        """Another process continues and passes the earlier epochs to `on_start`."""
         with _run() as (folder, config):
             rows: list[dict[str, Any]] = []
             for epoch in (1, 2):
@@ -78,7 +78,7 @@ class _Subject:
 
 @contextmanager
 def _run() -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A run that has just begun."""
+    """Folder and configuration of a run that has just started."""
     from zoo.config.resolve import resolve
     from zoo.core.registry import registry
     from zoo.runs.run import Run

@@ -59,7 +59,7 @@ class SmallCNN(BackboneModel):
 
 @dataclass(frozen=True)
 class SmoothBCEOptions:
-    smoothing: Annotated[float, Ge(0), Lt(1)] = option(0.1, "how far labels are drawn towards one half")
+    smoothing: Annotated[float, Ge(0), Lt(1)] = option(0.1, "how far labels are moved towards 0.5")
 
 
 class SmoothBCE(Loss):
@@ -78,7 +78,7 @@ class SmoothBCE(Loss):
         def loss(labels: Any, logits: Any) -> Any:
             labels, logits = ops.cast(labels, "float32"), ops.cast(logits, "float32")
             target = labels * (1 - options.smoothing) + options.smoothing / 2
-            return ops.softplus(logits) - target * logits  # from logits: stays finite where a sigmoid would not
+            return ops.softplus(logits) - target * logits  # computed from logits, so that it is always finite
 
         return loss
 

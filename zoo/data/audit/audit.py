@@ -1,4 +1,4 @@
-"""The audit of a dataset, alone or beside others: from images to issues and figures."""
+"""The audit of a dataset, alone or with others: from images to issues and counts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from zoo.data.audit.near import CORRELATION, THRESHOLD, Pairs, confirmed
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found. `images` are those of all datasets one below the other, the audited one first; `issues` has a row per issue.
+    """What an audit found. `images` has the images of all datasets, the audited one first; `issues` has a row per issue.
 
-    `pairs` are the confirmed near-duplicates, identical images among them, as rows of `images`; `proposed` counts the pairs that
-    the hashes proposed (None: not looked for).
+    `pairs` are the confirmed near-duplicates, including identical images, as rows of `images`; `proposed` is the number of
+    pairs that the hashes proposed (None: not searched).
     """
 
     images: pd.DataFrame
@@ -44,7 +44,7 @@ class Audit:
         return {str(kind): int(count) for kind, count in self.issues["kind"].value_counts(sort=False).items()}
 
     def summary(self) -> dict[str, Any]:
-        """The figures as plain values."""
+        """Counts as plain values, for JSON."""
         sides = {}
         for name, own in self.images.groupby("dataset", sort=False):
             parts = {
@@ -80,13 +80,13 @@ def audit(
     threshold: int = THRESHOLD,
     correlation: float = CORRELATION,
 ) -> Audit:
-    """Audit the first dataset, and what it shares with the others.
+    """Audit the first dataset, and what the others share with it.
 
     Args:
         datasets: with distinct names.
-        near: whether to look for near-duplicates.
-        threshold: bits of 256 that their hashes may differ in.
-        correlation: least correlation of their details.
+        near: whether to search near-duplicates.
+        threshold: bits, of 256, in which their hashes may differ.
+        correlation: least correlation of their pixels.
     """
     images = pd.concat([each.table for each in datasets], ignore_index=True)
     pairs = Pairs(np.empty(0, int), np.empty(0, int), np.empty(0, int), np.empty(0))
@@ -115,11 +115,11 @@ def _find(images: pd.DataFrame, pairs: Pairs, known: Sequence[str], drawn: froze
     ]
     return [
         each for each in found if name in (each.dataset, each.other_dataset)
-    ]  # not what is wrong in the others alone
+    ]  # issues of the others alone do not count
 
 
 def again(found: Audit, kept: np.ndarray) -> pd.DataFrame:
-    """The leaks and risks that are left among the images `kept` (a mask over `found.images`), as issues."""
+    """The leaks and risks that remain among the images `kept` (a mask over `found.images`), as issues."""
     place = np.cumsum(kept) - 1
     pairs = found.pairs.take(kept[found.pairs.first] & kept[found.pairs.second])
     pairs = Pairs(place[pairs.first], place[pairs.second], pairs.distance, pairs.correlation)

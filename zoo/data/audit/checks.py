@@ -1,4 +1,4 @@
-"""What an audit looks for, each check from a table of images to issues."""
+"""The checks of an audit, each from a table of images to issues."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from zoo.data.audit.near import Pairs
 
-# weights: a leak makes results too good; a risk may become one when a split is drawn; the rest is wrong or in doubt
+# a leak makes results too good; a risk can become a leak when a split is drawn; the rest is a fault of the data
 LEAK, RISK, FAULT = "leak", "risk", "fault"
 PATIENT, IDENTICAL, NEAR = "patient on two sides", "identical image on two sides", "near-duplicate on two sides"
 SHARED_PATIENT, SHARED_IMAGE = "patient in two datasets", "identical image in two datasets"
@@ -22,7 +22,7 @@ WEIGHTS = {
     **dict.fromkeys((PATIENT, IDENTICAL, NEAR, SHARED_PATIENT, SHARED_IMAGE, SHARED_NEAR), LEAK),
     NEAR_OTHER: RISK,
 }
-RANK = {"": 0, "train": 0, "train_val": 0, "val": 1, "test": 2}  # the later side keeps its images
+RANK = {"": 0, "train": 0, "train_val": 0, "val": 1, "test": 2}  # the later split keeps its images
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _pair(kind: str, image: pd.Series, other: pd.Series, **more: object) -> Issu
 
 
 def identical(images: pd.DataFrame) -> Iterator[Issue]:
-    """Images that are equal pixel for pixel: each copy with the one on the latest side, and whether their labels agree.
+    """Images that are equal pixel for pixel: each copy with the one in the latest split, and whether their labels agree.
 
     Those of the first dataset are compared with the other datasets too.
     """
@@ -131,7 +131,7 @@ def _two_sides(image: pd.Series, other: pd.Series) -> bool:
 
 
 def contradictory(images: pd.DataFrame) -> Iterator[Issue]:
-    """Patients with two sexes, and patients who grow younger from one visit to a later one. For known patients."""
+    """Patients with two sexes, and patients who get younger from one visit to the next. For known patients."""
     if "sex" in images:
         several = images[images.groupby(["dataset", "patient"])["sex"].transform("nunique") > 1]
         for (name, patient), own in several.groupby(["dataset", "patient"], sort=False):
@@ -154,7 +154,7 @@ def contradictory(images: pd.DataFrame) -> Iterator[Issue]:
 
 
 def unreadable(images: pd.DataFrame) -> Iterator[Issue]:
-    """Images that are there and cannot be read, with the reason."""
+    """Images that cannot be read, with the reason."""
     for _, image in images[images["reason"] != ""].iterrows():
         yield Issue(
             UNREADABLE, image["dataset"], image["image"], image["patient"], image["split"], detail=image["reason"]
@@ -162,7 +162,7 @@ def unreadable(images: pd.DataFrame) -> Iterator[Issue]:
 
 
 def faults_of(name: str, faults: pd.DataFrame, images: pd.DataFrame) -> Iterator[Issue]:
-    """The faults that the reader noted, with patient and split of images that the table has."""
+    """The faults that the reader noted, with patient and split if the table has the image."""
     patients = dict(zip(images["image"], images["patient"], strict=True))
     splits = dict(zip(images["image"], images["split"], strict=True))
     for kind, image, detail in zip(faults["kind"], faults["image"], faults["detail"], strict=True):

@@ -1,4 +1,4 @@
-"""A cleaned table of a dataset that `zoo train --data csv` reads; the images and the tables they came from stay as they are."""
+"""Write a cleaned table of a dataset for `zoo train --data csv`; the dataset itself is not changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _METADATA = ("view", "age", "sex", "split")
 class Fixed:
     """The table written, the one of removed images (image, split, reason, because_of), and the command that trains on the first.
 
-    `left` are leaks and risks that remain among the images kept: none, unless images kept as test images stand in another dataset.
+    `left` are leaks and risks that remain among the images kept: none, unless another dataset has test images too.
     """
 
     table: Path
@@ -41,17 +41,17 @@ class Fixed:
 
 
 def removed_path(target: Path) -> Path:
-    """Where the table of removed images goes: `clean.csv` has `clean-removed.csv` beside it."""
+    """The table of removed images: `clean-removed.csv` for `clean.csv`."""
     return target.with_name(f"{target.stem}-removed{target.suffix}")
 
 
 def images_path(target: Path) -> Path:
-    """Where images go that are no files: `clean.csv` has `clean-images` beside it."""
+    """The folder for images that are not files: `clean-images` for `clean.csv`."""
     return target.with_name(f"{target.stem}-images")
 
 
 def refuse_overwriting(target: Path) -> None:
-    """A fix writes new files only.
+    """Refuse to overwrite files.
 
     Raises:
         UsageError: one is there already, the name is not that of a CSV file, or its folder is missing.
@@ -66,10 +66,10 @@ def refuse_overwriting(target: Path) -> None:
 
 
 def removals(found: Audit) -> pd.DataFrame:
-    """Which images of the audited dataset go, once each: image, split, reason, because_of.
+    """The images of the audited dataset to remove, once each: image, split, reason, because_of.
 
-    What cannot be used goes, whatever split it is in. Of a leak the image on the earlier side goes and the test image stays, of
-    a patient on two sides all images on earlier sides; of what stands in another dataset too, all but test images.
+    Unusable images are removed from any split. Of a leak the image in the earlier split is removed and the test image kept; of
+    a patient in two splits, all images in the earlier ones; of what another dataset has too, all but test images.
     """
     own = found.images[found.images["dataset"] == found.name]
     rank = own["split"].map(checks.RANK)
@@ -105,7 +105,7 @@ def removals(found: Audit) -> pd.DataFrame:
 
 
 def write_fixed(found: Audit, images: AuditImages, target: Path) -> Fixed:
-    """Write the cleaned table and that of the removed images, and look whether a leak is left.
+    """Write the cleaned table and the table of removed images, and check that no leak is left.
 
     Images that are rows of an array are written as PNG files beside the table.
 

@@ -1,7 +1,7 @@
 """Near-duplicate images: perceptual hashes that differ in few bits, confirmed by the correlation of their pixels.
 
-Chest X-rays all look alike, so a hash alone is no proof: it proposes pairs, and the pixels decide. The limits were chosen from
-measurements (benchmarks/near_duplicates.py).
+Chest X-rays look alike, so a hash alone is no proof: it proposes pairs, and the pixels decide. The limits come from measurements
+(benchmarks/near_duplicates.py).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Pairs:
 def perceptual_hash(image: np.ndarray) -> np.ndarray:
     """The 256 bits of an image uint8 `(H, W)` as four uint64: signs of its coarse cosine transform about their median.
 
-    imagehash's pHash (Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions); an image without any
-    structure gets a hash like any other, and is for the correlation to refuse.
+    imagehash's pHash (Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions). An image without
+    structure gets a hash too; the correlation rejects it.
     """
     import imagehash
     from PIL import Image
@@ -65,7 +65,7 @@ def pairs_within(hashes: np.ndarray, threshold: int, advance: Advance = lambda r
     Args:
         hashes: one row per image.
         threshold: bits, of 64 W.
-        advance: told how many rows are done.
+        advance: called with the number of rows done.
 
     Returns:
         first, second and distance, `(P,)` each, sorted, first < second.
@@ -119,7 +119,7 @@ def correlations(
         image: the pixels `(S, S)` of a row; kept only while they are needed, as there may be more than fit into memory.
         first: rows, sorted.
         second: their partners.
-        advance: told of each pair done.
+        advance: called after each pair.
     """
     found = np.zeros(len(first))
     for number, (a, b) in enumerate(zip(first, second, strict=True)):
