@@ -62,13 +62,8 @@ def _label(label: str) -> str:
     return label if len(label) <= 22 else f"{label[:21]}…"
 
 
-<<<<<<< HEAD
-def _answer(picture: Picture) -> str:
-    from zoo.evaluation.interval import short
-=======
 def _prediction(picture: Picture) -> str:
-    from zoo.evaluation.evaluate import short
->>>>>>> main
+    from zoo.evaluation.interval import short
 
     said = f"probability {short(picture.probability)}"
     if picture.reference is None:

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The table at the end of a sweep, and the sentences beside it."""
-=======
 """The table at the end of a sweep, and the sentences below it."""
->>>>>>> main
 
 from __future__ import annotations
 
@@ -79,26 +75,16 @@ def _interval(result: dict[str, Any], split: str, metric: str, stacked: bool) ->
 
 
 def sentences(results: Results) -> list[str]:
-<<<<<<< HEAD
     """Which trial is the best and how far its numbers can be trusted; what failed or was pruned, and why."""
-    said: list[str] = []
-=======
-    """Which trial is the best and what its numbers are worth; what failed or was pruned, and why."""
     lines: list[str] = []
->>>>>>> main
     best, complete = results.best, results.complete
     if best is not None:
         value, test = (best.value(split, results.metric) for split in ("val", "test"))
         among = f"the highest of {len(complete)}" if len(complete) > 1 else "the only one"
         if results.equals:
             among += f" (the first of {len(results.equals) + 1} that are equal)"
-<<<<<<< HEAD
-        said.append(
-            f"* best on validation: {best.run}, {METRICS[results.metric]} {short(value)}, {among}."
-=======
         lines.append(
-            f"* best on validation: {best.run}, {title(results.metric)} {short(value)}, {among}."
->>>>>>> main
+            f"* best on validation: {best.run}, {METRICS[results.metric]} {short(value)}, {among}."
             + (
                 f" The highest of several is biased upwards by selection; its test value {short(test)} is not, since no trial was "
                 "chosen by test images."
@@ -113,26 +99,12 @@ def sentences(results: Results) -> list[str]:
         )
     pruned = [trial for trial in results.trials if trial.status == "pruned"]
     if pruned:
-<<<<<<< HEAD
-        said.append(
-            f"{count_of(len(pruned), 'trial was', 'trials were')} pruned: behind the others on validation, so stopped early. "
-=======
         lines.append(
-            f"{_count(len(pruned), 'trial was', 'trials were')} pruned: behind the others on validation, so stopped early. "
->>>>>>> main
+            f"{count_of(len(pruned), 'trial was', 'trials were')} pruned: behind the others on validation, so stopped early. "
             f"To finish one: zoo train --resume {pruned[0].run}"
         )
     failed = [trial for trial in results.trials if trial.status == "failed"]
     lines += [f"Trial {trial.number} failed: {trial.reason}" for trial in failed[:SHOWN_FAILURES]]
     if len(failed) > SHOWN_FAILURES:
-<<<<<<< HEAD
-        said.append(f"{len(failed) - SHOWN_FAILURES} more trials failed; results.csv has the reasons.")
-    return said
-=======
         lines.append(f"{len(failed) - SHOWN_FAILURES} more trials failed; results.csv has the reasons.")
     return lines
-
-
-def _count(number: int, one: str, several: str) -> str:
-    return f"{number} {one if number == 1 else several}"
->>>>>>> main
