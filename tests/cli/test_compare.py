@@ -323,17 +323,14 @@ def test_the_page_stands_alone_and_escapes_what_comes_from_files() -> None:
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "link", "img", "iframe"}
     assert {"table", "svg"} <= names
-    assert not [a for _, a in page.tags if {"src", "href"} & set(a)]
+    assert not [a for _, a in page.tags if "src" in a]
+    assert all(str(a["href"]).startswith("#") for _, a in page.tags if "href" in a)
     assert "http" not in text.replace("http-equiv", "")
     assert "prefers-color-scheme: dark" in text
     assert "width=device-width" in text
     shown = flat(page.text)
     for part in (RESEARCH_ONLY, "<script>alert(1)</script>", "good", "macro AUROC", "Label by label", "going: running"):
         assert part in shown
-    for mark in (a for tag, a in page.tags if tag in ("circle", "rect")):
-        at = float(str(mark.get("cx") or mark.get("x")).rstrip("%"))
-        assert 0 <= at <= 100
-        assert 0 <= at + float(str(mark.get("width", "0")).rstrip("%")) <= 100.1
 
 
 def test_comparing_changes_nothing_in_the_runs() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Mapping
@@ -23,7 +21,7 @@ from zoo.evaluation.bootstrap import Replicates, patient_codes, resample, unknow
 from zoo.evaluation.interval import Interval, interval
 from zoo.evaluation.notes import FEW, Note
 from zoo.evaluation.predictions import Predictions
-from zoo.evaluation.serialise import Serialisable
+from zoo.evaluation.serialise import Serialisable, to_csv
 
 
 @dataclass(frozen=True)
@@ -85,15 +83,14 @@ class Evaluation(Serialisable):
         """
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
         write_text(Path(directory) / f"evaluation-{self.split}.json", text)
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["label", "metric", "value", "low", "high", "positives", "known"])
-        for row, values in [*self.per_label.items(), *self.averages.items()]:
-            counts = [sum(n.values()) if row not in n else n[row] for n in (self.positives, self.known)]
-            for metric, i in values.items():
-                numbers = ["" if math.isnan(v) else f"{v:.9g}" for v in (i.value, i.low, i.high)]
-                writer.writerow([row, metric, *numbers, *counts])
-        write_text(Path(directory) / f"metrics-{self.split}.csv", file.getvalue())
+        rows = []
+        for label, values in [*self.per_label.items(), *self.averages.items()]:
+            counts = {
+                name: sum(each.values()) if label not in each else each[label]
+                for name, each in (("positives", self.positives), ("known", self.known))
+            }
+            rows += [{"label": label, "metric": metric, **vars(i), **counts} for metric, i in values.items()]
+        write_text(Path(directory) / f"metrics-{self.split}.csv", to_csv(rows))
 
     @classmethod
     def load(cls, directory: Path, split: str) -> Evaluation:

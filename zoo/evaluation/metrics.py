@@ -141,10 +141,13 @@ def by_label(metric: Callable[[np.ndarray, np.ndarray], float], labels: np.ndarr
 
 def confusion(labels: np.ndarray, positive: np.ndarray) -> Confusion:
     """Count the images of each label, arrays `(K,)`, from labels `(N, K)` and decisions bool `(N, K)`."""
-    has, has_not = labels > 0.5, labels <= 0.5  # both False where unknown
-    return Confusion(
-        *(part.sum(axis=0) for part in (has & positive, has_not & positive, has & ~positive, has_not & ~positive))
-    )
+    return Confusion(*(part.sum(axis=0) for part in parts(labels, positive)))
+
+
+def parts(labels: np.ndarray, positive: np.ndarray) -> Confusion:
+    """Which images are true and false positives and negatives, bool `(N, K)`; none of them where the label is unknown."""
+    has, has_not = labels > 0.5, labels <= 0.5
+    return Confusion(has & positive, has_not & positive, has & ~positive, has_not & ~positive)
 
 
 def rates(table: Confusion) -> dict[str, np.ndarray]:

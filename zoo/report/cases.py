@@ -176,9 +176,9 @@ def localisation_table(material: Material) -> Table | None:
             str(row.get("method", "")),
             str(row.get("images", "")),
             str(row.get("boxes", "")),
-            shown(_interval(row.get("pointing"))),
-            shown(_interval(row.get("energy"))),
-            *(shown(_interval(row.get("iou", {}).get(t))) for t in thresholds),
+            _interval(row.get("pointing")),
+            _interval(row.get("energy")),
+            *(_interval(row.get("iou", {}).get(t)) for t in thresholds),
         )
         for row in rows
     )
@@ -200,10 +200,8 @@ def _said(index: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*lines, str(sentence)] if sentence else lines))
 
 
-def _interval(value: Any) -> Interval | None:
-    if not isinstance(value, Mapping):
-        return None if value is None else Interval(_number(value), math.nan, math.nan)
-    return Interval(*(_number(value.get(k)) for k in ("value", "low", "high")))
+def _interval(value: Any) -> str:
+    return shown(Interval.from_dict(value) if value else None)
 
 
 def _number(value: Any) -> float:

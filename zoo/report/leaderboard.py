@@ -10,16 +10,19 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from zoo.core.text import RESEARCH_ONLY, listed
+from zoo.core.text import listed
 from zoo.evaluation.comparison import AT_THRESHOLD, Comparison
 from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.notes import FEW
 from zoo.evaluation.p_values import ALPHA, holm
+from zoo.report.blocks import Block, Figure, Panels, Points, Section
+from zoo.report.blocks import Table as PageTable
+from zoo.report.blocks import Text as Paragraph
 from zoo.report.sentences import METRICS, p_text, split_name
 from zoo.report.tables import new_table
 from zoo.runs.leaderboard import Board
 
-PLOT = (0.0, 1.0)  # what the page's plots span where there is no value
+DRAWN = 40  # runs of the page's drawings
 
 
 def leaderboard_table(board: Board) -> Table:
@@ -185,71 +188,59 @@ def _delong(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def leaderboard_html(boards: Sequence[Board], remarks: Sequence[str] = ()) -> str:
-    """The boards as one HTML page without any outside resource; `remarks` stand at its end.
+    """The boards as one HTML page without any outside resource; `remarks` stand at its end."""
+    from zoo.report.page import render_sections
 
-    Names and labels are escaped: they come from files.
-    """
-    from zoo.report.page import environment
-
-    page = environment().get_template("leaderboard.html.j2")
-    return page.render(boards=[_shown(board) for board in boards], remarks=list(remarks), research_only=RESEARCH_ONLY)
+    parts = [_section(board, number, len(boards)) for number, board in enumerate(boards, 1)]
+    return render_sections("Runs compared", parts, list(remarks))
 
 
-def _shown(board: Board) -> dict[str, Any]:
-    """A board as the template needs it: texts, and positions in per cent of the plots' width."""
-    span = _span([entry.value for entry in board.entries])
-    apart = _span([c.overall.difference for c in board.comparisons] + [Interval(0.0, 0.0, 0.0)])
-    runs = board.to_dict()["runs"]
-    rows = []
+def _section(board: Board, number: int, groups: int) -> Section:
+    metric, compared = board_metric(board), bool(board.comparisons)
+    rows, runs = [], board.to_dict()["runs"]
     for rank, entry in enumerate(board.entries):
-        compared = board.comparison(rank)
-        rows.append(
-            {
-                "entry": entry,
-                "about": _about(runs[rank]),
-                "value": str(entry.value),
-                "mark": _mark(entry.value, span),
-                "difference": str(compared.overall.difference) if compared else "",
-                "difference_mark": _mark(compared.overall.difference, apart) if compared else None,
-                "p": p_text(compared.overall.p_holm) if compared else "",
-                "significant": compared.overall.significant if compared else False,
-            }
-        )
-    pair = board.comparisons[0] if len(board.entries) == 2 and board.comparisons else None
-    return {
-        "title": heading(board),
-        "metric": board_metric(board),
-        "rows": rows,
-        "compared": bool(board.comparisons),
-        "zero": _position(0.0, apart),
-        "sentences": sentences(board),
-        "pair": pair,
-        "labels": _label_rows(pair) if pair else [],
-        "labels_sentence": labels_sentence(board) if pair else "",
-    }
+        cells = [str(rank + 1), entry.name, _made_of(runs[rank]), str(entry.value)]
+        comparison = board.comparison(rank)
+        if compared:
+            found = comparison.overall if comparison else None
+            cells += [str(found.difference), p_text(found.p_holm)] if found else ["", ""]
+        rows.append(tuple(cells))
+    columns = ("rank", "run", "made of", f"{metric} [95%]", *(("minus the best [95%]", "p") if compared else ()))
+    blocks: list[Block] = [Panels(f"The first {DRAWN} runs at most.", _figures(board, metric), large=True)]
+    blocks += [PageTable("Runs from the best down.", columns, tuple(rows)), Points(tuple(sentences(board)))]
+    pair = board.comparisons[0] if len(board.entries) == 2 and compared else None
+    if pair is not None and pair.per_label:
+        names = ("label", pair.first, pair.second, "difference [95%]", "p")
+        blocks += [PageTable("Label by label.", names, tuple(_label_rows(pair))), Paragraph(labels_sentence(board))]
+    prefix = ""
+    if groups > 1:
+        prefix = f"Group {number} of {groups}: "
+        why = "Groups cannot be ranked together: their images, labels, task or kind of split differ."
+        blocks.insert(0, Paragraph(why))
+    return Section(f"group-{number}", f"{prefix}{heading(board)}", tuple(blocks))
 
 
-def _about(run: dict[str, Any]) -> str:
-    """What a run is made of, in a line: its model, recipe, loss and seed."""
+def _made_of(run: dict[str, Any]) -> str:
+    """A run's model, recipe, loss and seed."""
     return " · ".join(str(part) for part in (run["model"], run["recipe"], run["loss"], f"seed {run['seed']}") if part)
 
 
-def _span(intervals: Sequence[Interval]) -> tuple[float, float]:
-    bounds = [v for i in intervals for v in (i.value, i.low, i.high) if not math.isnan(v)]
-    if not bounds or max(bounds) == min(bounds):
-        return PLOT
-    return min(bounds), max(bounds)
+def _figures(board: Board, metric: str) -> tuple[Figure, ...]:
+    """The values of the first runs, and their differences to the best, as forest plots."""
+    from zoo.report.figures import forest_figure
+
+    values = [(entry.name, entry.value, False) for entry in board.entries[:DRAWN]]
+    found = [
+        Figure(forest_figure(values, board.entries[0].value.value, metric, _span(values)), f"{metric} of each run.")
+    ]
+    if board.comparisons:
+        differences = [(each.first, each.overall.difference, False) for each in board.comparisons[:DRAWN]]
+        drawing = forest_figure(differences, 0.0, f"{metric} minus the best", _span(differences, 0.0))
+        found.append(Figure(drawing, f"{metric} of each run minus that of the best."))
+    return tuple(found)
 
 
-def _position(value: float, span: tuple[float, float]) -> float:
-    return round(2 + 96 * (value - span[0]) / (span[1] - span[0]), 2)
-
-
-def _mark(interval: Interval, span: tuple[float, float]) -> dict[str, float] | None:
-    if math.isnan(interval.value):
-        return None
-    at = _position(interval.value, span)
-    if math.isnan(interval.low):
-        return {"at": at, "low": at, "width": 0.0}
-    low, high = _position(interval.low, span), _position(interval.high, span)
-    return {"at": at, "low": low, "width": round(high - low, 2)}
+def _span(rows: Sequence[tuple[str, Interval, bool]], *more: float) -> tuple[float, float]:
+    """What the axis of a drawing has to hold."""
+    known = [v for _, i, _ in rows for v in (i.value, i.low, i.high) if not math.isnan(v)] + list(more)
+    return (min(known), max(known)) if known and min(known) < max(known) else (0.0, 1.0)

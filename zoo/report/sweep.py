@@ -13,6 +13,7 @@ from rich.text import Text
 from zoo.core.text import count_of, duration
 from zoo.evaluation.interval import Interval, short
 from zoo.report.sentences import METRICS
+from zoo.report.sentences import shown as interval_text
 from zoo.report.tables import new_table
 from zoo.search.space import shown
 from zoo.search.trials import Results, Trial
@@ -64,14 +65,8 @@ def _numbers(trial: Trial, metric: str, stacked: bool) -> list[str]:
 
 def _interval(result: dict[str, Any], split: str, metric: str, stacked: bool) -> str:
     found = (result.get(split) or {}).get(metric)
-    if not found or found["value"] is None:
-        return "–"
-    if found["low"] is None:
-        return short(found["value"])
-    low, high = float(found["low"]), float(found["high"])
-    if stacked:
-        return f"{short(found['value'])}\n[{short(low)}, {short(high)}]"
-    return str(Interval(float(found["value"]), low, high))
+    text = interval_text(Interval.from_dict(found) if found else None)
+    return text.replace(" [", "\n[") if stacked else text
 
 
 def sentences(results: Results) -> list[str]:
