@@ -164,6 +164,7 @@ def forest_figure(
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.set_xlim(limits[0] - 0.01, limits[1] + 0.01)
+        axes.locator_params(axis="x", nbins=6)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(xlabel)
         return svg(figure)

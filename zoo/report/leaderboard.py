@@ -205,8 +205,9 @@ def _section(board: Board, number: int, groups: int) -> Section:
             found = comparison.overall if comparison else None
             cells += [str(found.difference), p_text(found.p_holm)] if found else ["", ""]
         rows.append(tuple(cells))
+    drawn = "Each run" + (" and its difference to the best" if compared else "") + f", the first {DRAWN} at most."
     columns = ("rank", "run", "made of", f"{metric} [95%]", *(("minus the best [95%]", "p") if compared else ()))
-    blocks: list[Block] = [Panels(f"The first {DRAWN} runs at most.", _figures(board, metric), large=True)]
+    blocks: list[Block] = [Panels(drawn, _figures(board, metric))]
     blocks += [PageTable("Runs from the best down.", columns, tuple(rows)), Points(tuple(sentences(board)))]
     pair = board.comparisons[0] if len(board.entries) == 2 and compared else None
     if pair is not None and pair.per_label:
