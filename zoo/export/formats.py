@@ -118,10 +118,10 @@ def _write_savedmodel(floats: Any, bytes_: Any, folder: Path) -> None:
 
 
 def _named(model: Any) -> Callable[[Any], dict[str, Any]]:
-    def answer(image: Any) -> dict[str, Any]:
+    def serve(image: Any) -> dict[str, Any]:
         return {OUTPUT: model(image, training=False)}
 
-    return answer
+    return serve
 
 
 def _to_named_onnx(model: Any, file: Path, **options: Any) -> None:
