@@ -39,6 +39,16 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result
 DEVICE = click.option(
     "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N for one of several."
 )
+RUNTIME = click.option(
+    "--runtime",
+    type=click.Choice(["auto", "keras", "litert", "onnx"]),
+    default="auto",
+    show_default=True,
+    help="Inference runtime; auto: the fastest that is installed.",
+)
+FORCE = click.option(
+    "--force", is_flag=True, help="Read DICOM files even if their tags name another body part or view."
+)
 CHECKPOINT_EVERY = click.option(
     "--checkpoint-every",
     type=click.IntRange(min=1),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.options import DEVICE, PATH, RUNS_DIR, command
+from zoo.cli.options import DEVICE, FORCE, PATH, RUNS_DIR, RUNTIME, command
 from zoo.cli.printing import bare_table, plain_console
 
 if TYPE_CHECKING:
@@ -44,20 +44,14 @@ WIDEST = 34  # characters of an image's path in the table
 @click.option(
     "--batch-size", type=click.IntRange(1), default=32, show_default=True, metavar="N", help="Images per batch."
 )
-@click.option(
-    "--runtime",
-    type=click.Choice(["auto", "keras", "litert", "onnx"]),
-    default="auto",
-    show_default=True,
-    help="Inference runtime; auto: the fastest that is installed.",
-)
+@RUNTIME
 @click.option(
     "--workers",
     type=click.IntRange(0),
     metavar="N",
     help="Processes that read images [default: depends on their number].",
 )
-@click.option("--force", is_flag=True, help="Read DICOM files even if their tags name another body part or view.")
+@FORCE
 @click.option(
     "--fit-guard", is_flag=True, help="First give a run that has no guard one, from its own validation images."
 )
@@ -72,12 +66,10 @@ def predict(
     as_json: bool,
     heatmaps: Path | None,
     batch_size: int,
-    runtime: str,
     workers: int | None,
-    force: bool,
     fit_guard: bool,
     runs_dir: Path,
-    device: str,
+    **options: Any,
 ) -> None:
     """Predict the findings of a run in image files.
 
@@ -106,7 +98,7 @@ def predict(
     tally = Tally()
     with ExitStack() as stack:
         table = stack.enter_context(TableFile(csv_file)) if csv_file else None
-        opened = Classifier.open(run, runtime=runtime, device=device, force=force, images=total)
+        opened = Classifier.open(run, images=total, **options)
         classifier = stack.enter_context(opened)
         if classifier.guard is None:
             logger.warning(

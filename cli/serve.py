@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import DEVICE, RUNS_DIR, command
+from zoo.cli.options import DEVICE, FORCE, RUNS_DIR, RUNTIME, command
 from zoo.core.errors import UsageError
 from zoo.core.logs import show_times
 from zoo.serve.limits import Limits
@@ -50,15 +50,9 @@ EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "markdown_it", "prometheus_cl
     show_default=True,
     help="Time limit for uploading one image.",
 )
-@click.option(
-    "--runtime",
-    default="auto",
-    show_default=True,
-    metavar="NAME",
-    help="Inference runtime: auto, keras, litert or onnx.",
-)
+@RUNTIME
 @DEVICE
-@click.option("--force", is_flag=True, help="Read DICOM files even if their tags name another body part or view.")
+@FORCE
 @RUNS_DIR
 def serve(
     references: tuple[str, ...],

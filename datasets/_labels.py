@@ -73,7 +73,7 @@ def add_classes(
     findings are the names there are, and rows without any are set aside.
 
     Raises:
-        DataError: a name is not in the vocabulary, or names cannot be told apart; says which and where.
+        DataError: a name is not in the vocabulary, or two names differ only in case; names the place.
     """
     where = f"{builder.file}, {builder.term} '{cells.name}'"
     codes, combinations = pd.factorize(cells)  # few combinations recur: each is split once

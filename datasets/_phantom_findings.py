@@ -1,7 +1,7 @@
 """How the phantom's findings look: each changes the image's layers in place, and has a box.
 
 An image is composed of layers in body coordinates, float32 `(S, S)`: `air` (0–1, aerated lung) and `extra` (attenuation
-added on top). What the numbers of a `Finding` mean is said at each function.
+added on top). Each function explains what the numbers of its `Finding` mean.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def _anatomy(rng: np.random.Generator, sex: str, age: int) -> Anatomy:
 
 
 def _finding(rng: np.random.Generator, label: str) -> Finding:
-    """A new finding at a random place. What `x`, `y`, `a` and `b` mean is said in `_phantom_findings`."""
+    """A new finding at a random place; `_phantom_findings` explains `x`, `y`, `a` and `b`."""
     u = rng.random(5)
     side = 1 if rng.random() < 0.5 else -1
     angle = 0.0

@@ -1,4 +1,4 @@
-"""Images in TFRecord files: where each begins, what its record says, and its pixels when they are asked for."""
+"""Images in TFRecord files: where each lies, the features of its record, and its pixels on demand."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from zoo import BadImage, DataError, FileSource, ImageSource
 from zoo.core.progress import Progress
 from zoo.data.decode import decode_bytes
 from zoo.data.formats import MAX_PIXELS, reason_of
+from zoo.data.images import to_gray
 from zoo.data.tfrecord import Feature, Record, decode_example, read_records
 
 PATTERNS = ("*.tfrecord", "*.tfrecords", "*.tfrec", "*.tfrecord-?????-of-?????", "*.tfrecords-?????-of-?????")
@@ -70,7 +70,7 @@ def find_files(root: Path, pattern: str) -> list[Path]:
 
 
 def read_contents(root: Path, files: Sequence[Path], source: TFRecordSource, only: Container[str] = ()) -> Contents:
-    """Read every record, check it against its checksums and take its features apart; pixels are not decoded.
+    """Read every record, check its checksums and decode its features; pixels are not decoded.
 
     Args:
         root: the files are below it.
@@ -194,9 +194,6 @@ class TFRecordSource(ImageSource):
 def _raw(data: bytes, height: int, width: int) -> tuple[np.ndarray, str]:
     if height * width > MAX_PIXELS:
         raise BadImage(f"{width}×{height} pixels, over {MAX_PIXELS // 10**6} megapixels")
-    if len(data) == height * width:
-        return np.frombuffer(data, np.uint8).reshape(height, width).copy(), ""
-    if len(data) == 3 * height * width:
-        colour = Image.frombytes("RGB", (width, height), data)
-        return np.array(colour.convert("L"), dtype=np.uint8), "RGB, converted to gray"
-    raise BadImage(f"{len(data):,} bytes are not {height}×{width} pixels of 8 bits")
+    if len(data) not in (height * width, 3 * height * width):
+        raise BadImage(f"{len(data):,} bytes are not {height}×{width} pixels of 8 bits")
+    return to_gray(np.frombuffer(data, np.uint8).reshape(height, width, -1))

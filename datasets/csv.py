@@ -27,24 +27,26 @@ class CsvOptions:
 
     table: str = option("", "the CSV file, relative to the root or absolute; empty: the only *.csv in the root")
     image: str = option("image", "column of image paths relative to the root")
-    patient: str = option("", "column of patients; empty: 'patient' if there is one, else each image is a patient")
+    patient: str = option(
+        "", "column of patient identifiers; empty: 'patient' if present, else every image counts as its own patient"
+    )
     labels: str = option(
-        "label", "columns of 0, 1, blank or -1 (unknown), separated by commas; or one column of classes"
+        "label", "columns with 0, 1, blank or -1 (unknown), separated by commas; or one column with classes"
     )
     blank: Literal["unknown", "absent"] = option(
-        "unknown", "what an empty cell of a 0/1 column means; -1 is unknown in any case"
+        "unknown", "meaning of an empty cell in a 0/1 column; -1 is always unknown"
     )
-    separator: str = option("|", "what stands between several findings in a column of classes")
+    separator: str = option("|", "separator between several findings in a column of classes")
     normal: str = option(
         "", "class that means no finding; empty: the one named normal, no finding, negative or healthy"
     )
-    split: str = option("split", "column of train, val, test or train_val; used if there is one")
-    view: str = option("view", "column of views, such as PA and AP; used if there is one")
-    age: str = option("age", "column of ages in years; used if there is one")
-    sex: str = option("sex", "column of M and F; used if there is one")
-    allow_outside: bool = option(False, "read images that lie outside the root, by paths with .. or links")
-    force: bool = option(False, "take DICOM files although their header says that they are no chest X-rays")
-    keep: str = option("", "further columns to keep, for zoo evaluate --by; separated by commas")
+    split: str = option("split", "column with train, val, test or train_val; used if present")
+    view: str = option("view", "column of views, such as PA and AP; used if present")
+    age: str = option("age", "column of ages in years; used if present")
+    sex: str = option("sex", "column with M and F; used if present")
+    allow_outside: bool = option(False, "also read images outside the root, through .. or links")
+    force: bool = option(False, "accept DICOM files whose header says they are not chest X-rays")
+    keep: str = option("", "more columns to keep, for zoo evaluate --by, separated by commas")
 
 
 class Csv(Dataset):

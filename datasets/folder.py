@@ -29,7 +29,7 @@ class FolderOptions:
     patient_pattern: str = option(
         "", r"regular expression whose first group, found in the file name, is the patient, such as 'person(\d+)_'"
     )
-    force: bool = option(False, "take DICOM files although their header says that they are no chest X-rays")
+    force: bool = option(False, "accept DICOM files whose header says they are not chest X-rays")
 
 
 @dataclass(frozen=True)
@@ -42,27 +42,20 @@ class ClassImage:
 
 
 def scan(root: Path) -> tuple[list[ClassImage], list[tuple[str, str]]]:
-    """Find the images under `root` in the order of their names.
+    """Find the images under `root`, sorted by name.
 
     Returns:
-        The images, and `(path, reason)` of everything that is there and is no image.
+        The images, and `(path, reason)` for everything else that is there.
     """
     images: list[ClassImage] = []
     other: list[tuple[str, str]] = []
-    folders = [p for p in sorted(root.iterdir()) if p.is_dir()]
-    tops = [p for p in folders if not p.name.startswith((".", "__"))]  # .git, __MACOSX
-    other += [(f"{p.name}/", "a hidden folder") for p in folders if p not in tops]
-    split_tops = [p for p in tops if p.name.lower() in SPLIT_FOLDERS]
-    if split_tops:
-        beside = f"a folder beside {', '.join(p.name for p in split_tops)}"
-        other += [(f"{p.name}/", beside) for p in tops if p not in split_tops]
-    other += [(p.name, "in no class folder") for p in sorted(root.iterdir()) if not p.is_dir()]
-    for top in split_tops or [root]:
-        split = SPLIT_FOLDERS[top.name.lower()] if split_tops else ""
-        if split_tops:
-            strays = [p for p in sorted(top.iterdir()) if not p.is_dir()]
-            other += [(p.relative_to(root).as_posix(), "in no class folder") for p in strays]
-        for folder in [p for p in sorted(top.iterdir()) if p.is_dir()]:
+    folders = _folders(root, root, other)
+    tops = [folder for folder in folders if folder.name.lower() in SPLIT_FOLDERS]
+    beside = f"a folder beside {', '.join(top.name for top in tops)}"
+    other += [(f"{folder.name}/", beside) for folder in folders if tops and folder not in tops]
+    for top in tops or [root]:
+        split = SPLIT_FOLDERS[top.name.lower()] if tops else ""
+        for folder in _folders(root, top, other) if tops else folders:
             for file, reason in _files(folder):
                 image = file.relative_to(root).as_posix()
                 if reason:
@@ -70,6 +63,20 @@ def scan(root: Path) -> tuple[list[ClassImage], list[tuple[str, str]]]:
                 else:
                     images.append(ClassImage(image, folder.name, split))
     return images, other
+
+
+def _folders(root: Path, parent: Path, other: list[tuple[str, str]]) -> list[Path]:
+    """The folders in `parent` by name; hidden ones (.git, __MACOSX) and files go to `other`."""
+    found = []
+    for path in sorted(parent.iterdir()):
+        name, hidden = path.relative_to(root).as_posix(), path.name.startswith((".", "__"))
+        if not path.is_dir():
+            other.append((name, "in no class folder"))
+        elif hidden:
+            other.append((f"{name}/", "a hidden folder"))
+        else:
+            found.append(path)
+    return found
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -92,7 +99,7 @@ def patients(images: list[ClassImage], pattern: str) -> list[str]:
 
     Raises:
         UsageError: the pattern is not a regular expression or has no group.
-        DataError: it finds nothing in a file's name; says in which and in how many.
+        DataError: it matches nothing in a file's name.
     """
     try:
         compiled = re.compile(pattern)

@@ -53,7 +53,7 @@ def read_labels(file: Path, columns: int) -> tuple[dict[str, np.ndarray], tuple[
     """The label array `(N, columns)` of each split, and the shape of one image; the images themselves are not loaded.
 
     Raises:
-        DataError: the file is damaged, lacks an array, or has one of another shape or type; says which.
+        DataError: the file is damaged, lacks an array, or has one of another shape or type.
     """
     import zipfile
     import zlib

@@ -19,8 +19,8 @@ class TFRecordOptions:
 
     files: str = option("", "pattern of the file names, such as train*.bin; empty: *.tfrecord and the like")
     image: str = option("image/encoded", "feature of the image: PNG, JPEG … or raw rows of uint8")
-    height: str = option("image/height", "of raw pixels: a feature, or the number itself")
-    width: str = option("image/width", "of raw pixels: a feature, or the number itself")
+    height: str = option("image/height", "size of raw pixels: a feature, or the number itself")
+    width: str = option("image/width", "size of raw pixels: a feature, or the number itself")
     labels: str = option(
         "labels",
         "features of 0, 1 and NaN, separated by commas; or one of all labels, of class numbers, or of class names",
@@ -28,18 +28,20 @@ class TFRecordOptions:
     names: str = option(
         "", "names of the labels or classes in their order, separated by commas, where one feature has all"
     )
-    separator: str = option("|", "what stands between several findings in a feature of class names")
+    separator: str = option("|", "separator between several findings in a feature of class names")
     normal: str = option(
         "", "class that means no finding; empty: the one named normal, no finding, negative or healthy"
     )
     filename: str = option(
-        "image/filename", "feature of the image's name; without it images are named by file and number"
+        "image/filename", "feature of the image's name; without it images are named by file and position"
     )
-    patient: str = option("patient", "feature of the patient; without it each image is a patient")
+    patient: str = option(
+        "patient", "feature of the patient identifier; without it every image counts as its own patient"
+    )
     split: str = option("", "feature of train, val and test; empty: published_split of zoo data export, else split")
-    view: str = option("view", "feature of the view; used if there is one")
-    age: str = option("age", "feature of the age in years; used if there is one")
-    sex: str = option("sex", "feature of the sex, M or F; used if there is one")
+    view: str = option("view", "feature of the view; used if present")
+    age: str = option("age", "feature of the age in years; used if present")
+    sex: str = option("sex", "feature of the sex, M or F; used if present")
 
 
 class TFRecord(Dataset):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, survey
-from zoo.cli.options import command
+from zoo.cli.data.shared import LIMIT, LOOK, SEED, Chosen, on_dataset
+from zoo.cli.options import AS_JSON, PATH, command
 from zoo.cli.printing import plain_console, print_json
 from zoo.core.errors import UsageError, unknown
 
@@ -20,12 +20,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FILE = click.Path(path_type=Path)
-
 
 @command()
-@DATA
-@ROOT
+@on_dataset
 @click.option(
     "--with",
     "others",
@@ -33,7 +30,7 @@ FILE = click.Path(path_type=Path)
     metavar="[NAME:]DATASET=ROOT",
     help="Another dataset that should share no patient and no image with it, such as csv=/data/ours; may be repeated.",
 )
-@click.option("--images/--no-images", "look", default=True, help="Read the images, or the tables only.")
+@LOOK
 @click.option("--near/--no-near", default=True, help="Look for near-duplicates.")
 @click.option(
     "--threshold",
@@ -44,19 +41,14 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--correlation", type=click.FloatRange(0, 1), metavar="R", help="Lowest pixel correlation of near-duplicates."
 )
-@click.option("--fix", type=FILE, metavar="FILE.csv", help="Write a table without leaks; no file is deleted.")
-@click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write every issue as CSV.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N images, whole patients.")
-@click.option("--seed", type=int, default=0, metavar="N", help="Of --limit [default: 0].")
-@SETS
-@OUTSIDE
+@click.option("--fix", type=PATH, metavar="FILE.csv", help="Write a table without leaks; no file is deleted.")
+@click.option("--csv", "csv_file", type=PATH, metavar="FILE", help="Write every issue as CSV.")
+@LIMIT
+@SEED
 @AS_JSON
 def audit(
-    data: str | None,
-    root: Path | None,
+    chosen: Chosen,
     others: tuple[str, ...],
-    sets: tuple[str, ...],
-    allow_outside: bool,
     as_json: bool,
     fix: Path | None,
     csv_file: Path | None,
@@ -84,7 +76,7 @@ def audit(
         refuse_overwriting(fix)
         if not flags["look"]:
             raise UsageError("--fix needs to know which images can be read: leave out --no-images.")
-    datasets = _read(data, root, others, sets, allow_outside, flags)
+    datasets = _read(chosen, others, flags)
     threshold = THRESHOLD if flags["threshold"] is None else flags["threshold"]
     correlation = CORRELATION if flags["correlation"] is None else flags["correlation"]
     found = run_audit(datasets, near=flags["near"], threshold=threshold, correlation=correlation)
@@ -101,24 +93,21 @@ def audit(
         raise click.exceptions.Exit(1)
 
 
-def _read(
-    data: str | None,
-    root: Path | None,
-    others: tuple[str, ...],
-    sets: tuple[str, ...],
-    allow_outside: bool,
-    flags: dict[str, Any],
-) -> list[AuditImages]:
-    """The dataset and those beside it; where a dataset has no images, a line says so."""
+def _read(first: Chosen, others: tuple[str, ...], flags: dict[str, Any]) -> list[AuditImages]:
+    """The images of the dataset and of the others; logs which of them has none."""
     from zoo.data.audit.images import read_images
     from zoo.data.listed_images import limit_listing
 
     parsed = [_parse(word) for word in others]  # before anything is read
-    listing = limit_listing(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
-    chosen = [(str(data), str(data), listing)]
+    listing = limit_listing(first.survey(), flags["limit"], flags["seed"])
+    chosen = [(first.name, first.name, listing)]
     for name, dataset, folder in parsed:
         chosen.append(
-            (_distinct(name, [each[0] for each in chosen]), dataset, survey(dataset, folder, (), allow_outside))
+            (
+                _distinct(name, [each[0] for each in chosen]),
+                dataset,
+                Chosen(dataset, folder, (), first.allow_outside).survey(),
+            )
         )
     found = []
     for name, dataset, each in chosen:

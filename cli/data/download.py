@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.data.shared import AS_JSON
-from zoo.cli.options import PATH, command
+from zoo.cli.options import AS_JSON, PATH, command
 from zoo.cli.printing import print_json
 
 

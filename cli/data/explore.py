@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, survey
-from zoo.cli.options import PATH, command
+from zoo.cli.data.shared import LIMIT, LOOK, SEED, Chosen, on_dataset
+from zoo.cli.options import AS_JSON, PATH, command
 from zoo.cli.printing import plain_console, print_json
 from zoo.core.errors import unknown
 
@@ -22,8 +22,7 @@ SIZE = 224  # pixels, where the dataset has no size of its own
 
 
 @command()
-@DATA
-@ROOT
+@on_dataset
 @click.option("--task", default="binary", metavar="TASK", help="Task whose split is drawn [default: binary].")
 @click.option(
     "--image-size",
@@ -31,22 +30,17 @@ SIZE = 224  # pixels, where the dataset has no size of its own
     metavar="PX",
     help="Size of the prepared images [default: 224, or the dataset's].",
 )
-@click.option("--images/--no-images", "look", default=True, help="Read the images, or the tables only.")
+@LOOK
 @click.option("--pictures/--no-pictures", default=True, help="Show example images in the page.")
 @click.option(
     "--sample", type=click.IntRange(min=1), metavar="N", help="Images whose gray values are read [default: 1000]."
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N images, whole patients.")
-@click.option("--seed", type=int, default=0, metavar="N", help="Random seed [default: 0].")
+@LIMIT
+@SEED
 @click.option("--out", type=PATH, metavar="DIR", help="Folder to write [default: exploration/NAME].")
-@SETS
-@OUTSIDE
 @AS_JSON
 def explore(
-    data: str | None,
-    root: Path | None,
-    sets: tuple[str, ...],
-    allow_outside: bool,
+    chosen: Chosen,
     out: Path | None,
     as_json: bool,
     **flags: Any,
@@ -71,8 +65,8 @@ def explore(
 
     if flags["task"] not in TASKS:
         raise unknown("task", flags["task"], TASKS)
-    listing = limit_listing(survey(data, root, sets, allow_outside), flags["limit"], flags["seed"])
-    name = str(data)
+    listing = limit_listing(chosen.survey(), flags["limit"], flags["seed"])
+    name = chosen.name
     for note in listing.records.notes:
         logger.info(note)
     found = run_exploration(

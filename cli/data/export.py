@@ -8,20 +8,18 @@ from typing import Any
 
 import click
 
-from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options
-from zoo.cli.options import PATH, command
+from zoo.cli.data.shared import MODEL, Chosen, on_dataset
+from zoo.cli.options import AS_JSON, PATH, command
 from zoo.cli.printing import print_json
-from zoo.core.errors import UsageError
 
 
 @command()
-@DATA
-@ROOT
+@on_dataset
 @click.option("--out", type=PATH, metavar="DIR", required=True, help="New folder to write.")
 @click.option(
-    "--format", "kind", type=click.Choice(["tfrecord"]), default="tfrecord", show_default=True, help="Kind of files."
+    "--format", "kind", type=click.Choice(["tfrecord"]), default="tfrecord", show_default=True, help="File format."
 )
-@click.option("--model", metavar="NAME", help="Take this network's image size, where the dataset has none of its own.")
+@MODEL
 @click.option("--image-size", type=int, metavar="PX", help="Height and width [default: the dataset's or the model's].")
 @click.option(
     "--encoding",
@@ -39,18 +37,14 @@ from zoo.core.errors import UsageError
     help="Approximate size of a file.",
 )
 @click.option("--limit", type=int, metavar="N", help="Use about N images, whole patients, as zoo train does.")
-@click.option("--seed", type=int, metavar="N", help="Of the split and of --limit [default: 0].")
-@SETS
-@OUTSIDE
+@click.option("--seed", type=int, metavar="N", help="Seed of the split and of --limit [default: 0].")
 @AS_JSON
 def export(
-    root: Path | None,
+    chosen: Chosen,
     out: Path,
     kind: str,
     encoding: Any,
     shard_mb: int,
-    sets: tuple[str, ...],
-    allow_outside: bool,
     as_json: bool,
     **flags: Any,
 ) -> None:
@@ -63,17 +57,10 @@ def export(
     zoo data export --data nih --root DIR --image-size 224 --out images
     zoo train --data tfrecord --root images --image-size 224
     """
-    from zoo.config.resolve import parse_set, resolve
     from zoo.core.registry import registry
     from zoo.data.export import export_images
 
-    if flags["data"] is None:
-        raise UsageError("name a dataset with --data. See 'zoo list datasets'.")
-    layers = [{k: v for k, v in flags.items() if v is not None}]
-    if root is not None:
-        layers.append({"data": {"root": str(root)}})
-    layers += dataset_options(sets, allow_outside, parse_set)
-    config = resolve(layers, registry())
+    config = chosen.config(flags)
     found = export_images(config, registry(), out, encoding=encoding, shard_bytes=shard_mb * 10**6)
     if as_json:
         print_json({**asdict(found), "folder": str(found.folder)})

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.cli.configuration import flag
-from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options
-from zoo.cli.options import command
+from zoo.cli.data.shared import MODEL, Chosen, on_dataset
+from zoo.cli.options import AS_JSON, command
 from zoo.cli.printing import print_json
-from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.data.pipeline import ImageSet
 
 
 @command()
-@DATA
-@ROOT
+@on_dataset
 @flag("task")
-@click.option("--model", metavar="NAME", help="Take this network's image size, where the dataset has none of its own.")
+@MODEL
 @flag("image_size")
 @flag("where")
 @flag("findings")
 @flag("limit")
 @flag("seed")
 @flag("drop_leaks")
-@SETS
-@OUTSIDE
 @AS_JSON
-def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_json: bool, **flags: Any) -> None:
+def prepare(chosen: Chosen, as_json: bool, **flags: Any) -> None:
     """Decode and resize a dataset's images for training, and check its split.
 
     zoo train and zoo evaluate find the prepared images and start at once. They are stored in the cache ($ZOO_CACHE, else
@@ -42,20 +37,12 @@ def prepare(root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_js
     zoo data prepare --data nih --root DIR --image-size 224
     zoo data prepare --data folder --root DIR       (PNG, JPEG, DICOM …)
     """
-    from zoo.config.resolve import parse_set, resolve
     from zoo.core.registry import registry
     from zoo.data.pipeline import load_images
 
-    if flags["data"] is None:
-        raise UsageError("name a dataset with --data. See 'zoo list datasets'.")
     # nothing is trained, so no batch can be too large, and no best epoch is looked for
-    layers = [{"batch_size": 1, "monitor": "val_loss"}, {k: v for k, v in flags.items() if v is not None}]
-    if root is not None:
-        layers.append({"data": {"root": str(root)}})
-    layers += dataset_options(sets, allow_outside, parse_set)
-    config = resolve(layers, registry())
-    images = load_images(config, registry())
-    found = _summary(images)
+    config = chosen.config(flags, batch_size=1, monitor="val_loss")
+    found = _summary(load_images(config, registry()))
     if as_json:
         print_json(found)
         return

@@ -1,7 +1,10 @@
-"""What the commands of `zoo data` share: options that say which dataset, and how they speak."""
+"""What the commands of `zoo data` share: the options that choose a dataset."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,45 +14,91 @@ from zoo.cli.options import PATH
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from zoo.config.resolve import RunConfig
     from zoo.core.listing import Listing
 
-DATA = click.option("--data", metavar="NAME", help="Dataset.  zoo list datasets")
-ROOT = click.option("--root", type=PATH, metavar="DIR", help="Folder of the dataset.")
-SETS = click.option("--set", "sets", multiple=True, metavar="data.OPTION=VALUE", help="Options of the dataset.")
-OUTSIDE = click.option(
-    "--allow-outside",
-    is_flag=True,
-    help="Read images outside the root too (csv): short for --set data.allow_outside=true.",
+OPTIONS = (
+    click.option("--data", metavar="NAME", help="Dataset.  zoo list datasets"),
+    click.option("--root", type=PATH, metavar="DIR", help="Folder of the dataset."),
+    click.option("--set", "sets", multiple=True, metavar="data.OPTION=VALUE", help="Options of the dataset."),
+    click.option(
+        "--allow-outside",
+        is_flag=True,
+        help="Also read images outside the root (csv): short for --set data.allow_outside=true.",
+    ),
 )
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+MODEL = click.option(
+    "--model", metavar="NAME", help="Take this network's image size, where the dataset has none of its own."
+)
+LOOK = click.option("--images/--no-images", "look", default=True, help="Read the images, or the tables only.")
+LIMIT = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use about N images, whole patients.")
+SEED = click.option("--seed", type=int, default=0, metavar="N", help="Random seed [default: 0].")
 
 
-def dataset_options(sets: tuple[str, ...], allow_outside: bool, parse_set: Any) -> list[dict[str, Any]]:
-    """The options of the dataset as layers of a configuration; --set may name nothing else."""
-    layers = [parse_set(each) for each in sets]
-    other = sorted({key for layer in layers for key in layer} - {"data"})
-    if other:
-        raise UsageError(f"zoo data takes --set data.OPTION=VALUE only, not {', '.join(other)}.")
-    return [*layers, {"data": {"allow_outside": True}}] if allow_outside else layers
+@dataclass(frozen=True)
+class Chosen:
+    """The dataset that a command line names, and its options."""
+
+    data: str | None
+    root: Path | None
+    sets: tuple[str, ...] = ()
+    allow_outside: bool = False
+
+    @property
+    def name(self) -> str:
+        """The dataset's name; a UsageError where none was given."""
+        if self.data is None:
+            raise UsageError("name a dataset with --data. See 'zoo list datasets'.")
+        return self.data
+
+    def layers(self) -> list[dict[str, Any]]:
+        """The options as layers of a configuration; --set may name nothing else."""
+        from zoo.config.resolve import parse_set
+
+        layers = [parse_set(each) for each in self.sets]
+        other = sorted({key for layer in layers for key in layer} - {"data"})
+        if other:
+            raise UsageError(f"zoo data takes --set data.OPTION=VALUE only, not {', '.join(other)}.")
+        return [*layers, {"data": {"allow_outside": True}}] if self.allow_outside else layers
+
+    def config(self, flags: dict[str, Any], **below: Any) -> RunConfig:
+        """The configuration of a training on it; `below` are settings that the flags may override."""
+        from zoo.config.resolve import resolve
+        from zoo.core.registry import registry
+
+        layers = [below, {"data": self.name}, {key: value for key, value in flags.items() if value is not None}]
+        if self.root is not None:
+            layers.append({"data": {"root": str(self.root)}})
+        return resolve([*layers, *self.layers()], registry())
+
+    def survey(self) -> Listing:
+        """Everything its tables list, for commands that look at it without training on it."""
+        from zoo.config.resolve import choose_dataset, merge
+        from zoo.core.registry import registry
+
+        name, options = self.name, merge(self.layers())
+        dataset = registry().get("dataset", name)
+        if self.root is not None and not self.root.is_dir():
+            what = "is not a folder" if self.root.exists() else "does not exist"
+            raise UsageError(f"--root {self.root} {what}. {dataset.info.layout}".strip())
+        listing: Listing = dataset.survey(self.root, choose_dataset(name, self.root, options, registry()).options)
+        return listing
 
 
-def survey(data: str | None, root: Path | None, sets: tuple[str, ...], allow_outside: bool) -> Listing:
-    """What the tables of a dataset say, for commands that look at it without training on it."""
-    from zoo.config.resolve import choose_dataset, merge, parse_set
-    from zoo.core.registry import registry
+def on_dataset(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that choose a dataset; the function receives a `Chosen` in their place."""
 
-    if data is None:
-        raise UsageError("name a dataset with --data. See 'zoo list datasets'.")
-    options = merge(dataset_options(sets, allow_outside, parse_set))
-    if root is not None and not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
-        raise UsageError(f"--root {root} {what}. {registry().get('dataset', data).info.layout}".strip())
-    choice = choose_dataset(data, root, options, registry())
-    listing: Listing = registry().get("dataset", data).survey(root, choice.options)
-    return listing
+    @functools.wraps(function)
+    def wrapped(data: str | None, root: Path | None, sets: tuple[str, ...], allow_outside: bool, **rest: Any) -> None:
+        function(Chosen(data, root, sets, allow_outside), **rest)
+
+    for each in reversed(OPTIONS):
+        wrapped = each(wrapped)
+    return wrapped
 
 
 def prepare_command(name: str, root: Path | None) -> str:
+    """The command that prepares a dataset."""
     from zoo.core.registry import registry
 
     needs_root = name not in registry().names("dataset") or registry().get("dataset", name).info.needs_root

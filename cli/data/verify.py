@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.data.shared import AS_JSON, DATA, OUTSIDE, ROOT, SETS, dataset_options, prepare_command
-from zoo.cli.options import command
+from zoo.cli.data.shared import Chosen, on_dataset, prepare_command
+from zoo.cli.options import AS_JSON, command
 from zoo.cli.printing import print_json
 from zoo.core.errors import DataError, UsageError
 
@@ -20,12 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 @command()
-@DATA
-@ROOT
-@SETS
-@OUTSIDE
+@on_dataset
 @AS_JSON
-def verify(data: str | None, root: Path | None, sets: tuple[str, ...], allow_outside: bool, as_json: bool) -> None:
+def verify(chosen: Chosen, as_json: bool) -> None:
     """Check prepared images against their checksums. Exit code 1 if any are damaged.
 
     Without options the whole cache is checked; --data selects a dataset, --root the images that are there now. The next command
@@ -35,18 +32,17 @@ def verify(data: str | None, root: Path | None, sets: tuple[str, ...], allow_out
     zoo data verify
     zoo data verify --data nih --root DIR
     """
-    from zoo.config.resolve import merge, parse_set
+    from zoo.config.resolve import choose_dataset, merge
     from zoo.core.progress import Progress
     from zoo.core.registry import registry
     from zoo.data.inventory import check, find
     from zoo.data.store import default_cache
 
     records = None
-    options = merge(dataset_options(sets, allow_outside, parse_set))
+    data, root, options = chosen.data, chosen.root, merge(chosen.layers())
     if data is None and (root is not None or options):
         raise UsageError("--root and --set describe a dataset: name it with --data.")
     if data is not None and (root is not None or not registry().get("dataset", data).info.needs_root):
-        from zoo.config.resolve import choose_dataset
         from zoo.data.pipeline import with_writable_names
 
         choice = choose_dataset(data, root, options, registry())

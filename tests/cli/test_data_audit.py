@@ -141,7 +141,7 @@ def test_what_two_datasets_share_is_found_and_left_out() -> None:
     assert found["datasets"]["theirs"]["images"] == 24
     assert (found["fixed"]["removed"], found["fixed"]["left"]) == (0, 8)  # all are test images of ours: kept, and said
     refused(zoo("data", "audit", *CSV, "--with", "cvs=theirs"), 2, "unknown dataset 'cvs'", "Did you mean 'csv'?")
-    refused(zoo("data", "audit", *CSV, "--with", "theirs"), 2, "name a dataset and where it lies")
+    refused(zoo("data", "audit", *CSV, "--with", "theirs"), 2, "name a dataset and its folder")
 
 
 def nih(lists: dict[str, list[str]], labels: list[str]) -> None:

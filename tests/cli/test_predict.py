@@ -104,7 +104,7 @@ def test_many_images_are_summed_up(finished: Finished) -> None:
     assert result.exit_code == 1
     positive = sum(each["positive"] == ["Abnormal"] for each in lines(predict("first", "images", "--json")))
     text = " ".join(result.stdout.split())
-    assert "54 images: 42 answered, 12 not; " in text
+    assert "54 images: 42 predicted, 12 not read; " in text
     assert f"Positive: Abnormal {positive} ({positive / 42:.0%})." in text
     assert "Not read: images/x0.png: not an image" in text
     assert "… and 2 more." in text
@@ -165,7 +165,7 @@ def test_of_exclusive_classes_one_is_named() -> None:
         assert one["class"] == row["class"] == max(one["probabilities"], key=one["probabilities"].get)
         assert sum(one["probabilities"].values()) == pytest.approx(1)
     text = predict("classes", "images").stdout
-    assert "The answer is the most probable class." in text
+    assert "most probable class" in text
 
 
 def test_a_stored_calibration_changes_probabilities_and_no_decision(finished: Finished) -> None:

@@ -77,7 +77,7 @@ def test_a_run_is_served_until_it_is_told_to_stop(finished: Finished, tmp_path: 
 
     expected = Classifier.open(Run(Path("runs/first"))).answer(np.asarray(Image.open(image)))
     assert expected.probabilities is not None
-    got = [each["probability"] for each in answer["answers"][0]["labels"]]
+    got = [each["probability"] for each in answer["predictions"][0]["labels"]]
     assert got == pytest.approx(expected.probabilities.tolist(), abs=1e-5)
     for part in ("loading first", "POST /api/images 200", "POST /api/heat-maps 200", "Stopped."):
         assert part in lines

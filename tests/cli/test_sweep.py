@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         (["s", "--over", "epochs=1,2", "--storage", "sqlite:///a.db"], ["--storage", "give --trials N"]),
         (["s", "--over", "epochs=1,2", "--no-prune"], ["--prune", "give --trials N"]),
         (["s", "--trials", "2", "--over", "epochs=1:2", "--retry-failed"], ["--retry-failed is for a grid"]),
-        (["a/b", "--over", "epochs=1,2"], ["a sweep's name is letters"]),
+        (["a/b", "--over", "epochs=1,2"], ["a sweep's name is made of letters"]),
         (["--resume", "none"], ["there is no sweep 'none'"]),
         (["--resume", "s", "--over", "epochs=1,2"], ["takes no --over"]),
     ],

@@ -71,7 +71,8 @@ def test_other_files_are_set_aside_with_a_reason(tmp_path: Path) -> None:
         ".cache/": "a hidden folder",
         "ill/linked": "a link to a folder",
     }
-    assert "ill/fake.png" in records.table["image"].tolist()
+    assert records.table["image"].tolist() == ["ill/a.png", "ill/fake.png", "normal/a.png"]
+    assert (records.labels, records.normal) == (("ill",), "normal")
     with pytest.raises(BadImage, match="not an image"):
         records.source.read("ill/fake.png")
 

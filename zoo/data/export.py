@@ -71,7 +71,7 @@ def export_images(
     is drawn by patient with the configured seed, stratified over all findings, as for the multilabel task.
 
     Args:
-        config: says which dataset, size, limit and seed.
+        config: names dataset, image size, limit and seed.
         registry: of the strategies.
         out: must not exist.
         encoding: "png", without loss, or "raw": rows of uint8.

@@ -110,14 +110,18 @@ class ArraySource(ImageSource):
             raise BadImage(reason_of(error)) from None
         if images.ndim == 0 or int(index) >= len(images):
             raise BadImage(f"{part}_images has {len(images) if images.ndim else 0} images only")
-        return _gray(images[int(index)])
+        return to_gray(images[int(index)])
 
     def fingerprint(self, paths: Sequence[str]) -> str:
         return _digest([_stamp(self.file), *paths])
 
 
-def _gray(image: np.ndarray) -> tuple[np.ndarray, str]:
-    """One array row to uint8 `(H, W)`."""
+def to_gray(image: np.ndarray) -> tuple[np.ndarray, str]:
+    """An array `(H, W)`, `(H, W, 1)` or uint8 `(H, W, 3)` to uint8 `(H, W)`, and a note where it was converted.
+
+    Raises:
+        BadImage: it is none of these.
+    """
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
     if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:

@@ -26,7 +26,7 @@ _COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda") 
 
 @dataclass(frozen=True)
 class Record:
-    """One record of a file: `content` begins at the byte `start` of the file; `fault` says what is wrong ("" if nothing is).
+    """One record of a file: `content` begins at byte `start` of the file; `fault` is what is wrong with it, or "".
 
     With `lost` the next record cannot be found, so that nothing behind it is read.
     """

@@ -1,4 +1,4 @@
-"""The table at the end of a sweep, and what must be said beside it."""
+"""The table at the end of a sweep, and the sentences below it."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def _interval(result: dict[str, Any], split: str, metric: str, stacked: bool) ->
 
 def sentences(results: Results) -> list[str]:
     """Which trial is the best and what its numbers are worth; what failed or was pruned, and why."""
-    said: list[str] = []
+    lines: list[str] = []
     best, complete = results.best, results.complete
     if best is not None:
         value, test = (best.value(split, results.metric) for split in ("val", "test"))
         among = f"the highest of {len(complete)}" if len(complete) > 1 else "the only one"
         if results.equals:
             among += f" (the first of {len(results.equals) + 1} that are equal)"
-        said.append(
+        lines.append(
             f"* best on validation: {best.run}, {title(results.metric)} {short(value)}, {among}."
             + (
                 f" A highest of several is too high by selection; its test value {short(test)} is the honest number, as no "
@@ -99,21 +99,21 @@ def sentences(results: Results) -> list[str]:
             )
         )
     elif complete and not results.comparable:
-        said.append(
+        lines.append(
             "No best trial: they were not validated on the same images with the same labels (the seed, the data or the task "
             "varies)."
         )
     pruned = [trial for trial in results.trials if trial.status == "pruned"]
     if pruned:
-        said.append(
+        lines.append(
             f"{_count(len(pruned), 'trial was', 'trials were')} pruned: behind the others on validation, so stopped early. "
             f"To finish one: zoo train --resume {pruned[0].run}"
         )
     failed = [trial for trial in results.trials if trial.status == "failed"]
-    said += [f"Trial {trial.number} failed: {trial.reason}" for trial in failed[:SHOWN_FAILURES]]
+    lines += [f"Trial {trial.number} failed: {trial.reason}" for trial in failed[:SHOWN_FAILURES]]
     if len(failed) > SHOWN_FAILURES:
-        said.append(f"{len(failed) - SHOWN_FAILURES} more trials failed; results.csv has the reasons.")
-    return said
+        lines.append(f"{len(failed) - SHOWN_FAILURES} more trials failed; results.csv has the reasons.")
+    return lines
 
 
 def _count(number: int, one: str, several: str) -> str:

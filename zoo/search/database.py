@@ -48,9 +48,7 @@ def _opened(address: str) -> RDBStorage:
 
 
 def _made_meanwhile(error: BaseException | None) -> bool:
-    """Whether the database says, in whatever words, that a table or row is there already: another machine that begins at this
-    moment has made it.
-    """
+    """Whether the error is that a table or row exists already: another machine that begins at the same time has made it."""
     import sqlalchemy
 
     while error is not None:

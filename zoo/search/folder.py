@@ -63,7 +63,7 @@ class Folder:
         """Raise UsageError where the name cannot be a sweep's."""
         if not re.fullmatch(r"[\w.+=@-]+", self.name) or self.name.strip(".") == "":
             raise UsageError(
-                f"a sweep's name is letters, digits and any of . _ + = @ -, not '{self.name}'; --runs-dir says where it lies."
+                f"a sweep's name is made of letters, digits and . _ + = @ -, not '{self.name}'; its folder is --runs-dir."
             )
         if (self.path / "config.yaml").exists():
             raise UsageError(f"'{self.name}' is a run in {self.runs_dir}: choose another name for the sweep.")
@@ -84,7 +84,7 @@ class Folder:
             )
 
     def read(self) -> tuple[Definition, list[Trial]] | None:
-        """What sweep.json says; None where there is none yet.
+        """Read sweep.json; None where there is none yet.
 
         Raises:
             ZooError: it is damaged.

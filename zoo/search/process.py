@@ -36,7 +36,7 @@ class Processes:
     """
 
     def __init__(self, stop: Stop, arguments: Sequence[str]) -> None:
-        """Pass signals noted by `stop` on; `arguments` are the words of the command line that runs keep."""
+        """Pass signals noted by `stop` on; `arguments` are the command line that runs keep."""
         self._stop, self._arguments = stop, arguments
 
     def __call__(self, job: Job, watch: Watch) -> Ended:
@@ -73,6 +73,6 @@ def _converse(child: Child, job: Job, watch: Watch) -> Ended | None:
 
 
 def without_passwords(arguments: Sequence[str]) -> list[str]:
-    """The words of the command line that runs keep, without the passwords of addresses: before the host, or in the query."""
+    """Command-line arguments as runs keep them: passwords in addresses, before the host or in the query, become ***."""
     hidden = [re.sub(r"(://[^:/@\s]*):\S+@", r"\1:***@", word) for word in arguments]
     return [re.sub(r"(?i)([?&]\w*(?:password|passwd|pwd)=)[^&\s]+", r"\1***", word) for word in hidden]

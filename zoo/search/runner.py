@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 
 
 class Runner:
-    """Carries out trials and says how far the sweep is.
+    """Carries out trials and logs the progress of the sweep.
 
     Args:
         folder, definition: of the sweep.
         execute: trains one trial, as `zoo.search.process.Processes` does.
-        stop: says when the user asks to stop.
+        stop: notes that the user asked to stop.
     """
 
     def __init__(self, folder: Folder, definition: Definition, execute: Execute, stop: Stop) -> None:
@@ -63,7 +63,7 @@ class Runner:
                 trial.status = status
             if trial.done:
                 trial.result = measured(run, self.definition.metric)
-            if trial.status == "pruned":  # said as the trial's process would have, had the sweep lived to hear it
+            if trial.status == "pruned":  # the reason that the trial's process would have given to a sweep still alive
                 trial.reason = trial.reason or f"pruned after epoch {trial.result['epochs']}"
         except ZooError as error:
             trial.status, trial.reason = "failed", str(error)

@@ -17,8 +17,6 @@ from zoo.evaluation.metrics import METRICS
 from zoo.evaluation.plain import plain
 from zoo.runs.run import Run
 
-# what a sweep may be judged by: higher is better in all of them
-JUDGED_BY = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "balanced_accuracy")
 # the column of metrics.csv that holds such a metric after every epoch, where it has another name
 PER_EPOCH = {"sensitivity": "val_recall"}
 FINISHED = ("complete", "pruned", "failed")
@@ -122,7 +120,7 @@ def _images_per_second(rows: Sequence[Mapping[str, str]]) -> float | None:
 
 @dataclass(frozen=True)
 class Results:
-    """All trials of a sweep, judged by one metric on validation; `keys` are what varies."""
+    """All trials of a sweep, ranked by one metric on validation; `keys` are the settings that vary."""
 
     name: str
     folder: Path

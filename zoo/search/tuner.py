@@ -80,7 +80,7 @@ def check_folder(folder: Folder, definition: Definition) -> None:
     if kept.storage != definition.storage:
         where = kept.storage or f"its own folder ({DATABASE})"
         raise UsageError(
-            f"the sweep '{folder.name}' keeps its trials in {where}, not in what --storage says now. {anew}"
+            f"the sweep '{folder.name}' keeps its trials in {where}, not where --storage now points. {anew}"
         )
 
 
@@ -157,7 +157,7 @@ class Search:
         """Trials under way that a process of this folder began, with `take_over` those of other machines too, which are this
         machine's from now on."""
         running = [each for each in self._all() if each.state == _state("RUNNING")]
-        alone = take_over or not self.shared  # the folder's lock says that no other process is at work
+        alone = take_over or not self.shared  # the folder's lock excludes other processes
         claimed = self.study.user_attrs.get(self._claiming)
 
         def meant(trial: optuna.trial.FrozenTrial) -> bool:
