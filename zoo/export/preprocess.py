@@ -10,27 +10,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import keras
+    pass
 
 POOLING = (1, 2, 4, 8, 16, 32, 64)  # pixels averaged each way before LiteRT resamples
 
 
 def keras_resizing(image: Any, size: int) -> Any:
-    """Resize a Keras tensor `(N, H, W, 1)` to `(N, size, size, 1)` float32 by a stock layer, which loads without zoo.
+    """Resize a Keras tensor `(N, H, W, 1)` to `(N, size, size, 1)` float32 by a stock operation, which loads without zoo.
 
-    Float values are rounded to gray levels from 0 to 255, before or after.
+    Float values are rounded to gray levels from 0 to 255. It pads both sides alike: an image with an odd difference
+    between height and width is shifted by half a pixel.
     """
-    from keras import layers, ops
+    from keras import ops
 
-    resize = layers.Resizing(size, size, antialias=True, pad_to_aspect_ratio=True, dtype="float32", name="resize")
-    return ops.round(ops.clip(resize(ops.cast(image, "float32")), 0.0, 255.0))
+    pixels = ops.cast(image, "float32")
+    # not the layer Resizing: called without `training`, it leaves the layers behind it in training mode
+    pixels = ops.image.resize(pixels, (size, size), antialias=True, pad_to_aspect_ratio=True)
+    return ops.round(ops.clip(pixels, 0.0, 255.0))
 
 
-def litert_resizing(image: Any, size: int) -> Any:
-    """As `keras_resizing`, of operations that LiteRT has: its own resize has no antialiasing.
+def graph_resizing(image: Any, size: int) -> Any:
+    """As `keras_resizing`, for files that hold TensorFlow's graph: by operations that LiteRT has, without the shift.
 
-    Larger images are averaged over areas of 2, 4, 8 … pixels as long as `size` or more are left, and resampled by a product
-    with a matrix on either side.
+    LiteRT's own resize has no antialiasing. Larger images are averaged over areas of 2, 4, 8 … pixels as long as `size` or
+    more are left, and then resampled by a product with a matrix on either side.
     """
     import keras
     from keras import ops
@@ -38,25 +41,30 @@ def litert_resizing(image: Any, size: int) -> Any:
     class Resize(keras.layers.Layer):
         def call(self, images: Any) -> Any:
             _, height, width, _ = ops.shape(images)
-            side = ops.maximum(height, width)
-
-            def resampled() -> Any:
-                square = _beside_black(_beside_black(images, side, 1), side, 2)
-                areas, factor = _averaged(square, side, size, POOLING)
-                _, count, _, _ = ops.shape(areas)
-                weights = _weights(side, count, factor, size)
-                planes = ops.reshape(areas, (-1, count, count))
-                planes = ops.matmul(ops.matmul(weights[None], planes), ops.transpose(weights)[None])
-                return ops.expand_dims(ops.round(planes), -1)
-
             own = ops.logical_and(ops.equal(height, size), ops.equal(width, size))
-            pixels = ops.cond(own, lambda: ops.cast(images, "float32"), resampled)
+            pixels = ops.cond(own, lambda: ops.cast(images, "float32"), lambda: _resampled(images, size))
+            if images.dtype != "uint8":
+                pixels = ops.round(ops.clip(pixels, 0.0, 255.0))
             return ops.reshape(pixels, (-1, size, size, 1))  # names the channels, which a condition loses
 
         def compute_output_shape(self, input_shape: Any) -> Any:
             return (input_shape[0], size, size, 1)
 
-    return Resize(dtype="float32", name="resize")(image)
+    return Resize(dtype="float32", autocast=False, name="resize")(image)
+
+
+def _resampled(images: Any, size: int) -> Any:
+    from keras import ops
+
+    _, height, width, _ = ops.shape(images)
+    side = ops.maximum(height, width)
+    square = _beside_black(_beside_black(images, side, 1), side, 2)
+    areas, factor = _averaged(square, side, size, POOLING)
+    count = ops.shape(areas)[1]
+    weights = _weights(side, count, factor, size)
+    planes = ops.reshape(areas, (-1, count, count))
+    planes = ops.matmul(ops.matmul(weights[None], planes), ops.transpose(weights)[None])
+    return ops.expand_dims(ops.round(planes), -1)
 
 
 def _beside_black(images: Any, side: Any, axis: int) -> Any:
