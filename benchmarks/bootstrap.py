@@ -61,13 +61,13 @@ def loop(predictions: Predictions, replicates: int) -> np.ndarray:
             y, p = predictions.labels[rows, k], probability[rows, k]
             values[r, k] = sk.roc_auc_score(y, p)
             sk.average_precision_score(y, p)
-            called = p >= 0.5
-            sk.confusion_matrix(y, called)
+            positive = p >= 0.5
+            sk.confusion_matrix(y, positive)
             for metric in (sk.precision_score, sk.recall_score, sk.f1_score):
-                metric(y, called, zero_division=np.nan)
-            sk.accuracy_score(y, called)
-            sk.balanced_accuracy_score(y, called)
-            sk.matthews_corrcoef(y, called)
+                metric(y, positive, zero_division=np.nan)
+            sk.accuracy_score(y, positive)
+            sk.balanced_accuracy_score(y, positive)
+            sk.matthews_corrcoef(y, positive)
     return values
 
 

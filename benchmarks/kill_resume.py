@@ -217,8 +217,8 @@ def content(path: Path) -> object:
     if path.name == "metrics.csv":
         with path.open(newline="") as table:
             return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(table)]
-    if path.name.startswith(("study", "evaluation")):
-        return path.read_text().replace(path.parent.name, "RUN")  # a study names its run
+    if path.name.startswith(("results", "evaluation")):
+        return path.read_text().replace(path.parent.name, "RUN")  # results name their run
     return path.read_bytes()
 
 

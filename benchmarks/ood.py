@@ -1,12 +1,12 @@
-"""What the guard of finished runs flags: their own test images, which it should not, and other images, which it should.
+"""What the OOD detector of finished runs flags: their own test images, which it should not, and other images, which it should.
 
-    python benchmarks/guard.py RUN [RUN …] [--images FOLDER]
+    python benchmarks/ood.py RUN [RUN …] [--images FOLDER]
 
-A run without a guard gets one, from the validation images of its dataset. The kinds made here are changed test images,
+A run without an OOD detector gets one, from the validation images of its dataset. The kinds made here are changed test images,
 two photographs that come with scikit-learn, text, noise and drawn hands; FOLDER adds a kind per sub-folder of images. The
 interval of the test images' rate is a bootstrap over patients, that of other kinds Wilson's over images. `cpu_ms` is
 the processor time of `judge` per image in batches of 32 (a flagged image costs more: its reason is looked for),
-`cpu_ms_network` that of the network. Results: benchmarks/results/guard.csv.
+`cpu_ms_network` that of the network. Results: benchmarks/results/ood.csv.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from zoo.data.resize import square
 
-TARGET = Path(__file__).parent / "results" / "guard.csv"
+TARGET = Path(__file__).parent / "results" / "ood.csv"
 CHANGED = 100  # test images that are changed
 
 
@@ -147,13 +147,13 @@ def by_patient(flagged: np.ndarray, patients: np.ndarray) -> tuple[float, float]
     return float(low), float(high)
 
 
-def judged(guard: Any, features: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, float]:
+def flagged(detector: Any, features: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, float]:
     """Which are flagged, and the milliseconds of processor time each took."""
     begun = time.thread_time()
     starts = range(0, len(images), 32)
-    verdicts = [each for at in starts for each in guard.judge(features[at : at + 32], images[at : at + 32])]
+    scores = [each for at in starts for each in detector.score(features[at : at + 32], images[at : at + 32])]
     spent = 1000 * (time.thread_time() - begun) / len(images)
-    return np.array([verdict.flagged for verdict in verdicts]), spent
+    return np.array([score.flagged for score in scores]), spent
 
 
 def measure(reference: str, folder: Path | None) -> list[dict[str, Any]]:
@@ -161,12 +161,12 @@ def measure(reference: str, folder: Path | None) -> list[dict[str, Any]]:
     from zoo.core.registry import registry
     from zoo.data.run_images import run_images
     from zoo.engine.load import load_network
-    from zoo.inference.ood import load_guard
-    from zoo.inference.ood_training import features_of, guard_run
+    from zoo.inference.ood import load_detector
+    from zoo.inference.ood_training import features_of, fit_for_run
     from zoo.runs.run import Run
 
     run = Run.find(reference)
-    guard = load_guard(run) or guard_run(run, registry())
+    detector = load_detector(run) or fit_for_run(run, registry())
     found = run_images(run, "test", registry())
     own = found.images[found.rows]
     chosen = own[np.random.default_rng(0).choice(len(own), CHANGED, replace=False)]
@@ -178,7 +178,7 @@ def measure(reference: str, folder: Path | None) -> list[dict[str, Any]]:
     network_time = 1000 * (time.process_time() - begun) / len(images)
     rows = []
     for kind in kinds:
-        flags, spent = judged(guard, features[kind_of == kind], images[kind_of == kind])
+        flags, spent = flagged(detector, features[kind_of == kind], images[kind_of == kind])
         own = kind == "test images"
         patients = found.listed["patient"].to_numpy()
         low, high = by_patient(flags, patients) if own else wilson(int(flags.sum()), len(flags))
@@ -192,7 +192,7 @@ def measure(reference: str, folder: Path | None) -> list[dict[str, Any]]:
                 "share": f"{flags.mean():.4f}",
                 "low": f"{low:.4f}",
                 "high": f"{high:.4f}",
-                "expected_at_most": f"{guard.rate:.4f}" if own else "",
+                "expected_at_most": f"{detector.rate:.4f}" if own else "",
                 "cpu_ms": f"{spent:.2f}",
                 "cpu_ms_network": f"{network_time:.1f}" if own else "",
             }

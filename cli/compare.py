@@ -1,4 +1,4 @@
-"""`zoo compare`: runs ranked on the same images, and whether the data can tell them apart."""
+"""`zoo compare`: runs ranked on the same images, with the significance of their differences."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def compare(
     """Rank runs on the same images and test which of them differ significantly.
 
     RUN is a name, a path or a pattern such as 'lite-*'; without any, all finished runs of the folder are ranked. Runs on
-    different images, labels, tasks or kinds of split are refused: they belong in separate tables (--group).
+    different images, labels, tasks or kinds of split are refused: rank them in separate tables with --group.
 
     \b
     zoo compare FIRST SECOND
@@ -73,7 +73,7 @@ def compare(
     _require_runs(found, references, runs_dir, split)
     groups = leaderboard.comparable(found.entries)
     if len(groups) > 1 and not group:
-        raise leaderboard.refusal(groups)
+        raise leaderboard.incomparable(groups)
     boards = [leaderboard.rank(each, top=top, replicates=replicates, seed=seed) for each in groups]
     remarks = _remarks(found, references, runs_dir)
     if as_json:
@@ -103,13 +103,15 @@ def _require_runs(found: Found, references: tuple[str, ...], runs_dir: Path, spl
 
 def _remarks(found: Found, references: tuple[str, ...], runs_dir: Path) -> list[str]:
     """Which runs are left out and why."""
+    from zoo.core.text import count_of
+
     said = []
     unfinished = [f"{name}: {status}" for name, status in found.unfinished.items()]
     for names, what in ((unfinished, "not finished"), (list(found.damaged), "damaged")):
         if names:
             shown = f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
             where = f" of {runs_dir}" if not references else ""
-            said.append(f"{len(names):,} run{'s' if len(names) > 1 else ''}{where} not shown, {what}{shown}.")
+            said.append(f"{count_of(len(names), 'run')}{where} not shown, {what}{shown}.")
     return said
 
 
@@ -141,9 +143,9 @@ def _write(boards: list[Board], remarks: list[str], csv_file: Path | None, html_
     from zoo.core.files import write_text
 
     if csv_file is not None:
-        from zoo.runs.leaderboard import to_csv
+        from zoo.runs.leaderboard import boards_csv
 
-        write_text(csv_file, to_csv(boards))
+        write_text(csv_file, boards_csv(boards))
     if html_file is not None:
         from zoo.report.leaderboard import leaderboard_html
 

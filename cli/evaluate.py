@@ -23,7 +23,7 @@ from zoo.cli.printing import print_json
 
 if TYPE_CHECKING:
     from zoo.core.thresholds import ThresholdRule
-    from zoo.runs.results import Study
+    from zoo.runs.results import Results
     from zoo.runs.run import Run
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def evaluate(
     zoo evaluate NAME --by view --labels expert_labels.csv
     zoo evaluate NAME --data csv --root DIR         (all images of another dataset)
     """
-    from zoo.cli.results import print_study
+    from zoo.cli.results import print_results
     from zoo.runs.run import Run
 
     rule = chosen_rule(rules)
@@ -95,18 +95,18 @@ def evaluate(
     if as_json:
         print_json(result.to_dict())
         return
-    print_study(
+    print_results(
         result, folder, detailed=rule is not None or prevalence is not None, calibration=calibration is not None
     )
 
 
-def _own(run: Run, split: str, root: Path | None, sets: tuple[str, ...], options: dict[str, Any]) -> Study:
+def _own(run: Run, split: str, root: Path | None, sets: tuple[str, ...], options: dict[str, Any]) -> Results:
     from zoo.core.errors import UsageError
-    from zoo.runs.results import study
+    from zoo.runs.results import evaluate_run
 
     if root is not None or sets:
         raise UsageError("--root and --set are for another dataset: name it with --data.")
-    result = study(run, split, **options)
+    result = evaluate_run(run, split, **options)
     try:
         result.save(run.path)
         if result.validation is not None:
@@ -118,7 +118,7 @@ def _own(run: Run, split: str, root: Path | None, sets: tuple[str, ...], options
 
 def _elsewhere(
     run: Run, split: str | None, data: str, root: Path | None, sets: tuple[str, ...], options: dict[str, Any]
-) -> tuple[Study, Path]:
+) -> tuple[Results, Path]:
     from zoo.config.resolve import choose_dataset, merge, parse_set
     from zoo.core.errors import UsageError
     from zoo.core.registry import registry
@@ -130,10 +130,14 @@ def _elsewhere(
     return evaluate_on(run, choice, root, registry(), **options)
 
 
-def _store(run: Run, result: Study, rule: ThresholdRule | None, calibration: str | None) -> None:
-    """Keep with the run what was chosen on its validation images by the user's wish: later commands decide by it."""
+def _store(run: Run, result: Results, rule: ThresholdRule | None, calibration: str | None) -> None:
+    """Keep thresholds and calibration with the run where the user asked for them: later commands use them."""
     if rule is not None:
-        kept = {"thresholds": result.evaluation.thresholds, "threshold_rule": result.to_dict()["rule"]}
-        run.update_info(**kept, threshold_notes=list(result.threshold_notes))
+        kept = result.to_dict()
+        run.update_info(
+            thresholds=kept["evaluation"]["thresholds"],
+            threshold_rule=kept["rule"],
+            threshold_notes=kept["threshold_notes"],
+        )
     if calibration is not None:
         run.update_info(calibration=None if result.calibration is None else result.calibration.calibration.to_dict())

@@ -109,7 +109,7 @@ def _print(result: Explanation) -> None:
 
 
 def _print_images(console: Any, result: Explanation) -> None:
-    from zoo.evaluation.evaluate import short
+    from zoo.evaluation.interval import short
 
     table = bare_table("image", "label", "reference", numbers=["probability"])
     reference = {None: "", 1: "present", 0: "absent"}
@@ -121,7 +121,7 @@ def _print_images(console: Any, result: Explanation) -> None:
 def _print_localisation(console: Any, found: Localisation) -> None:
     from rich.text import Text
 
-    from zoo.evaluation.evaluate import short
+    from zoo.evaluation.interval import short
 
     middle = f"{found.thresholds[len(found.thresholds) // 2]:g}"
     console.print("Maps against boxes. In each cell: the maps, a blob in the centre, smooth noise.")

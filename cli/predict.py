@@ -18,7 +18,7 @@ from zoo.cli.printing import bare_table, plain_console
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zoo.inference.classifier import Answer, Classifier
+    from zoo.inference.classifier import Classifier, Prediction
     from zoo.inference.output import Tally
     from zoo.runs.run import Run
 
@@ -53,7 +53,7 @@ WIDEST = 34  # characters of an image's path in the table
 )
 @FORCE
 @click.option(
-    "--fit-guard", is_flag=True, help="First give a run that has no guard one, from its own validation images."
+    "--fit-ood", is_flag=True, help="First give a run that has no OOD detector one, from its own validation images."
 )
 @RUNS_DIR
 @DEVICE
@@ -67,7 +67,7 @@ def predict(
     heatmaps: Path | None,
     batch_size: int,
     workers: int | None,
-    fit_guard: bool,
+    fit_ood: bool,
     runs_dir: Path,
     **options: Any,
 ) -> None:
@@ -90,34 +90,34 @@ def predict(
     from zoo.runs.run import Run
 
     run = Run.find(run_reference, runs_dir)
-    if fit_guard:
-        _fit_guard(run)
+    if fit_ood:
+        _fit_detector(run)
     # a list on standard input can be read once only, and may not be finished yet
     total = None if intake.STDIN in paths else sum(1 for _ in intake.expand(paths))
-    shown: list[Answer] = []
+    shown: list[Prediction] = []
     tally = Tally()
     with ExitStack() as stack:
         table = stack.enter_context(TableFile(csv_file)) if csv_file else None
         opened = Classifier.open(run, images=total, **options)
         classifier = stack.enter_context(opened)
-        if classifier.guard is None:
+        if classifier.detector is None:
             logger.warning(
-                f"{run.name} has no guard, so images of another kind are not noticed; --fit-guard gives it one."
+                f"{run.name} has no OOD detector, so images of another kind are not noticed; --fit-ood gives it one."
             )
         if table is not None:
             table.begin(classifier.columns + (["heatmaps"] if heatmaps else []))
         try:
             with Progress("Predicting", total, bar=not (as_json and sys.stdout.isatty())) as progress:
-                answers = _answers(classifier, paths, total, batch_size, workers, heatmaps)
-                for answer, pictures in stack.enter_context(closing(answers)):
-                    tally.add(classifier, answer)
+                predictions = _predictions(classifier, paths, total, batch_size, workers, heatmaps)
+                for prediction, pictures in stack.enter_context(closing(predictions)):
+                    tally.add(classifier, prediction)
                     if len(shown) <= SHOWN:
-                        shown.append(answer)
+                        shown.append(prediction)
                     drawn = {"heatmaps": pictures} if heatmaps else {}
                     if table is not None:
-                        table.write(classifier.row(answer) | {key: ";".join(each) for key, each in drawn.items()})
+                        table.write(classifier.row(prediction) | {key: ";".join(each) for key, each in drawn.items()})
                     if as_json:
-                        _print_line(classifier, answer, drawn)
+                        _print_line(classifier, prediction, drawn)
                     progress.advance(1)
         except KeyboardInterrupt:
             kept = f" Their rows are kept in {table.partial}." if table is not None and table.rows else ""
@@ -130,25 +130,25 @@ def predict(
         context.exit(1)
 
 
-def _fit_guard(run: Run) -> None:
-    """Fit the run's guard where it has none."""
+def _fit_detector(run: Run) -> None:
+    """Fit the run's detector where it has none."""
     from zoo.core.registry import registry
-    from zoo.inference.ood import load_guard
-    from zoo.inference.ood_training import guard_run
+    from zoo.inference.ood import load_detector
+    from zoo.inference.ood_training import fit_for_run
 
-    if load_guard(run) is None:
-        guard_run(run, registry())
+    if load_detector(run) is None:
+        fit_for_run(run, registry())
 
 
-def _answers(
+def _predictions(
     classifier: Classifier,
     paths: tuple[str, ...],
     total: int | None,
     batch_size: int,
     workers: int | None,
     heatmaps: Path | None,
-) -> Generator[tuple[Answer, list[str]], None, None]:
-    """Every answer with the names of its pictures."""
+) -> Generator[tuple[Prediction, list[str]], None, None]:
+    """Every prediction with the names of its pictures."""
     from zoo.core.pools import usable_cores
     from zoo.inference import intake
     from zoo.inference.output import with_pictures
@@ -164,15 +164,15 @@ def _answers(
             yield from with_pictures(classifier, stream, heatmaps)
 
 
-def _print_line(classifier: Classifier, answer: Answer, drawn: dict[str, Any]) -> None:
+def _print_line(classifier: Classifier, prediction: Prediction, drawn: dict[str, Any]) -> None:
     from zoo.inference.output import record
 
-    click.echo(json.dumps(record(classifier, answer) | drawn, ensure_ascii=False, allow_nan=False))
+    click.echo(json.dumps(record(classifier, prediction) | drawn, ensure_ascii=False, allow_nan=False))
 
 
 def _finish(
     classifier: Classifier,
-    answers: list[Answer],
+    predictions: list[Prediction],
     tally: Tally,
     rate: float,
     table: Path | None,
@@ -184,7 +184,7 @@ def _finish(
 
     console = plain_console(stderr=as_json)
     if not as_json and tally.images <= SHOWN:
-        _print_images(console, classifier, answers)
+        _print_images(console, classifier, predictions)
         _print_points(console, classifier)
     else:
         _print_tally(console, classifier, tally, rate)
@@ -195,20 +195,23 @@ def _finish(
     console.print(RESEARCH_ONLY, soft_wrap=True)
 
 
-def _print_images(console: Console, classifier: Classifier, answers: list[Answer]) -> None:
+def _print_images(console: Console, classifier: Classifier, predictions: list[Prediction]) -> None:
     from rich.text import Text
 
     from zoo.inference.output import shown
 
-    noted = any(answer.note or answer.reason or (answer.guard and answer.guard.flagged) for answer in answers)
+    noted = any(
+        prediction.note or prediction.reason or (prediction.ood and prediction.ood.flagged)
+        for prediction in predictions
+    )
     columns = ("image", "class" if classifier.task.exclusive else "findings", *(("note",) if noted else ()))
     table = bare_table(*columns)
     table.columns[0].no_wrap = True
-    for answer in answers:
-        notes = [answer.reason and f"not read: {answer.reason}", answer.note]
-        if answer.guard is not None and answer.guard.flagged:
-            notes.insert(0, f"flagged: {answer.guard.reason}")
-        cells = [_shorten(shown(answer.file)), _said(classifier, answer), shown("; ".join(filter(None, notes)))]
+    for prediction in predictions:
+        notes = [prediction.reason and f"not read: {prediction.reason}", prediction.note]
+        if prediction.ood is not None and prediction.ood.flagged:
+            notes.insert(0, f"flagged: {prediction.ood.reason}")
+        cells = [_shorten(shown(prediction.file)), _said(classifier, prediction), shown("; ".join(filter(None, notes)))]
         table.add_row(*(Text(cell) for cell in cells[: len(table.columns)]))
     console.print(table)
 
@@ -218,21 +221,21 @@ def _shorten(name: str) -> str:
     return name if len(name) <= WIDEST else f"…{name[1 - WIDEST :]}"
 
 
-def _said(classifier: Classifier, answer: Answer) -> str:
+def _said(classifier: Classifier, prediction: Prediction) -> str:
     """The decision in words with its probabilities, the most probable first."""
-    from zoo.evaluation.evaluate import short
+    from zoo.evaluation.interval import short
 
-    if answer.probabilities is None or answer.positive is None:
+    if prediction.probabilities is None or prediction.positive is None:
         return ""
-    called = classifier.called(answer)
-    listed = ", ".join(f"{classifier.labels[k]} {short(float(answer.probabilities[k]))}" for k in called)
-    if answer.positive.any():
+    called = classifier.positive_labels(prediction)
+    listed = ", ".join(f"{classifier.labels[k]} {short(float(prediction.probabilities[k]))}" for k in called)
+    if prediction.positive.any():
         return listed
     return f"not {listed}" if classifier.task.kind == "binary" else f"none; highest {listed}"
 
 
 def _print_points(console: Console, classifier: Classifier) -> None:
-    from zoo.evaluation.evaluate import short
+    from zoo.evaluation.interval import short
 
     if classifier.task.exclusive:
         console.print("Prediction: the most probable class.")

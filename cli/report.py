@@ -39,11 +39,11 @@ def report(
     """
     from zoo.report.card import OPEN, write_card
     from zoo.report.page import write_report
-    from zoo.runs.results import study
+    from zoo.runs.results import evaluate_run
     from zoo.runs.run import Run
 
     run = Run.find(run_reference, runs_dir)
-    found = study(run, split, prevalence=prevalence, labels=labels)
+    found = evaluate_run(run, split, prevalence=prevalence, labels=labels)
     target = out or run.path
     page = write_report(run, found, target, pictures=not no_images)
     card = write_card(run, found, target)

@@ -1,4 +1,4 @@
-"""Printing results: tables on standard output, the plain sentences below them."""
+"""Printing results: tables on standard output, sentences below them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,14 @@ from rich.text import Text
 
 from zoo.cli.printing import plain_console, print_json
 from zoo.core.text import RESEARCH_ONLY
-from zoo.evaluation import gap_verdict, verdict
-from zoo.report.results_tables import (
-    calibration_line,
-    calibration_table,
-    groups_table,
-    operating_table,
-    predictive_table,
-    truth_table,
-)
-from zoo.report.tables import evaluation_table, results_table
-from zoo.runs.run import DEFAULT_RUNS_DIR
+from zoo.report import detail_sentences, sentences, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from zoo.inference.training import Outcome
-    from zoo.runs.results import Study
+    from zoo.runs.results import Results
     from zoo.runs.run import Run
 
 
@@ -52,52 +42,53 @@ def report_training(
         results = {"val": outcome.validation.to_dict(), "test": outcome.test.to_dict()}
         print_json({"run": str(outcome.run.path), **more(outcome.run), **results})
     else:
-        _print_outcome(outcome.run, outcome.study)
+        _print_outcome(outcome.run, outcome.results)
 
 
-def _print_outcome(run: Run, study: Study) -> None:
+def _print_outcome(run: Run, results: Results) -> None:
     """The end of a training: a small table, what it means, and where the run is."""
-    validation, test = study.validation, study.evaluation
     console = plain_console()
-    console.print(results_table(validation, test))
-    gap = None if validation is None else gap_verdict(validation, test)
-    floor = [each.sentence for each in study.floors[:1]]
-    for line in filter(None, (*study.leaks, verdict(test), gap, *floor, *test.notes)):
-        console.print(line, soft_wrap=False)
-    reference = run.name if run.path.parent == DEFAULT_RUNS_DIR else run.path
-    console.print(f"Run: {run.path}   (again: zoo evaluate {reference})", soft_wrap=True)
+    console.print(tables.results_table(results.validation, results.evaluation))
+    _print_sentences(console, results, baselines=1)
+    console.print(f"Run: {run.path}   (again: zoo evaluate {run.reference})", soft_wrap=True)
     console.print(RESEARCH_ONLY)
 
 
-def print_study(study: Study, folder: Path, *, detailed: bool, calibration: bool) -> None:
+def print_results(results: Results, folder: Path, *, detailed: bool, calibration: bool) -> None:
     """All that was measured. `detailed` shows the operating points, `calibration` its table instead of one line."""
     console = plain_console()
-    for line in study.leaks:
-        console.print(Text(line, style="bold red"))
-    console.print(evaluation_table(study.evaluation, console.width))
-    gap = None if study.validation is None else gap_verdict(study.validation, study.evaluation)
-    floors = [each.sentence for each in study.floors]
-    for line in filter(None, (verdict(study.evaluation), gap, *floors, *study.evaluation.notes)):
-        console.print(line)
-    if study.calibration is not None:
-        table = calibration_table(study.calibration) if calibration else calibration_line(study.calibration)
-        _block(console, table)
-        for line in (*([f"ECE: {study.calibration.binning}"] if calibration else []), *study.calibration.notes):
+    console.print(tables.evaluation_table(results.evaluation, console.width))
+    _print_sentences(console, results)
+    if (found := results.calibration) is not None:
+        _print_part(console, tables.calibration_table(found) if calibration else tables.calibration_line(found))
+        if calibration:
+            console.print(f"ECE: {detail_sentences.binning(found)}")
+        for line in detail_sentences.calibration(found):
             console.print(line)
-    if detailed and study.operating:
-        _block(console, operating_table(study.operating))
-        _block(console, predictive_table(study.operating))
-    if study.groups:
-        _block(console, groups_table(study.groups))
-    if study.truth is not None:
-        _block(console, truth_table(study.truth))
-    for line in study.notes:
+    if detailed and results.operating:
+        _print_part(console, tables.operating_table(results.operating))
+        _print_part(console, tables.predictive_table(results.operating))
+    if results.groups:
+        _print_part(console, tables.groups_table(results.groups))
+    if results.reference is not None:
+        _print_part(console, tables.reference_table(results.reference))
+    for line in detail_sentences.details(results):
         console.print(line)
-    console.print(f"Saved: {folder}/study-{study.split}.json, metrics-{study.split}.csv", soft_wrap=True)
+    console.print(f"Saved: {folder}/results-{results.split}.json, metrics-{results.split}.csv", soft_wrap=True)
     console.print(RESEARCH_ONLY)
 
 
-def _block(console: Console, what: RenderableType) -> None:
+def _print_sentences(console: Console, results: Results, baselines: int | None = None) -> None:
+    """Leaks, the conclusion, a drop from validation, so many of the baselines, and notes."""
+    for leak in results.leaks:
+        console.print(Text(sentences.leak(leak), style="bold red"))
+    drop, notes = sentences.drop(results), sentences.notes(results)
+    lines = (sentences.conclusion(results.evaluation), drop, *sentences.baselines(results)[:baselines], *notes)
+    for line in filter(None, lines):
+        console.print(line)
+
+
+def _print_part(console: Console, what: RenderableType) -> None:
     """A part with an empty line above; a table's title may be wider than the table."""
     console.print()
     if isinstance(what, Table):

@@ -71,6 +71,13 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
+def is_module(name: str) -> bool:
+    """Whether a dotted name is one of zoo's modules."""
+    parts = name.split(".")[0 if name.split(".")[1:2] not in (["plugins"], ["datasets"], ["cli"]) else 1 :]
+    return (ROOT / Path(*parts)).with_suffix(".py").is_file() or (ROOT / Path(*parts) / "__init__.py").is_file()
+
+
 def imports(path: Path) -> Iterator[str]:
     """Every module a file imports, wherever in it the import stands; `from a import b` gives a and a.b."""
     package = module_name(path) if path.name == "__init__.py" else module_name(path).rpartition(".")[0]
@@ -82,8 +89,10 @@ def imports(path: Path) -> Iterator[str]:
             if node.level:
                 above = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*above, base] if base else above)
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            names = [f"{base}.{alias.name}" for alias in node.names]
+            if not all(map(is_module, names)):  # else it is only where they lie
+                yield base
+            yield from names
 
 
 def inside(module: str, package: str) -> bool:

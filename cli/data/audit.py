@@ -156,7 +156,7 @@ def _report(found: Audit, datasets: list[AuditImages], fixed: Fixed | None, as_j
             }
         print_json(summary)
         return
-    from zoo.report.audit import fixed_lines, issues_table, sides_table, verdict
+    from zoo.report.audit import conclusion, fixed_lines, issues_table, sides_table
 
     console = plain_console()
     console.print(sides_table(found))
@@ -164,7 +164,7 @@ def _report(found: Audit, datasets: list[AuditImages], fixed: Fixed | None, as_j
     if len(found.issues):
         console.print(issues_table(found))
         console.print()
-    for line in verdict(found):
+    for line in conclusion(found):
         console.print(line)
     for line in fixed_lines(fixed) if fixed is not None else ():
         console.print(line, soft_wrap=True)

@@ -60,8 +60,7 @@ def explore(
     from zoo.data.listed_images import limit_listing
     from zoo.explore.explore import explore as run_exploration
     from zoo.explore.pixels import SAMPLE
-    from zoo.report.exploration import write_tables
-    from zoo.report.exploration_page import write_page
+    from zoo.report.exploration import write_page, write_tables
 
     if flags["task"] not in TASKS:
         raise unknown("task", flags["task"], TASKS)

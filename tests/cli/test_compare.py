@@ -61,12 +61,12 @@ def make_run(
         return path
     for split, numbers in (("val", range(60)), ("test", test)):
         rows = np.array(numbers)
-        truth = np.random.default_rng(0).random((1000, task.outputs))[rows] < 0.4
-        labels = truth.astype(float)
+        labels = (np.random.default_rng(0).random((1000, task.outputs))[rows] < 0.4).astype(float)
+        signal = skill * labels
         labels[:flipped] = 1 - labels[:flipped]
         noise = np.random.default_rng(10 + seed).normal(size=(1000, task.outputs))[rows]
         table = {"image": [f"{i:04d}.png" for i in rows], "patient": [f"p{i // per_patient}" for i in rows]}
-        predictions = Predictions(task, pd.DataFrame(table), labels, skill * truth + noise)
+        predictions = Predictions(task, pd.DataFrame(table), labels, signal + noise)
         predictions.save(path / "predictions" / f"{split}.csv")
         evaluate(predictions, thresholds, split=split, seed=seed, replicates=100).save(path)
     return path
@@ -90,7 +90,7 @@ def test_runs_are_ranked_with_their_difference_to_the_best() -> None:
     assert f"{stored['value']:.3f}".lstrip("0") in lines[3]
     assert f"[{stored['low']:.3f}".replace("0.", ".") in lines[3]
     said = flat(result.stdout)
-    assert "The data cannot tell good apart from fair (difference -." in said
+    assert "good is not significantly better than fair (difference -." in said
     assert "good is better than poor." in said
     assert "p by the method of Holm for 2 comparisons" in said
     assert (
@@ -100,12 +100,12 @@ def test_runs_are_ranked_with_their_difference_to_the_best() -> None:
     assert "choose with" not in flat(zoo("compare", "poor", "good", "fair", "--split", "val").stdout)
 
 
-def test_a_copy_of_a_run_cannot_be_told_from_it() -> None:
+def test_a_copy_of_a_run_does_not_differ_from_it() -> None:
     make_run("first")
     shutil.copytree("runs/first", "runs/second")
     result = zoo("compare", "first", "second")
     assert result.exit_code == 0, result.output
-    assert "The data cannot tell second and first apart: AUROC difference .000 [.000, .000], p 1.000." in flat(
+    assert "second and first do not differ significantly: AUROC difference .000 [.000, .000], p 1.000." in flat(
         result.stdout
     )
     assert "; model tiny-cnn" in flat(result.stdout)  # shared, so said once
@@ -116,7 +116,7 @@ def test_where_each_patient_has_one_image_delong_s_test_is_a_second_opinion() ->
         make_run(f"run-{seed}", seed=seed, per_patient=1)
     two = zoo("compare", "run-0", "run-1")
     assert "DeLong's test as a second opinion: p " in flat(two.stdout)
-    assert "DeLong's test as a second opinion says the same of every run." in flat(zoo("compare").stdout)
+    assert "DeLong's test as a second opinion agrees on every run." in flat(zoo("compare").stdout)
     assert "DeLong" not in zoo("compare", "run-0", "run-1", "--metric", "f1").stdout
 
 
@@ -128,7 +128,7 @@ def test_two_runs_with_several_labels_are_compared_label_by_label() -> None:
     assert "macro AUROC" in result.stdout
     for label in SEVERAL.labels:
         assert any(line.startswith(f"{label} ") for line in result.stdout.splitlines())
-    assert "The runs can be told apart on Mass, Nodule and Hernia (p by the method of Holm for 3 labels)." in flat(
+    assert "The runs differ significantly on Mass, Nodule and Hernia (p by the method of Holm for 3 labels)." in flat(
         result.stdout
     )
 
@@ -172,7 +172,7 @@ def test_runs_that_cannot_be_compared_are_refused_and_ranked_apart_with_group(
     assert result.exit_code == 2
     assert result.stdout == ""
     (error,) = [line for line in result.stderr.splitlines() if line.startswith("Error:")]
-    for part in ("these 3 runs cannot be ranked in one table: second, first belong together", "--group"):
+    for part in ("these 3 runs cannot be ranked in one table: second and first belong together", "--group"):
         assert part in error
     for part in parts:
         assert part.replace("first", "second") in error
@@ -192,18 +192,6 @@ def test_a_refusal_names_what_is_alike_and_does_not_run_on() -> None:
     error = zoo("compare").stderr
     assert "(likewise several-1)" in error
     assert "and 3 more groups that differ" in error
-
-
-def test_older_evaluations_without_digests_are_told_apart_by_their_predictions() -> None:
-    for name, test in (("a", TEST), ("b", TEST), ("c", range(110, 230))):
-        path = make_run(name, test=test)
-        for split in ("val", "test"):
-            old = json.loads((path / f"evaluation-{split}.json").read_text())
-            old = {key: value for key, value in old.items() if not key.endswith("_digest")}
-            (path / f"evaluation-{split}.json").write_text(json.dumps(old))
-    assert zoo("compare", "a", "b").exit_code == 0
-    assert "10 images only in a" in zoo("compare", "a", "c").stderr
-    assert zoo("compare", "a", "c", "--split", "val").exit_code == 0
 
 
 def test_unfinished_and_damaged_runs_are_counted_and_not_shown() -> None:
@@ -260,7 +248,7 @@ def test_differences_are_made_for_the_first_runs_only_and_that_is_said() -> None
 def test_too_few_resamples_for_so_many_comparisons_are_pointed_out() -> None:
     for seed in range(5):
         make_run(f"run-{seed}", seed=seed)
-    asked = "No p of 4 comparisons can be below .079 so: give --replicates 2000."
+    asked = "With 100 resamples no p of 4 comparisons is below .079: give --replicates 2000."
     assert asked in flat(zoo("compare", "--replicates", "100").stdout)
     assert "--replicates" not in zoo("compare", "--replicates", "200").stdout
 
@@ -302,7 +290,7 @@ def test_json_and_csv_hold_everything() -> None:
     assert float(rows[1]["difference_low"]) == compared["difference"]["low"]
     assert float(rows[1]["p_holm"]) == compared["p_holm"]
     assert rows[1]["compared_with"] == "good"
-    assert float(rows[1]["label:Mass low"]) == first[1]["per_label"]["Mass"]["low"]
+    assert float(rows[1]["label:Mass_low"]) == first[1]["per_label"]["Mass"]["low"]
     assert (rows[0]["difference"], rows[0]["p"], rows[2]["label:Mass"]) == ("", "", "")
     assert (rows[0]["loss"], rows[0]["epochs"], rows[0]["images_digest"]) == ("bce", "3", first[0]["images_digest"])
 
@@ -335,17 +323,14 @@ def test_the_page_stands_alone_and_escapes_what_comes_from_files() -> None:
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "link", "img", "iframe"}
     assert {"table", "svg"} <= names
-    assert not [a for _, a in page.tags if {"src", "href"} & set(a)]
+    assert not [a for _, a in page.tags if "src" in a]
+    assert all(str(a["href"]).startswith("#") for _, a in page.tags if "href" in a)
     assert "http" not in text.replace("http-equiv", "")
     assert "prefers-color-scheme: dark" in text
     assert "width=device-width" in text
     shown = flat(page.text)
     for part in (RESEARCH_ONLY, "<script>alert(1)</script>", "good", "macro AUROC", "Label by label", "going: running"):
         assert part in shown
-    for mark in (a for tag, a in page.tags if tag in ("circle", "rect")):
-        at = float(str(mark.get("cx") or mark.get("x")).rstrip("%"))
-        assert 0 <= at <= 100
-        assert 0 <= at + float(str(mark.get("width", "0")).rstrip("%")) <= 100.1
 
 
 def test_comparing_changes_nothing_in_the_runs() -> None:

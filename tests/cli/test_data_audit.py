@@ -87,7 +87,7 @@ def test_a_clean_dataset_is_called_clean_within_80_columns(monkeypatch: pytest.M
     made(clean=True)
     result = zoo("data", "audit", *CSV)
     assert result.exit_code == 0, result.output
-    assert "Clean: no patient and no image stands on two sides." in result.stdout
+    assert "Clean: no patient and no image is in two splits." in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
@@ -96,7 +96,7 @@ def test_fix_of_a_clean_dataset_keeps_every_image_and_says_so() -> None:
     result = zoo("data", "audit", *CSV, "--fix", "clean.csv")
     assert result.exit_code == 0, result.output
     assert "Left out: 0 images" in result.stdout
-    assert "Audited again: no patient and no image stands on two sides." in result.stdout
+    assert "Audited again: no patient and no image is in two splits." in result.stdout
     assert "zoo train --data csv" in result.stdout
     assert set(pd.read_csv("clean.csv")["image"]) == set(pd.read_csv(ROOT / "t.csv")["image"])
     assert list(pd.read_csv("clean-removed.csv")) == ["image", "split", "reason", "because_of"]

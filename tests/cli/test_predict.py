@@ -22,7 +22,7 @@ from PIL import Image
 
 from zoo.cli.main import cli
 from zoo.core.text import RESEARCH_ONLY
-from zoo.inference.classifier import Answer, Classifier
+from zoo.inference.classifier import Classifier, Prediction
 from zoo.runs.run import Run
 
 Finished = Callable[..., dict[str, Any]]
@@ -60,9 +60,9 @@ def run_images(finished: Finished) -> list[str]:
 def test_the_run_s_run_images_have_its_saved_probabilities_in_every_output(run_images: list[str]) -> None:
     saved = Run(Path("runs/first")).predictions("test")
     threshold = Run(Path("runs/first")).info()["thresholds"]["Abnormal"]
-    result = predict("first", *run_images, "--csv", "out/answers.csv", "--json", "--batch-size", "7")
+    result = predict("first", *run_images, "--csv", "out/predictions.csv", "--json", "--batch-size", "7")
     assert result.exit_code == 0, result.output
-    found, table = lines(result), rows("out/answers.csv")
+    found, table = lines(result), rows("out/predictions.csv")
     assert [each["file"] for each in found] == [row["file"] for row in table] == run_images
     for one, row, probability in zip(found, table, saved.probabilities[:, 0], strict=True):
         assert one["probabilities"] == {"Abnormal": pytest.approx(probability, abs=1e-5)}
@@ -70,7 +70,7 @@ def test_the_run_s_run_images_have_its_saved_probabilities_in_every_output(run_i
         assert one["positive"] == (["Abnormal"] if probability >= threshold else [])
         assert row["positive:Abnormal"] == str(int(probability >= threshold))
         assert (one["reason"], one["note"], row["reason"]) == ("", "", "")
-    assert os.listdir("out") == ["answers.csv"]
+    assert os.listdir("out") == ["predictions.csv"]
     assert RESEARCH_ONLY in result.stderr
     assert RESEARCH_ONLY not in result.stdout
 
@@ -269,11 +269,11 @@ def test_rows_that_were_written_stay_when_it_is_interrupted(
     Path("a.csv").write_text("an earlier table\n")
     stream = Classifier.stream
 
-    def interrupted(self: Classifier, *words: Any, **keywords: Any) -> Iterator[Answer]:
-        for number, answer in enumerate(stream(self, *words, **keywords)):
+    def interrupted(self: Classifier, *words: Any, **keywords: Any) -> Iterator[Prediction]:
+        for number, prediction in enumerate(stream(self, *words, **keywords)):
             if number == 3:
                 raise KeyboardInterrupt
-            yield answer
+            yield prediction
 
     monkeypatch.setattr(Classifier, "stream", interrupted)
     result = predict("first", "images", "--csv", "a.csv", "--json")
@@ -363,7 +363,7 @@ def test_thousands_of_images_take_no_more_memory_than_hundreds(
 
     def quick(cls: type[Classifier], *words: Any, **keywords: Any) -> Classifier:
         classifier: Classifier = opened(cls, *words, **keywords)
-        classifier.runtime, classifier.guard = Still(), None  # type: ignore[assignment]
+        classifier.runtime, classifier.detector = Still(), None  # type: ignore[assignment]
         return classifier
 
     monkeypatch.setattr(Classifier, "open", classmethod(quick))

@@ -75,7 +75,7 @@ def test_a_run_is_served_until_it_is_told_to_stop(finished: Finished, tmp_path: 
     from zoo.inference.classifier import Classifier
     from zoo.runs.run import Run
 
-    expected = Classifier.open(Run(Path("runs/first"))).answer(np.asarray(Image.open(image)))
+    expected = Classifier.open(Run(Path("runs/first"))).predict_one(np.asarray(Image.open(image)))
     assert expected.probabilities is not None
     got = [each["probability"] for each in answer["predictions"][0]["labels"]]
     assert got == pytest.approx(expected.probabilities.tolist(), abs=1e-5)

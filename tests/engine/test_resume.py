@@ -22,7 +22,7 @@ from zoo.engine.checkpoints import CheckpointFolder
 from zoo.engine.epochs import Epochs
 from zoo.engine.signals import Interrupted
 from zoo.evaluation import Predictions
-from zoo.runs.results import Study
+from zoo.runs.results import Results
 from zoo.runs.run import Run
 
 SUPPORT = Path(__file__).parents[1] / "support"  # what the tests share, for the processes they start
@@ -87,7 +87,7 @@ STAGES: dict[str, tuple[str, Any, str, int, bool]] = {
     "before metrics.csv": ("base", recorder.Recorder, "_write_metrics", 2, False),
     "saving the network": ("base", train, "replacing", 1, False),
     "predictions": ("base", Predictions, "save", 2, False),
-    "results": ("base", Study, "save", 1, False),
+    "results": ("base", Results, "save", 1, False),
     "head alone": ("phases", steps.Steps, "after", 9, False),
     "first step of all": ("phases", steps.Steps, "after", 11, False),
     "all": ("phases", steps.Steps, "after", 14, True),

@@ -19,7 +19,7 @@ from trainings import LAYER, Killed, die_at, result, start
 from zoo.cli.main import cli
 from zoo.engine import steps, train
 from zoo.evaluation import Predictions
-from zoo.runs.results import Study
+from zoo.runs.results import Results
 from zoo.runs.run import Run
 
 pytestmark = pytest.mark.slow
@@ -98,7 +98,7 @@ STAGES: dict[str, tuple[str, Any, str, int, int]] = {
     "mean, preparing": ("mean", train, "load_images", 1, 0),
     "mean, network": ("mean", train, "replacing", 1, 0),
     "mean, predictions": ("mean", Predictions, "save", 2, 0),
-    "mean, results": ("mean", Study, "save", 1, 0),
+    "mean, results": ("mean", Results, "save", 1, 0),
 }
 
 

@@ -118,7 +118,7 @@ def test_the_network_says_what_the_networks_say_together(task: Task, tmp_path: P
     logits, features = with_features(loaded).predict(IMAGES, verbose=0)
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, combine(task, before, [0.5, 0.3, 0.2]), atol=5e-6)
-    assert features.shape == (4, 4 * (4 + 5 + 6))  # of all networks: the guard looks at them all
+    assert features.shape == (4, 4 * (4 + 5 + 6))  # of all networks: the OOD detector looks at them all
     assert len(members(loaded)) == 3
 
 

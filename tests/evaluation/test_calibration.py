@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression
 
 from zoo.core.errors import DataError, UsageError
 from zoo.core.tasks import Task
-from zoo.evaluation import Predictions, auroc
-from zoo.evaluation.calibration import METHODS, Calibration, calibration_notes, fit_calibration
+from zoo.evaluation import Note, Predictions, auroc
+from zoo.evaluation.calibration import METHODS, Calibration, fit_calibration
 
 TWO = Task("multilabel", ("Mass", "Nodule"))
 THREE = Task("multiclass", ("a", "b", "c"))
@@ -70,8 +70,8 @@ def test_multiclass_has_one_temperature_the_best_of_a_grid() -> None:
     fitted = fit_calibration("temperature", images)
     (found,) = {v["temperature"] for v in fitted.parameters.values()}
     grid = np.linspace(2, 4, 2001)
-    z, truth = images.logits.astype(float), images.labels.argmax(axis=1)
-    losses = [-log_softmax(z / t, axis=1)[np.arange(len(z)), truth].mean() for t in grid]
+    z, classes = images.logits.astype(float), images.labels.argmax(axis=1)
+    losses = [-log_softmax(z / t, axis=1)[np.arange(len(z)), classes].mean() for t in grid]
     assert found == pytest.approx(grid[np.argmin(losses)], abs=1e-3)
     assert found == pytest.approx(3, rel=0.1)
     p = fitted.probabilities(images.logits)
@@ -178,13 +178,10 @@ def test_labels_with_few_images_of_a_class_stay_as_they_are(method: str) -> None
     p = fitted.probabilities(images.logits)
     np.testing.assert_array_equal(p[:, 1], images.probabilities[:, 1])
     assert not np.allclose(p[:, 0], images.probabilities[:, 0], atol=0.02)
-    assert calibration_notes(fitted) == ("Left uncalibrated: Nodule (9 validation images with it, 391 without).",)
+    assert fitted.uncalibrated == {"Nodule": Note("few_images", counts=(9, 391))}
     labels[9, 1] = 1
-    assert (
-        not fit_calibration(method, predictions(TWO, labels, images.logits))
-        .uncalibrated.get("Nodule", "")
-        .startswith("9")
-    )
+    again = fit_calibration(method, predictions(TWO, labels, images.logits))
+    assert again.uncalibrated.get("Nodule", Note("")).kind != "few_images"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -193,42 +190,43 @@ def test_inverted_outputs_are_not_turned_round(method: str) -> None:
     fitted = fit_calibration(method, images)
     np.testing.assert_array_equal(fitted.probabilities(images.logits), images.probabilities)
     assert set(fitted.uncalibrated) == set(TWO.labels)
-    assert "Mass (" in calibration_notes(fitted)[0]
+    reason = {"temperature": "no_temperature", "platt": "inverted", "isotonic": "not_increasing"}[method]
+    assert fitted.uncalibrated["Mass"] == Note(reason)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_constant_outputs_stay_as_they_are(method: str) -> None:
     images = drawn(6)
     constant = predictions(TWO, images.labels, np.full_like(images.logits, 0.7))
-    assert "all equal" in fit_calibration(method, constant).uncalibrated["Mass"]
+    assert fit_calibration(method, constant).uncalibrated["Mass"] == Note("constant_output")
 
 
 def test_separated_images_do_not_run_away() -> None:
     z = np.linspace(-4, 4, 100)[:, None]
     images = predictions(Task("binary", ("abnormal",)), (z > 0).astype(float), z)
-    assert "perfectly" in fit_calibration("temperature", images).uncalibrated["abnormal"]
+    assert fit_calibration("temperature", images).uncalibrated["abnormal"] == Note("separated")
     for method in ("platt", "isotonic"):
         p = fit_calibration(method, images).probabilities(np.array([[-50.0], [-4], [4], [50]]))[:, 0]
         assert 0 < p[0] <= p[1] < 0.05
         assert 0.95 < p[2] <= p[3] <= 1
     sure = predictions(THREE, np.eye(3)[np.arange(60) % 3], 5 * np.eye(3)[np.arange(60) % 3])
     fitted = fit_calibration("temperature", sure)
-    assert "perfectly" in fitted.uncalibrated["a"]
-    assert calibration_notes(fitted)[0].startswith("The outputs are left uncalibrated")
+    assert fitted.uncalibrated["a"] == Note("separated")
 
 
 def test_few_images_outside_one_class_leave_multiclass_uncalibrated() -> None:
     images = exclusive(2, 200, 2)
     labels = np.eye(3)[np.where(np.arange(200) < 9, 1, 0)]
     found = fit_calibration("temperature", predictions(THREE, labels, images.logits))
-    assert "all but 9 of 200" in found.uncalibrated["c"]
+    assert found.uncalibrated["c"] == Note("few_outside_one_class", counts=(9, 200))
 
 
-def test_a_temperature_at_the_end_of_its_range_is_said() -> None:
+def test_a_temperature_at_the_end_of_its_range_is_reported() -> None:
     images = drawn(7, stretch=1e-4)
     fitted = fit_calibration("temperature", images)
     assert {v["temperature"] for v in fitted.parameters.values()} == {0.01}
-    assert "of Mass, Nodule lies at the end of its range of 0.01 to 100" in calibration_notes(fitted)[0]
+    assert fitted.at_range_end == TWO.labels
+    assert fit_calibration("temperature", drawn(7)).at_range_end == ()
 
 
 def test_unfit_requests_are_refused() -> None:

@@ -188,40 +188,35 @@ def test_calibration_is_fitted_on_validation_and_measured_on_test() -> None:
         assert result.after[label] == reliability(label, test.labels[:, k], p, patients, replicates=200, seed=3)
         assert result.after[label].ece.value < 0.04 < 0.08 < result.before[label].ece.value
         assert result.after[label].ece.low == 0
-    said = " ".join(result.notes)
-    assert "overconfident for Mass" in said
-    assert "neither" not in said
-    assert "worse" not in said
-    assert "misses" not in said
-    ece = [np.mean([r.ece.value for r in stage.values()]) for stage in (result.before, result.after)]
-    assert f"the mean ECE is {ece[0]:.3f} before and {ece[1]:.3f} after".replace("0.", ".") in said
+    assert all(found["temperature"] > 1.05 for found in result.calibration.parameters.values())
+    assert (result.worsened, result.biased, result.shared, result.images) == ((), (), 0, 1500)
     json.dumps(result.to_dict(), allow_nan=False)
 
 
-def test_what_calibration_spoils_is_said() -> None:
+def test_what_calibration_makes_worse_is_reported() -> None:
     validation, test = make_images(0, 800, shift=2), make_images(1, 800, name="t")
     result = evaluate_calibration(validation, test, "platt", replicates=200)
-    worse = next(n for n in result.notes if "worse" in n)
+    assert result.worsened == result.biased == TWO.labels
     change = result.after["Mass"].brier.value.value - result.before["Mass"].brier.value.value
-    assert f"Mass by {change:.3f} [".replace("0.", ".") in worse
+    assert result.brier_change["Mass"].value == pytest.approx(change)
+    assert result.brier_change["Mass"].low < change < result.brier_change["Mass"].high
     mean = result.calibration.probabilities(test.logits)[:, 0].mean()
-    assert f"Mass {mean:.3f} for {test.labels[:, 0].mean():.3f}".replace("0.", ".") in " ".join(result.notes)
+    assert result.mean_excess["Mass"].value == pytest.approx(mean - test.labels[:, 0].mean())
 
 
-def test_a_mean_that_is_off_by_little_is_not_said() -> None:
+def test_a_mean_that_is_off_by_little_is_not_reported() -> None:
     validation, test = make_images(0, 20_000, shift=0.2), make_images(1, 20_000, name="t")
     result = evaluate_calibration(validation, test, "platt", replicates=100)
     excess = result.calibration.probabilities(test.logits).mean(axis=0) - test.labels.mean(axis=0)
     assert (np.abs(excess) > 0.02).all()
-    assert "misses" not in " ".join(result.notes)
+    assert [each.value for each in result.mean_excess.values()] == pytest.approx(list(excess))
+    assert result.biased == ()
 
 
-def test_underconfidence_and_shared_images_are_said() -> None:
-    notes = " ".join(
-        evaluate_calibration(make_images(0, stretch=0.3), make_images(0, stretch=0.3), replicates=20).notes
-    )
-    assert "underconfident for Mass" in notes
-    assert "400 of the 400 images measured are among those the calibration was fitted on" in notes
+def test_underconfidence_and_shared_images_are_reported() -> None:
+    result = evaluate_calibration(make_images(0, stretch=0.3), make_images(0, stretch=0.3), replicates=20)
+    assert result.calibration.parameters["Mass"]["temperature"] < 0.95
+    assert (result.shared, result.images) == (400, 400)
 
 
 def test_classes_of_a_multiclass_task_are_measured_against_the_rest() -> None:
@@ -235,15 +230,15 @@ def test_classes_of_a_multiclass_task_are_measured_against_the_rest() -> None:
     expected = brier_score_loss(y[450:, 1], both.probabilities[450:, 1])
     assert result.before["b"].brier.value.value == pytest.approx(expected)
     assert result.after["b"].ece.value < result.before["b"].ece.value
-    assert result.notes[0].startswith("Temperature 2.")
+    assert 2 < result.calibration.parameters["a"]["temperature"] < 3
 
 
 def test_nothing_to_calibrate_changes_nothing() -> None:
     validation, test = make_images(0, 8), make_images(1, 300, name="t")
     result = evaluate_calibration(validation, test, replicates=20)
     assert result.before == result.after
-    assert len(result.notes) == 1
-    assert result.notes[0].startswith("Left uncalibrated: Mass")
+    assert set(result.calibration.uncalibrated) == set(TWO.labels)
+    assert result.brier_change == result.mean_excess == {}
 
 
 def test_tasks_must_agree() -> None:

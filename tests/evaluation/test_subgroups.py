@@ -16,7 +16,7 @@ from sklearn import metrics as sk
 from zoo.core.errors import DataError, UsageError
 from zoo.core.tasks import Task
 from zoo.evaluation import Interval, Predictions, patient_weights
-from zoo.evaluation.subgroups import AGES, Group, group_names, subgroup_notes, subgroups
+from zoo.evaluation.subgroups import AGES, Gap, Gaps, Group, clear_gaps, group_names, subgroups
 
 BINARY = Task("binary", ("Abnormal",))
 MULTILABEL = Task("multilabel", ("Mass", "Edema", "Hernia"))
@@ -93,8 +93,8 @@ def test_multiclass_counts_the_most_probable_class_and_needs_no_threshold() -> N
     predictions = make_images(MULTICLASS)
     found = {(g.name, g.label): g for g in subgroups(predictions, {}, ["view"], replicates=5)}
     lateral = (predictions.table["view"] == "LATERAL").to_numpy()
-    truth, called = predictions.labels[lateral].argmax(axis=1), predictions.logits[lateral].argmax(axis=1)
-    recall = sk.recall_score(truth, called, average=None)
+    classes, predicted = predictions.labels[lateral].argmax(axis=1), predictions.logits[lateral].argmax(axis=1)
+    recall = sk.recall_score(classes, predicted, average=None)
     assert [found["LATERAL", label].sensitivity.value for label in MULTICLASS.labels] == pytest.approx(list(recall))
     assert found["LATERAL", "macro"].sensitivity.value == pytest.approx(recall.mean())
 
@@ -111,7 +111,7 @@ def test_two_groups_have_opposite_gaps_and_missing_values_a_group_of_their_own()
     assert found["sex", "unknown", "Abnormal"].images == 25
 
 
-def test_a_column_with_one_group_has_no_gap_and_a_note() -> None:
+def test_a_column_with_one_group_has_no_gap() -> None:
     predictions = make_images(BINARY)
     predictions.table["view"] = "PA"
     group = measure(predictions, ["view"])["view", "PA", "Abnormal"]
@@ -119,10 +119,9 @@ def test_a_column_with_one_group_has_no_gap_and_a_note() -> None:
     assert not math.isnan(group.auroc.low)
     assert math.isnan(group.auroc_gap.value)
     assert math.isnan(group.fnr_gap.high)
-    assert "All images are of one group by view (PA): there is no gap to measure." in subgroup_notes([group])
+    assert clear_gaps([group]) == Gaps()
     predictions.table["view"] = None
-    found = measure(predictions, ["view"])
-    assert any("The view of every image is unknown" in note for note in subgroup_notes(list(found.values())))
+    assert [name for _, name, _ in measure(predictions, ["view"])] == ["unknown"]
 
 
 def test_groups_with_few_images_or_patients_are_small() -> None:
@@ -134,8 +133,6 @@ def test_groups_with_few_images_or_patients_are_small() -> None:
     small = {name: g.small for (_, name, _), g in found.items()}
     assert small == {"A": True, "B": False, "C": True}
     assert found["hospital", "A", "Abnormal"].patients == 19
-    notes = subgroup_notes(list(found.values()))
-    assert any("Too few images to judge" in n and n.endswith("hospital A, hospital C.") for n in notes)
 
 
 def test_default_columns_are_those_that_the_table_has() -> None:
@@ -228,16 +225,14 @@ def test_text_is_grouped_by_value() -> None:
     assert group_names(pd.Series([True, False]), "portable").tolist() == ["True", "False"]
 
 
-def test_notes_name_clear_gaps_with_the_caution_and_pass_over_small_groups() -> None:
+def test_clear_gaps_are_counted_and_small_groups_passed_over() -> None:
     sure, unsure = Interval(-0.12, -0.2, -0.04), Interval(0.02, -0.1, 0.1)
     big = Group("sex", "F", "Abnormal", 200, 150, 90, 110, unsure, unsure, unsure, sure, unsure, False)
     men = replace(big, name="M", auroc_gap=Interval(0.12, 0.04, 0.2), fnr_gap=Interval(-0.02, -0.1, 0.1))
-    notes = subgroup_notes([big, men])
-    assert "Clear gaps to all other images: sex F, AUROC -.120 [-.200, -.040]." in notes
-    assert any(n.startswith("2 gaps were looked at") and "about 5 of 100" in n for n in notes)
-    assert subgroup_notes([replace(big, auroc_gap=unsure), replace(men, auroc_gap=unsure)]) == ()
-    few = replace(men, positives=3, small=True)  # the rest of F is too small: nothing is said of its gap
-    assert subgroup_notes([big, few]) == ("Too few images to judge (fewer than 10 of a class, or 20 patients): sex M.",)
+    assert clear_gaps([big, men]) == Gaps((Gap("sex", "F", "Abnormal", "auroc", sure),), 2)
+    assert clear_gaps([replace(big, auroc_gap=unsure), replace(men, auroc_gap=unsure)]).clear == ()
+    few = replace(men, positives=3, small=True)  # the rest of F is too small for a conclusion on its gap
+    assert clear_gaps([big, few]) == Gaps((), 0)
 
 
 def test_a_planted_gap_is_found_and_named() -> None:
@@ -247,4 +242,4 @@ def test_a_planted_gap_is_found_and_named() -> None:
     found = list(measure(predictions, replicates=200).values())
     gap = next(g for g in found if g.name == "AP").auroc_gap
     assert gap.high < 0
-    assert any("Clear gaps" in note and "view AP, AUROC -." in note for note in subgroup_notes(found))
+    assert Gap("view", "AP", "Abnormal", "auroc", gap) in clear_gaps(found).clear

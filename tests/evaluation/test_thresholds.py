@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 from zoo.core.errors import DataError, UsageError
 from zoo.core.options import as_dict, validate
 from zoo.core.tasks import Task
-from zoo.evaluation import Predictions, ThresholdRule, check_rule, choose_thresholds, threshold_notes
+from zoo.evaluation import Note, Predictions, ThresholdRule, check_rule, choose_thresholds, threshold_notes
 
 BINARY = Task("binary", ("abnormal",))
 
@@ -37,10 +37,10 @@ def test_no_threshold_is_better(pairs: list[tuple[bool, int]], rule: str) -> Non
     p = predictions.probabilities[:, 0]
 
     def goodness(threshold: float) -> float:
-        called = p >= threshold
+        positive = p >= threshold
         if rule == "f1":
-            return float(sk.f1_score(labels, called))
-        return float(2 * sk.balanced_accuracy_score(labels, called) - 1)
+            return float(sk.f1_score(labels, positive))
+        return float(2 * sk.balanced_accuracy_score(labels, positive) - 1)
 
     chosen = choose_thresholds(predictions, ThresholdRule(rule))["abnormal"]
     best = max(goodness(t) for t in np.unique(p))
@@ -99,14 +99,12 @@ def test_nineteen_of_twenty_meet_a_target_of_95_percent() -> None:
     assert (positives_on_top.probabilities[:20, 0] < found).sum() == 19
 
 
-def test_specificity_above_an_image_at_probability_one_cannot_be_told() -> None:
+def test_specificity_above_an_image_at_probability_one_is_undetermined() -> None:
     labels, logits = np.array([[0.0], [1.0]]), np.array([[100.0], [-1.0]])
     predictions = Predictions(BINARY, pd.DataFrame({"image": ["a", "b"], "patient": ["a", "b"]}), labels, logits)
     rule = ThresholdRule("specificity", 0.9)
     assert choose_thresholds(predictions, rule) == {"abnormal": 0.5}
-    assert threshold_notes(predictions, rule)[0].startswith(
-        "The validation images cannot tell the threshold of abnormal"
-    )
+    assert threshold_notes(predictions, rule) == (Note("undetermined_threshold", ("abnormal",)),)
     logits[0] = 36  # one rounding below 1
     high = choose_thresholds(Predictions(BINARY, predictions.table, labels, logits), rule)["abnormal"]
     assert Predictions(BINARY, predictions.table, labels, logits).probabilities[0, 0] < high <= 1
@@ -121,9 +119,9 @@ def test_notes_on_targets_name_what_they_rest_on() -> None:
     names = [str(i) for i in range(60)]
     predictions = Predictions(task, pd.DataFrame({"image": names, "patient": names}), labels, logits)
     assert threshold_notes(predictions, ThresholdRule("sensitivity", 1.0)) == (
-        "The validation images cannot tell the threshold of Hernia; .5 is used.",
-        "On validation the target sensitivity 1 is only reached by calling every image positive: Mass.",
-        "The target sensitivity 1 rests on fewer than 10 validation images with: Edema (4).",
+        Note("undetermined_threshold", ("Hernia",)),
+        Note("target_by_one_decision", ("Mass",)),
+        Note("target_on_few_images", ("Edema",), (4,)),
     )
     # specificity needs images without, which Hernia has
     assert threshold_notes(predictions, ThresholdRule("specificity", 0.9)) == ()
@@ -178,9 +176,7 @@ def test_undefined_label_falls_back_to_a_half_and_is_noted() -> None:
     found = choose_thresholds(predictions, ThresholdRule("youden"))
     assert found["Hernia"] == 0.5
     assert found["Edema"] == pytest.approx((1 / (1 + np.exp(3)) + 1 / (1 + np.exp(4))) / 2)
-    assert threshold_notes(predictions, ThresholdRule("youden")) == (
-        "The validation images cannot tell the threshold of Hernia; .5 is used.",
-    )
+    assert threshold_notes(predictions, ThresholdRule("youden")) == (Note("undetermined_threshold", ("Hernia",)),)
     assert threshold_notes(predictions, ThresholdRule("fixed")) == ()
 
 
@@ -191,7 +187,7 @@ def test_no_better_than_chance_falls_back(probability: list[float]) -> None:
     assert threshold_notes(predictions, ThresholdRule("youden"))
 
 
-def test_neighbours_one_rounding_apart_are_told_apart() -> None:
+def test_neighbours_one_rounding_apart_are_separated() -> None:
     labels = np.array([[0.0], [1.0]])
     logits = np.array([[-4.440892e-16], [-2.220446e-16]], dtype=np.float32)
     predictions = Predictions(BINARY, pd.DataFrame({"image": ["a", "b"], "patient": ["a", "b"]}), labels, logits)

@@ -1,4 +1,4 @@
-"""A run that is asked about images: the answers are those of its own evaluation, whatever the way the images come in."""
+"""A run that is asked about images: the predictions are those of its own evaluation, whatever the way the images come in."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from zoo.data.pipeline import read_records
 from zoo.evaluation import metrics
 from zoo.evaluation.calibration import Calibration
 from zoo.evaluation.predictions import Predictions
-from zoo.inference.classifier import NOT_FINITE, Answer, Classifier
-from zoo.inference.ood import Verdict
+from zoo.inference.classifier import NOT_FINITE, Classifier, Prediction
+from zoo.inference.ood import OODScore
 from zoo.runs.run import Run
 
 SIZE = 32
@@ -73,8 +73,8 @@ def images_of(trained: Path, run: Run) -> list[Path]:
     return [folder / f"{image}.png" for image in run.predictions("test").table["image"]]
 
 
-def given(answers: list[Answer], name: str) -> np.ndarray:
-    return np.stack([getattr(answer, name) for answer in answers])
+def given(predictions: list[Prediction], name: str) -> np.ndarray:
+    return np.stack([getattr(prediction, name) for prediction in predictions])
 
 
 def decided(saved: Predictions, run: Run) -> np.ndarray:
@@ -82,7 +82,7 @@ def decided(saved: Predictions, run: Run) -> np.ndarray:
 
 
 class Still:
-    """A runtime that answers at once: the mean of each image as every logit, and as its only feature."""
+    """A runtime that predictions at once: the mean of each image as every logit, and as its only feature."""
 
     name = "still"
 
@@ -98,7 +98,7 @@ class Still:
 
 
 def still(task: Task, **keywords: Any) -> Classifier:
-    words: dict[str, Any] = {"raw_thresholds": dict.fromkeys(task.labels, 0.5), "calibration": None, "guard": None}
+    words: dict[str, Any] = {"raw_thresholds": dict.fromkeys(task.labels, 0.5), "calibration": None, "ood": None}
     return Classifier(Run(Path("nowhere")), task, 8, runtime=Still(task.outputs), **(words | keywords))
 
 
@@ -107,12 +107,12 @@ def test_answers_to_the_run_s_run_images_are_its_saved_predictions(run: Run, tra
     saved, files = run.predictions("test"), images_of(trained, run)
     with Classifier.open(run) as classifier:
         for words in ({"batch_size": 32}, {"batch_size": 5, "workers": 0}, {"batch_size": 7, "workers": 2}):
-            answers = list(classifier.stream(files, **words))
-            assert [each.file for each in answers] == [str(file) for file in files]
-            assert [each.reason for each in answers] == [""] * len(files)
-            assert np.abs(given(answers, "probabilities") - saved.probabilities).max() <= 1e-5
-            assert np.abs(given(answers, "logits") - saved.logits).max() <= 1e-4
-            assert np.array_equal(given(answers, "positive"), decided(saved, run))
+            predictions = list(classifier.stream(files, **words))
+            assert [each.file for each in predictions] == [str(file) for file in files]
+            assert [each.reason for each in predictions] == [""] * len(files)
+            assert np.abs(given(predictions, "probabilities") - saved.probabilities).max() <= 1e-5
+            assert np.abs(given(predictions, "logits") - saved.logits).max() <= 1e-4
+            assert np.array_equal(given(predictions, "positive"), decided(saved, run))
         assert classifier.labels == saved.task.labels
         assert classifier.image_size == SIZE
         thresholds = {} if saved.task.exclusive else run.info()["thresholds"]
@@ -138,7 +138,7 @@ def test_arrays_are_answered_as_their_files_are(run: Run, trained: Path) -> None
         assert found["file"].tolist() == ["array 0", "array 1", "array 2"]
         pd.testing.assert_frame_equal(found.drop(columns="file"), expected.drop(columns="file"))
         pd.testing.assert_frame_equal(stack, found)
-        one = classifier.answer(arrays[0])
+        one = classifier.predict_one(arrays[0])
         assert one.probabilities is not None
         assert one.probabilities == pytest.approx(expected.filter(like="probability:").to_numpy()[0], abs=1e-6)
         assert one.image is not None
@@ -189,13 +189,13 @@ def test_probabilities_are_calibrated_and_decisions_stay(run: Run, trained: Path
     saved, calibration = run.predictions("test"), make(run.task())
     run.update_info(calibration=calibration.to_dict())
     with Classifier.open(run) as classifier:
-        answers = list(classifier.stream(images_of(trained, run)))
+        predictions = list(classifier.stream(images_of(trained, run)))
         thresholds = classifier.thresholds
         assert classifier.calibration == calibration
-    probabilities = given(answers, "probabilities")
+    probabilities = given(predictions, "probabilities")
     assert np.abs(probabilities - calibration.probabilities(saved.logits)).max() <= 1e-5
     assert np.abs(probabilities - saved.probabilities).max() > 0.01
-    assert np.array_equal(given(answers, "positive"), decided(saved, run))
+    assert np.array_equal(given(predictions, "positive"), decided(saved, run))
     raw = run.info()["thresholds"]
     for k, label in enumerate(saved.task.labels):
         logits = np.zeros((1, saved.task.outputs))
@@ -214,11 +214,11 @@ def test_a_temperature_of_exclusive_classes_changes_no_class(run: Run, trained: 
         ).to_dict()
     )
     with Classifier.open(run) as classifier:
-        answers = list(classifier.stream(images_of(trained, run)))
+        predictions = list(classifier.stream(images_of(trained, run)))
         assert classifier.thresholds == {}
     expected = metrics.probabilities(saved.task, saved.logits.astype(float) / 0.2)
-    assert np.abs(given(answers, "probabilities") - expected).max() <= 1e-4
-    assert np.array_equal(given(answers, "positive"), decided(saved, run))
+    assert np.abs(given(predictions, "probabilities") - expected).max() <= 1e-4
+    assert np.array_equal(given(predictions, "positive"), decided(saved, run))
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
@@ -230,16 +230,16 @@ def test_a_threshold_at_the_end_of_the_scale_is_carried_there(threshold: float) 
     }
 
 
-def test_the_guard_s_verdict_stands_with_each_image() -> None:
+def test_the_detector_s_verdict_stands_with_each_image() -> None:
     class Bright:
-        def judge(self, features: np.ndarray, images: np.ndarray) -> list[Verdict]:
+        def score(self, features: np.ndarray, images: np.ndarray) -> list[OODScore]:
             assert images.shape == (len(features), 8, 8)
-            return [Verdict(f > 99, float(f), 99.0, "too bright" if f > 99 else "") for f in features[:, 0]]
+            return [OODScore(f > 99, float(f), 99.0, "too bright" if f > 99 else "") for f in features[:, 0]]
 
     images = [np.full((8, 8), value, np.uint8) for value in (5, 200, 90)]
-    classifier = still(Task("binary", ("Abnormal",)), guard=Bright())
-    answers = list(classifier.stream([images[0], "nothing.png", *images[1:]], 3))
-    assert [each.guard and each.guard.flagged for each in answers] == [False, None, True, False]
+    classifier = still(Task("binary", ("Abnormal",)), detector=Bright())
+    predictions = list(classifier.stream([images[0], "nothing.png", *images[1:]], 3))
+    assert [each.ood and each.ood.flagged for each in predictions] == [False, None, True, False]
     table = classifier.predict([images[0], "nothing.png", images[1]])
     assert table["flagged"].tolist() == [False, None, True]
     assert table["flag_reason"].tolist() == ["", "", "too bright"]
@@ -256,9 +256,9 @@ def test_an_answer_that_is_no_number_is_no_answer() -> None:
 
     classifier = still(task)
     classifier.runtime = Broken(2)  # type: ignore[assignment]
-    answers = list(classifier.stream([np.zeros((8, 8), np.uint8)] * 3))
-    assert [each.reason for each in answers] == ["", NOT_FINITE, ""]
-    assert answers[1].probabilities is None
+    predictions = list(classifier.stream([np.zeros((8, 8), np.uint8)] * 3))
+    assert [each.reason for each in predictions] == ["", NOT_FINITE, ""]
+    assert predictions[1].probabilities is None
 
 
 def test_images_are_taken_as_the_answers_are() -> None:
@@ -272,9 +272,9 @@ def test_images_are_taken_as_the_answers_are() -> None:
     with_reader = still(Task("binary", ("Abnormal",))).stream(images(), 5, 2)
     assert taken == []
     for number in range(1, 40):
-        answer = next(with_reader)
-        assert answer.logits is not None
-        assert answer.logits[0] == number - 1
+        prediction = next(with_reader)
+        assert prediction.logits is not None
+        assert prediction.logits[0] == number - 1
         assert len(taken) <= number + 3 * 5 + 2
     with_reader.close()
 
@@ -293,7 +293,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
         return highest
 
     peak(50)
-    assert peak(3000) < peak(300) + 200_000  # bytes: 2,700 answers alone take some ten times that
+    assert peak(3000) < peak(300) + 200_000  # bytes: 2,700 predictions alone take some ten times that
 
 
 def test_every_file_of_a_broken_corpus_has_an_answer_or_a_reason(
@@ -305,16 +305,16 @@ def test_every_file_of_a_broken_corpus_has_an_answer_or_a_reason(
     root.mkdir()
     cases = corpus.write_corpus(root)
     names = [str(root / name) for name in cases if not Path(name).is_absolute()]
-    answers = list(still(Task("binary", ("Abnormal",))).stream(names, 16))
-    assert [each.file for each in answers] == names
-    for answer, name in zip(answers, names, strict=True):
-        assert (answer.probabilities is None) == bool(answer.reason)
+    predictions = list(still(Task("binary", ("Abnormal",))).stream(names, 16))
+    assert [each.file for each in predictions] == names
+    for prediction, name in zip(predictions, names, strict=True):
+        assert (prediction.probabilities is None) == bool(prediction.reason)
         case = cases.get(name.removeprefix(f"{root}/"))
         if case is not None and case.outcome == corpus.ASIDE and "outside" not in case.pattern:
-            assert answer.reason, name
+            assert prediction.reason, name
         if case is not None and case.outcome == corpus.READ:
-            assert not answer.reason, (name, answer.reason)
-    assert sum(bool(each.reason) for each in answers) > 100
+            assert not prediction.reason, (name, prediction.reason)
+    assert sum(bool(each.reason) for each in predictions) > 100
 
 
 def test_explain_gives_the_map_of_the_image_for_a_label(run: Run, trained: Path) -> None:
@@ -324,15 +324,15 @@ def test_explain_gives_the_map_of_the_image_for_a_label(run: Run, trained: Path)
     file = images_of(trained, run)[0]
     pixels = np.asarray(Image.open(file))
     with Classifier.open(run) as classifier:
-        answer = classifier.answer(pixels)
+        prediction = classifier.predict_one(pixels)
         heat = classifier.explain(file, classifier.labels[2].upper())
         assert np.array_equal(heat, classifier.explain(pixels, classifier.labels[2]))
-        strongest = classifier.called(answer)[0]
+        strongest = classifier.positive_labels(prediction)[0]
         assert np.array_equal(classifier.explain(file), classifier.explain(file, classifier.labels[strongest]))
         assert classifier.explain(file, method="occlusion").shape == (SIZE, SIZE)
-        assert answer.image is not None
-        several = classifier.heat(np.stack([answer.image] * 3), [2, strongest, 2])
-    expected = heat_maps(load_network(run), answer.image[None], np.array([2]))[0]
+        assert prediction.image is not None
+        several = classifier.heat(np.stack([prediction.image] * 3), [2, strongest, 2])
+    expected = heat_maps(load_network(run), prediction.image[None], np.array([2]))[0]
     assert heat.shape == (SIZE, SIZE)
     assert heat.dtype == np.float32
     assert heat.max() <= 1
@@ -343,9 +343,12 @@ def test_explain_gives_the_map_of_the_image_for_a_label(run: Run, trained: Path)
 def test_the_labels_an_image_is_positive_for_come_first_else_the_most_probable() -> None:
     classifier = still(Task("multilabel", ("a", "b", "c")))
     values = np.array([0.2, 0.9, 0.6])
-    assert classifier.called(Answer("", probabilities=values, positive=np.array([True, False, True]))) == [2, 0]
-    assert classifier.called(Answer("", probabilities=values, positive=np.zeros(3, bool))) == [1]
-    assert classifier.called(Answer("", reason="missing file")) == []
+    assert classifier.positive_labels(Prediction("", probabilities=values, positive=np.array([True, False, True]))) == [
+        2,
+        0,
+    ]
+    assert classifier.positive_labels(Prediction("", probabilities=values, positive=np.zeros(3, bool))) == [1]
+    assert classifier.positive_labels(Prediction("", reason="missing file")) == []
 
 
 def test_what_cannot_be_asked_is_refused(run: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The guard flags what is no chest X-ray and keeps its word on those that are."""
+"""The OOD detector flags what is no chest X-ray and keeps its word on those that are."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from zoo.data.resize import square
 from zoo.data.store import prepare
 from zoo.inference.features import with_features
 from zoo.inference.image_statistics import contrast, image_statistics
-from zoo.inference.ood import LEAST, MOST, Guard, Neighbours, Subspace, choose, fit_guard, load_guard
-from zoo.inference.ood_training import guard_run
+from zoo.inference.ood import LEAST, MOST, Neighbours, OODDetector, Subspace, choose, fit_detector, load_detector
+from zoo.inference.ood_training import fit_for_run
 from zoo.inference.training import train
 from zoo.runs.run import Run
 
@@ -42,12 +42,12 @@ def make_images(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def guard(images: np.ndarray) -> Guard:
-    return fit_guard(drawn(images[:300]), images[:300])
+def detector(images: np.ndarray) -> OODDetector:
+    return fit_detector(drawn(images[:300]), images[:300])
 
 
-def verdicts(guard: Guard, images: np.ndarray) -> list[bool]:
-    return [verdict.flagged for verdict in guard.judge(drawn(images), images)]
+def scores(detector: OODDetector, images: np.ndarray) -> list[bool]:
+    return [score.flagged for score in detector.score(drawn(images), images)]
 
 
 def hand() -> np.ndarray:
@@ -75,30 +75,32 @@ def strangers() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", list(strangers()))
-def test_what_is_no_chest_image_is_flagged(guard: Guard, kind: str) -> None:
+def test_what_is_no_chest_image_is_flagged(detector: OODDetector, kind: str) -> None:
     image = strangers()[kind][None]
-    (verdict,) = guard.judge(drawn(image), image)
-    assert verdict.flagged
-    assert verdict.distance > verdict.limit == 1
-    assert verdict.reason
+    (score,) = detector.score(drawn(image), image)
+    assert score.flagged
+    assert score.score > score.threshold == 1
+    assert score.reason
 
 
-def test_inverted_images_are_flagged_and_called_so(guard: Guard, images: np.ndarray) -> None:
+def test_inverted_images_are_flagged_and_called_so(detector: OODDetector, images: np.ndarray) -> None:
     images = 255 - images[300:400]
-    found = guard.judge(drawn(images), images)
-    assert np.mean([verdict.flagged for verdict in found]) > 0.95
-    assert np.mean(["inverted?" in verdict.reason for verdict in found]) > 0.9
+    found = detector.score(drawn(images), images)
+    assert np.mean([score.flagged for score in found]) > 0.95
+    assert np.mean(["inverted?" in score.reason for score in found]) > 0.9
 
 
-def test_blank_images_are_called_so(guard: Guard) -> None:
+def test_blank_images_are_called_so(detector: OODDetector) -> None:
     image = np.full((1, SIZE, SIZE), 90, np.uint8)
-    assert "blank?" in guard.judge(drawn(image), image)[0].reason
+    assert "blank?" in detector.score(drawn(image), image)[0].reason
 
 
-def test_other_images_of_the_kind_are_flagged_as_seldom_as_promised(guard: Guard, images: np.ndarray) -> None:
-    flagged = verdicts(guard, images[300:])
-    assert guard.rate == pytest.approx(2 * 3 / 301)  # ⌈301 × .99⌉ = 298: three in 301 lie above, by each of two checks
-    assert np.mean(flagged) < guard.rate + 3 * np.sqrt(guard.rate / len(flagged))
+def test_other_images_of_the_kind_are_flagged_as_seldom_as_promised(detector: OODDetector, images: np.ndarray) -> None:
+    flagged = scores(detector, images[300:])
+    assert detector.rate == pytest.approx(
+        2 * 3 / 301
+    )  # ⌈301 × .99⌉ = 298: three in 301 lie above, by each of two checks
+    assert np.mean(flagged) < detector.rate + 3 * np.sqrt(detector.rate / len(flagged))
 
 
 @pytest.mark.slow
@@ -107,9 +109,9 @@ def test_the_promised_rate_holds_in_noise() -> None:
     generator = np.random.default_rng(3)
     values = generator.normal(size=(700, 40)) + 3
     images = generator.integers(60, 200, (700, 16, 16)).astype(np.uint8)
-    guard = fit_guard(values[:150], images[:150], false_flags=0.2)
-    assert guard.rate == pytest.approx(2 * 15 / 151)
-    assert 0.01 < np.mean([v.flagged for v in guard.judge(values[150:], images[150:])]) < guard.rate
+    detector = fit_detector(values[:150], images[:150], false_flags=0.2)
+    assert detector.rate == pytest.approx(2 * 15 / 151)
+    assert 0.01 < np.mean([v.flagged for v in detector.score(values[150:], images[150:])]) < detector.rate
 
 
 def test_images_of_a_patient_are_left_out_together() -> None:
@@ -118,7 +120,7 @@ def test_images_of_a_patient_are_left_out_together() -> None:
     features = np.repeat(generator.normal(size=(20, 30)), 6, axis=0)
     images = np.repeat(generator.integers(0, 256, (20, 16, 16)).astype(np.uint8), 6, axis=0)
     patients = np.repeat([f"p{i}" for i in range(20)], 6)
-    together, apart = fit_guard(features, images, patients), fit_guard(features, images)
+    together, apart = fit_detector(features, images, patients), fit_detector(features, images)
     assert together.pixel_limit > 1.5 * apart.pixel_limit
 
 
@@ -152,31 +154,31 @@ def test_statistics_are_finite_at_every_size(size: int) -> None:
     assert np.isfinite(image_statistics(images.astype(np.uint8))).all()
 
 
-def test_features_that_are_not_finite_are_flagged(guard: Guard, images: np.ndarray) -> None:
+def test_features_that_are_not_finite_are_flagged(detector: OODDetector, images: np.ndarray) -> None:
     values = drawn(images[300:302])
     values[1, 3] = np.nan
-    assert guard.judge(values, images[300:302])[1].flagged
+    assert detector.score(values, images[300:302])[1].flagged
 
 
-def test_saved_and_loaded_it_judges_the_same(guard: Guard, images: np.ndarray, tmp_path: Path) -> None:
-    guard.save(tmp_path / "guard.npz")
-    loaded = Guard.load(tmp_path / "guard.npz")
+def test_saved_and_loaded_it_judges_the_same(detector: OODDetector, images: np.ndarray, tmp_path: Path) -> None:
+    detector.save(tmp_path / "ood.npz")
+    loaded = OODDetector.load(tmp_path / "ood.npz")
     images = np.concatenate([images[300:340], 255 - images[300:310]])
-    assert loaded.judge(drawn(images), images) == guard.judge(drawn(images), images)
-    assert loaded.rate == guard.rate
-    assert [file.name for file in tmp_path.iterdir()] == ["guard.npz"]
+    assert loaded.score(drawn(images), images) == detector.score(drawn(images), images)
+    assert loaded.rate == detector.rate
+    assert [file.name for file in tmp_path.iterdir()] == ["ood.npz"]
 
 
-def test_the_file_of_the_largest_guard_stays_below_ten_megabytes(guard: Guard, tmp_path: Path) -> None:
+def test_the_file_of_the_largest_detector_stays_below_ten_megabytes(detector: OODDetector, tmp_path: Path) -> None:
     features = np.random.default_rng(0).random((MOST, 1536), dtype=np.float32)
-    replace(guard, neighbours=Neighbours.fit(features)).save(tmp_path / "guard.npz")
-    assert (tmp_path / "guard.npz").stat().st_size < 10e6
+    replace(detector, neighbours=Neighbours.fit(features)).save(tmp_path / "ood.npz")
+    assert (tmp_path / "ood.npz").stat().st_size < 10e6
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "text", "object", "key", "nan", "version"])
-def test_a_damaged_file_is_a_clear_error(guard: Guard, tmp_path: Path, damage: str) -> None:
-    file = tmp_path / "guard.npz"
-    guard.save(file)
+def test_a_damaged_file_is_a_clear_error(detector: OODDetector, tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "ood.npz"
+    detector.save(file)
     with np.load(file) as archive:
         arrays = dict(archive)
     if damage == "version":
@@ -189,23 +191,25 @@ def test_a_damaged_file_is_a_clear_error(guard: Guard, tmp_path: Path, damage: s
         arrays["limits"] = np.array([{}, {}], dtype=object)
     np.savez(file, **arrays)
     whole = file.read_bytes()
-    contents = {"empty": b"", "cut": whole[: len(whole) // 2], "text": b"no guard"}
+    contents = {"empty": b"", "cut": whole[: len(whole) // 2], "text": b"no OOD detector"}
     file.write_bytes(contents.get(damage, whole))
-    with pytest.raises(ZooError, match="version 99" if damage == "version" else "cannot be read as a guard") as error:
-        Guard.load(file)
+    with pytest.raises(
+        ZooError, match="version 99" if damage == "version" else "cannot be read as an OOD detector"
+    ) as error:
+        OODDetector.load(file)
     assert "fit it again" in str(error.value)
 
 
-def test_too_few_images_or_those_of_another_network_are_errors(guard: Guard, images: np.ndarray) -> None:
+def test_too_few_images_or_those_of_another_network_are_errors(detector: OODDetector, images: np.ndarray) -> None:
     with pytest.raises(DataError, match=f"at least {LEAST} validation images, there are 5"):
-        fit_guard(drawn(images[:5]), images[:5])
+        fit_detector(drawn(images[:5]), images[:5])
     with pytest.raises(DataError, match="not finite"):
-        fit_guard(drawn(images[:30]) * np.nan, images[:30])
+        fit_detector(drawn(images[:30]) * np.nan, images[:30])
     with pytest.raises(ZooError, match="another network"):
-        guard.judge(drawn(images[:5])[:, :3], images[:5])
+        detector.score(drawn(images[:5])[:, :3], images[:5])
     with pytest.raises(ZooError, match="another network"):
-        guard.judge(drawn(images[:5]), images[:5, :32, :32])
-    assert guard.judge(drawn(images[:1])[:0], images[:0]) == []
+        detector.score(drawn(images[:5]), images[:5, :32, :32])
+    assert detector.score(drawn(images[:1])[:0], images[:0]) == []
 
 
 def test_the_choice_among_many_images_is_always_the_same() -> None:
@@ -215,10 +219,10 @@ def test_the_choice_among_many_images_is_always_the_same() -> None:
     assert (np.diff(chosen) > 0).all()
 
 
-def test_it_costs_little(guard: Guard, images: np.ndarray) -> None:
+def test_it_costs_little(detector: OODDetector, images: np.ndarray) -> None:
     features = drawn(images[:256])
     start = time.perf_counter()
-    guard.judge(features, images[:256])
+    detector.score(features, images[:256])
     assert (time.perf_counter() - start) / 256 < 0.02
 
 
@@ -234,29 +238,29 @@ def trained(patients: int) -> Run:
     return train(resolve([layer], registry()), registry(), Path("runs"), None).run
 
 
-def test_a_training_leaves_a_guard_and_it_can_be_fitted_afterwards(
+def test_a_training_leaves_a_detector_and_it_can_be_fitted_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     run = trained(220)
-    guard = load_guard(run)
-    assert guard is not None
-    assert guard.images == len(run.predictions("val").table) >= LEAST
-    saved = (run.path / "guard.npz").read_bytes()
-    (run.path / "guard.npz").unlink()
-    assert load_guard(run) is None
-    again = guard_run(run, registry())
+    detector = load_detector(run)
+    assert detector is not None
+    assert detector.images == len(run.predictions("val").table) >= LEAST
+    saved = (run.path / "ood.npz").read_bytes()
+    (run.path / "ood.npz").unlink()
+    assert load_detector(run) is None
+    again = fit_for_run(run, registry())
     assert "validation images" in logged[-1]
-    assert again.feature_limit == pytest.approx(guard.feature_limit, rel=1e-4)
-    assert again.pixel_limit == guard.pixel_limit
-    assert (run.path / "guard.npz").stat().st_size == len(saved)
-    flagged = judged(run, guard)
+    assert again.feature_limit == pytest.approx(detector.feature_limit, rel=1e-4)
+    assert again.pixel_limit == detector.pixel_limit
+    assert (run.path / "ood.npz").stat().st_size == len(saved)
+    flagged = judged(run, detector)
     assert flagged["blank"]
     assert flagged["test"] < 0.25
 
 
-def judged(run: Run, guard: Guard) -> dict[str, float]:
+def judged(run: Run, detector: OODDetector) -> dict[str, float]:
     from zoo.data.run_images import run_images
     from zoo.engine.load import load_network
 
@@ -267,16 +271,16 @@ def judged(run: Run, guard: Guard) -> dict[str, float]:
     rates = {}
     for kind, each in {"test": images, "blank": blank}.items():
         _, features = model.predict(each[..., None], verbose=0)
-        rates[kind] = float(np.mean([verdict.flagged for verdict in guard.judge(features, each)]))
+        rates[kind] = float(np.mean([score.flagged for score in detector.score(features, each)]))
     return rates
 
 
-def test_a_run_with_few_validation_images_has_no_guard_and_says_why(
+def test_a_run_with_few_validation_images_has_no_detector_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     run = trained(30)
-    assert load_guard(run) is None
+    assert load_detector(run) is None
     with pytest.raises(DataError, match="at least"):
-        guard_run(run, registry())
+        fit_for_run(run, registry())

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from reportable import BINARY, CLASSES, SEVERAL, make_run, make_study
+from reportable import BINARY, CLASSES, SEVERAL, make_results, make_run
 
 from zoo.core.tasks import Task
 from zoo.core.text import RESEARCH_ONLY
@@ -22,7 +22,7 @@ def headings(card: str) -> list[str]:
 @pytest.mark.parametrize("task", [BINARY, SEVERAL, CLASSES], ids=lambda task: task.kind)
 def test_the_card_is_filled_from_the_run_and_counts_what_is_open(task: Task, tmp_path: Path) -> None:
     run = make_run(tmp_path, task)
-    found = make_study(run)
+    found = make_results(run)
     path = write_card(run, found, tmp_path / "out")
     card = path.read_text(encoding="utf-8")
     assert path.name == "model-card.md"
@@ -47,7 +47,7 @@ def test_the_card_is_filled_from_the_run_and_counts_what_is_open(task: Task, tmp
 
 def test_every_heading_names_the_items_it_answers_and_all_of_claim_is_there(tmp_path: Path) -> None:
     run = make_run(tmp_path, BINARY)
-    card = render(Material.of(run, make_study(run)))
+    card = render(Material.of(run, make_results(run)))
     parts = re.split(r"^## ", card, flags=re.MULTILINE)[1:]
     assert all(re.search(r"^\*.*(CLAIM 2024|TRIPOD\+AI) item", part, flags=re.MULTILINE) for part in parts)
     answered: set[int] = set()
@@ -59,7 +59,7 @@ def test_every_heading_names_the_items_it_answers_and_all_of_claim_is_there(tmp_
 
 def test_tables_are_whole(tmp_path: Path) -> None:
     run = make_run(tmp_path, SEVERAL)
-    card = render(Material.of(run, make_study(run, prevalence=0.1)))
+    card = render(Material.of(run, make_results(run, prevalence=0.1)))
     tables = re.findall(r"(?:^\|.*\n)+", card, flags=re.MULTILINE)
     assert len(tables) >= 9
     for table in tables:
@@ -68,16 +68,16 @@ def test_tables_are_whole(tmp_path: Path) -> None:
 
 def test_less_is_known_more_is_open(tmp_path: Path) -> None:
     run = make_run(tmp_path, BINARY, explained=False)
-    found = make_study(run)
+    found = make_results(run)
     full = render(Material.of(run, found)).count(OPEN)
-    less = dataclasses.replace(found, groups=(), floors=(), calibration=None)
+    less = dataclasses.replace(found, groups=(), baselines=(), calibration=None)
     (run.path / "images.csv").unlink()
     assert render(Material.of(run, less)).count(OPEN) == full + 4
 
 
 def test_the_options_of_a_composition_stand_under_their_part(tmp_path: Path) -> None:
     run = make_run(tmp_path, BINARY, explained=False)
-    material = Material.of(run, make_study(run))
+    material = Material.of(run, make_results(run))
     composed = {"name": "standard+mixup", "standard": {"noise": 0.0}, "mixup": {"alpha": 0.4}}
     card = render(dataclasses.replace(material, settings={**material.settings, "augment": composed}))
     assert "augmentation standard+mixup (standard.noise 0.0, mixup.alpha 0.4)" in card
@@ -87,7 +87,7 @@ def test_names_cannot_become_markup(tmp_path: Path) -> None:
     hostile = f"a|b <script> [x](http://x) `c` {OPEN}"
     task = Task("multilabel", ("Pleural_Thickening", hostile))
     run = make_run(tmp_path, task, explained=False)
-    card = render(Material.of(run, make_study(run)))
+    card = render(Material.of(run, make_results(run)))
     assert "<script>" not in card
     assert "](http" not in card.replace("\\](http", "")
     assert "Pleural_Thickening" in card

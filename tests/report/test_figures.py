@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from zoo.evaluation.evaluate import Interval
+from zoo.evaluation.interval import Interval
 from zoo.report import figures
 from zoo.report.curves import GRID, Curves, curves, pr_points, roc_points, thin
 
@@ -126,7 +126,7 @@ def test_a_figure_is_the_same_every_time_and_its_ids_are_its_own() -> None:
 def test_a_figure_takes_the_colour_of_the_page_and_keeps_text_as_text() -> None:
     drawn = figures.pr_figure(example(), "Mass")
     root = ElementTree.fromstring(drawn)
-    assert {"Mass", "precision (PPV)"} <= {each.text for each in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"Mass", "precision (PPV)"} <= {each.text for each in root.iter("text")}
     assert "currentColor" in drawn
     assert "var(--blue" in drawn
     assert figures.INK not in drawn
@@ -140,7 +140,7 @@ def test_a_figure_takes_the_colour_of_the_page_and_keeps_text_as_text() -> None:
 @pytest.mark.parametrize("name", ["$x^$ & <b>", "</svg><script>", "tab\there\x00", "x" * 300, "Ödem 肺"])
 def test_any_name_can_stand_over_a_figure(name: str) -> None:
     root = ElementTree.fromstring(figures.roc_figure(example(60, 10), name))
-    texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    texts = [each.text for each in root.iter("text")]
     shown = next(text for text in texts if text and text[:1] == name[:1])
     assert len(shown) <= 38
     if len(name) < 38 and name.isprintable():
@@ -160,5 +160,5 @@ def test_a_forest_says_where_a_value_is_undefined() -> None:
     undefined = Interval(math.nan, math.nan, math.nan)
     rows = [("sex F", Interval(0.7, 0.6, 0.8), False), ("age 80+", undefined, True), ("view", Interval(1, 1, 1), True)]
     drawn = figures.forest_figure(rows, math.nan, "AUROC")
-    texts = {e.text for e in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")}
+    texts = {e.text for e in ElementTree.fromstring(drawn).iter("text")}
     assert {"sex F", "age 80+", "undefined"} <= texts

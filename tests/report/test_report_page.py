@@ -13,21 +13,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reportable import BINARY, CLASSES, SEVERAL, make_run, make_study
+from reportable import BINARY, CLASSES, SEVERAL, make_results, make_run
 
 from zoo.core.tasks import Task
 from zoo.core.text import RESEARCH_ONLY
-from zoo.evaluation import Predictions
+from zoo.evaluation import Interval, Predictions
+from zoo.evaluation.subgroups import Gaps
 from zoo.report import cases
 from zoo.report import images as images
 from zoo.report.material import Material
 from zoo.report.page import render, write_report
-from zoo.runs.results import Study
+from zoo.runs.leaks import Leak
+from zoo.runs.results import Results
 from zoo.runs.run import Run
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 ALL = ("summary", "data", "training", "results", "curves", "calibration", "operating", "confusion", "subgroups")
-ALL += ("floors", "mistakes", "explanations", "repeat")
+ALL += ("baselines", "mistakes", "explanations", "repeat")
 
 
 class Page(HTMLParser):
@@ -69,9 +71,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module", params=[BINARY, SEVERAL, CLASSES], ids=lambda task: task.kind)
-def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Study, str]:
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Results, str]:
     run = make_run(tmp_path_factory.mktemp(request.param.kind), request.param)
-    found = make_study(run)
+    found = make_results(run)
     return run, found, render(Material.of(run, found))
 
 
@@ -79,7 +81,7 @@ def keys(page: Page) -> tuple[str, ...]:
     return tuple(str(each["id"]) for each in page.all("h2"))
 
 
-def test_a_full_report_has_every_section_in_the_contents(finished: tuple[Run, Study, str]) -> None:
+def test_a_full_report_has_every_section_in_the_contents(finished: tuple[Run, Results, str]) -> None:
     page = Page(finished[2])
     expected = [key for key in ALL if key != "operating" or finished[1].operating]
     assert list(keys(page)) == expected
@@ -88,7 +90,7 @@ def test_a_full_report_has_every_section_in_the_contents(finished: tuple[Run, St
     assert str(finished[1].evaluation.headline) in page.text
 
 
-def test_a_report_asks_nothing_of_the_network(finished: tuple[Run, Study, str]) -> None:
+def test_a_report_asks_nothing_of_the_network(finished: tuple[Run, Results, str]) -> None:
     text = finished[2]
     page = Page(text)
     policy = next(m for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy")["content"]
@@ -104,7 +106,7 @@ def test_a_report_asks_nothing_of_the_network(finished: tuple[Run, Study, str]) 
     assert "<link" not in text
 
 
-def test_every_figure_is_said_in_words_and_every_id_is_there_once(finished: tuple[Run, Study, str]) -> None:
+def test_every_figure_has_a_description_and_every_id_is_there_once(finished: tuple[Run, Results, str]) -> None:
     page = Page(finished[2])
     images = [e for e in page.elements if e[1].get("role") == "img"]
     assert len(images) >= 6
@@ -119,7 +121,7 @@ def test_every_figure_is_said_in_words_and_every_id_is_there_once(finished: tupl
     assert set(used) <= set(ids)
 
 
-def test_tables_are_captioned_and_their_rows_are_whole(finished: tuple[Run, Study, str]) -> None:
+def test_tables_are_captioned_and_their_rows_are_whole(finished: tuple[Run, Results, str]) -> None:
     text = finished[2]
     tables = re.findall(r'<table aria-label="([^"]+)">(.*?)</table>', text, flags=re.DOTALL)
     assert len(tables) == text.count("<table") >= 8
@@ -129,7 +131,7 @@ def test_tables_are_captioned_and_their_rows_are_whole(finished: tuple[Run, Stud
         assert len(rows) > 1
 
 
-def test_equal_runs_give_equal_pages(finished: tuple[Run, Study, str], tmp_path: Path) -> None:
+def test_equal_runs_give_equal_pages(finished: tuple[Run, Results, str], tmp_path: Path) -> None:
     run, found, text = finished
     path = write_report(run, found, tmp_path / "new" / "folder")
     assert path == tmp_path / "new" / "folder" / "report.html"
@@ -137,14 +139,14 @@ def test_equal_runs_give_equal_pages(finished: tuple[Run, Study, str], tmp_path:
     assert len(text) < 1_500_000
 
 
-def bare(run: Run, found: Study) -> Study:
-    empty: dict[str, Any] = dict.fromkeys(("operating", "groups", "floors", "leaks", "notes", "threshold_notes"), ())
-    return dataclasses.replace(found, **empty, calibration=None, truth=None, validation=None)
+def bare(run: Run, found: Results) -> Results:
+    empty: dict[str, Any] = dict.fromkeys(("operating", "groups", "baselines", "leaks", "notes", "threshold_notes"), ())
+    return dataclasses.replace(found, **empty, gaps=Gaps(), calibration=None, reference=None, validation=None)
 
 
 def test_sections_without_content_are_gone(tmp_path: Path) -> None:
     run = make_run(tmp_path, BINARY, explained=False, pixels=False)
-    found = make_study(run)
+    found = make_results(run)
     for name in ("metrics.csv", "set_aside.csv", "images.csv"):
         (run.path / name).unlink()
     run.write_json("data.json", {})
@@ -154,30 +156,31 @@ def test_sections_without_content_are_gone(tmp_path: Path) -> None:
     assert "pixels of these images are gone" in page.text
 
 
-def test_what_decides_is_said_at_the_top(tmp_path: Path) -> None:
+def test_what_decides_stands_at_the_top(tmp_path: Path) -> None:
     run = make_run(tmp_path, BINARY, explained=False, pixels=False)
-    found = make_study(run)
-    worse = dataclasses.replace(found.floors[0], beaten=False, sentence="Age alone is as good.")
-    found = dataclasses.replace(found, leaks=("Leak: 3 of the 150 test images are training images.",), floors=(worse,))
+    found = make_results(run)
+    worse = dataclasses.replace(found.baselines[0], beaten=False, difference=Interval(-0.2, -0.3, -0.1))
+    leak = Leak("patient", "test", 3, 150, "a.png")
+    found = dataclasses.replace(found, leaks=(leak,), baselines=(worse,))
     text = render(Material.of(run, found))
     top = text[: text.index('id="data"')]
     assert re.search(r'class="alarm" role="alert">Leak: 3 of the 150', top)
-    assert '<p class="bad">Age alone is as good.' in top
+    assert re.search(r'<p class="bad">[^<]*the network is worse, its difference is -\.200', top)
     assert text.index("Leak: 3") < text.index(str(found.evaluation.headline))
     good = render(Material.of(run, dataclasses.replace(found, leaks=())))
     assert 'role="alert"' not in good
 
 
-def test_a_second_reference_is_shown(tmp_path: Path) -> None:
+def test_other_reference_labels_are_shown(tmp_path: Path) -> None:
     run = make_run(tmp_path, SEVERAL, explained=False, pixels=False)
     table = run.predictions("test").table
     second = tmp_path / "second.csv"
     second.write_text("image,Mass\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate(table["image"])))
-    found = make_study(run, labels=second)
+    found = make_results(run, labels=second)
     page = Page(render(Material.of(run, found)))
-    assert "truth" in keys(page)
+    assert "reference" in keys(page)
     assert "second.csv" in page.text
-    assert str(found.truth.other.per_label["Mass"]["auroc"]) in page.text  # type: ignore[union-attr]
+    assert str(found.reference.other.per_label["Mass"]["auroc"]) in page.text  # type: ignore[union-attr]
 
 
 HOSTILE = '<script>alert("1")</script> & <img src=https://example.org/x.png onerror=x>'
@@ -186,14 +189,18 @@ HOSTILE = '<script>alert("1")</script> & <img src=https://example.org/x.png oner
 def test_names_cannot_become_markup(tmp_path: Path) -> None:
     task = Task("multilabel", ("Mass", HOSTILE))
     run = make_run(tmp_path, task, explained=False, pixels=False)
-    found = make_study(run)
+    found = make_results(run)
     images_file = run.path / "images.csv"
     table = run.predictions("test").table
     table.loc[0, "image"] = '"><script>x</script>'
     predictions = run.predictions("test")
     Predictions(task, table, 1 - predictions.labels, predictions.logits).save(run.predictions_file("test"))
     images_file.write_text(images_file.read_text().replace(",PA,", ",<b>PA</b>,"))
-    text = render(Material.of(run, dataclasses.replace(found, run="<i>run</i>", leaks=("<u>leak</u>",))))
+    text = render(
+        Material.of(
+            run, dataclasses.replace(found, run="<i>run</i>", leaks=(Leak("name", "test", 1, 2, "<u>leak</u>"),))
+        )
+    )
     tags = {tag for tag, _ in Page(text).elements}
     assert not tags & {"script", "b", "i", "u", "img"}
     assert "<title>&lt;i&gt;run&lt;/i&gt;" in text
@@ -202,7 +209,7 @@ def test_names_cannot_become_markup(tmp_path: Path) -> None:
 
 def test_images_are_shown_from_the_store_and_only_if_wanted(tmp_path: Path) -> None:
     run = make_run(tmp_path, BINARY)
-    found = make_study(run)
+    found = make_results(run)
     names = list(run.predictions("test").table["image"][:3])
     shown = images.thumbnails(run, [*names, "not there"], size=16)
     assert list(shown) == names
@@ -236,7 +243,7 @@ def test_the_worst_mistakes_are_the_surest() -> None:
     table = pd.DataFrame({"image": list("abcde"), "patient": list("abcde")})
     predictions = Predictions(Task("multilabel", ("Mass", "Nodule")), table, labels, logits)
     found = cases.worst_mistakes(predictions, {"Mass": 0.5, "Nodule": 0.5})
-    assert [(m.image, m.label, m.called) for m in found] == [
+    assert [(m.image, m.label, m.predicted) for m in found] == [
         ("e", "Nodule", "no Nodule"),
         ("a", "Mass", "no Mass"),
         ("b", "Mass", "no Mass"),
@@ -253,7 +260,10 @@ def test_the_worst_mistakes_of_classes_are_the_surest_wrong_classes() -> None:
     labels, logits = np.eye(3)[[0, 1, 2]], np.array([[0.0, 3, 0], [0, 1, 0], [2, 0, 0]])
     table = pd.DataFrame({"image": list("abc"), "patient": list("abc")})
     found = cases.worst_mistakes(Predictions(CLASSES, table, labels, logits), {})
-    assert [(m.image, m.called, m.truth) for m in found] == [("a", "pneumonia", "normal"), ("c", "normal", "effusion")]
+    assert [(m.image, m.predicted, m.reference) for m in found] == [
+        ("a", "pneumonia", "normal"),
+        ("c", "normal", "effusion"),
+    ]
 
 
 def browser() -> str | None:
@@ -263,7 +273,7 @@ def browser() -> str | None:
 @pytest.mark.skipif(browser() is None, reason="no Chromium is installed")
 def test_a_browser_opens_the_page_without_a_complaint(tmp_path: Path) -> None:
     run = make_run(tmp_path, SEVERAL)
-    path = write_report(run, make_study(run), tmp_path)
+    path = write_report(run, make_results(run), tmp_path)
     command = [str(browser()), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=390,800", "--enable-logging=stderr", "--v=0"]

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from zoo.core.tasks import Task
 from zoo.evaluation import Evaluation, Predictions, evaluate
-from zoo.evaluation.evaluate import short
+from zoo.evaluation.interval import short
 from zoo.report.tables import evaluation_table, results_table
 
 NIH = [

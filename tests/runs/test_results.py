@@ -1,4 +1,4 @@
-"""Everything measured on a run's split, from its saved files: made-up predictors each get the right verdict."""
+"""Everything measured on a run's split, from its saved files: made-up predictors each get the right conclusion."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 
 from zoo.core.errors import DataError, UsageError
 from zoo.core.tasks import Task
-from zoo.evaluation import Predictions, ThresholdRule, verdict
-from zoo.runs.results import Study, study
+from zoo.evaluation import Predictions, ThresholdRule, conclude
+from zoo.runs.leaks import Leak
+from zoo.runs.results import evaluate_run
 from zoo.runs.run import Run
 
 IMAGES = {"train": 120, "val": 60, "test": 120}
@@ -60,59 +61,50 @@ def noisy(table: pd.DataFrame, strength: float, seed: int = 4) -> np.ndarray:
     return np.asarray(strength * (2 * table["label:Abnormal"] - 1) + noise, dtype=np.float32)
 
 
-def said(result: Study) -> str:
-    return " ".join([*result.leaks, verdict(result.evaluation), *(f.sentence for f in result.floors), *result.notes])
-
-
 @pytest.mark.parametrize(
-    ("strength", "words"),
-    [
-        (1.0, "better than chance"),
-        (0.0, "no better than chance"),
-        (-1.0, "worse than chance"),
-        (50.0, "near-perfect, so check for leakage"),
-    ],
+    ("strength", "kind"),
+    [(1.0, "better_than_chance"), (0.0, "chance"), (-1.0, "worse_than_chance"), (50.0, "near_perfect")],
     ids=["useful", "noise", "inverted", "perfect"],
 )
-def test_each_predictor_gets_its_verdict(tmp_path: Path, strength: float, words: str) -> None:
+def test_each_predictor_gets_its_conclusion(tmp_path: Path, strength: float, kind: str) -> None:
     table = make_images()
-    result = study(make_run(tmp_path, table, noisy(table, strength)), replicates=200)
-    assert words in verdict(result.evaluation)
+    result = evaluate_run(make_run(tmp_path, table, noisy(table, strength)), replicates=200)
+    assert conclude(result.evaluation).kind == kind
     assert result.leaks == ()
 
 
 def test_a_constant_predictor_is_called_one(tmp_path: Path) -> None:
     table = make_images()
-    result = study(make_run(tmp_path, table, np.full(len(table), 0.3, np.float32)), replicates=200)
-    assert "every image the same output" in verdict(result.evaluation)
+    result = evaluate_run(make_run(tmp_path, table, np.full(len(table), 0.3, np.float32)), replicates=200)
+    assert conclude(result.evaluation).kind == "constant"
     assert result.evaluation.headline.value == 0.5
 
 
-def test_a_leaked_predictor_is_told_so_first(tmp_path: Path) -> None:
+def test_a_leak_is_reported(tmp_path: Path) -> None:
     table = make_images()
     table.loc[table["image"] == "test0.png", "patient"] = "train-0"
-    result = study(make_run(tmp_path, table, noisy(table, 1.0)), replicates=200)
-    assert said(result).startswith("Leak: 1 of the 120 test images belong to patients")
+    result = evaluate_run(make_run(tmp_path, table, noisy(table, 1.0)), replicates=200)
+    assert result.leaks == (Leak("patient", "test", 1, 120, "test0.png"),)
 
 
-def test_the_floor_is_learned_from_the_training_images_and_measured_on_the_same_ones(tmp_path: Path) -> None:
+def test_the_baseline_is_learned_from_the_training_images_and_measured_on_the_same_ones(tmp_path: Path) -> None:
     from sklearn.metrics import roc_auc_score
 
     table = make_images()
-    useful = study(make_run(tmp_path / "a", table, noisy(table, 2.0)), replicates=200)
-    noise = study(make_run(tmp_path / "b", table, noisy(table, 0.0)), replicates=200)
-    floor = next(each for each in useful.floors if each.name == "metadata only")
+    useful = evaluate_run(make_run(tmp_path / "a", table, noisy(table, 2.0)), replicates=200)
+    noise = evaluate_run(make_run(tmp_path / "b", table, noisy(table, 0.0)), replicates=200)
+    baseline = next(each for each in useful.baselines if each.name == "metadata only")
     test = table[table["split"] == "test"]
-    assert abs(floor.auroc.value - roc_auc_score(test["label:Abnormal"], test["age"])) < 0.06
-    assert floor.beaten
-    assert not next(each for each in noise.floors if each.name == "metadata only").beaten
+    assert abs(baseline.auroc.value - roc_auc_score(test["label:Abnormal"], test["age"])) < 0.06
+    assert baseline.beaten
+    assert not next(each for each in noise.baselines if each.name == "metadata only").beaten
 
 
 def test_the_rule_is_applied_on_validation_and_shown_on_both(tmp_path: Path) -> None:
     table = make_images()
     logits = noisy(table, 1.0)
     run = make_run(tmp_path, table, logits)
-    result = study(run, rule=ThresholdRule("sensitivity", 0.9), prevalence=0.1, replicates=200)
+    result = evaluate_run(run, rule=ThresholdRule("sensitivity", 0.9), prevalence=0.1, replicates=200)
     (point,) = result.operating
     assert result.evaluation.thresholds == {"Abnormal": point.threshold}
     for split, found in (("val", point.validation["sensitivity"]), ("test", point.test["sensitivity"].value)):
@@ -123,18 +115,18 @@ def test_the_rule_is_applied_on_validation_and_shown_on_both(tmp_path: Path) -> 
     assert point.assumed_prevalence == 0.1
 
 
-def test_without_labels_of_the_training_images_there_is_no_floor(tmp_path: Path) -> None:
+def test_without_labels_of_the_training_images_there_is_no_baseline(tmp_path: Path) -> None:
     table = make_images()
     run = make_run(tmp_path, table, noisy(table, 1.0))
     table.drop(columns="label:Abnormal").to_csv(run.path / "images.csv", index=False)
-    assert study(run, replicates=100).floors == ()
+    assert evaluate_run(run, replicates=100).baselines == ()
 
 
-def test_a_study_is_saved_as_json_and_csv(tmp_path: Path) -> None:
+def test_results_are_saved_as_json_and_csv(tmp_path: Path) -> None:
     table = make_images()
-    result = study(make_run(tmp_path, table, noisy(table, 1.0)), replicates=100)
+    result = evaluate_run(make_run(tmp_path, table, noisy(table, 1.0)), replicates=100)
     result.save(tmp_path / "kept")
-    kept = json.loads((tmp_path / "kept" / "study-test.json").read_text())
+    kept = json.loads((tmp_path / "kept" / "results-test.json").read_text())
     assert kept["evaluation"]["per_label"]["Abnormal"]["auroc"]["value"] == result.evaluation.headline.value
     assert kept["validation"]["images"] == IMAGES["val"]
     with (tmp_path / "kept" / "subgroups-test.csv").open() as file:
@@ -145,9 +137,9 @@ def test_a_study_is_saved_as_json_and_csv(tmp_path: Path) -> None:
     assert (tmp_path / "kept" / "operating-test.csv").is_file()
 
 
-def test_validation_itself_can_be_studied(tmp_path: Path) -> None:
+def test_validation_itself_can_be_measured(tmp_path: Path) -> None:
     table = make_images()
-    result = study(make_run(tmp_path, table, noisy(table, 1.0)), "val", replicates=100)
+    result = evaluate_run(make_run(tmp_path, table, noisy(table, 1.0)), "val", replicates=100)
     assert (result.evaluation.images, result.validation) == (IMAGES["val"], None)
 
 
@@ -163,7 +155,7 @@ def test_arguments_that_do_not_fit_are_refused(tmp_path: Path, options: dict[str
     table = make_images()
     run = make_run(tmp_path, table, noisy(table, 1.0))
     with pytest.raises(UsageError, match=error):
-        study(run, replicates=10, **options)  # type: ignore[arg-type]
+        evaluate_run(run, replicates=10, **options)  # type: ignore[arg-type]
 
 
 def test_predictions_that_are_not_finite_are_refused(tmp_path: Path) -> None:
@@ -171,4 +163,4 @@ def test_predictions_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     logits = noisy(table, 1.0)
     logits[-1] = np.nan
     with pytest.raises(DataError, match="NaN or infinite"):
-        study(make_run(tmp_path, table, logits), replicates=10)
+        evaluate_run(make_run(tmp_path, table, logits), replicates=10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shutil
@@ -10,17 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from bad_files import SIGNATURE, chunk, header
-from images_to_send import dicom
-from PIL import Image
+from images_to_send import dicom, huge, image
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -94,23 +89,6 @@ def opened(browser: Any, address: str) -> Iterator[Open]:
     assert urls
     assert [each for each in urls if not each.startswith((address, "data:", f"blob:{address}"))] == []
     assert said == []
-
-
-def image(width: int = 120, height: int = 90) -> bytes:
-    rows, columns = np.indices((height, width))
-    gray = (110 + 60 * np.sin(columns / 17) + 60 * np.cos(rows / 13)).astype(np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(gray).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def huge() -> bytes:
-    """A sound PNG of 200 megapixels in some 200 kB."""
-    side = 14_143
-    squeeze = zlib.compressobj(9)
-    row = bytes(side + 1)
-    data = b"".join(squeeze.compress(row) for _ in range(side)) + squeeze.flush()
-    return SIGNATURE + header(side, side) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def send(page: Any, name: str, data: bytes, kind: str = "image/png") -> None:

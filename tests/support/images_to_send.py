@@ -1,11 +1,14 @@
-"""Images that the tests of the server send, beside PNGs."""
+"""Images that the tests of the server send."""
 
 from __future__ import annotations
 
 import io
+import zlib
 
 import numpy as np
 import pytest
+from bad_files import SIGNATURE, chunk, header
+from PIL import Image
 
 
 def dicom(view: str, height: int = 30, width: int = 20) -> bytes:
@@ -28,3 +31,21 @@ def dicom(view: str, height: int = 30, width: int = 20) -> bytes:
     stream = io.BytesIO()
     image.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
+
+
+def image(width: int = 120, height: int = 90) -> bytes:
+    """A PNG of waves of gray."""
+    rows, columns = np.indices((height, width))
+    gray = (110 + 60 * np.sin(columns / 17) + 60 * np.cos(rows / 13)).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(gray).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def huge() -> bytes:
+    """A sound PNG of 200 megapixels in some 200 kB."""
+    side = 14_143
+    squeeze = zlib.compressobj(9)
+    row = bytes(side + 1)
+    data = b"".join(squeeze.compress(row) for _ in range(side)) + squeeze.flush()
+    return SIGNATURE + header(side, side) + chunk(b"IDAT", data) + chunk(b"IEND", b"")

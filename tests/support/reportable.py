@@ -1,4 +1,4 @@
-"""Finished runs made of numbers alone, for the tests of reports: the files of a run, and a study of them."""
+"""Finished runs made of numbers alone, for the tests of reports: the files of a run, and their results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 
 from zoo.core.tasks import Task
 from zoo.evaluation.predictions import Predictions
-from zoo.runs.results import Study, study
+from zoo.runs.results import Results, evaluate_run
 from zoo.runs.run import Run
 
 BINARY = Task("binary", ("Abnormal",))
@@ -120,5 +120,5 @@ def _write_explanations(run: Run, task: Task, images: pd.DataFrame) -> None:
     )
 
 
-def make_study(run: Run, **options: Any) -> Study:
-    return study(run, **{"replicates": 60, **options})
+def make_results(run: Run, **options: Any) -> Results:
+    return evaluate_run(run, **{"replicates": 60, **options})

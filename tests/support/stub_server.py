@@ -17,8 +17,8 @@ import yaml
 from PIL import Image
 
 from zoo.core.tasks import Task
-from zoo.inference.classifier import Answer
-from zoo.inference.ood import Verdict
+from zoo.inference.classifier import Prediction
+from zoo.inference.ood import OODScore
 from zoo.runs.run import Run
 from zoo.serve.limits import Limits
 from zoo.serve.security import SecurityMiddleware
@@ -40,13 +40,13 @@ class Stub:
         self.run, self.task, self.labels, self.image_size = Run(path), task, task.labels, size
         self.thresholds = {} if task.exclusive else dict.fromkeys(task.labels, 0.3)
         self.views, self.calibration, self.runtime = views, None, SimpleNamespace(name="stub")
-        self.guard = object() if detector else None
+        self.detector = object() if detector else None
         self.error: Exception | None = None
         self.reason = ""
         self.go, self.busy, self.asked = threading.Event(), threading.Event(), 0
         self.go.set()
 
-    def answer(self, pixels: np.ndarray) -> Answer:
+    def predict_one(self, pixels: np.ndarray) -> Prediction:
         assert pixels.shape == (self.image_size, self.image_size)
         self.asked += 1
         self.busy.set()
@@ -54,12 +54,12 @@ class Stub:
         if self.error is not None:
             raise self.error
         if self.reason:
-            return Answer("image", reason=self.reason)
+            return Prediction("image", reason=self.reason)
         first = pixels.mean() / 255
         p = np.array([first] + [first / 2] * (len(self.labels) - 1))
         positive = p == p.max() if self.task.exclusive else p >= 0.3
-        verdict = Verdict(bool(first > 0.9), float(first), 0.9, "too bright" if first > 0.9 else "")
-        return Answer("image", logits=p, probabilities=p, positive=positive, guard=verdict if self.guard else None)
+        score = OODScore(bool(first > 0.9), float(first), 0.9, "too bright" if first > 0.9 else "")
+        return Prediction("image", logits=p, probabilities=p, positive=positive, ood=score if self.detector else None)
 
     def heat(self, images: np.ndarray, columns: list[int], method: str) -> np.ndarray:
         """One in the image's middle row for the first label, and for others in its middle column."""

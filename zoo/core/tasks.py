@@ -34,6 +34,10 @@ class Task:
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels must be distinct and at least one: {self.labels}")
 
+    def __str__(self) -> str:
+        """In brief: "binary (Abnormal)", "multilabel (14 labels)"."""
+        return f"{self.kind} ({', '.join(self.labels) if len(self.labels) <= 3 else f'{len(self.labels)} labels'})"
+
     @property
     def outputs(self) -> int:
         """Number of logits per image."""

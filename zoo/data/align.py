@@ -10,16 +10,17 @@ from zoo.core.errors import DataError
 from zoo.core.records import Records
 from zoo.core.tasks import Task
 from zoo.data.targets import Targets, make_targets, normalized
+from zoo.evaluation.notes import Note
 
 
-def align(records: Records, task: Task) -> tuple[Targets, tuple[str, ...]]:
+def align(records: Records, task: Task) -> tuple[Targets, tuple[Note, ...]]:
     """Project the findings of a dataset onto the labels of a trained network.
 
     Names match regardless of case, spaces, hyphens and underscores. A label that the dataset does not have is unknown in
     all its images. A binary task whose label is no finding of the dataset counts any of its findings.
 
     Returns:
-        The targets, and sentences that the reader of the results should know.
+        The targets, and facts that the reader of the results must know.
 
     Raises:
         DataError: the dataset has none of the labels.
@@ -32,9 +33,7 @@ def align(records: Records, task: Task) -> tuple[Targets, tuple[str, ...]]:
     targets = replace(make_targets(records, "binary"), task=task)
     if normalized(name) == "abnormal":
         return targets, ()
-    return targets, (
-        f"The dataset has no label {name}: an image with any of {', '.join(records.labels)} counts as {name}.",
-    )
+    return targets, (Note("any_finding", tuple(records.labels)),)
 
 
 def _classes(records: Records, task: Task) -> Targets:

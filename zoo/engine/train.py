@@ -40,7 +40,8 @@ from zoo.engine.predict import predict_images
 from zoo.engine.replicas import DeviceContext, device_context
 from zoo.engine.signals import Signals
 from zoo.evaluation import Evaluation
-from zoo.runs.results import Study, study
+from zoo.evaluation.serialise import to_plain
+from zoo.runs.results import Results, evaluate_run
 from zoo.runs.run import Run
 
 if TYPE_CHECKING:
@@ -56,16 +57,16 @@ class Outcome:
     """A finished run with what was measured on its validation and test images."""
 
     run: Run
-    study: Study
+    results: Results
 
     @property
     def validation(self) -> Evaluation:
-        assert self.study.validation is not None  # a study of the test images has validation beside it
-        return self.study.validation
+        assert self.results.validation is not None  # which the results on the test images have beside them
+        return self.results.validation
 
     @property
     def test(self) -> Evaluation:
-        return self.study.evaluation
+        return self.results.evaluation
 
 
 def train(
@@ -342,12 +343,12 @@ def _finish(job: Job, network: Any, images: ImageSet) -> Outcome:
         predict_images(network, images, split, settings.batch_size).save(run.predictions_file(split))
     if job.finish is not None:
         job.finish(network, images, run, settings.batch_size)
-    outcome = Outcome(run, study(run, "test", rule=settings.threshold))
+    outcome = Outcome(run, evaluate_run(run, "test", rule=settings.threshold))
     run.update_info(
         thresholds=outcome.test.thresholds,
         threshold_rule=as_dict(settings.threshold),
-        threshold_notes=list(outcome.study.threshold_notes),
+        threshold_notes=to_plain(outcome.results.threshold_notes),
     )
-    outcome.study.save(run.path)
+    outcome.results.save(run.path)
     outcome.validation.save(run.path)
     return outcome

@@ -9,7 +9,6 @@ import pandas as pd
 
 from zoo.config.run_config import OF_THE_IMAGES
 from zoo.core.errors import DataError, UsageError, ZooError
-from zoo.evaluation.comparison import task_text
 from zoo.runs.run import Run
 
 LEARNED = ("train", "val")  # the sides of which a network, or what was chosen for it, has seen the labels
@@ -53,7 +52,7 @@ def _check_alike(first: Run, other: Run) -> None:
     a, b = first.task(), other.task()
     if a != b:
         order = a.kind == b.kind and set(a.labels) == set(b.labels)
-        what = "have their labels in another order" if order else f"learned {task_text(a)} and {task_text(b)}"
+        what = "have their labels in another order" if order else f"learned {a} and {b}"
         raise DataError(
             f"{first.name} and {other.name} {what}: an ensemble needs one task with the same labels in the same order."
         )

@@ -1,47 +1,38 @@
-"""What a classifier must beat to have learnt anything from the pixels: a model of the metadata alone, and the prevalence.
+"""Baselines that never see an image: a model of the metadata alone, and the prevalence.
 
-Acquisition shortcuts are strong in chest X-rays (Zech et al. 2018, PLOS Medicine 15(11)): view, age and the number of
-earlier visits tell something about the findings, and a network may read them off the image.
+A classifier must beat them to have learnt anything from the pixels. Acquisition shortcuts are strong in chest X-rays (Zech et
+al. 2018, PLOS Medicine 15(11)): view, age and the number of earlier visits are related to the findings, and a network may read
+them off the image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.tasks import Task
-from zoo.evaluation import metrics
-from zoo.evaluation.bootstrap import (
-    auroc_replicates,
-    patient_codes,
-    resample,
-    weight_chunks,
-)
-from zoo.evaluation.evaluate import Interval, short
-from zoo.evaluation.plain import plain
+from zoo.evaluation.bootstrap import auroc_replicates, mean_replicates, resample
+from zoo.evaluation.interval import Interval, mean_interval
 from zoo.evaluation.predictions import Predictions
-from zoo.evaluation.subgroups import mean_interval
+from zoo.evaluation.serialise import Serialisable
 
 FEATURES = ("age", "sex", "view", "follow_up")
-_WORDS = {"age": "age", "sex": "sex", "view": "view", "follow_up": "follow-up"}
 _KNOTS = (0.05, 0.275, 0.5, 0.725, 0.95)  # quantiles of the five knots (Harrell, Regression Modeling Strategies, 2.4.6)
 _UNKNOWN = "unknown"
-NO_METADATA = (
-    "Age, sex, view and follow-up are not known or do not vary, so there is no model of the metadata alone to beat."
-)
 
 
 @dataclass(frozen=True)
-class Floor:
-    """What can be had without looking at the images.
+class Baseline(Serialisable):
+    """What a guess reaches that never sees an image, from the `features` of the metadata or, without any, the prevalence.
 
     `auroc`, `auprc` and `brier` are means over the labels where they are defined (the Brier score of a multiclass task is
-    the mean over its classes, each against the rest). `difference` is the model's macro AUROC minus the floor's, over the
+    the mean over its classes, each against the rest). `difference` is the model's macro AUROC minus the baseline's, over the
     same draws of patients; None where it is undefined. `beaten`: its interval lies above 0; None without an interval.
     """
 
@@ -52,17 +43,12 @@ class Floor:
     brier: Interval
     difference: Interval | None
     beaten: bool | None
-    sentence: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values ready for JSON, NaN as None."""
-        return dict(plain(self))
 
 
-def floors(
+def baselines(
     training: pd.DataFrame, test: Predictions, *, replicates: int = 1000, level: float = 0.95, seed: int = 0
-) -> tuple[Floor, ...]:
-    """Measure both floors on the images of `test`, with intervals over patients and the model's lead.
+) -> tuple[Baseline, ...]:
+    """Measure the baselines on the images of `test`, with intervals over patients and the model's lead.
 
     Args:
         training: the images the model was trained on: age, sex, view and follow_up as far as known, and per label of the
@@ -73,25 +59,25 @@ def floors(
         seed: of the resampling.
 
     Returns:
-        "metadata only" of all features, unless no metadata is known, and "prevalence". Where one feature by itself orders
-        these images better than all together (its relation to the labels held, that of another did not), its floor comes
-        first: a lead over a floor that failed is no sign of having learnt anything.
+        "metadata only" of all features, unless no metadata is known, and "prevalence". Where one feature by itself ranks
+        these images better than all together (its relation to the labels held, that of another did not), its baseline comes
+        first: a lead over a baseline that failed is no sign of having learnt anything.
 
     Raises:
         DataError: `training` lacks the column of a label or has no images; there is nothing to test on.
     """
     test.check("test predictions")
     used = shared_features(training, test.table)
-    constant = _floor("prevalence", (), _prevalence_predictions(training, test), test, replicates, level, seed)
+    prevalence = _baseline("prevalence", (), _prevalence_predictions(training, test), test, replicates, level, seed)
     if not used:
-        return (replace(constant, sentence=f"{NO_METADATA} {constant.sentence}"),)
+        return (prevalence,)
     candidates = [used, *((name,) for name in used if len(used) > 1)]
     scored = {names: metadata_predictions(training, test, names) for names in candidates}
     auroc = {names: metrics.mean_auroc(p.task, p.labels, p.logits) for names, p in scored.items()}
     best = max(candidates, key=lambda names: np.nan_to_num(auroc[names], nan=-1.0))  # of equals the first, which is all
     shown = dict.fromkeys((best, used))
-    metadata = [_floor("metadata only", names, scored[names], test, replicates, level, seed) for names in shown]
-    return (*metadata, constant)
+    metadata = [_baseline("metadata only", names, scored[names], test, replicates, level, seed) for names in shown]
+    return (*metadata, prevalence)
 
 
 def shared_features(training: pd.DataFrame, images: pd.DataFrame) -> tuple[str, ...]:
@@ -111,7 +97,7 @@ def metadata_predictions(
     class in training gets the same logit on every image.
 
     Args:
-        training: as for `floors`.
+        training: as for `baselines`.
         images: whose images to score; its logits are not used.
         features: some of `shared_features`; without them all of these.
 
@@ -214,72 +200,34 @@ def _levels(training: pd.Series, images: pd.Series) -> tuple[np.ndarray, np.ndar
     return known.to_numpy()[:, None] == columns, scored.to_numpy()[:, None] == columns
 
 
-def _floor(
+def _baseline(
     name: Literal["metadata only", "prevalence"],
     used: tuple[str, ...],
-    floor: Predictions,
+    baseline: Predictions,
     model: Predictions,
     replicates: int,
     level: float,
     seed: int,
-) -> Floor:
-    patients = model.table["patient"]
-    replicates = replicates if patient_codes(patients)[1] > 1 else 0
-    labels, scores, rival = model.labels, floor.scores, model.scores
+) -> Baseline:
+    patients, labels, scores = model.table["patient"], model.labels, baseline.scores
     drawn = resample(labels, scores, np.zeros(labels.shape, dtype=bool), patients, replicates, seed).labels
-    lead = _by_label(metrics.auroc, labels, rival) - _by_label(metrics.auroc, labels, scores)
-    drawn_lead = auroc_replicates(labels, rival, patients, replicates, seed) - drawn["auroc"]
+    auroc, auprc = (metrics.by_label(metric, labels, scores) for metric in (metrics.auroc, metrics.auprc))
+    lead = metrics.by_label(metrics.auroc, labels, model.scores) - auroc
+    drawn_lead = auroc_replicates(labels, model.scores, patients, replicates, seed) - drawn["auroc"]
     difference = mean_interval(lead, drawn_lead, level)
-    auroc = mean_interval(_by_label(metrics.auroc, labels, scores), drawn["auroc"], level)
-    auprc = mean_interval(_by_label(metrics.auprc, labels, scores), drawn["auprc"], level)
-    brier = _brier(floor, replicates, level, seed)
-    return Floor(
+    return Baseline(
         name,
         used,
-        auroc,
-        auprc,
-        brier,
+        mean_interval(auroc, drawn["auroc"], level),
+        mean_interval(auprc, drawn["auprc"], level),
+        _brier(baseline, replicates, level, seed),
         difference=None if np.isnan(difference.value) else difference,
         beaten=None if np.isnan(difference.low) else difference.low > 0,
-        sentence=_sentence(used, floor.task, (auroc, auprc, brier), difference),
     )
 
 
-def _by_label(metric: Callable[[np.ndarray, np.ndarray], float], labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    return np.array([metric(labels[:, k], scores[:, k]) for k in range(labels.shape[1])])
-
-
-def _brier(floor: Predictions, replicates: int, level: float, seed: int) -> Interval:
+def _brier(baseline: Predictions, replicates: int, level: float, seed: int) -> Interval:
     """Mean squared difference of probability and label (Brier 1950), mean over labels."""
-    known = (~np.isnan(floor.labels)).astype(np.float64)
-    error = np.nan_to_num((floor.probabilities - floor.labels) ** 2)
-    pieces = [(w @ error, w @ known) for w in weight_chunks(floor.table["patient"], replicates, seed)]
-    empty = np.empty((0, floor.task.outputs))
-    errors, weights = (np.concatenate([empty, *(p[i] for p in pieces)]) for i in (0, 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return mean_interval(error.sum(axis=0) / known.sum(axis=0), errors / weights, level)
-
-
-def _sentence(
-    used: tuple[str, ...], task: Task, scores: tuple[Interval, Interval, Interval], difference: Interval
-) -> str:
-    auroc, auprc, brier = scores
-    macro = "macro " if task.outputs > 1 else ""  # on constant answers AUROC is .5 for every label
-    if used:
-        words = [_WORDS[name] for name in used]
-        listed = f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
-        start = f"{listed[0].upper()}{listed[1:]} alone reach{'' if len(words) > 1 else 'es'} {macro}AUROC {auroc}"
-    else:
-        start = (
-            f"The training prevalence as the answer to every image has AUROC {short(auroc.value)}, "
-            f"{macro}AUPRC {short(auprc.value)} and {macro}Brier score {short(brier.value)}"
-        )
-    if np.isnan(difference.value):
-        return "AUROC is undefined on these images, so nothing can be said of a floor."
-    if np.isnan(difference.low):
-        return f"{start}: the network differs by {short(difference.value)}, without an interval."
-    if difference.low > 0:
-        return f"{start}: the network is better by {difference}."
-    if difference.high < 0:
-        return f"{start}: the network is worse, its difference is {difference}."
-    return f"{start}: the network does not beat it clearly, its difference is {difference}."
+    error = (baseline.probabilities - baseline.labels) ** 2
+    drawn = mean_replicates(error, baseline.table["patient"], replicates, seed)
+    return mean_interval(metrics.mean_over_images(error), drawn, level)

@@ -1,7 +1,8 @@
 """Confidence intervals from a bootstrap over patients (Efron & Tibshirani 1993, ch. 8: resample the independent unit).
 
 Images of one patient are not independent, so patients are drawn with replacement, and every image weighs as often as its
-patient was drawn. The images are sorted once per label; a replicate then costs one weighted count per label.
+patient was drawn. The images are sorted once per label; a replicate then costs one weighted count per label. Of a single
+patient there is nothing to resample: whatever number R of replicates is asked for, there are none.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from zoo.evaluation.metrics import Confusion, rates
+import zoo.evaluation.metrics as metrics
+from zoo.evaluation.metrics import Confusion
 
 _CHUNK = 4_000_000  # numbers in the largest temporary array, 32 MB
 
@@ -86,24 +88,29 @@ def auroc_replicates(
     Returns:
         NaN where a resample lacks one of the classes, and for a label with a NaN score on an image whose label is known.
     """
-    labels, scores = np.asarray(labels), np.asarray(scores)
-    result = np.full((replicates, labels.shape[1]), np.nan)
+    return _ranked(np.asarray(labels), np.asarray(scores), *patient_codes(patients), replicates, seed)[0]
+
+
+def _ranked(
+    labels: np.ndarray, scores: np.ndarray, codes: np.ndarray, patients: int, replicates: int, seed: int
+) -> np.ndarray:
+    """AUROC and AUPRC of every column in every resample of the patients, `(2, R, K)`; see `auroc_replicates`."""
     usable = ~(np.isnan(scores) & ~np.isnan(labels)).any(axis=0)
     rankings = {int(k): _Ranking(labels[:, k], scores[:, k]) for k in np.flatnonzero(usable)}
-    widest = max(len(labels), *(r.bins for r in rankings.values()), 1)
-    start = 0
-    for weights in weight_chunks(patients, replicates, seed, max(1, _CHUNK // widest)):
-        stop = start + len(weights)
+    widest = max(len(codes), patients, *(r.bins for r in rankings.values()), 1)
+    chunks = [np.empty((2, 0, labels.shape[1]))]
+    for counts in _draws(patients, replicates, seed, max(1, _CHUNK // widest)):
+        weights = counts[:, codes]
+        chunks.append(np.full((2, len(weights), labels.shape[1]), np.nan))
         for k, ranking in rankings.items():
-            result[start:stop, k] = ranking.measure(np.array([ranking.count(w) for w in weights]))[0]
-        start = stop
-    return result
+            chunks[-1][:, :, k] = ranking.measure(np.array([ranking.count(w) for w in weights]))
+    return np.concatenate(chunks, axis=1)
 
 
 def _draws(patients: int, replicates: int, seed: int, chunk: int) -> Iterator[np.ndarray]:
     """Draw counts of patients in chunks `(≤ chunk, patients)`; the same counts whatever the chunk."""
     rng = np.random.default_rng(seed)
-    for start in range(0, replicates, chunk):
+    for start in range(0, replicates if patients > 1 else 0, chunk):
         rows = [
             np.bincount(rng.integers(0, patients, patients), minlength=patients)
             for _ in range(min(chunk, replicates - start))
@@ -120,12 +127,13 @@ def confusion_replicates(
 ) -> Confusion:
     """The confusion table of every label in every resample of the patients, parts `(R, K)`; see `auroc_replicates`.
 
-    `positive` is bool `(N, K)`: what is called positive. `metrics.rates` turns the table into metrics.
+    `positive` is bool `(N, K)`: the positive predictions. `metrics.rates` turns the table into metrics.
     """
     codes, number = patient_codes(patients)
-    tallies = _tallies(labels, positive, codes, number)
-    found = _sums(np.concatenate(tallies, axis=1), number, replicates, seed)
-    return Confusion(*np.split(found, 4, axis=1))
+    # each patient's own table, of which a replicate's is the sum over its draws
+    columns = [part[:, k] for part in metrics.parts(labels, positive) for k in range(labels.shape[1])]
+    tallies = np.stack([np.bincount(codes, column, minlength=number) for column in columns], axis=1)
+    return Confusion(*np.split(_sums(tallies, number, replicates, seed), 4, axis=1))
 
 
 def mean_replicates(
@@ -198,7 +206,7 @@ def resample(
     Args:
         labels: `(N, K)`, 1, 0 or NaN for unknown.
         scores: finite `(N, K)`; ranks images within a label, and over all labels for the micro average.
-        positive: bool `(N, K)`, what is called positive.
+        positive: bool `(N, K)`, the positive predictions.
         patients: `(N,)`.
         replicates: how many times the patients are drawn, R.
         seed: of the draws; equal patients, seed and R give equal draws.
@@ -208,42 +216,17 @@ def resample(
     """
     codes, number = patient_codes(patients)
     columns = labels.shape[1]
-    rankings = [_Ranking(labels[:, k], scores[:, k]) for k in range(columns)]
-    pooled = _Ranking(labels.ravel(), scores.ravel()) if columns > 1 else None
-    tallies = _tallies(labels, positive, codes, number)
-    widest = max(len(codes), number, *(r.bins for r in rankings), pooled.bins if pooled else 0)
-    chunks: list[tuple[np.ndarray, np.ndarray, Confusion]] = []
-    for counts in _draws(number, replicates, seed, max(1, _CHUNK // widest)):
-        weights = counts[:, codes]
-        ranks = [r.measure(np.array([r.count(w) for w in weights])) for r in rankings]
-        by_label = np.stack(ranks, axis=-1)
-        micro = by_label
-        if pooled is not None:
-            micro = np.stack(pooled.measure(np.array([pooled.count(np.repeat(w, columns)) for w in weights])))[
-                ..., None
-            ]
-        chunks.append((by_label, micro, Confusion(*(counts @ part for part in tallies))))
-    if not chunks:
-        empty = np.empty((2, 0, columns))
-        chunks.append((empty, empty[..., :1], Confusion(*(empty[0],) * 4)))
-    by_label, micro = (np.concatenate([c[i] for c in chunks], axis=1) for i in (0, 1))
-    table = Confusion(*(np.concatenate(part) for part in zip(*(c[2] for c in chunks), strict=True)))
+    by_label = micro = _ranked(labels, scores, codes, number, replicates, seed)
+    if columns > 1:
+        pooled = (labels.reshape(-1, 1), scores.reshape(-1, 1), np.repeat(codes, columns))
+        micro = _ranked(*pooled, number, replicates, seed)
+    table = confusion_replicates(labels, positive, patients, replicates, seed)
     return Replicates(
-        labels={"auroc": by_label[0], "auprc": by_label[1], **rates(table)},
-        micro={"auroc": micro[0], "auprc": micro[1], **rates(table.total())},
+        labels={"auroc": by_label[0], "auprc": by_label[1], **metrics.rates(table)},
+        micro={"auroc": micro[0], "auprc": micro[1], **metrics.rates(table.total())},
         positives=table.tp + table.fn,
         samples=None if by_image is None else mean_replicates(by_image, patients, replicates, seed),
     )
-
-
-def _tallies(labels: np.ndarray, positive: np.ndarray, codes: np.ndarray, patients: int) -> Confusion:
-    """Each patient's own confusion table, parts `(patients, K)`: a replicate's table is the sum over its draws."""
-    has, has_not = labels > 0.5, labels <= 0.5
-    parts = []
-    for images in (has & positive, has_not & positive, has & ~positive, has_not & ~positive):
-        by_label = [np.bincount(codes, images[:, k], minlength=patients) for k in range(labels.shape[1])]
-        parts.append(np.stack(by_label, axis=1))
-    return Confusion(*parts)
 
 
 def percentile_interval(values: np.ndarray, level: float) -> tuple[float, float, int]:

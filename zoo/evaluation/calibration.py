@@ -1,4 +1,4 @@
-"""Calibration: a map from logits to probabilities, fitted on validation images, that never turns the ranking round."""
+"""Calibration: an increasing map from logits to probabilities, fitted on validation images."""
 
 from __future__ import annotations
 
@@ -8,33 +8,36 @@ from typing import Any
 
 import numpy as np
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError, UsageError, unknown
 from zoo.core.tasks import Task
-from zoo.evaluation import metrics
-from zoo.evaluation.notes import FEW
-from zoo.evaluation.plain import plain
+from zoo.evaluation.notes import FEW, Note
 from zoo.evaluation.predictions import Predictions
+from zoo.evaluation.serialise import Serialisable
 
 METHODS = ("temperature", "platt", "isotonic")
 TEMPERATURES = (0.01, 100.0)  # the range that is searched
 _KEYS = {"temperature": {"temperature"}, "platt": {"slope", "intercept"}, "isotonic": {"logits", "values"}}
 
-_Fit = tuple[dict[str, Any], str]  # parameters, and where there are none the reason
+_Fit = dict[str, Any] | Note  # parameters, or why there are none
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Serialisable):
     """A fitted map from logits to probabilities.
 
     `parameters[label]` depends on the method: `temperature` (the same for all classes of a multiclass task);
     `slope` and `intercept`; or the knots `logits` and `values` of an isotonic map. It is empty where the label is left
-    as it is, and `uncalibrated[label]` then says why.
+    as it is; `uncalibrated[label]` is then the reason: "few_images" (counts: validation images with the label, and without),
+    "few_outside_one_class" (counts: images of the other classes, and of all), "constant_output", "separated" (the outputs
+    separate the validation images perfectly), "no_temperature" (none of the range fits), "inverted" (Platt's slope is not
+    positive), "not_increasing" (the isotonic map is flat).
     """
 
     method: str
     task: Task
     parameters: dict[str, dict[str, Any]]
-    uncalibrated: dict[str, str] = field(default_factory=dict)
+    uncalibrated: dict[str, Note] = field(default_factory=dict)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, float64 `(N, K)` in [0, 1], from finite logits `(N, K)`.
@@ -63,6 +66,11 @@ class Calibration:
                 z[:, k] = found["slope"] * z[:, k] + found["intercept"]
         return metrics.probabilities(self.task, z)
 
+    @property
+    def at_range_end(self) -> tuple[str, ...]:
+        """The labels whose temperature is the lowest or the highest that is searched: not to be relied on."""
+        return tuple(name for name, found in self.parameters.items() if found.get("temperature") in TEMPERATURES)
+
     def carried(self, thresholds: Mapping[str, float]) -> dict[str, float]:
         """Thresholds on uncalibrated probabilities as they lie on calibrated ones, for each label of the task."""
         raw = np.array([float(thresholds[label]) for label in self.task.labels])
@@ -70,13 +78,9 @@ class Calibration:
             logits = np.log(raw) - np.log1p(-raw)
         return dict(zip(self.task.labels, self.probabilities(logits[None])[0].tolist(), strict=True))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values ready for JSON, from which `from_dict` gives the same calibration to the last digit."""
-        return plain(self)
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """The inverse of `to_dict`.
+        """The inverse of `to_dict`, to the last digit.
 
         Raises:
             DataError: a part is missing or the method is unknown.
@@ -88,7 +92,8 @@ class Calibration:
             for label, found in parameters.items():
                 if found and set(found) != needed:
                     raise ValueError(f"{label} has the parameters {sorted(found)}, not {sorted(needed)}")
-            return cls(values["method"], task, parameters, dict(values["uncalibrated"]))
+            reasons = {label: Note.from_dict(reason) for label, reason in values["uncalibrated"].items()}
+            return cls(values["method"], task, parameters, reasons)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"this is not a calibration: {type(error).__name__} {error}.") from None
 
@@ -104,7 +109,7 @@ def fit_calibration(method: str, validation: Predictions) -> Calibration:
       between the blocks and constant beyond the ends. Its values are kept within 1/(n+2) and (n+1)/(n+2), Laplace's rule
       of succession for n images: n images cannot vouch for less, and the log loss of a new image stays finite.
 
-    A label stays as it is (and `calibration_notes` says so) where fewer than 10 images have or have not got it, where the
+    A label stays as it is (see `Calibration.uncalibrated`) where fewer than 10 images have or have not got it, where the
     best map would not be increasing (inverted outputs), or, for temperature, where the outputs separate the images
     perfectly at 0: the log loss then falls for ever as T goes to 0.
 
@@ -129,25 +134,9 @@ def fit_calibration(method: str, validation: Predictions) -> Calibration:
     return Calibration(
         method,
         task,
-        {label: dict(found) for label, (found, _) in zip(task.labels, fits, strict=True)},
-        {label: reason for label, (_, reason) in zip(task.labels, fits, strict=True) if reason},
+        {label: {} if isinstance(fit, Note) else dict(fit) for label, fit in zip(task.labels, fits, strict=True)},
+        {label: fit for label, fit in zip(task.labels, fits, strict=True) if isinstance(fit, Note)},
     )
-
-
-def calibration_notes(calibration: Calibration) -> tuple[str, ...]:
-    """Sentences on what was left uncalibrated and why, and on temperatures at the end of their range."""
-    left = calibration.uncalibrated
-    notes = []
-    if left and calibration.task.exclusive:
-        notes.append(f"The outputs are left uncalibrated: {next(iter(left.values()))}.")
-    elif left:
-        listed = "; ".join(f"{label} ({reason})" for label, reason in left.items())
-        notes.append(f"Left uncalibrated: {listed}.")
-    ends = [label for label, found in calibration.parameters.items() if found.get("temperature") in TEMPERATURES]
-    if ends:
-        whose = "" if calibration.task.exclusive else f" of {', '.join(ends)}"
-        notes.append(f"The temperature{whose} lies at the end of its range of {_range()}: do not rely on it.")
-    return tuple(notes)
 
 
 def pool(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -171,9 +160,9 @@ def _fit_label(method: str, labels: np.ndarray, logits: np.ndarray) -> _Fit:
     positives = int(positive.sum())
     negatives = len(positive) - positives
     if min(positives, negatives) < FEW:
-        return {}, f"{positives} validation images with it, {negatives} without"
+        return Note("few_images", counts=(positives, negatives))
     if z.min() == z.max():
-        return {}, "its outputs are all equal"
+        return Note("constant_output")
     return {"temperature": _fit_sigmoid, "platt": _fit_platt, "isotonic": _fit_isotonic}[method](positive, z)
 
 
@@ -181,7 +170,7 @@ def _fit_sigmoid(positive: np.ndarray, z: np.ndarray) -> _Fit:
     from scipy.special import expit
 
     if (np.where(positive, z, -z) > 0).all():
-        return {}, "its outputs separate the validation images perfectly, so they tell no temperature"
+        return Note("separated")
     return _temperature(lambda inverse: float(((expit(inverse * z) - positive) * z).mean()))
 
 
@@ -189,13 +178,13 @@ def _fit_softmax(labels: np.ndarray, logits: np.ndarray) -> _Fit:
     from scipy.special import softmax
 
     known = np.nansum(labels, axis=1) == 1
-    truth, z = labels[known] > 0.5, logits[known]
-    others = len(truth) - int(truth.sum(axis=0).max(initial=0))
+    positive, z = labels[known] > 0.5, logits[known]
+    others = len(positive) - int(positive.sum(axis=0).max(initial=0))
     if others < FEW:
-        return {}, f"all but {others} of {len(truth)} validation images are of one class"
-    right = z[truth]
-    if (np.where(truth, -np.inf, z).max(axis=1) < right).all():
-        return {}, "they separate the validation images perfectly, so they tell no temperature"
+        return Note("few_outside_one_class", counts=(others, len(positive)))
+    right = z[positive]
+    if (np.where(positive, -np.inf, z).max(axis=1) < right).all():
+        return Note("separated")
     return _temperature(lambda inverse: float(((softmax(inverse * z, axis=1) * z).sum(axis=1) - right).mean()))
 
 
@@ -205,10 +194,10 @@ def _temperature(slope: Callable[[float], float]) -> _Fit:
 
     smallest, largest = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
     if slope(smallest) >= 0:
-        return {}, f"no temperature from {_range()} fits, the outputs are shifted or inverted"
+        return Note("no_temperature")
     if slope(largest) <= 0:
-        return {"temperature": TEMPERATURES[0]}, ""
-    return {"temperature": float(1 / brentq(slope, smallest, largest, xtol=1e-14))}, ""
+        return {"temperature": TEMPERATURES[0]}
+    return {"temperature": float(1 / brentq(slope, smallest, largest, xtol=1e-14))}
 
 
 def _fit_platt(positive: np.ndarray, z: np.ndarray) -> _Fit:
@@ -234,19 +223,15 @@ def _fit_platt(positive: np.ndarray, z: np.ndarray) -> _Fit:
     w = minimize(loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-9}).x
     slope = float(w[0] / spread)
     if slope <= 0:
-        return {}, "its outputs rank the validation images the wrong way round"
-    return {"slope": slope, "intercept": float(w[1] - slope * centre)}, ""
+        return Note("inverted")
+    return {"slope": slope, "intercept": float(w[1] - slope * centre)}
 
 
 def _fit_isotonic(positive: np.ndarray, z: np.ndarray) -> _Fit:
     distinct, fitted, _, blocks = pool(z, positive)
     if len(blocks) == 2:
-        return {}, "no increasing map fits its outputs, all would become one probability"
+        return Note("not_increasing")
     least = 1 / (len(z) + 2)
     knots = np.unique(np.concatenate([blocks[:-1], blocks[1:] - 1]))
     values = np.clip(fitted[knots], least, 1 - least)
-    return {"logits": distinct[knots].tolist(), "values": values.tolist()}, ""
-
-
-def _range() -> str:
-    return f"{TEMPERATURES[0]:g} to {TEMPERATURES[1]:g}"
+    return {"logits": distinct[knots].tolist(), "values": values.tolist()}

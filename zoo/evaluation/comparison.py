@@ -1,7 +1,7 @@
-"""Two runs on the same images: their paired difference, its interval, and whether the data can tell them apart.
+"""Two runs on the same images: their paired difference, its interval, and whether it is significant.
 
 Both runs are measured in the same resamples of the patients, so what makes a resample easy or hard cancels out of the
-difference. Two runs whose intervals overlap widely can still be told apart, and this is how.
+difference: two runs whose intervals overlap widely can still differ significantly.
 """
 
 from __future__ import annotations
@@ -10,24 +10,23 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
-from zoo.core.tasks import Task
-from zoo.evaluation import metrics
-from zoo.evaluation.bootstrap import auroc_replicates, patient_codes, percentile_interval, resample
+from zoo.core.text import count_of
+from zoo.evaluation.bootstrap import auroc_replicates, patient_codes, resample
 from zoo.evaluation.delong import paired_test
-from zoo.evaluation.evaluate import Interval, short
-from zoo.evaluation.plain import plain
+from zoo.evaluation.interval import Interval, interval
+from zoo.evaluation.p_values import ALPHA, bootstrap_p, holm
 from zoo.evaluation.predictions import Predictions
+from zoo.evaluation.serialise import Serialisable
 
 # Metrics that are defined or not by the labels alone: a mean over labels then covers the same labels for both runs.
 METRICS = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "balanced_accuracy")
 AT_THRESHOLD = METRICS[2:]
-TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "balanced_accuracy": "balanced accuracy"}
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,18 @@ class Difference:
     p_delong: float
 
     @property
-    def told_apart(self) -> bool:
+    def significant(self) -> bool:
         """Whether the corrected p is below .05."""
         return self.p_holm < ALPHA
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Serialisable):
     """Two runs compared on the same images: over all labels, and for several labels label by label.
 
     `overall.label` is the one label, "macro" for a mean over the labels, or "all" for what a multiclass task has only once.
-    `no_delong` says why DeLong's test is not given, and is empty where it is.
+    `no_delong` is the reason why DeLong's test is not given: another metric than AUROC, several images of one patient (the
+    test takes images as independent), or a mean over labels (it compares single labels); None where it is given.
     """
 
     first: str
@@ -67,11 +67,7 @@ class Comparison:
     patients: int
     overall: Difference
     per_label: dict[str, Difference]
-    no_delong: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values ready for JSON, NaN as None."""
-        return dict(plain(self))
+    no_delong: Literal["not_auroc", "several_images_per_patient", "mean_over_labels"] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +104,7 @@ def measure(
         predictions: its images.
         metric: one of `METRICS`.
         thresholds: the run's own, a probability per label; needed for the metrics in `AT_THRESHOLD` unless multiclass.
-        replicates: resamples of the patients; none are drawn where all images are of one patient.
+        replicates: resamples of the patients.
         seed: of the resamples.
 
     Raises:
@@ -121,8 +117,6 @@ def measure(
     order = np.argsort(names, kind="stable")
     table = predictions.table.iloc[order].reset_index(drop=True)
     ordered = Predictions(predictions.task, table, predictions.labels[order], predictions.logits[order])
-    if patient_codes(table["patient"])[1] < 2:
-        replicates = 0
     values, drawn, overall, overall_drawn = _measure(ordered, metric, thresholds, replicates, seed)
     return Measured(name, ordered, metric, values, drawn, float(overall), overall_drawn)
 
@@ -131,11 +125,10 @@ def _measure(
     images: Predictions, metric: str, thresholds: Mapping[str, float] | None, replicates: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     labels, scores, patients = images.labels, images.scores, images.table["patient"]
-    columns = range(images.task.outputs)
     if metric == "auroc":
-        values = np.array([metrics.auroc(labels[:, k], scores[:, k]) for k in columns])
+        values = metrics.by_label(metrics.auroc, labels, scores)
         drawn = auroc_replicates(labels, scores, patients, replicates, seed)
-        return values, drawn, _mean(values), _mean(drawn)
+        return values, drawn, metrics.mean_of_defined(values), metrics.mean_of_defined(drawn)
     if metric in AT_THRESHOLD:
         positive = metrics.decisions(images.task, images.logits, thresholds or {})
     else:
@@ -143,21 +136,14 @@ def _measure(
     found = resample(labels, scores, positive, patients, replicates, seed)
     drawn = found.labels[metric]
     if metric == "auprc":
-        values = np.array([metrics.auprc(labels[:, k], scores[:, k]) for k in columns])
-        return values, drawn, _mean(values), _mean(drawn)
+        values = metrics.by_label(metrics.auprc, labels, scores)
+        return values, drawn, metrics.mean_of_defined(values), metrics.mean_of_defined(drawn)
     table = metrics.confusion(labels, positive)
     rates, pooled = metrics.rates(table), metrics.rates(table.total())
     overall = metrics.averages(images.task, rates, pooled, table.tp + table.fn)["macro"][metric]
     micro = {name: found.micro[name] for name in pooled}
     averages = metrics.averages(images.task, {name: found.labels[name] for name in rates}, micro, found.positives)
     return rates[metric], drawn, overall, averages["macro"][metric]
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is defined; NaN where nothing is."""
-    defined = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.nansum(values, axis=-1) / defined.sum(axis=-1))
 
 
 def compare(first: Measured, second: Measured, *, level: float = 0.95) -> Comparison:
@@ -180,11 +166,15 @@ def compare(first: Measured, second: Measured, *, level: float = 0.95) -> Compar
             f"{first.name} and {second.name} cannot be compared: they give the same images to different patients."
         )
     several = images.task.outputs > 1
-    reason = _no_delong(first.metric, len(images), patients)
+    reason: Literal["not_auroc", "several_images_per_patient", "mean_over_labels"] | None = None
+    if first.metric != "auroc":
+        reason = "not_auroc"
+    elif patients < len(images):
+        reason = "several_images_per_patient"
     rows = []
     for k, label in enumerate(images.task.labels):
         p_delong = math.nan
-        if not reason:
+        if reason is None:
             scores = (each.predictions.scores[:, k] for each in (first, second))
             p_delong = paired_test(images.labels[:, k], *scores).p
         values, drawn = (float(first.values[k]), float(second.values[k])), first.drawn[:, k] - second.drawn[:, k]
@@ -193,7 +183,7 @@ def compare(first: Measured, second: Measured, *, level: float = 0.95) -> Compar
         drawn = first.overall_drawn - second.overall_drawn
         averaged = not (images.task.exclusive and first.metric in ("accuracy", "balanced_accuracy"))
         overall = _difference("macro" if averaged else "all", first.overall, second.overall, drawn, level, math.nan)
-        reason = reason or "it compares single labels, not a mean over them"
+        reason = reason or "mean_over_labels"
     else:
         overall = rows[0]
     adjusted = holm([row.p for row in rows])
@@ -215,58 +205,21 @@ def corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
 def _difference(
     label: str, first: float, second: float, drawn: np.ndarray, level: float, p_delong: float
 ) -> Difference:
-    value = first - second
-    low, high, _ = percentile_interval(drawn, level) if not math.isnan(value) else (math.nan, math.nan, 0)
-    p = bootstrap_p(drawn) if not math.isnan(low) else math.nan
-    return Difference(label, first, second, Interval(value, low, high), p, p, p_delong)
-
-
-def bootstrap_p(differences: np.ndarray) -> float:
-    """Two-sided p of "no difference" from resampled differences `(R,)`, NaN among them left out.
-
-    Twice the smaller of the shares at or below and at or above zero, which is 1 − level where the percentile interval of
-    that level touches zero; one is added to counts and number, so that p is never 0 but at least 2 / (R + 1) (Davison &
-    Hinkley, Bootstrap Methods and their Application, 1997, sections 4.2 and 5.2).
-    """
-    defined = differences[~np.isnan(differences)]
-    if not len(defined):
-        return math.nan
-    fewest = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
-    return min(1.0, 2 * (fewest + 1) / (len(defined) + 1))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (Holm, Scandinavian Journal of Statistics 6, 1979) for several comparisons.
-
-    The smallest of n p values is multiplied by n, the next by n − 1 and so on, none getting smaller than the one before
-    it nor larger than 1. A NaN stays one and does not count.
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    result = np.full(len(p), np.nan)
-    result[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
-    return [float(value) for value in result]
-
-
-def _no_delong(metric: str, images: int, patients: int) -> str:
-    if metric != "auroc":
-        return "it compares AUROCs only"
-    if patients < images:
-        return f"it takes images as independent, and these {images:,} images are of {patients:,} patients"
-    return ""
+    difference = interval(first - second, drawn, level)
+    p = bootstrap_p(drawn) if not math.isnan(difference.low) else math.nan
+    return Difference(label, first, second, difference, p, p, p_delong)
 
 
 def differences(first: str, a: Predictions, second: str, b: Predictions) -> list[str]:
-    """What keeps two runs out of one table, as phrases with counts and an example: task, images or labels."""
+    """Why two runs do not belong in one table, as phrases for an error with counts and an example: task, images or labels."""
     found = []
     if a.task != b.task:
-        found.append(f"{first} predicts {task_text(a.task)}, {second} {task_text(b.task)}")
+        found.append(f"{first} predicts {a.task}, {second} {b.task}")
     rows_a, rows_b = (dict(zip(each.table["image"].astype(str), range(len(each)), strict=True)) for each in (a, b))
     only_a, only_b = (sorted(set(x) - set(y)) for x, y in ((rows_a, rows_b), (rows_b, rows_a)))
     if only_a or only_b:
         parts = [
-            f"{_images(len(only))} only in {name}, such as '{only[0]}'"
+            f"{count_of(len(only), 'image')} only in {name}, such as '{only[0]}'"
             for name, only in ((first, only_a), (second, only_b))
             if only
         ]
@@ -277,47 +230,5 @@ def differences(first: str, a: Predictions, second: str, b: Predictions) -> list
         differ = ((x != y) & ~(np.isnan(x) & np.isnan(y))).any(axis=1)
         if differ.any():
             example = images[int(differ.argmax())]
-            found.append(f"the labels differ on {differ.sum():,} of {_images(len(a))}, such as '{example}'")
+            found.append(f"the labels differ on {differ.sum():,} of {count_of(len(a), 'image')}, such as '{example}'")
     return found
-
-
-def task_text(task: Task) -> str:
-    """A task in a few words: "binary (Abnormal)", "multilabel (14 labels)"."""
-    inside = ", ".join(task.labels) if len(task.labels) <= 3 else f"{len(task.labels)} labels"
-    return f"{task.kind} ({inside})"
-
-
-def verdict(comparison: Comparison) -> str:
-    """One sentence: is one of the two better, or can the data not tell."""
-    found, name = comparison.overall, metric_name(comparison)
-    first, second = comparison.first, comparison.second
-    value, p = found.difference, p_text(found.p_holm)
-    if math.isnan(value.value):
-        return f"{first} and {second} cannot be compared: {name} is undefined on these images."
-    if math.isnan(found.p_holm):
-        why = (
-            "all images are of one patient"
-            if comparison.patients < 2
-            else "there are too few patients, or no resamples"
-        )
-        return f"The {name} of {first} minus that of {second} is {short(value.value)}, without an interval: {why}."
-    if not found.told_apart:
-        return f"The data cannot tell {first} and {second} apart: {name} difference {value}, p {p}."
-    better, worse, sign = (first, second, 1) if value.value > 0 else (second, first, -1)
-    bounds = sorted((sign * value.low, sign * value.high))
-    return f"{better} is better than {worse}: {name} difference {Interval(sign * value.value, *bounds)}, p {p}."
-
-
-def metric_name(comparison: Comparison) -> str:
-    """What the overall number is called: "AUROC", "macro AUROC"."""
-    title = TITLES.get(comparison.metric, comparison.metric)
-    return f"macro {title}" if comparison.overall.label == "macro" else title
-
-
-def p_text(p: float) -> str:
-    """A p value as tables show it: ".012", "<.001", "–"."""
-    return "<.001" if p < 0.0005 else short(p)
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image{'s' if count != 1 else ''}"

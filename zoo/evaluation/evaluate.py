@@ -2,50 +2,38 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.files import write_text
 from zoo.core.tasks import Task
-from zoo.evaluation import metrics
-from zoo.evaluation.bootstrap import Replicates, patient_codes, percentile_interval, resample
-from zoo.evaluation.notes import notes_on_images, notes_on_outputs, notes_on_patients, notes_on_replicates
-from zoo.evaluation.plain import plain
+from zoo.evaluation.bootstrap import Replicates, patient_codes, resample, unknown_patients
+from zoo.evaluation.interval import Interval, interval
+from zoo.evaluation.notes import FEW, Note
 from zoo.evaluation.predictions import Predictions
+from zoo.evaluation.serialise import Serialisable, to_csv
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A value with the bounds of its confidence interval; each NaN where undefined."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{short(self.value)} [{short(self.low)}, {short(self.high)}]"
-
-
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Serialisable):
     """What was measured on one split.
 
     `per_label[label][metric]` and `averages["macro" | "micro" | "weighted"][metric]` are intervals, for the metrics of
     `metrics.METRICS`; a multilabel task has the average "samples" as well, see `metrics.image_rates`. `positives` and
-    `known` count images per label, `notes` are sentences the reader must see. Intervals are percentiles of `replicates`
-    resamples of the patients. A multiclass task decides by the most probable class, so its `thresholds` are not used.
-    `constant` names the labels with the same output on every image. `images_digest` and `truth_digest` (see `Predictions`)
-    say which images and labels were measured; "" in evaluations saved without them.
+    `known` count images per label, `notes` are facts the reader must see. Intervals are percentiles of `replicates`
+    resamples of the patients. A multiclass task predicts the most probable class, so its `thresholds` are not used.
+    `constant` names the labels with the same output on every image. `images_digest` and `labels_digest` (see `Predictions`)
+    identify the images and labels that were measured.
     """
 
     split: str
@@ -57,37 +45,32 @@ class Evaluation:
     thresholds: dict[str, float]
     positives: dict[str, int]
     known: dict[str, int]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     seed: int
     replicates: int
     level: float
-    images_digest: str = ""
-    truth_digest: str = ""
-    constant: tuple[str, ...] = ()
+    images_digest: str
+    labels_digest: str
+    constant: tuple[str, ...]
 
     @property
     def headline(self) -> Interval:
         """The one number: the AUROC of a binary task, else the macro AUROC."""
         return self.averages["macro"]["auroc"]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values ready for JSON, NaN as None."""
-        return dict(plain(self))
-
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Evaluation:
         """The inverse of `to_dict`; raises DataError where a field is missing."""
-        fields = dataclasses.fields(cls)
-        missing = [f.name for f in fields if f.name not in saved and f.default is dataclasses.MISSING]
-        if missing:
+        fields = [field.name for field in dataclasses.fields(cls)]
+        if missing := [name for name in fields if name not in saved]:
             raise DataError(f"this is not an evaluation: it lacks {', '.join(missing)}.")
-        values = {f.name: saved[f.name] for f in fields if f.name in saved}
+        values = {name: saved[name] for name in fields}
         values["task"] = Task(saved["task"]["kind"], tuple(saved["task"]["labels"]))
-        values["notes"] = tuple(saved["notes"])
-        values["constant"] = tuple(saved.get("constant", ()))
+        values["notes"] = tuple(Note.from_dict(note) for note in saved["notes"])
+        values["constant"] = tuple(saved["constant"])
         for name in ("per_label", "averages"):
             values[name] = {
-                row: {metric: Interval(**{k: _nan(v) for k, v in i.items()}) for metric, i in found.items()}
+                row: {metric: Interval.from_dict(i) for metric, i in found.items()}
                 for row, found in saved[name].items()
             }
         return cls(**values)
@@ -100,15 +83,14 @@ class Evaluation:
         """
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
         write_text(Path(directory) / f"evaluation-{self.split}.json", text)
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["label", "metric", "value", "low", "high", "positives", "known"])
-        for row, values in [*self.per_label.items(), *self.averages.items()]:
-            counts = [sum(n.values()) if row not in n else n[row] for n in (self.positives, self.known)]
-            for metric, i in values.items():
-                numbers = ["" if math.isnan(v) else f"{v:.9g}" for v in (i.value, i.low, i.high)]
-                writer.writerow([row, metric, *numbers, *counts])
-        write_text(Path(directory) / f"metrics-{self.split}.csv", file.getvalue())
+        rows = []
+        for label, values in [*self.per_label.items(), *self.averages.items()]:
+            counts = {
+                name: sum(each.values()) if label not in each else each[label]
+                for name, each in (("positives", self.positives), ("known", self.known))
+            }
+            rows += [{"label": label, "metric": metric, **vars(i), **counts} for metric, i in values.items()]
+        write_text(Path(directory) / f"metrics-{self.split}.csv", to_csv(rows))
 
     @classmethod
     def load(cls, directory: Path, split: str) -> Evaluation:
@@ -130,72 +112,50 @@ def evaluate(
     replicates: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-    notes: Sequence[str] = (),
 ) -> Evaluation:
     """Measure all images of `predictions`.
 
     Args:
         predictions: the images of one split.
         thresholds: a probability per label, chosen on validation images; not needed for a multiclass task.
-        split: what these images are called: "val", "test".
+        split: the name of these images: "val", "test".
         replicates: resamples of the patients; 0 leaves the intervals undefined.
         level: of the intervals, in (0, 1).
         seed: of the resampling.
-        notes: sentences to put first, such as those of `threshold_notes`.
 
     Raises:
         DataError: there are no images, a logit is not finite, or an image is named twice.
     """
     task, images = predictions.task, predictions.table
     predictions.check(f"{split} predictions")
-    missing = [label for label in task.labels if label not in thresholds]
-    if missing and not task.exclusive:
-        raise ValueError(f"no threshold is given for {', '.join(missing)}")
     labels, scores = predictions.labels, predictions.scores
     positive = metrics.decisions(task, predictions.logits, thresholds)
     point = _measure(task, labels, scores, positive)
-    patients = patient_codes(images["patient"])[1]
-    drawn = resample(
-        labels,
-        scores,
-        positive,
-        images["patient"],
-        replicates if patients > 1 else 0,
-        seed,
-        by_image=metrics.image_rates(labels, positive) if task.kind == "multilabel" else None,
-    )
+    by_image = metrics.image_rates(labels, positive) if task.kind == "multilabel" else None
+    drawn = resample(labels, scores, positive, images["patient"], replicates, seed, by_image)
     per_label = {
         label: {m: interval(point.labels[m][k], drawn.labels[m][:, k], level) for m in metrics.METRICS}
         for k, label in enumerate(task.labels)
     }
-    positives = dict(zip(task.labels, point.positives.tolist(), strict=True))
-    known = dict(zip(task.labels, (~np.isnan(labels)).sum(axis=0).tolist(), strict=True))
-    constant = tuple(label for k, label in enumerate(task.labels) if len(images) > 1 and np.ptp(scores[:, k]) == 0)
-    said = [
-        *notes,
-        *notes_on_images(task, point.labels, positives, known),
-        *notes_on_outputs(task, constant, {label: values["auroc"].high for label, values in per_label.items()}),
-        *notes_on_patients(images, patients, bool(replicates)),
-        *notes_on_replicates(task, point.labels, drawn.labels, replicates),
-    ]
-    return Evaluation(
+    found = Evaluation(
         split=split,
         task=task,
         images=len(images),
-        patients=patients,
+        patients=patient_codes(images["patient"])[1],
         per_label=per_label,
         averages=_averages(task, point, drawn, level),
         thresholds={label: float(t) for label, t in thresholds.items() if label in task.labels},
-        positives=positives,
-        known=known,
-        notes=tuple(said),
+        positives=dict(zip(task.labels, point.positives.tolist(), strict=True)),
+        known=dict(zip(task.labels, (~np.isnan(labels)).sum(axis=0).tolist(), strict=True)),
+        notes=(),
         seed=seed,
         replicates=replicates,
         level=level,
         images_digest=predictions.images_digest,
-        truth_digest=predictions.truth_digest,
-        constant=constant,
+        labels_digest=predictions.labels_digest,
+        constant=tuple(label for k, label in enumerate(task.labels) if len(images) > 1 and np.ptp(scores[:, k]) == 0),
     )
+    return dataclasses.replace(found, notes=_notes(found, images, np.isnan(drawn.labels["auroc"]).sum(axis=0)))
 
 
 def _measure(task: Task, labels: np.ndarray, scores: np.ndarray, positive: np.ndarray) -> Replicates:
@@ -203,17 +163,9 @@ def _measure(task: Task, labels: np.ndarray, scores: np.ndarray, positive: np.nd
     table = metrics.confusion(labels, positive)
     ranked = {"auroc": metrics.auroc, "auprc": metrics.auprc}
     return Replicates(
-        labels={
-            **{
-                name: np.array([f(labels[:, k], scores[:, k]) for k in range(task.outputs)])
-                for name, f in ranked.items()
-            },
-            **metrics.rates(table),
-        },
-        micro={
-            **{name: np.array([f(labels.ravel(), scores.ravel())]) for name, f in ranked.items()},
-            **metrics.rates(table.total()),
-        },
+        labels={name: metrics.by_label(f, labels, scores) for name, f in ranked.items()} | metrics.rates(table),
+        micro={name: np.array([f(labels.ravel(), scores.ravel())]) for name, f in ranked.items()}
+        | metrics.rates(table.total()),
         positives=table.tp + table.fn,
         samples=metrics.mean_over_images(metrics.image_rates(labels, positive)) if task.kind == "multilabel" else None,
     )
@@ -229,21 +181,32 @@ def _averages(task: Task, point: Replicates, drawn: Replicates, level: float) ->
     }
 
 
-def interval(value: float | np.ndarray, replicates: np.ndarray, level: float) -> Interval:
-    """The plain value with the percentiles of its replicates `(R,)`; an undefined value has no interval."""
-    if np.isnan(value):
-        return Interval(math.nan, math.nan, math.nan)
-    low, high, _ = percentile_interval(replicates, level)
-    return Interval(float(value), low, high)
-
-
-def short(value: float) -> str:
-    """A number as all tables show it: `.934`, `1.000`, `-.120`; `–` where undefined."""
-    if math.isnan(value):
-        return "–"
-    text = f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 0.9995 else f"{value:.3f}"
-    return ".000" if text == "-.000" else text
-
-
-def _nan(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+def _notes(found: Evaluation, images: pd.DataFrame, dropped: np.ndarray) -> tuple[Note, ...]:
+    """What the evaluation leaves out or cannot show; `dropped` counts the resamples without AUROC of each label `(K,)`."""
+    labels = found.task.labels
+    rarer = {each: min(found.positives[each], found.known[each] - found.positives[each]) for each in labels}
+    lost = {each: int(n) for each, n in zip(labels, dropped, strict=True) if n and rarer[each]}
+    chosen = {
+        "undefined_auroc": [each for each in labels if not rarer[each]],
+        "few_images": [each for each in labels if 0 < rarer[each] < FEW],
+        "no_predicted_positives": [
+            each for each in labels if found.positives[each] and math.isnan(found.per_label[each]["precision"].value)
+        ],
+    }
+    if found.task.kind != "binary":  # of which the conclusion says this
+        chosen["constant_output"] = list(found.constant)
+        chosen["worse_than_chance"] = [each for each in labels if found.per_label[each]["auroc"].high < 0.5]
+    notes = [Note(kind, tuple(names)) for kind, names in chosen.items() if names]
+    if unknown := int(unknown_patients(images["patient"]).sum()):
+        notes.append(Note("unknown_patients", counts=(unknown,)))
+    if "digest" in images and (twice := int(images["digest"].dropna().duplicated(keep=False).sum())):
+        notes.append(Note("duplicate_images", counts=(twice,)))
+    if found.patients == 1:
+        notes.append(Note("one_patient"))
+    elif found.replicates and found.patients < FEW:
+        notes.append(Note("few_patients", counts=(found.patients,)))
+    if lost:
+        notes.append(Note("dropped_resamples", tuple(lost), tuple(lost.values())))
+    if none := [each for each, number in lost.items() if number > found.replicates / 2]:
+        notes.append(Note("no_interval", tuple(none)))
+    return tuple(notes)

@@ -66,12 +66,17 @@ def ranking_scores(task: Task, logits: np.ndarray) -> np.ndarray:
 
 
 def decisions(task: Task, logits: np.ndarray, thresholds: Mapping[str, float]) -> np.ndarray:
-    """What is called positive, bool `(N, K)`: probability ≥ threshold, or the most probable class for multiclass.
+    """The positive predictions, bool `(N, K)`: probability ≥ threshold, or the most probable class for multiclass.
 
     The first of several equally probable classes is taken.
+
+    Raises:
+        ValueError: a label has no threshold, unless the task is multiclass.
     """
     if task.exclusive:
         return np.asarray(logits).argmax(axis=1)[:, None] == np.arange(task.outputs)
+    if missing := [label for label in task.labels if label not in thresholds]:
+        raise ValueError(f"no threshold is given for {', '.join(missing)}")
     return probabilities(task, logits) >= np.array([thresholds[label] for label in task.labels])
 
 
@@ -126,17 +131,23 @@ def _mean_over_labels(
     scores = ranking_scores(task, logits)
     if np.isnan(scores).any():
         return float("nan")
-    values = np.array([metric(labels[:, k], scores[:, k]) for k in range(task.outputs)])
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")
+    return float(mean_of_defined(by_label(metric, labels, scores)))
+
+
+def by_label(metric: Callable[[np.ndarray, np.ndarray], float], labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """A metric of every label `(K,)`, from labels and scores `(N, K)`."""
+    return np.array([metric(labels[:, k], scores[:, k]) for k in range(labels.shape[1])])
 
 
 def confusion(labels: np.ndarray, positive: np.ndarray) -> Confusion:
     """Count the images of each label, arrays `(K,)`, from labels `(N, K)` and decisions bool `(N, K)`."""
-    has, has_not = labels > 0.5, labels <= 0.5  # both False where unknown
-    return Confusion(
-        *(part.sum(axis=0) for part in (has & positive, has_not & positive, has & ~positive, has_not & ~positive))
-    )
+    return Confusion(*(part.sum(axis=0) for part in parts(labels, positive)))
+
+
+def parts(labels: np.ndarray, positive: np.ndarray) -> Confusion:
+    """Which images are true and false positives and negatives, bool `(N, K)`; none of them where the label is unknown."""
+    has, has_not = labels > 0.5, labels <= 0.5
+    return Confusion(has & positive, has_not & positive, has & ~positive, has_not & ~positive)
 
 
 def rates(table: Confusion) -> dict[str, np.ndarray]:
@@ -180,18 +191,18 @@ def image_rates(labels: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """`IMAGE_METRICS` of every image over its labels, `(N, 3)`, from labels `(N, K)` and decisions bool `(N, K)`.
 
     Their mean over images is scikit-learn's `average="samples"` with `zero_division=nan`: undefined (NaN), and left out of
-    the mean, are the sensitivity of an image without findings, the precision of one that nothing is called on, and F1 where
-    both hold; F1 of an image without findings that something is called on is 0. Unknown labels do not count.
+    the mean, are the sensitivity of an image without findings, the precision of one without positive predictions, and F1 where
+    both hold; F1 of an image without findings but with positive predictions is 0. Unknown labels do not count.
     """
     tp = ((labels > 0.5) & positive).sum(axis=1)
-    has, called = (labels > 0.5).sum(axis=1), (~np.isnan(labels) & positive).sum(axis=1)
+    has, predicted = (labels > 0.5).sum(axis=1), (~np.isnan(labels) & positive).sum(axis=1)
     with np.errstate(invalid="ignore"):
-        return np.stack([tp / has, tp / called, 2 * tp / (has + called)], axis=1)
+        return np.stack([tp / has, tp / predicted, 2 * tp / (has + predicted)], axis=1)
 
 
 def mean_over_images(values: np.ndarray) -> np.ndarray:
     """Means of the columns of `(N, M)`, NaN left out; NaN where nothing is left."""
-    return _mean(values.T, np.ones_like(values.T))
+    return mean_of_defined(values.T)
 
 
 def averages(
@@ -209,9 +220,9 @@ def averages(
     there is an average of that name, NaN for the metrics that a single image does not have.
     """
     result = {
-        "macro": {name: _mean(values, np.ones_like(values)) for name, values in metrics.items()},
+        "macro": {name: mean_of_defined(values) for name, values in metrics.items()},
         "micro": {name: values[..., 0] for name, values in micro.items()},
-        "weighted": {name: _mean(values, positives) for name, values in metrics.items()},
+        "weighted": {name: mean_of_defined(values, positives) for name, values in metrics.items()},
     }
     if samples is not None:
         undefined = np.full(samples.shape[:-1], np.nan)
@@ -224,8 +235,8 @@ def averages(
     return result
 
 
-def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def mean_of_defined(values: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarray:
     """Weighted mean over the last axis of what is not NaN; NaN where nothing is left."""
     weights = np.where(np.isnan(values), 0.0, weights)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (np.nan_to_num(values) * weights).sum(axis=-1) / weights.sum(axis=-1)
+        return np.asarray((np.nan_to_num(values) * weights).sum(axis=-1) / weights.sum(axis=-1))

@@ -1,21 +1,19 @@
-"""Operating points: what the thresholds chosen on validation keep of their promise on test images."""
+"""Operating points: how the thresholds chosen on validation perform on test images."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.errors import UsageError
 from zoo.core.thresholds import ThresholdRule, check_rule
-from zoo.evaluation import metrics
-from zoo.evaluation.bootstrap import confusion_replicates, patient_codes
-from zoo.evaluation.evaluate import Interval, interval, short
-from zoo.evaluation.plain import plain
+from zoo.evaluation.bootstrap import confusion_replicates
+from zoo.evaluation.interval import Interval, interval
 from zoo.evaluation.predictions import Predictions
+from zoo.evaluation.serialise import Serialisable
 from zoo.evaluation.thresholds import choose_thresholds
 
 MEASURES = ("sensitivity", "specificity", "precision", "npv", "f1", "accuracy", "balanced_accuracy", "mcc")
@@ -23,7 +21,7 @@ MOST_PROBABLE = "most probable class"
 
 
 @dataclass(frozen=True)
-class OperatingPoint:
+class OperatingPoint(Serialisable):
     """One label at its threshold.
 
     Attributes:
@@ -31,7 +29,7 @@ class OperatingPoint:
         rule: how the threshold was chosen; "most probable class" for a multiclass task.
         target: the sensitivity or specificity that the rule asked for; None for the rules without one.
         threshold: a probability, images at or above it being positive; NaN for a multiclass task.
-        validation: `MEASURES` on the images the threshold was chosen on, therefore hopeful.
+        validation: `MEASURES` on the images the threshold was chosen on, therefore optimistic.
         test: `MEASURES` on test images, where `precision` and `npv` hold at the prevalence of these images.
         confusion: test images: tp, fp, fn, tn.
         shortfall: target minus what was achieved on test, where that is below the target, else None.
@@ -53,10 +51,6 @@ class OperatingPoint:
     assumed_prevalence: float | None
     ppv_at: Interval | None
     npv_at: Interval | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values ready for JSON, NaN as None."""
-        return dict(plain(self))
 
 
 def operating_points(
@@ -91,12 +85,10 @@ def operating_points(
     validation.check("validation predictions")
     test.check("test predictions")
     thresholds = choose_thresholds(validation, rule)
-    called = metrics.decisions(task, test.logits, thresholds)
+    positive = metrics.decisions(task, test.logits, thresholds)
     before = metrics.rates(metrics.confusion(validation.labels, metrics.decisions(task, validation.logits, thresholds)))
-    table = metrics.confusion(test.labels, called)
-    patients = test.table["patient"]
-    several = patient_codes(patients)[1] > 1
-    drawn = confusion_replicates(test.labels, called, patients, replicates if several else 0, seed)
+    table = metrics.confusion(test.labels, positive)
+    drawn = confusion_replicates(test.labels, positive, test.table["patient"], replicates, seed)
     point, resampled = (_rates_at(each, prevalence) for each in (table, drawn))
     found = []
     for k, label in enumerate(task.labels):
@@ -138,30 +130,3 @@ def _shortfall(rule: ThresholdRule, values: dict[str, Interval]) -> Interval | N
         return None
     achieved = values[rule.rule]
     return Interval(rule.target - achieved.value, rule.target - achieved.high, rule.target - achieved.low)
-
-
-def operating_notes(points: Sequence[OperatingPoint]) -> tuple[str, ...]:
-    """Sentences on the labels that miss their target on test, and on those where test cannot tell."""
-    notes, untold = [], []
-    for each in points:
-        if each.target is None:
-            continue
-        achieved = each.test[each.rule]
-        if math.isnan(achieved.value):
-            untold.append(each.label)
-        elif each.shortfall is not None:
-            shown = short(achieved.value) if math.isnan(achieved.low) else str(achieved)
-            note = (
-                f"{each.label}: {each.rule} {shown} on test misses the target {short(each.target)} by "
-                f"{short(each.shortfall.value)}"
-            )
-            if each.shortfall.low <= 0:
-                note += ", which may be chance: the interval includes the target"
-            notes.append(f"{note}.")
-    if untold:
-        rule = next(each.rule for each in points if each.label == untold[0])
-        kind = "positive" if rule == "sensitivity" else "negative"
-        notes.append(
-            f"Without {kind} test images it cannot be said whether the target {rule} is met: {', '.join(untold)}."
-        )
-    return tuple(notes)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.files import write_text
 from zoo.core.tasks import Task
-from zoo.evaluation import metrics
 
 COLUMNS = ("image", "patient")
 METADATA = ("split", "view", "age", "sex", "follow_up")
@@ -24,8 +24,8 @@ _OWN = ("label:", "logit:", "probability:")
 class Predictions:
     """Logits and labels of images, in the order of `table`.
 
-    `table` has the columns image and patient, any of split, view, age, sex and follow_up, and whatever else the dataset says of a
-    image. `labels` is float32 `(N, K)`: 1, 0 or NaN for unknown. `logits` is float32 `(N, K)`.
+    `table` has the columns image and patient, any of split, view, age, sex and follow_up, and any other column of
+    the dataset. `labels` is float32 `(N, K)`: 1, 0 or NaN for unknown. `logits` is float32 `(N, K)`.
     """
 
     task: Task
@@ -61,12 +61,12 @@ class Predictions:
 
     @property
     def images_digest(self) -> str:
-        """Names the set of images, whatever their order: two runs with the same digest were measured on the same images."""
+        """Identifies the set of images, whatever their order."""
         return _digest(sorted(self.table["image"].astype(str)))
 
     @property
-    def truth_digest(self) -> str:
-        """Names the images together with their labels: equal where two runs were measured against the same truth."""
+    def labels_digest(self) -> str:
+        """Identifies the images with their labels: equal where two runs were measured against the same reference."""
         values = np.where(np.isnan(self.labels), -1, self.labels).astype(int).tolist()
         rows = sorted(zip(self.table["image"].astype(str), values, strict=True))
         return _digest([*self.task.labels, *(f"{image} {row}" for image, row in rows)])

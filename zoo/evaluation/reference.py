@@ -1,4 +1,4 @@
-"""A second reference: the same predictions measured against labels from elsewhere, such as those of an expert panel.
+"""Other reference labels: the same predictions measured against labels from elsewhere, such as those of an expert panel.
 
 Labels mined from reports are wrong often enough to hide what a classifier can do, and to flatter one that has learnt their
 errors (Oakden-Rayner 2020, Academic Radiology 27(1)).
@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +17,9 @@ import pandas as pd
 from zoo.core.errors import DataError
 from zoo.core.tasks import Task
 from zoo.evaluation.bootstrap import patient_codes
-from zoo.evaluation.evaluate import Evaluation, evaluate, short
-from zoo.evaluation.plain import plain
+from zoo.evaluation.evaluate import Evaluation, evaluate
 from zoo.evaluation.predictions import Predictions
+from zoo.evaluation.serialise import Serialisable
 
 IMAGE_COLUMNS = ("image", "Image ID", "Image Index", "image_id", "image_index", "filename", "file", "path")
 _VALUES = {
@@ -31,18 +30,18 @@ _VALUES = {
 _ABNORMAL = "abnormal"
 _NORMAL = ("nofinding", "normal", "negative", "healthy")
 _NO_FINDINGS = ("patient", "patientid", "subject", "subjectid", "age", "sex", "gender", "view", "followup", "split")
-_FAIR = 0.4  # kappa; Landis & Koch 1977 call what is not above it at most fair
+FAIR = 0.4  # kappa; Landis & Koch 1977 call what is not above it at most fair
 
 
 @dataclass(frozen=True)
-class TruthComparison:
-    """The same predictions against the run's own labels and against another reference.
+class ReferenceComparison(Serialisable):
+    """The same predictions against the run's own labels and against other reference labels.
 
-    Both evaluations rest on the same images, and label by label on those that both references know. `agreement[label]` has
-    kappa (Cohen 1960; NaN where chance alone agrees fully), agree (the share of images with the same value), own_positive,
-    other_positive and both (images positive), and images. `absent` are labels that the other reference does not have,
-    `without` counts the run's images that it does not judge, `left_out` its images whose classes are not exactly one
-    (multiclass).
+    Both evaluations rest on the same images, and label by label on those where both references have a value.
+    `agreement[label]` has kappa (Cohen 1960; NaN where chance alone agrees fully), agree (the share of images with the same
+    value), own_positive, other_positive and both (images positive), and images. `absent` are labels that the other
+    reference does not have, `without` counts the run's images that are not in it, `left_out` its images whose classes are
+    not exactly one (multiclass).
     """
 
     source: str
@@ -55,16 +54,15 @@ class TruthComparison:
     without: int = 0
     left_out: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values ready for JSON, NaN as None."""
-        return {**plain({k: v for k, v in vars(self).items() if k not in ("own", "other")})} | {
-            "own": self.own.to_dict(),
-            "other": self.other.to_dict(),
-        }
+    @property
+    def kappas(self) -> dict[str, float]:
+        """Cohen's kappa of each label where it is defined."""
+        found = {label: agreement["kappa"] for label, agreement in self.agreement.items()}
+        return {label: kappa for label, kappa in found.items() if not np.isnan(kappa)}
 
 
-def read_truth(path: Path, task: Task) -> pd.DataFrame:
-    """Read a reference: a CSV with an image column and label columns of yes/no, 1/0 or true/false.
+def read_reference(path: Path, task: Task) -> pd.DataFrame:
+    """Read reference labels: a CSV with an image column and label columns of yes/no, 1/0 or true/false.
 
     Column names match labels without regard to case, spaces, underscores and hyphens. Blank and -1 are unknown. For the
     binary label "Abnormal" without such a column, an image is abnormal with any finding, and normal with every one of them known
@@ -93,7 +91,7 @@ def read_truth(path: Path, task: Task) -> pd.DataFrame:
     return pd.DataFrame({"image": raw[image], **{label: found[label] for label in task.labels if label in found}})
 
 
-def compare_truth(
+def compare_reference(
     path: Path,
     predictions: Predictions,
     thresholds: Mapping[str, float],
@@ -102,24 +100,24 @@ def compare_truth(
     replicates: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-) -> TruthComparison:
+) -> ReferenceComparison:
     """Measure the images that both references know, against each of them.
 
     Args:
-        path: see `read_truth`. Images are matched by name; if no name fits, by the name without folder and extension.
+        path: see `read_reference`. Images are matched by name; if no name fits, by the name without folder and extension.
         predictions: the run's images with its own labels.
         thresholds: a probability per label, as for `evaluate`.
-        split: what these images are called.
+        split: the name of these images.
         replicates: resamples of the patients; both evaluations share them.
         level: of the intervals, in (0, 1).
         seed: of the resampling.
 
     Raises:
-        DataError: as `read_truth`, or the two have no image with a known label in common.
+        DataError: as `read_reference`, or the two have no image with a known label in common.
     """
     path, task = Path(path), predictions.task
     predictions.check(f"{split} predictions")
-    table = read_truth(path, task)
+    table = read_reference(path, task)
     row = _match(predictions.table["image"].astype(str), table["image"], path)
     there = row >= 0
     other = np.full((len(predictions), task.outputs), np.nan)
@@ -149,7 +147,7 @@ def compare_truth(
         )
         for labels in (chosen.labels, other[keep])
     ]
-    return TruthComparison(
+    return ReferenceComparison(
         source=path.name,
         images=int(keep.sum()),
         patients=patient_codes(chosen.table["patient"])[1],
@@ -163,44 +161,6 @@ def compare_truth(
         without=int((~there).sum()),
         left_out=left_out,
     )
-
-
-def truth_notes(comparison: TruthComparison) -> tuple[str, ...]:
-    """Sentences on how the two references differ, in what the classifier scores and in what they say themselves."""
-    source, own, other = comparison.source, comparison.own, comparison.other
-    what = "AUROC" if own.task.kind == "binary" else "macro AUROC"
-    notes = [
-        f"On the {comparison.images} {own.split} images of {comparison.patients} patients that {source} judges, {what} is "
-        f"{other.headline} against it and {own.headline} against the run's own labels."
-    ]
-    agreement = {label: a for label, a in comparison.agreement.items() if a["images"]}
-    kappas = {label: a["kappa"] for label, a in agreement.items() if not np.isnan(a["kappa"])}
-    if len(agreement) == 1:
-        label, a = next(iter(agreement.items()))
-        notes.append(
-            f"The two references say the same of {label} on {a['agree']:.0%} of {a['images']:.0f} images (kappa "
-            f"{short(a['kappa'])}): {a['own_positive']:.0f} images have it by the run's labels, {a['other_positive']:.0f} "
-            f"by {source}, {a['both']:.0f} by both."
-        )
-    elif kappas:
-        best, worst = max(kappas, key=kappas.__getitem__), min(kappas, key=kappas.__getitem__)
-        notes.append(
-            f"The two references agree with a mean kappa of {short(float(np.mean(list(kappas.values()))))} over "
-            f"{len(kappas)} labels, from {short(kappas[worst])} ({worst}) to {short(kappas[best])} ({best})."
-        )
-    poor = [label for label, kappa in kappas.items() if kappa <= _FAIR]
-    if poor:
-        notes.append(
-            f"Agreement is at most fair (kappa up to {short(_FAIR)}, Landis & Koch 1977) for {', '.join(poor)}: "
-            "a score against one reference says little of the other there."
-        )
-    if comparison.absent:
-        notes.append(f"{source} has no column for {', '.join(comparison.absent)}.")
-    if comparison.left_out:
-        notes.append(f"{comparison.left_out} images are left out: {source} does not name exactly one class for them.")
-    if comparison.without:
-        notes.append(f"{comparison.without} of the run's {own.split} images are not in {source}.")
-    return tuple(notes)
 
 
 def _read_text(path: Path) -> pd.DataFrame:
@@ -262,7 +222,7 @@ def _values(cells: pd.Series, path: Path) -> np.ndarray:
 
 
 def _any_finding(raw: pd.DataFrame, columns: Mapping[str, str], label: str, path: Path) -> dict[str, np.ndarray]:
-    """Abnormal from the columns that hold truth values: any finding, or not the one that means normal."""
+    """Abnormal from the columns that hold yes or no: any finding, or not the one that means normal."""
     usable = {
         key: _values(raw[name], path)
         for key, name in columns.items()

@@ -1,27 +1,23 @@
-"""How far probabilities can be taken at their word: Brier score, calibration error and reliability bins."""
+"""How well probabilities are calibrated: Brier score, calibration error and reliability bins."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from zoo.evaluation.bootstrap import mean_replicates, patient_codes, percentile_interval
-from zoo.evaluation.calibration import Calibration, calibration_notes, fit_calibration, pool
-from zoo.evaluation.evaluate import Interval, interval, short
-from zoo.evaluation.plain import plain
+import zoo.evaluation.metrics as metrics
+from zoo.evaluation.bootstrap import mean_replicates, percentile_interval
+from zoo.evaluation.calibration import Calibration, fit_calibration, pool
+from zoo.evaluation.interval import UNDEFINED, Interval, interval
 from zoo.evaluation.predictions import Predictions
+from zoo.evaluation.serialise import Serialisable
 
 BINS = 10
-BINNING = (
-    f"Up to {BINS} bins of about equally many images along the probability, placed anew before and after calibration; "
-    "images of equal probability stay together. A bin's interval is Wilson's, which counts images, not patients."
-)
-NOTICEABLE = 0.05  # share by which a temperature, or a mean probability, is said to be off
+NOTICEABLE = 0.05  # by how much a temperature, or a mean probability, is reported to be off
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Reliability:
+class Reliability(Serialisable):
     """One label's Brier score, expected calibration error and the bins of its reliability diagram.
 
     `ece` is the mean over images of their bin's |observed - predicted|, in [0, 1]. All is NaN and there are no bins where
@@ -69,29 +65,40 @@ class Reliability:
     ece: Interval
     bins: tuple[Bin, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values ready for JSON, NaN as None."""
-        return dict(plain(self))
-
 
 @dataclass(frozen=True)
-class CalibrationResult:
+class CalibrationResult(Serialisable):
     """What a calibration fitted on validation images does on the images it is tested on, `before` and `after`, per label.
 
-    The classes of a multiclass task are each measured against the rest. `binning` says in words what a bin is, `notes`
-    are sentences for the reader.
+    The classes of a multiclass task are each measured against the rest. `most_bins` is the largest number of bins. Per label,
+    `brier_change` is the Brier score after calibration minus before, and `mean_excess` the mean probability after
+    calibration minus the share of images with the label; both are empty where nothing was calibrated. `shared` counts the
+    the `images` measured that the calibration was fitted on, where the result is too good.
     """
 
     method: str
     calibration: Calibration
     before: dict[str, Reliability]
     after: dict[str, Reliability]
-    binning: str
-    notes: tuple[str, ...]
+    most_bins: int
+    brier_change: dict[str, Interval]
+    mean_excess: dict[str, Interval]
+    images: int
+    shared: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values ready for JSON, NaN as None."""
-        return dict(plain(self))
+    @property
+    def worsened(self) -> tuple[str, ...]:
+        """The labels whose Brier score is higher after calibration, in three decimals."""
+        return tuple(label for label, change in self.brier_change.items() if change.value >= 0.0005)
+
+    @property
+    def biased(self) -> tuple[str, ...]:
+        """The labels whose mean probability is off by more than .05 after calibration, and beyond chance."""
+        return tuple(
+            label
+            for label, excess in self.mean_excess.items()
+            if abs(excess.value) > NOTICEABLE and not excess.low <= 0 <= excess.high
+        )
 
 
 def reliability(
@@ -130,13 +137,12 @@ def reliability(
     y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
     known = ~np.isnan(y)
     if not known.any():
-        undefined = Interval(math.nan, math.nan, math.nan)
-        return Reliability(label, Brier(undefined, math.nan, math.nan, math.nan), undefined, ())
+        return Reliability(label, Brier(UNDEFINED, math.nan, math.nan, math.nan), UNDEFINED, ())
     code = _bin_codes(p[known], bins)
     gap = np.where(known[:, None], 0.0, np.full(int(code.max()) + 1, np.nan))
     gap[np.flatnonzero(known), code] = (y - p)[known]
     errors = np.concatenate([((y - p) ** 2)[:, None], gap], axis=1)
-    drawn = mean_replicates(errors, patients, replicates if patient_codes(patients)[1] > 1 else 0, seed)
+    drawn = mean_replicates(errors, patients, replicates, seed)
     mean = errors[known].mean(axis=0)
     return Reliability(
         label,
@@ -176,31 +182,22 @@ def evaluate_calibration(
             for k, label in enumerate(test.task.labels)
         }
 
-    result = CalibrationResult(method, calibration, measure(before), measure(after), BINNING, ())
-    if not any(calibration.parameters.values()):
-        return replace(result, notes=calibration_notes(calibration))
-    change = _means((after - test.labels) ** 2 - (before - test.labels) ** 2, patients, replicates, level, seed)
-    excess = _means(after - test.labels, patients, replicates, level, seed)
-    notes = [*calibration_notes(calibration), *_notes_on_temperatures(calibration)]
-    notes += _notes_on_change(result, change) + _notes_on_means(test, after, excess)
+    change: dict[str, Interval] = {}
+    excess: dict[str, Interval] = {}
+    if any(calibration.parameters.values()):
+        squares = (after - test.labels) ** 2 - (before - test.labels) ** 2
+        change, excess = (_means(test, v, replicates, level, seed) for v in (squares, after - test.labels))
     shared = int(test.table["image"].isin(set(validation.table["image"])).sum())
-    if shared:
-        notes.append(
-            f"{shared} of the {len(test)} images measured are among those the calibration was fitted on: "
-            "what it gains there is too good to be true."
-        )
-    return replace(result, notes=tuple(notes))
+    return CalibrationResult(
+        method, calibration, measure(before), measure(after), BINS, change, excess, len(test), shared
+    )
 
 
-def _means(
-    values: np.ndarray, patients: np.ndarray | pd.Series, replicates: int, level: float, seed: int
-) -> list[Interval]:
-    """Mean of each column `(N, M)` over images, NaN left out, with its interval."""
-    drawn = mean_replicates(values, patients, replicates if patient_codes(patients)[1] > 1 else 0, seed)
-    known = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        means = np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
-    return [interval(mean, replicate, level) for mean, replicate in zip(means, drawn.T, strict=True)]
+def _means(images: Predictions, values: np.ndarray, replicates: int, level: float, seed: int) -> dict[str, Interval]:
+    """Mean of each label's values `(N, K)` over images, NaN left out, with its interval."""
+    drawn = mean_replicates(values, images.table["patient"], replicates, seed)
+    means = metrics.mean_over_images(values)
+    return {label: interval(means[k], drawn[:, k], level) for k, label in enumerate(images.task.labels)}
 
 
 def _bin_codes(p: np.ndarray, bins: int) -> np.ndarray:
@@ -239,69 +236,3 @@ def _ece(gaps: np.ndarray, drawn: np.ndarray, level: float) -> Interval:
     by_chance = float(np.nanquantile(np.abs(drawn - gaps).sum(axis=1), level))
     lower = 0.0 if value <= by_chance else min(value, max(0.0, 2 * value - high))
     return Interval(value, lower, max(value, min(1.0, 2 * value - low)))
-
-
-def _notes_on_temperatures(calibration: Calibration) -> list[str]:
-    found = {label: v["temperature"] for label, v in calibration.parameters.items() if "temperature" in v}
-    if not found:
-        return []
-    if calibration.task.outputs == 1 or calibration.task.exclusive:
-        t = next(iter(found.values()))
-        return [f"Temperature {_two(t)}: on the validation images the outputs were {_confidence(t)}."]
-    said = []
-    for word in (_confidence(t) for t in (2.0, 0.5, 1.0)):
-        those = [f"{label} {_two(t)}" for label, t in found.items() if _confidence(t) == word]
-        if those:
-            said.append(f"{word} for {', '.join(those)}")
-    return [f"Temperatures: on the validation images the outputs were {'; '.join(said)}."]
-
-
-def _confidence(temperature: float) -> str:
-    if temperature > 1 + NOTICEABLE:
-        return "overconfident"
-    return "underconfident" if temperature < 1 - NOTICEABLE else "neither over- nor underconfident"
-
-
-def _two(temperature: float) -> str:
-    return f"{temperature:.2f}".removeprefix("0")
-
-
-def _notes_on_change(result: CalibrationResult, change: list[Interval]) -> list[str]:
-    """Say what calibration did to ECE and Brier score; `change` is the Brier score's, per label."""
-    known = [label for label, found in result.before.items() if found.bins]
-    if not known:
-        return ["The label is unknown on every test image, so calibration is not measured."]
-    stages = (result.before, result.after)
-    ece = [short(float(np.mean([stage[label].ece.value for label in known]))) for stage in stages]
-    brier = [short(float(np.mean([stage[label].brier.value.value for label in known]))) for stage in stages]
-    mean = "mean " if len(result.before) > 1 else ""
-    notes = [
-        f"On the test images the {mean}ECE is {ece[0]} before and {ece[1]} after calibration, "
-        f"the {mean}Brier score {brier[0]} before and {brier[1]} after."
-    ]
-    worse = {label: c for label, c in zip(result.before, change, strict=True) if c.value >= 0.0005}  # as it is shown
-    if worse:
-        listed = ", ".join(f"{label} by {_shown(c)}" for label, c in worse.items())
-        notes.append(f"Calibration made the Brier score worse on the test images: {listed}.")
-    return notes
-
-
-def _notes_on_means(test: Predictions, probabilities: np.ndarray, excess: list[Interval]) -> list[str]:
-    """Say where the mean probability after calibration misses the share of images with the label, beyond chance.
-
-    `excess` is the former minus the latter, per label.
-    """
-    off = []
-    for k, (label, found) in enumerate(zip(test.task.labels, excess, strict=True)):
-        if abs(found.value) > NOTICEABLE and not found.low <= 0 <= found.high:
-            mean = float(probabilities[~np.isnan(test.labels[:, k]), k].mean())
-            off.append(f"{label} {short(mean)} for {short(mean - found.value)}")
-    if not off:
-        return []
-    return [
-        f"After calibration the mean probability still misses the share of test images with the label: {', '.join(off)}."
-    ]
-
-
-def _shown(found: Interval) -> str:
-    return short(found.value) if math.isnan(found.low) else str(found)

@@ -1,20 +1,20 @@
-"""How well a classifier does on groups of images: by sex, age band, view, or any other column of the predictions table."""
+"""Performance on groups of images: by sex, age band, view, or any other column of the predictions table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.errors import UsageError, unknown
-from zoo.evaluation import metrics
-from zoo.evaluation.bootstrap import auroc_replicates, patient_codes, percentile_interval, weight_chunks
-from zoo.evaluation.evaluate import Interval
-from zoo.evaluation.plain import plain
+from zoo.evaluation.bootstrap import auroc_replicates, mean_replicates, patient_codes
+from zoo.evaluation.interval import Interval, mean_interval
 from zoo.evaluation.predictions import Predictions
+from zoo.evaluation.serialise import Serialisable
 
 DEFAULT_COLUMNS = ("sex", "age", "view")
 AGES = (("0-17", 0.0), ("18-39", 18.0), ("40-59", 40.0), ("60-79", 60.0), ("80+", 80.0))  # name, youngest in years
@@ -24,11 +24,10 @@ FEW_IMAGES = 10  # of a class: with fewer, a group's numbers are marked as small
 FEW_PATIENTS = 20
 MOST_VALUES = 8  # of a number column that are groups each; with more, quartiles
 MOST_GROUPS = 30  # of a text column
-_SHOWN = 5  # clear gaps that the notes spell out
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Serialisable):
     """One group of images and one label, or the mean over the labels ("macro").
 
     `images` counts the group's images with the label known, `patients` theirs. For macro, images are those with any label
@@ -52,9 +51,24 @@ class Group:
     fnr_gap: Interval
     small: bool
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values ready for JSON, NaN as None."""
-        return dict(plain(self))
+
+@dataclass(frozen=True)
+class Gap:
+    """A group's clear difference to all other images: its interval excludes 0."""
+
+    column: str
+    name: str
+    label: str
+    metric: Literal["auroc", "false_negative_rate"]
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """The clear gaps, means over labels first, then by size, and the number of gaps that were examined for them."""
+
+    clear: tuple[Gap, ...] = ()
+    examined: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,13 +113,8 @@ def subgroups(
     predictions.check("predictions")
     if columns is None:
         columns = [c for c in DEFAULT_COLUMNS if c in predictions.table.columns]
-    missing = [label for label in predictions.task.labels if label not in thresholds]
-    if missing and not predictions.task.exclusive:
-        raise ValueError(f"no threshold is given for {', '.join(missing)}")
     names = {column: _groups_of(predictions.table, column) for column in columns}
     masks = {(column, group): names[column] == group for column in names for group in pd.unique(names[column])}
-    if patient_codes(predictions.table["patient"])[1] < 2:
-        replicates = 0
     measured = _measure(predictions, thresholds, list(masks.values()), replicates, seed)
     rows: list[Group] = []
     for column, values in names.items():
@@ -128,44 +137,6 @@ def group_names(values: pd.Series, column: str) -> np.ndarray:
     if is_age:
         return _bands(array)
     return _quartiles(array) if len(np.unique(array[np.isfinite(array)])) > MOST_VALUES else _each(array)
-
-
-def subgroup_notes(groups: Sequence[Group], level: float = 0.95) -> tuple[str, ...]:
-    """Sentences on the clear gaps (their interval excludes 0), with the caution that many were looked at, on groups too
-    small to judge, and on columns with one group only."""
-    notes = []
-    by_column: dict[str, list[Group]] = {}
-    for group in groups:
-        by_column.setdefault(group.column, []).append(group)
-    for column, rows in by_column.items():
-        found = {row.name for row in rows}
-        if found == {UNKNOWN}:
-            notes.append(f"The {column} of every image is unknown: there are no groups to compare.")
-        elif len(found) == 1:
-            notes.append(f"All images are of one group by {column} ({found.pop()}): there is no gap to measure.")
-    clear, looked_at = _clear_gaps(by_column)
-    if clear:
-        several = len({g.label for g in groups}) > 1
-        shown = "; ".join(_said(group, gap, what, several) for group, gap, what in clear[:_SHOWN])
-        more = f"; and {len(clear) - _SHOWN} more" if len(clear) > _SHOWN else ""
-        notes.append(f"Clear gaps to all other images: {shown}{more}.")
-        notes.append(
-            f"{looked_at} gaps were looked at: where there is no real difference, about {(1 - level) * 100:.0f} of 100 such "
-            "intervals exclude 0 by chance. A gap is a question to follow up, not a finding."
-        )
-    means = [g for g in groups if g.label == MACRO]
-    small = [f"{g.column} {g.name}" for g in means or groups if g.small]
-    if small:
-        notes.append(
-            f"Too few images to judge (fewer than {FEW_IMAGES} of a class, or {FEW_PATIENTS} patients): {', '.join(small)}."
-        )
-    few = sum(g.small for g in groups if g.label != MACRO)
-    if means and few:
-        notes.append(
-            f"Label by label, {few} of {len(groups) - len(means)} groups have fewer than {FEW_IMAGES} images of a class or "
-            f"{FEW_PATIENTS} patients: read those with care."
-        )
-    return tuple(notes)
 
 
 def _groups_of(table: pd.DataFrame, column: str) -> np.ndarray:
@@ -195,7 +166,7 @@ def _quartiles(values: np.ndarray) -> np.ndarray:
     part = np.where(known, np.searchsorted(edges, np.where(known, values, 0.0), side="left"), -1)
     ends = {p: (values[part == p].min(), values[part == p].max()) for p in np.unique(part[known])}
     named = {-1: UNKNOWN}
-    for digits in (4, 9, 17):  # as few as tell the ends apart
+    for digits in (4, 9, 17):  # as few as distinguish the ends
         text = {p: tuple(_number(v, digits) for v in pair) for p, pair in ends.items()}
         named |= {p: low if low == high else f"{low} to {high}" for p, (low, high) in text.items()}
         if len({t for pair in text.values() for t in pair}) == len({v for pair in ends.values() for v in pair}):
@@ -236,16 +207,12 @@ def _measure(
     # outside its set an image counts as unknown: the draws stay those of all patients
     labels = np.concatenate([np.where(m[:, None], predictions.labels, np.nan) for m in sets.values()], axis=1)
     scores = np.tile(predictions.scores, len(sets))
-    called = np.tile(metrics.decisions(predictions.task, predictions.logits, thresholds), len(sets))
+    positive = np.tile(metrics.decisions(predictions.task, predictions.logits, thresholds), len(sets))
     patients = predictions.table["patient"]
     drawn_auroc = auroc_replicates(labels, scores, patients, replicates, seed)
-    found, positive = ((labels > 0.5) & called).astype(np.float64), (labels > 0.5).astype(np.float64)
-    pieces = [(w @ found, w @ positive) for w in weight_chunks(patients, replicates, seed)]
-    empty = np.empty((0, labels.shape[1]))
-    hits, all_positive = (np.concatenate([empty, *(p[i] for p in pieces)]) for i in (0, 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sensitivity, drawn_sensitivity = found.sum(axis=0) / positive.sum(axis=0), hits / all_positive
-    auroc = np.array([metrics.auroc(labels[:, k], scores[:, k]) for k in range(labels.shape[1])])
+    found = np.where(labels > 0.5, positive.astype(np.float64), np.nan)  # of each positive image, whether it is found
+    sensitivity, drawn_sensitivity = metrics.mean_over_images(found), mean_replicates(found, patients, replicates, seed)
+    auroc = metrics.by_label(metrics.auroc, labels, scores)
     outputs = predictions.task.outputs
     parts = {key: slice(i * outputs, (i + 1) * outputs) for i, key in enumerate(sets)}
     return {
@@ -262,19 +229,17 @@ def _rows(
     measured: Mapping[bytes, _Measures],
     level: float,
 ) -> list[Group]:
-    own, rest = measured[mask.tobytes()], measured.get((~mask).tobytes())
+    own = measured[mask.tobytes()]
+    undefined = _Measures(*(np.full_like(part, np.nan) for part in vars(own).values()))
+    rest = measured.get((~mask).tobytes(), undefined)
     labels, task = predictions.labels[mask], predictions.task
     patients = predictions.table["patient"][mask].reset_index(drop=True)
-    nothing = np.full(task.outputs, np.nan)
-    none_drawn = np.full_like(own.drawn_auroc, np.nan)
     columns = {
         "auroc": (own.auroc, own.drawn_auroc),
         "sensitivity": (own.sensitivity, own.drawn_sensitivity),
         "false_negative_rate": (1 - own.sensitivity, 1 - own.drawn_sensitivity),
-        "auroc_gap": (own.auroc - rest.auroc, own.drawn_auroc - rest.drawn_auroc) if rest else (nothing, none_drawn),
-        "fnr_gap": (rest.sensitivity - own.sensitivity, rest.drawn_sensitivity - own.drawn_sensitivity)
-        if rest
-        else (nothing, none_drawn),
+        "auroc_gap": (own.auroc - rest.auroc, own.drawn_auroc - rest.drawn_auroc),
+        "fnr_gap": (rest.sensitivity - own.sensitivity, rest.drawn_sensitivity - own.drawn_sensitivity),
     }
     sets: list[tuple[str, list[int]]] = [(label, [k]) for k, label in enumerate(task.labels)]
     if task.outputs > 1:
@@ -305,52 +270,32 @@ def _rows(
     return rows
 
 
-def mean_interval(values: np.ndarray, drawn: np.ndarray, level: float) -> Interval:
-    """The mean over the labels where the value is defined, `(K,)`, with the interval of its replicates `(R, K)`.
+def clear_gaps(groups: Sequence[Group]) -> Gaps:
+    """The gaps of groups of `subgroups` whose interval excludes 0.
 
-    A replicate is the mean over those of these labels that are defined in it.
+    A gap is examined where neither the group nor the rest is small. Of two groups, which have one gap between them, the one
+    at a disadvantage is named.
     """
-    defined = ~np.isnan(values)
-    if not defined.any():
-        return Interval(np.nan, np.nan, np.nan)
-    drawn = drawn[:, defined]
-    known = ~np.isnan(drawn)
-    with np.errstate(invalid="ignore"):
-        means = np.where(known, drawn, 0.0).sum(axis=1) / known.sum(axis=1)
-    low, high, _ = percentile_interval(means, level)
-    return Interval(float(values[defined].mean()), low, high)
-
-
-def _clear_gaps(by_column: Mapping[str, list[Group]]) -> tuple[list[tuple[Group, Interval, str]], int]:
-    """The gaps whose interval excludes 0, the means over labels first, then by size; and how many were looked at.
-
-    A group is judged where neither it nor the rest is small. Of two groups, which have one gap between them, the one at
-    a disadvantage is named.
-    """
-    clear, looked_at = [], 0
-    for rows in by_column.values():
-        two = len({row.name for row in rows}) == 2
-        for row in rows:
-            others = [r for r in rows if r.label == row.label and r.name != row.name]
-            if row.small or not others or _few(others):
+    clear, examined = [], 0
+    for group in groups:
+        rest = [g for g in groups if (g.column, g.label) == (group.column, group.label) and g.name != group.name]
+        if group.small or not rest or _few(rest):
+            continue
+        gaps: tuple[tuple[Literal["auroc", "false_negative_rate"], Interval, int], ...] = (
+            ("auroc", group.auroc_gap, -1),
+            ("false_negative_rate", group.fnr_gap, 1),
+        )
+        for metric, gap, sign in gaps:
+            if np.isnan(gap.low) or (len(rest) == 1 and sign * gap.value <= 0):
                 continue
-            for what, gap, sign in (("AUROC", row.auroc_gap, -1), ("false-negative rate", row.fnr_gap, 1)):
-                if np.isnan(gap.low) or (two and sign * gap.value <= 0):
-                    continue
-                looked_at += 1
-                if gap.low > 0 or gap.high < 0:
-                    clear.append((row, gap, what))
-    clear.sort(key=lambda each: (each[0].label != MACRO, -abs(each[1].value)))
-    return clear, looked_at
+            examined += 1
+            if gap.low > 0 or gap.high < 0:
+                clear.append(Gap(group.column, group.name, group.label, metric, gap))
+    clear.sort(key=lambda each: (each.label != MACRO, -abs(each.difference.value)))
+    return Gaps(tuple(clear), examined)
 
 
 def _few(rows: Sequence[Group]) -> bool:
     """Whether the images of these groups together are as few as those of a small one."""
     images = min(sum(r.positives for r in rows), sum(r.negatives for r in rows))
     return images < FEW_IMAGES or sum(r.patients for r in rows) < FEW_PATIENTS
-
-
-def _said(group: Group, gap: Interval, what: str, several: bool) -> str:
-    name = f" for {group.label}" if several and group.label != MACRO else ""
-    mean = "macro " if group.label == MACRO else ""
-    return f"{group.column} {group.name}, {mean}{what}{name} {'+' if gap.value > 0 else ''}{gap}"

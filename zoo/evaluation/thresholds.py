@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zoo.core.thresholds import DEFAULT, ThresholdRule, check_rule
-from zoo.evaluation.notes import FEW
+from zoo.evaluation.notes import FEW, Note
 from zoo.evaluation.predictions import Predictions
 
 
@@ -18,9 +18,9 @@ def choose_thresholds(predictions: Predictions, rule: ThresholdRule) -> dict[str
     """Choose one threshold per label, a probability: an image is positive at or above it.
 
     A chosen threshold lies halfway between two neighbouring probabilities of the validation images, or between the
-    highest of them and 1 where no image may be called positive; of several that are equally good by Youden or F1 the one
-    nearest to .5 is taken. Where the images cannot tell (a class that the rule needs is absent, or no threshold is better
-    than chance) it is .5, and `threshold_notes` says so. A multiclass task takes the most probable class and has no
+    highest of them and 1 where no image may be predicted positive; of several that are equally good by Youden or F1 the one
+    nearest to .5 is taken. Where the images do not determine it (a class that the rule needs is absent, or no threshold is
+    better than chance) it is .5, which `threshold_notes` reports. A multiclass task takes the most probable class and has no
     thresholds to choose: they are all .5.
 
     Raises:
@@ -35,49 +35,32 @@ def choose_thresholds(predictions: Predictions, rule: ThresholdRule) -> dict[str
     return {label: DEFAULT if t is None else t for label, t in _best(predictions, rule).items()}
 
 
-def threshold_notes(predictions: Predictions, rule: ThresholdRule) -> tuple[str, ...]:
-    """Sentences on the labels whose threshold could not be chosen and fell back to .5, or rests on little."""
+def threshold_notes(predictions: Predictions, rule: ThresholdRule) -> tuple[Note, ...]:
+    """The labels whose threshold could not be determined and fell back to .5, whose target is only reached by one prediction
+    for every image, or whose target rests on fewer than ten images."""
     task = predictions.task
     check_rule(task.kind, rule)
     if task.exclusive or rule.rule == "fixed":
         return ()
     best = _best(predictions, rule)
-    notes = []
-    fallen = [label for label, t in best.items() if t is None]
-    if fallen:
-        notes.append(
-            f"The validation images cannot tell the {'thresholds' if len(fallen) > 1 else 'threshold'} of "
-            f"{', '.join(fallen)}; .5 is used."
-        )
-    if rule.target is not None:
-        notes += _target_notes(predictions, rule, best)
-    return tuple(notes)
-
-
-def _target_notes(predictions: Predictions, rule: ThresholdRule, best: dict[str, float | None]) -> list[str]:
-    """Say where a target is met in name only: by calling every image alike, or on a handful of images."""
-    alike, few = [], []
-    probability = predictions.probabilities
-    wanted = 1.0 if rule.rule == "sensitivity" else 0.0
-    for k, (label, threshold) in enumerate(best.items()):
-        labels = predictions.labels[:, k]
-        if threshold is None:
+    fallen = [label for label, threshold in best.items() if threshold is None]
+    probability, wanted = predictions.probabilities, rule.rule == "sensitivity"
+    same, few = [], {}
+    for k, label in enumerate(task.labels if rule.target is not None else ()):
+        if (threshold := best[label]) is None:
             continue
-        called = probability[~np.isnan(labels), k] >= threshold
-        if (called == (wanted == 1)).all():
-            alike.append(label)
-        count = int((labels == wanted).sum())
-        if count < FEW:
-            few.append(f"{label} ({count})")
-    notes = []
-    target = f"{rule.rule} {rule.value:g}".replace(" 0.", " .")
-    if alike:
-        all_or_none = "calling every image positive" if wanted else "calling no image positive"
-        notes.append(f"On validation the target {target} is only reached by {all_or_none}: {', '.join(alike)}.")
-    if few:
-        kind = "with" if wanted else "without"
-        notes.append(f"The target {target} rests on fewer than {FEW} validation images {kind}: {', '.join(few)}.")
-    return notes
+        labels = predictions.labels[:, k]
+        positive = probability[~np.isnan(labels), k] >= threshold
+        if (positive == wanted).all():
+            same.append(label)
+        if (count := int((labels == wanted).sum())) < FEW:
+            few[label] = count
+    notes = (
+        Note("undetermined_threshold", tuple(fallen)),
+        Note("target_by_one_decision", tuple(same)),
+        Note("target_on_few_images", tuple(few), tuple(few.values())),
+    )
+    return tuple(note for note in notes if note.labels)
 
 
 def _best(predictions: Predictions, rule: ThresholdRule) -> dict[str, float | None]:
@@ -106,7 +89,7 @@ def _best_threshold(labels: np.ndarray, probability: np.ndarray, rule: Threshold
         if len(met):
             return float(_between(cuts)[met[0]])
         above = max((cuts[-1] + 1) / 2, np.nextafter(cuts[-1], 2))
-        return float(above) if above <= 1 else None  # an image without the finding at probability 1
+        return float(above) if above <= 1 else None  # a negative image has probability 1
     if rule.rule == "youden":
         # sensitivity - false positive rate, times both class sizes: whole numbers, so that ties are ties
         goodness = tp * negatives - fp * positives
@@ -119,7 +102,7 @@ def _best_threshold(labels: np.ndarray, probability: np.ndarray, rule: Threshold
 
 
 def _between(cuts: np.ndarray) -> np.ndarray:
-    """The threshold that calls each distinct probability and all above it positive: halfway to the one below."""
+    """The threshold with each distinct probability and all above it positive: halfway to the one below."""
     lower = np.concatenate([[0.0], cuts[:-1]])
     middle = (lower + cuts) / 2
     threshold = np.where(middle > lower, middle, cuts)  # neighbours one rounding apart have no middle

@@ -17,7 +17,7 @@ from zoo.core.progress import Progress
 from zoo.core.registry import Registry
 from zoo.core.tasks import Task
 from zoo.evaluation import metrics
-from zoo.evaluation.plain import plain
+from zoo.evaluation.serialise import to_plain
 from zoo.explain import localisation as scoring
 from zoo.explain.localisation import Localisation, Scores
 from zoo.explain.maps import METHODS, Mapper
@@ -77,7 +77,7 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values as in index.json, NaN as None."""
-        values: dict[str, Any] = plain(replace(self, folder=Path()))
+        values: dict[str, Any] = to_plain(replace(self, folder=Path()))
         del values["folder"]
         return values
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.evaluation.bootstrap import patient_codes, patient_weights, percentile_interval
-from zoo.evaluation.evaluate import Interval
+from zoo.evaluation.interval import Interval
 
 THRESHOLDS = (0.25, 0.5, 0.75)  # of the map's maximum
 TOLERANCE = 15 / 224  # of the image's side: the 15 pixels of Zhang et al. 2018, arXiv:1608.00507, on their 224
@@ -229,7 +229,7 @@ def _compared_with_baselines(scores: dict[str, Scores], weights: np.ndarray, lev
 
 
 def _by_how_much(gain: Interval) -> str:
-    from zoo.evaluation.evaluate import short
+    from zoo.evaluation.interval import short
 
     if math.isnan(gain.value):
         return "not to be compared"

@@ -63,7 +63,7 @@ def _label(label: str) -> str:
 
 
 def _prediction(picture: Picture) -> str:
-    from zoo.evaluation.evaluate import short
+    from zoo.evaluation.interval import short
 
     said = f"probability {short(picture.probability)}"
     if picture.reference is None:

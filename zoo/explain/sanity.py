@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.evaluation.evaluate import short
+from zoo.evaluation.interval import short
 from zoo.explain.maps import METHODS, Mapper
 
 RANDOMISATIONS = 3  # networks: one alone can agree with the trained one by luck

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from zoo.evaluation.comparison import holm
+from zoo.evaluation.p_values import holm
 
 CATEGORIES, NUMBERS = ("sex", "view"), ("age", "follow_up")
 FEW = 5.0  # expected images per cell: with fewer, chi-square is not reliable
@@ -25,7 +25,6 @@ COLUMNS = (
     "few",
     "detail",
 )
-LEVEL = 0.05
 
 
 def one_image_per_patient(patients: np.ndarray, seed: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from zoo.core.tasks import TaskKind
 from zoo.data.listed_images import prepare_listed
 from zoo.data.split import assign, join_groups
 from zoo.data.targets import make_targets
-from zoo.evaluation.plain import plain
+from zoo.evaluation.serialise import to_plain
 from zoo.explore.association import associations, one_image_per_patient
 from zoo.explore.pixels import SAMPLE, Intensities, measure
 
@@ -65,17 +65,17 @@ class Exploration:
             "official_split": self.official_split,
             "seed": self.seed,
             "task": self.task,
-            "labels": plain(self.labels.to_dict("records")),
+            "labels": to_plain(self.labels.to_dict("records")),
             "together": {str(a): {str(b): int(n) for b, n in row.items()} for a, row in self.together.iterrows()},
-            "people": plain(self.people.to_dict("records")),
+            "people": to_plain(self.people.to_dict("records")),
             "association_images": self.tested,
-            "associations": plain(self.tests.to_dict("records")),
-            "missing_values": plain(self.missing.to_dict("records")),
+            "associations": to_plain(self.tests.to_dict("records")),
+            "missing_values": to_plain(self.missing.to_dict("records")),
             "problems": {str(kind): int(count) for kind, count in reasons.items()},
             "identical_images": len(self.copies),
             "intensities": None
             if self.intensities is None
-            else plain(self.intensities.table(self.table[list(self.names)]).to_dict("records")),
+            else to_plain(self.intensities.table(self.table[list(self.names)]).to_dict("records")),
             "notes": list(self.notes),
         }
 

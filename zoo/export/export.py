@@ -13,7 +13,7 @@ from zoo.core.errors import UsageError, ZooError
 from zoo.core.registry import Registry
 from zoo.engine import devices
 from zoo.engine.load import load_network
-from zoo.evaluation.plain import plain
+from zoo.evaluation.serialise import to_plain
 from zoo.export import formats, metadata
 from zoo.export import trial_images as image_sources
 from zoo.export.network import assemble
@@ -61,7 +61,7 @@ class Exported:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values ready for JSON."""
-        return dict(plain(self))
+        return dict(to_plain(self))
 
 
 def export(run: Run, options: Options, registry: Registry) -> Exported:
@@ -101,7 +101,7 @@ def export(run: Run, options: Options, registry: Registry) -> Exported:
             auroc = options.quantize is not None or options.images is not None
             parity = compare(opened, expected, images, pixels, point, auroc=auroc)
             notes = _check_parity(parity, options)
-            formats.add_metadata(form, partial, plain(about | {"parity": parity}))
+            formats.add_metadata(form, partial, to_plain(about | {"parity": parity}))
             formats.open_file(form, partial)(images.pixels[0])
             bytes_ = _size(partial)
     return Exported(file, bytes_, parity, notes)

@@ -23,22 +23,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zoo.explain.maps import Mapper
-    from zoo.inference.ood import Guard, Verdict
+    from zoo.inference.ood import OODDetector, OODScore
     from zoo.inference.runtimes.runtime import Runtime
 
 BATCH = 32
 MAPS_AT_ONCE = 8
-NOT_FINITE = "the network's answer is not a finite number"
+NOT_FINITE = "the network's prediction is not a finite number"
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What a run says of one image.
+class Prediction:
+    """A run's prediction for one image.
 
-    `reason` is why the image has no answer ("" where it has one), `note` how it was normalised. `logits` float32 `(K,)` are the
-    network's, `probabilities` float64 `(K,)` in [0, 1] are calibrated where the run has a calibration, `positive` bool `(K,)`
-    is the decision at the run's operating point, for exclusive classes the most probable one. All three are None without
-    an answer, `guard` also where the run has no guard. `image` is uint8 `(S, S)` as the network saw it, where it was asked for.
+    Attributes:
+        file: the image's name.
+        reason: why there is no prediction; "" where there is one. Without one the arrays are None.
+        note: how the image was normalised.
+        logits: the network's outputs, float32 `(K,)`.
+        probabilities: float64 `(K,)` in [0, 1], calibrated where the run has a calibration.
+        positive: bool `(K,)`, the decision at the run's operating point; for exclusive classes the most probable one.
+        ood: the out-of-distribution score; None where the run has no detector.
+        image: uint8 `(S, S)` as the network saw it, where it was asked for.
     """
 
     file: str
@@ -47,14 +52,14 @@ class Answer:
     logits: np.ndarray | None = None
     probabilities: np.ndarray | None = None
     positive: np.ndarray | None = None
-    guard: Verdict | None = None
+    ood: OODScore | None = None
     image: np.ndarray | None = field(default=None, repr=False)
 
 
 class Classifier:
     """A finished run: `Classifier.open(run)` or `zoo.load("NAME")`.
 
-    `run`, `task`, `labels`, `image_size` (pixels), `calibration` (None where the run has none), `guard` (None likewise),
+    `run`, `task`, `labels`, `image_size` (pixels), `calibration` (None where the run has none), `detector` (None likewise),
     `reader` (what reads images) and `runtime` are attributes.
     """
 
@@ -65,7 +70,7 @@ class Classifier:
         image_size: int,
         raw_thresholds: dict[str, float],
         calibration: Calibration | None,
-        guard: Guard | None,
+        detector: OODDetector | None,
         runtime: Runtime,
         *,
         views: frozenset[str] | None = None,
@@ -75,7 +80,7 @@ class Classifier:
         """Use `open`."""
         self.run, self.task, self.image_size = run, task, image_size
         self.labels: tuple[str, ...] = task.labels
-        self.calibration, self.guard, self.runtime = calibration, guard, runtime
+        self.calibration, self.detector, self.runtime = calibration, detector, runtime
         self.reader, self.device = ImageReader(image_size, views, force), device
         self._raw_thresholds = raw_thresholds
         self._mappers: dict[tuple[str, int], Mapper] = {}
@@ -103,7 +108,7 @@ class Classifier:
             ZooError: the run is not finished, or a file of it is damaged.
             UsageError: there is no such runtime or device here.
         """
-        from zoo.inference.ood import load_guard
+        from zoo.inference.ood import load_detector
         from zoo.inference.runtimes.runtime import open_runtime
 
         info = run.info()
@@ -130,7 +135,7 @@ class Classifier:
             int(info["image_size"]),
             {label: float(info["thresholds"][label]) for label in task.labels},
             calibration,
-            load_guard(run),
+            load_detector(run),
             open_runtime(run, runtime, device=device, images=images),
             views=intake.views_seen(run),
             force=force,
@@ -164,8 +169,8 @@ class Classifier:
             return self.calibration.probabilities(logits)
         return metrics.probabilities(self.task, logits)
 
-    def answer(self, pixels: np.ndarray) -> Answer:
-        """The answer to one image, gray uint8 `(H, W)` of any size.
+    def predict_one(self, pixels: np.ndarray) -> Prediction:
+        """The prediction to one image, gray uint8 `(H, W)` of any size.
 
         Raises:
             UsageError: the array is no such image.
@@ -180,20 +185,20 @@ class Classifier:
         *,
         isolated: bool = False,
         keep_images: bool = False,
-    ) -> Generator[Answer, None, None]:
-        """Answers to images in their order, in memory that does not grow with their number.
+    ) -> Generator[Prediction, None, None]:
+        """Predictions to images in their order, in memory that does not grow with their number.
 
         Args:
             images: names of files, or gray uint8 arrays `(H, W)` of any size. At most three batches of them are taken
-                ahead of the answer that is being given.
+                ahead of the prediction that is being given.
             batch_size: images that go through the network at once.
             workers: threads that read images; 0: none, each image is read when its turn comes.
             isolated: read images in processes instead of threads, so that one that crashes its decoder gets a reason like
                 any other. Starting them takes half a second.
-            keep_images: answers keep the pixels the network saw.
+            keep_images: predictions keep the pixels the network saw.
 
         Raises:
-            UsageError: an array is no image. A file that cannot be read raises nothing: its answer has the reason.
+            UsageError: an array is no image. A file that cannot be read raises nothing: its prediction has the reason.
         """
         if batch_size < 1:
             raise UsageError(f"a batch has at least one image, not {batch_size}.")
@@ -203,14 +208,14 @@ class Classifier:
             for read in reading:
                 batch.append(read)
                 if len(batch) == batch_size:
-                    yield from self._answers(batch, keep_images)
+                    yield from self._predictions(batch, keep_images)
                     batch = []
-        yield from self._answers(batch, keep_images)
+        yield from self._predictions(batch, keep_images)
 
     def predict(
         self, images: ImageFile | Iterable[ImageFile], batch_size: int = BATCH, workers: int = 1
     ) -> pd.DataFrame:
-        """Answers as a table, one row per image in their order.
+        """Predictions as a table, one row per image in their order.
 
         Args:
             images: one or several of: a file, a folder or a pattern (see `intake.expand`), a gray uint8 array `(H, W)`, or one
@@ -219,15 +224,15 @@ class Classifier:
 
         Returns:
             `file`, `probability:LABEL` in [0, 1] and `positive:LABEL` per label, for exclusive classes `class` instead of the
-            latter; `flagged` and `flag_reason` (the guard's, empty where the run has none); `reason`, why an image could not be
-            read, and `note`. Numbers are NaN, and decisions None, where there is a reason.
+            latter; `flagged` and `flag_reason` (empty where the run has no OOD detector); `reason`, why an image could not
+            be read, and `note`. Numbers are NaN, and decisions None, where there is a reason.
 
         Raises:
             UsageError: an array is no image.
         """
         import pandas as pd
 
-        rows = [self.row(answer) for answer in self.stream(_each(images), batch_size, workers)]
+        rows = [self.row(prediction) for prediction in self.stream(_each(images), batch_size, workers)]
         return pd.DataFrame(rows, columns=self.columns)
 
     @property
@@ -237,29 +242,31 @@ class Classifier:
         probabilities = [f"probability:{label}" for label in self.labels]
         return ["file", *probabilities, *decisions, "flagged", "flag_reason", "reason", "note"]
 
-    def row(self, answer: Answer) -> dict[str, Any]:
-        """One answer as a row of `predict`."""
-        values: dict[str, Any] = {"file": answer.file, "reason": answer.reason, "note": answer.note}
+    def row(self, prediction: Prediction) -> dict[str, Any]:
+        """One prediction as a row of `predict`."""
+        values: dict[str, Any] = {"file": prediction.file, "reason": prediction.reason, "note": prediction.note}
         values |= {"flagged": None, "flag_reason": ""}
-        if answer.guard is not None:
-            values |= {"flagged": answer.guard.flagged, "flag_reason": answer.guard.reason}
+        if prediction.ood is not None:
+            values |= {"flagged": prediction.ood.flagged, "flag_reason": prediction.ood.reason}
         for k, label in enumerate(self.labels):
-            values[f"probability:{label}"] = np.nan if answer.probabilities is None else float(answer.probabilities[k])
+            values[f"probability:{label}"] = (
+                np.nan if prediction.probabilities is None else float(prediction.probabilities[k])
+            )
             if not self.task.exclusive:
-                values[f"positive:{label}"] = None if answer.positive is None else bool(answer.positive[k])
+                values[f"positive:{label}"] = None if prediction.positive is None else bool(prediction.positive[k])
         if self.task.exclusive:
-            values["class"] = None if answer.positive is None else self.labels[int(answer.positive.argmax())]
+            values["class"] = None if prediction.positive is None else self.labels[int(prediction.positive.argmax())]
         return values
 
-    def called(self, answer: Answer) -> list[int]:
+    def positive_labels(self, prediction: Prediction) -> list[int]:
         """The outputs that an image is positive for, the most probable first; where it is for none, the most probable one."""
-        if answer.probabilities is None or answer.positive is None:
+        if prediction.probabilities is None or prediction.positive is None:
             return []
-        order = np.argsort(-answer.probabilities, kind="stable")
-        return [int(k) for k in order if answer.positive[k]] or [int(order[0])]
+        order = np.argsort(-prediction.probabilities, kind="stable")
+        return [int(k) for k in order if prediction.positive[k]] or [int(order[0])]
 
     def explain(self, image: ImageFile, label: str | None = None, method: str = "gradcam") -> np.ndarray:
-        """Where in an image the answer for a label comes from.
+        """Where in an image the prediction for a label comes from.
 
         Args:
             image: a file, or gray uint8 pixels `(H, W)` of any size.
@@ -280,10 +287,10 @@ class Classifier:
         return self.heat(read.image[None], [column], method)[0]
 
     def _strongest(self, read: Read) -> int:
-        answer = next(self._answers([read], False))
-        if answer.reason:
-            raise DataError(f"{read.file}: {answer.reason}.")
-        return self.called(answer)[0]
+        prediction = next(self._predictions([read], False))
+        if prediction.reason:
+            raise DataError(f"{read.file}: {prediction.reason}.")
+        return self.positive_labels(prediction)[0]
 
     def column(self, label: str) -> int:
         """Which output a label is, without regard to case; raises UsageError for an unknown one."""
@@ -335,24 +342,24 @@ class Classifier:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _answers(self, batch: list[Read], keep: bool) -> Iterator[Answer]:
+    def _predictions(self, batch: list[Read], keep: bool) -> Iterator[Prediction]:
         images = [each.image for each in batch if each.image is not None]
-        answers: Iterator[dict[str, Any]] = iter(self._ask(np.stack(images)) if images else [])
+        predictions: Iterator[dict[str, Any]] = iter(self._ask(np.stack(images)) if images else [])
         for each in batch:
             if each.image is None:
-                yield Answer(each.file, reason=each.reason)
+                yield Prediction(each.file, reason=each.reason)
                 continue
-            yield Answer(each.file, note=each.note, image=each.image if keep else None, **next(answers))
+            yield Prediction(each.file, note=each.note, image=each.image if keep else None, **next(predictions))
 
     def _ask(self, images: np.ndarray) -> list[dict[str, Any]]:
         logits, features = self.runtime.predict(images)
         finite: list[bool] = [bool(np.isfinite(z).all()) for z in logits]
         positive = metrics.decisions(self.task, logits, self._raw_thresholds)
         probabilities = self.probabilities(logits)
-        verdicts = [None] * len(images) if self.guard is None else self.guard.judge(features, images)
+        scores = [None] * len(images) if self.detector is None else self.detector.score(features, images)
         return [
-            {"logits": z, "probabilities": p, "positive": d, "guard": v} if ok else {"reason": NOT_FINITE}
-            for z, p, d, v, ok in zip(logits, probabilities, positive, verdicts, finite, strict=True)
+            {"logits": z, "probabilities": p, "positive": d, "ood": v} if ok else {"reason": NOT_FINITE}
+            for z, p, d, v, ok in zip(logits, probabilities, positive, scores, finite, strict=True)
         ]
 
 
@@ -372,4 +379,4 @@ def _each(images: ImageFile | Iterable[ImageFile]) -> Iterator[ImageFile]:
             yield from intake.expand_one(str(image))
 
 
-__all__ = ["BATCH", "Answer", "Classifier"]
+__all__ = ["BATCH", "Classifier", "Prediction"]

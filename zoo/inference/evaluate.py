@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,19 @@ from zoo.data.pipeline import ImageSet, load_all, with_writable_names
 from zoo.engine.predict import read_ahead
 from zoo.evaluation import Predictions
 from zoo.inference.runtimes.runtime import Runtime, open_runtime
-from zoo.runs.results import Study, measure, stored_rule
+from zoo.runs.leaks import Leak
+from zoo.runs.results import Results, measure, stored_rule
 from zoo.runs.run import Run
 
 CHUNK = 256  # images passed to a runtime at once: 13 MB at 224 pixels
 
 
-def evaluate_on(run: Run, data: Choice, root: Path | None, registry: Registry, **options: Any) -> tuple[Study, Path]:
-    """Run the network over all images of another dataset and measure it there; thresholds, calibration and floors are those
-    of the run's own images. `options` are the keywords of `zoo.runs.results.study`.
+def evaluate_on(run: Run, data: Choice, root: Path | None, registry: Registry, **options: Any) -> tuple[Results, Path]:
+    """Run the network over all images of another dataset and measure it there; thresholds, calibration and baselines are
+    those of the run's own images. `options` are the keywords of `zoo.runs.results.evaluate_run`.
 
     Returns:
-        The study, and the folder in the run's evaluations/ where predictions and results are kept.
+        The results, and the folder in the run's evaluations/ where predictions and results are kept.
 
     Raises:
         ZooError: the run has no trained network, or the dataset has none of its labels.
@@ -52,7 +53,7 @@ def evaluate_on(run: Run, data: Choice, root: Path | None, registry: Registry, *
     result = measure(
         run.name, "test", predictions, validation, run.images(), leaks=seen, rule=rule, seed=config["seed"], **options
     )
-    result = replace(result, notes=(*notes, *result.notes))
+    result = dataclasses.replace(result, notes=notes)
     result.save(folder)
     return result, folder
 
@@ -65,15 +66,14 @@ def _predict(run: Run, images: ImageSet) -> Predictions:
     return Predictions(images.task, images.table.iloc[rows].reset_index(drop=True), images.labels[rows], logits)
 
 
-def _seen_before(run: Run, images: ImageSet) -> tuple[str, ...]:
-    """A sentence where images of another dataset are, pixel for pixel, images the run was trained or chosen on."""
+def _seen_before(run: Run, images: ImageSet) -> tuple[Leak, ...]:
+    """The images of another dataset that are, pixel for pixel, images the run was trained or chosen on."""
     own = pd.read_csv(run.path / "images.csv", dtype=str)
-    known = set(own.loc[own["split"] != "test", "digest"])
-    digests = images.store.table["digest"].to_numpy()[images.rows]
-    seen = sum(digest in known for digest in digests)
-    if not seen:
+    table = images.store.table.iloc[images.rows]
+    seen = table["digest"].isin(set(own.loc[own["split"] != "test", "digest"].dropna()))
+    if not seen.any():
         return ()
-    return (f"{seen:,} of these {len(digests):,} images were used in training or validation: the result is too good.",)
+    return (Leak("pixels", "test", int(seen.sum()), len(table), str(table["image"][seen].iloc[0])),)
 
 
 def runtime_logits(runtime: Runtime, images: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The guard: whether an image resembles those that a run was validated on, before its probabilities are believed."""
+"""The OOD detector: whether an image resembles those that a run was validated on, before its probabilities are believed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from zoo.core.files import replacing
 from zoo.inference.image_statistics import contrast, image_statistics
 from zoo.runs.run import Run
 
-FILE = "guard.npz"
+FILE = "ood.npz"
 VERSION = 1
 FALSE_FLAGS = 0.02  # of images like those of validation, half of it by each check
 LEAST = 20  # validation images: fewer say too little of what images look like
-MOST = 1500  # more would not fit into the ten megabytes that a guard may take
+MOST = 1500  # more would not fit into the ten megabytes that an OOD detector may take
 NEIGHBOURS = 5
 COMPONENTS = 20
 FOLDS, REPEATS = 5, 4
@@ -31,15 +31,19 @@ LIKELY = ("inverted?", "upside down?", "turned to its side?", "turned to its sid
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the guard says of one image.
+class OODScore:
+    """How unlike the validation images one image is.
 
-    `distance` is that of the worse check, in units of its limit, so that `limit` is 1; `reason` is "" if not flagged.
+    Attributes:
+        flagged: whether the score is above the threshold.
+        score: the distance of the worse check in units of that check's limit, ≥ 0.
+        threshold: above which an image is flagged: 1.
+        reason: what is unusual; "" if not flagged.
     """
 
     flagged: bool
-    distance: float
-    limit: float
+    score: float
+    threshold: float
     reason: str
 
 
@@ -102,7 +106,7 @@ class Subspace:
 
 
 @dataclass(frozen=True)
-class Guard:
+class OODDetector:
     """Two checks fitted on validation images, each with a limit: the features of the network, and statistics of the pixels.
 
     `rate` is the share of images like those of validation that is expected to be flagged, at most.
@@ -116,7 +120,7 @@ class Guard:
     images: int
     rate: float
 
-    def judge(self, features: np.ndarray, images: np.ndarray) -> list[Verdict]:
+    def score(self, features: np.ndarray, images: np.ndarray) -> list[OODScore]:
         """Judge images.
 
         Args:
@@ -124,25 +128,25 @@ class Guard:
             images: the same images as the network saw them, `(N, S, S)` uint8.
 
         Raises:
-            ZooError: the shapes are not those that the guard was fitted on.
+            ZooError: the shapes are not those that the OOD detector was fitted on.
         """
         wanted = (self.neighbours.reference.shape[1], (self.image_size, self.image_size))
         if (features.shape[1], images.shape[1:]) != wanted or len(features) != len(images):
             raise ZooError(
-                f"the guard takes {wanted[0]} features of images of {self.image_size}×{self.image_size} pixels, not features "
-                f"{features.shape} and images {images.shape}: was it fitted for another network?"
+                f"the OOD detector takes {wanted[0]} features of images of {self.image_size}×{self.image_size} pixels, not "
+                f"features {features.shape} and images {images.shape}: was it fitted for another network?"
             )
         if not len(images):
             return []
         by_features = self.neighbours.distance(features) / self.feature_limit
         by_features = np.where(np.isfinite(features).all(axis=1), by_features, np.inf)
         by_pixels = self.subspace.distance(image_statistics(images)) / self.pixel_limit
-        verdicts = []
+        scores = []
         for image, seen, drawn in zip(images, by_features.tolist(), by_pixels.tolist(), strict=True):
             distance = max(seen, drawn)
             reason = "" if distance <= 1 else self._reason(image, seen, drawn)
-            verdicts.append(Verdict(distance > 1, distance, 1.0, reason))
-        return verdicts
+            scores.append(OODScore(distance > 1, distance, 1.0, reason))
+        return scores
 
     def _reason(self, image: np.ndarray, by_features: float, by_pixels: float) -> str:
         if by_pixels <= 1:
@@ -157,7 +161,7 @@ class Guard:
         return f"unlike the validation images{both}"
 
     def save(self, file: Path) -> None:
-        """Write the guard, atomically.
+        """Write the OOD detector, atomically.
 
         Raises:
             OSError: it cannot be written.
@@ -178,8 +182,8 @@ class Guard:
             np.savez(out, **arrays)
 
     @classmethod
-    def load(cls, file: Path) -> Guard:
-        """Read a guard.
+    def load(cls, file: Path) -> OODDetector:
+        """Read an OOD detector.
 
         Raises:
             ZooError: the file is damaged, or of another version of zoo.
@@ -191,11 +195,15 @@ class Guard:
             if version == VERSION:
                 return cls._of(arrays)
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise ZooError(f"{file} cannot be read as a guard ({error}). Delete it and fit it again.") from error
-        raise ZooError(f"{file} is a guard of version {version}, this zoo reads {VERSION}. Delete it and fit it again.")
+            raise ZooError(
+                f"{file} cannot be read as an OOD detector ({error}). Delete it and fit it again."
+            ) from error
+        raise ZooError(
+            f"{file} is an OOD detector of version {version}, this zoo reads {VERSION}. Delete it and fit it again."
+        )
 
     @classmethod
-    def _of(cls, arrays: dict[str, np.ndarray]) -> Guard:
+    def _of(cls, arrays: dict[str, np.ndarray]) -> OODDetector:
         for name, values in arrays.items():
             if not np.isfinite(values).all():
                 raise ValueError(f"{name} is not finite")
@@ -208,15 +216,15 @@ class Guard:
         return cls(Neighbours(reference), subspace, by_features, by_pixels, size, images, float(arrays["rate"]))
 
 
-def fit_guard(
+def fit_detector(
     features: np.ndarray,
     images: np.ndarray,
     patients: Sequence[str] | None = None,
     *,
     false_flags: float = FALSE_FLAGS,
     seed: int = 0,
-) -> Guard:
-    """Fit the guard.
+) -> OODDetector:
+    """Fit the OOD detector.
 
     An image that a check was fitted on looks nearer than it is. The limits are therefore quantiles of the distances of images
     that were left out, with their patients: five folds, drawn four times. They are the quantiles of split conformal
@@ -235,9 +243,9 @@ def fit_guard(
     """
     count = len(images)
     if count < LEAST:
-        raise DataError(f"a guard needs at least {LEAST} validation images, there are {count}.")
+        raise DataError(f"an OOD detector needs at least {LEAST} validation images, there are {count}.")
     if not np.isfinite(features).all():
-        raise DataError("the network gives features that are not finite: no guard can be fitted.")
+        raise DataError("the network gives features that are not finite: no OOD detector can be fitted.")
     chosen = choose(count, seed)
     features, images = features[chosen], images[chosen]
     names = np.arange(count)[chosen] if patients is None else np.asarray(patients, dtype=str)[chosen]
@@ -246,7 +254,7 @@ def fit_guard(
     folds = _folds(names, seed)
     # as many components in the folds as in the whole, or their distances would not be of one scale
     subspace = partial(Subspace.fit, components=max(1, min(COMPONENTS, len(images) // 10)))
-    return Guard(
+    return OODDetector(
         neighbours=Neighbours.fit(features),
         subspace=subspace(statistics),
         feature_limit=_limit(Neighbours.fit, features, folds, rank),
@@ -258,20 +266,20 @@ def fit_guard(
 
 
 def choose(count: int, seed: int = 0) -> np.ndarray:
-    """Which of so many validation images a guard is fitted on: all, or `MOST` of them, in ascending order."""
+    """Which of so many validation images an OOD detector is fitted on: all, or `MOST` of them, in ascending order."""
     if count <= MOST:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, MOST, replace=False))
 
 
-def load_guard(run: Run) -> Guard | None:
-    """The guard of a run; None where it has none, as one trained before there were guards.
+def load_detector(run: Run) -> OODDetector | None:
+    """The OOD detector of a run; None where it has none, as one trained before there were OOD detectors.
 
     Raises:
         ZooError: the file is damaged.
     """
     file = run.path / FILE
-    return Guard.load(file) if file.exists() else None
+    return OODDetector.load(file) if file.exists() else None
 
 
 def _directions(features: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Fitting a run's guard: when its training ends, or afterwards from its own validation images."""
+"""Fitting a run's detector: when its training ends, or afterwards from its own validation images."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from zoo.core.errors import ZooError
 from zoo.core.registry import Registry
 from zoo.data.pipeline import ImageSet
-from zoo.inference.ood import FILE, LEAST, Guard, choose, fit_guard
+from zoo.inference.ood import FILE, LEAST, OODDetector, choose, fit_detector
 from zoo.runs.run import Run
 
 logger = logging.getLogger(__name__)
 
 
-def guard_trained(network: Any, images: ImageSet, run: Run, batch_size: int) -> None:
-    """Fit and save the guard of a run that has just been trained; none where there are too few validation images for one,
+def fit_after_training(network: Any, images: ImageSet, run: Run, batch_size: int) -> None:
+    """Fit and save the OOD detector of a run that has just been trained; none where there are too few validation images for one,
     or the network has no features. Nothing else of the run depends on it.
     """
     rows = images.of("val")
@@ -25,14 +25,14 @@ def guard_trained(network: Any, images: ImageSet, run: Run, batch_size: int) -> 
     if len(rows) < LEAST:
         return
     try:
-        guard = _fit(network, images.store.images, images.rows[rows], images.table["patient"].iloc[rows], batch_size)
+        detector = _fit(network, images.store.images, images.rows[rows], images.table["patient"].iloc[rows], batch_size)
     except ZooError:
         return
-    guard.save(run.path / FILE)
+    detector.save(run.path / FILE)
 
 
-def guard_run(run: Run, registry: Registry) -> Guard:
-    """Fit and save the guard of a run that has none, from the validation images of its own dataset.
+def fit_for_run(run: Run, registry: Registry) -> OODDetector:
+    """Fit and save the OOD detector of a run that has none, from the validation images of its own dataset.
 
     Args:
         run: a finished run.
@@ -51,16 +51,18 @@ def guard_run(run: Run, registry: Registry) -> Guard:
     found = run_images(run, "val", registry)
     with devices.session("auto", config["precision"], config["seed"]):
         network = load_network(run)
-        guard = _fit(network, found.images, found.rows, found.listed["patient"], config["batch_size"])
-    guard.save(run.path / FILE)
-    logger.info(f"Guard: fitted on {guard.images:,} validation images, {guard.rate:.1%} of such images will be flagged")
-    return guard
+        detector = _fit(network, found.images, found.rows, found.listed["patient"], config["batch_size"])
+    detector.save(run.path / FILE)
+    logger.info(
+        f"OOD detector: fitted on {detector.images:,} validation images; {detector.rate:.1%} of such images will be flagged"
+    )
+    return detector
 
 
-def _fit(network: Any, images: np.ndarray, rows: np.ndarray, patients: Any, batch_size: int) -> Guard:
+def _fit(network: Any, images: np.ndarray, rows: np.ndarray, patients: Any, batch_size: int) -> OODDetector:
     chosen = choose(len(rows))
     rows = rows[chosen]
-    return fit_guard(features_of(network, images, rows, batch_size), images[rows], np.asarray(patients)[chosen])
+    return fit_detector(features_of(network, images, rows, batch_size), images[rows], np.asarray(patients)[chosen])
 
 
 def features_of(network: Any, images: np.ndarray, rows: np.ndarray, batch_size: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from zoo.core.errors import UsageError, ZooError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from zoo.inference.classifier import Answer, Classifier
+    from zoo.inference.classifier import Classifier, Prediction
 
 MAPPED_AT_ONCE = 8  # images
 PICTURES_PER_IMAGE = 3  # at an operating point of high sensitivity an image is positive for nearly every finding
@@ -102,36 +102,36 @@ def _cell(value: Any) -> Any:
     return shown(value) if isinstance(value, str) else value
 
 
-def record(classifier: Classifier, answer: Answer) -> dict[str, Any]:
-    """An answer as a JSON object; None stands for what an image without an answer has not got.
+def record(classifier: Classifier, prediction: Prediction) -> dict[str, Any]:
+    """A prediction as a JSON object; None stands for what an image without a prediction has not got.
 
     `file`; `probabilities` by label; `positive`, the labels at or above their threshold, or for exclusive classes `class`;
-    `guard` with flagged, reason, distance and limit, None where the run has no guard; `reason` and `note`.
+    `detector` with flagged, reason, distance and limit, None where the run has no OOD detector; `reason` and `note`.
     """
-    answered = answer.probabilities is not None and answer.positive is not None
-    values: dict[str, Any] = {"file": shown(answer.file), "probabilities": None}
+    predicted = prediction.probabilities is not None and prediction.positive is not None
+    values: dict[str, Any] = {"file": shown(prediction.file), "probabilities": None}
     decision = "class" if classifier.task.exclusive else "positive"
-    values |= {decision: None, "guard": None, "reason": shown(answer.reason), "note": shown(answer.note)}
-    if answered:
-        assert answer.probabilities is not None
-        assert answer.positive is not None
-        values["probabilities"] = dict(zip(classifier.labels, answer.probabilities.tolist(), strict=True))
-        called = [label for label, yes in zip(classifier.labels, answer.positive, strict=True) if yes]
+    values |= {decision: None, "ood": None, "reason": shown(prediction.reason), "note": shown(prediction.note)}
+    if predicted:
+        assert prediction.probabilities is not None
+        assert prediction.positive is not None
+        values["probabilities"] = dict(zip(classifier.labels, prediction.probabilities.tolist(), strict=True))
+        called = [label for label, yes in zip(classifier.labels, prediction.positive, strict=True) if yes]
         values[decision] = called[0] if classifier.task.exclusive else called
-    if answer.guard is not None:
-        verdict = answer.guard
-        values["guard"] = {
-            "flagged": bool(verdict.flagged),
-            "reason": verdict.reason,
-            "distance": float(verdict.distance) if np.isfinite(verdict.distance) else None,
-            "limit": float(verdict.limit),
+    if prediction.ood is not None:
+        score = prediction.ood
+        values["ood"] = {
+            "flagged": bool(score.flagged),
+            "reason": score.reason,
+            "score": float(score.score) if np.isfinite(score.score) else None,
+            "threshold": float(score.threshold),
         }
     return values
 
 
 @dataclass
 class Tally:
-    """The count of what was answered: images, those without an answer, those the guard flagged, and positives by label."""
+    """Counts of images, of those without a prediction, of flagged ones, and of positives by label."""
 
     images: int = 0
     failed: int = 0
@@ -139,35 +139,35 @@ class Tally:
     positive: dict[str, int] = field(default_factory=dict)
     failures: list[tuple[str, str]] = field(default_factory=list)  # the first few, with their reasons
 
-    def add(self, classifier: Classifier, answer: Answer) -> None:
-        """Count one answer."""
+    def add(self, classifier: Classifier, prediction: Prediction) -> None:
+        """Count one prediction."""
         self.images += 1
-        if answer.positive is None:
+        if prediction.positive is None:
             self.failed += 1
             if len(self.failures) < SHOWN_FAILURES:
-                self.failures.append((shown(answer.file), shown(answer.reason)))
+                self.failures.append((shown(prediction.file), shown(prediction.reason)))
             return
-        for label, yes in zip(classifier.labels, answer.positive, strict=True):
+        for label, yes in zip(classifier.labels, prediction.positive, strict=True):
             self.positive[label] = self.positive.get(label, 0) + int(yes)
-        self.flagged += answer.guard is not None and bool(answer.guard.flagged)
+        self.flagged += prediction.ood is not None and bool(prediction.ood.flagged)
 
 
 def with_pictures(
-    classifier: Classifier, answers: Iterable[Answer], folder: Path, method: str = "gradcam"
-) -> Iterator[tuple[Answer, list[str]]]:
-    """Every answer with the names of the heat maps drawn of it in `folder`, in order, `MAPPED_AT_ONCE` images at a time.
+    classifier: Classifier, predictions: Iterable[Prediction], folder: Path, method: str = "gradcam"
+) -> Iterator[tuple[Prediction, list[str]]]:
+    """Every prediction with the names of the heat maps drawn of it in `folder`, in order, `MAPPED_AT_ONCE` images at a time.
 
     Pictures are of the labels that an image is positive for, the `PICTURES_PER_IMAGE` most probable ones of them, or of the most
-    probable label where it is positive for none. The name begins with the image's number, counted from 1. The answers must
+    probable label where it is positive for none. The name begins with the image's number, counted from 1. The predictions must
     have kept their images.
 
     Raises:
         ZooError: the folder cannot be written.
     """
-    waiting: list[Answer] = []
+    waiting: list[Prediction] = []
     number = 1
-    for answer in answers:
-        waiting.append(answer)
+    for prediction in predictions:
+        waiting.append(prediction)
         if len(waiting) == MAPPED_AT_ONCE:
             yield from _draw(classifier, waiting, number, folder, method)
             number += len(waiting)
@@ -176,31 +176,41 @@ def with_pictures(
 
 
 def _draw(
-    classifier: Classifier, answers: list[Answer], first: int, folder: Path, method: str
-) -> Iterator[tuple[Answer, list[str]]]:
-    pairs = [(i, k) for i, answer in enumerate(answers) for k in classifier.called(answer)[:PICTURES_PER_IMAGE]]
-    names: list[list[str]] = [[] for _ in answers]
+    classifier: Classifier, predictions: list[Prediction], first: int, folder: Path, method: str
+) -> Iterator[tuple[Prediction, list[str]]]:
+    pairs = [
+        (i, k)
+        for i, prediction in enumerate(predictions)
+        for k in classifier.positive_labels(prediction)[:PICTURES_PER_IMAGE]
+    ]
+    names: list[list[str]] = [[] for _ in predictions]
     if pairs:
-        images = np.stack([image for i, _ in pairs if (image := answers[i].image) is not None])
+        images = np.stack([image for i, _ in pairs if (image := predictions[i].image) is not None])
         maps = classifier.heat(images, [k for _, k in pairs], method)
         for (i, k), heat in zip(pairs, maps, strict=True):
-            names[i].append(_save(classifier, answers[i], k, heat, first + i, folder, method))
-    yield from zip(answers, names, strict=True)
+            names[i].append(_save(classifier, predictions[i], k, heat, first + i, folder, method))
+    yield from zip(predictions, names, strict=True)
 
 
 def _save(
-    classifier: Classifier, answer: Answer, column: int, heat: np.ndarray, number: int, folder: Path, method: str
+    classifier: Classifier,
+    prediction: Prediction,
+    column: int,
+    heat: np.ndarray,
+    number: int,
+    folder: Path,
+    method: str,
 ) -> str:
     from zoo.explain.maps import METHODS
     from zoo.explain.overlay import Picture, file_name, save_picture
     from zoo.explain.pairs import no_boxes
 
-    assert answer.image is not None
-    assert answer.probabilities is not None
-    label, value = classifier.labels[column], float(answer.probabilities[column])
-    name = file_name(number, answer.file, label)
+    assert prediction.image is not None
+    assert prediction.probabilities is not None
+    label, value = classifier.labels[column], float(prediction.probabilities[column])
+    name = file_name(number, prediction.file, label)
     how = METHODS[method]
-    picture = Picture(answer.image, heat, shown(answer.file), label, value, None, no_boxes(), how)
+    picture = Picture(prediction.image, heat, shown(prediction.file), label, value, None, no_boxes(), how)
     try:
         save_picture(picture, folder / name)
     except OSError as error:

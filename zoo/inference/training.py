@@ -11,11 +11,11 @@ from zoo.engine import hosts
 from zoo.engine import resume as engine_resume
 from zoo.engine import train as engine_train
 from zoo.engine.train import Outcome
-from zoo.inference.ood_training import guard_trained
+from zoo.inference.ood_training import fit_after_training
 
-train = partial(engine_train.train, finish=guard_trained)
-resume = partial(engine_resume.resume, finish=guard_trained)
-train_together = partial(hosts.train_together, finish=guard_trained)
-resume_together = partial(hosts.resume_together, finish=guard_trained)
+train = partial(engine_train.train, finish=fit_after_training)
+resume = partial(engine_resume.resume, finish=fit_after_training)
+train_together = partial(hosts.train_together, finish=fit_after_training)
+resume_together = partial(hosts.resume_together, finish=fit_after_training)
 
 __all__ = ["Outcome", "resume", "resume_together", "train", "train_together"]

@@ -1,15 +1,18 @@
-"""What an audit found, as tables and sentences for a terminal."""
+"""The issues an audit found, as tables and sentences for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from rich.table import Table
+from rich.text import Text
+
+from zoo.core.text import count_of
 from zoo.data.audit import checks
+from zoo.report.tables import new_table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from zoo.data.audit.audit import Audit
     from zoo.data.audit.fix import Fixed
 
@@ -18,15 +21,7 @@ _REASONS = 8
 
 def sides_table(found: Audit) -> Table:
     """Images and patients of each dataset and each part of it."""
-    from rich.text import Text
-
-    from zoo.report.tables import plain_table
-
-    table = plain_table("Images and patients", padding=(0, 1, 0, 0))
-    table.add_column("dataset", overflow="fold")
-    table.add_column("part", overflow="fold")
-    for name in ("images", "patients"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = new_table("Images and patients", "dataset", "part", "images", "patients", words=2, gap=1)
     for name, own in found.summary()["datasets"].items():
         for part, counts in own["splits"].items():
             patients = "unknown" if counts["patients"] is None else f"{counts['patients']:,}"
@@ -36,14 +31,8 @@ def sides_table(found: Audit) -> Table:
 
 def issues_table(found: Audit) -> Table:
     """How many issues of each kind, with an example."""
-    from rich.text import Text
-
-    from zoo.report.tables import plain_table
-
-    table = plain_table("Found", padding=(0, 1, 0, 0))
-    table.add_column("", no_wrap=True)
-    table.add_column("what", overflow="fold", min_width=20, max_width=31)
-    table.add_column("number", justify="right", no_wrap=True)
+    table = new_table("Found", "", "what", "number", gap=1, words=2)
+    table.columns[0].no_wrap, table.columns[1].min_width, table.columns[1].max_width = True, 20, 31
     table.add_column("for example", overflow="fold")
     for (weight, kind), own in found.issues.groupby(["weight", "kind"], sort=False):
         table.add_row(str(weight), Text(str(kind)), f"{len(own):,}", Text(_example(own.iloc[0])))
@@ -62,8 +51,8 @@ def _example(row: object) -> str:
     return f"{parts}: {detail}" if detail else parts
 
 
-def verdict(found: Audit) -> Iterator[str]:
-    """What it means, in sentences."""
+def conclusion(found: Audit) -> Iterator[str]:
+    """What the issues mean."""
     if found.proposed is not None:
         yield (
             f"Near-duplicates: {found.proposed:,} pairs of images have hashes within {found.threshold} of 256 bits, "
@@ -71,15 +60,17 @@ def verdict(found: Audit) -> Iterator[str]:
         )
     unknown = [name for name in found.images["dataset"].unique() if name not in found.known]
     if unknown:
-        yield f"The patients of {', '.join(unknown)} are not known: shared patients cannot be seen there."
+        yield f"The patients of {', '.join(unknown)} are not known: shared patients cannot be found there."
     if (found.issues["kind"] == checks.SHARED_PATIENT).any():
         yield "Patients of two datasets are compared by their identifiers, which may coincide between hospitals by chance."
     risks = int((found.issues["weight"] == checks.RISK).sum())
     if found.leaks:
-        count = f"{found.leaks:,} leak{'s' if found.leaks > 1 else ''}"
-        yield f"NOT CLEAN: {count}. Results on such a split are too good. --fix FILE.csv writes a table without."
+        yield (
+            f"NOT CLEAN: {count_of(found.leaks, 'leak')}. Results on such a split are too good. --fix FILE.csv writes a table "
+            "without them."
+        )
     else:
-        yield "Clean: no patient and no image stands on two sides."
+        yield "Clean: no patient and no image is in two splits."
     if risks:
         yield f"{risks:,} pairs may become leaks where a split is drawn by patient; --fix keeps one image of each."
 
@@ -94,6 +85,6 @@ def fixed_lines(fixed: Fixed) -> Iterator[str]:
     if len(fixed.left):
         yield f"Audited again: {len(fixed.left):,} issues are left, of test images that another dataset has too."
     else:
-        yield "Audited again: no patient and no image stands on two sides."
+        yield "Audited again: no patient and no image is in two splits."
     yield "Train on it:"
     yield f"  {fixed.command}"

@@ -33,7 +33,7 @@ class Cards:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text cells, the first column naming the row; `folded` hides it until it is asked for."""
+    """A table of text cells, the first column naming the row; `folded` hides it until it is opened."""
 
     caption: str
     columns: tuple[str, ...]
@@ -45,7 +45,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """An SVG drawing: `label` says in words what can be seen, for those who cannot see it."""
+    """An SVG drawing: `label` describes it for readers who cannot see it."""
 
     svg: str
     label: str

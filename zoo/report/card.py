@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.files import write_text
-from zoo.core.text import RESEARCH_ONLY, duration
-from zoo.evaluation.evaluate import short
-from zoo.report import cases, results, sections
-from zoo.report import sentences as words
+from zoo.core.text import RESEARCH_ONLY, count_of, duration, listed
+from zoo.evaluation.interval import short
+from zoo.report import cases, sections, sentences
+from zoo.report import results as measured
 from zoo.report.blocks import Section, Table
+from zoo.report.detail_sentences import calibration
 from zoo.report.material import Material
-from zoo.report.results_tables import RULES
+from zoo.report.tables import RULES
 
 if TYPE_CHECKING:
-    from zoo.runs.results import Study
+    from zoo.runs.results import Results
     from zoo.runs.run import Run
 
 CARD = "model-card.md"
@@ -31,14 +32,14 @@ OPEN = "**To be completed by the authors:**"
 _MARKUP = re.compile(r"[\\`*|]|\[(?![-–.\d])|\](?=[(\[])|(?<!\w)_|_(?!\w)|^[#\[]")
 
 
-def write_card(run: Run, study: Study, target: Path) -> Path:
+def write_card(run: Run, results: Results, target: Path) -> Path:
     """Write `model-card.md` of a run into the folder `target`, whole or not at all, and return its path.
 
     Raises:
         ZooError: run.json or the predictions cannot be read.
     """
     path = target / CARD
-    write_text(path, render(Material.of(run, study, pictures=False)))
+    write_text(path, render(Material.of(run, results, pictures=False)))
     return path
 
 
@@ -51,9 +52,8 @@ def render(material: Material) -> str:
     body = jinja.get_template("card.md.j2").render(**_values(material))
     body = re.sub(r"\n{3,}", "\n\n", str(body)).strip() + "\n"
     number = body.count(OPEN)
-    study = material.study
     head = [
-        f"# Model card: {escape(study.run)}",
+        f"# Model card: {escape(material.results.run)}",
         f"{escape(RESEARCH_ONLY)}",
         f"{number} item{'s are' if number != 1 else ' is'} still open, marked “{OPEN.strip('*')}”. The rest was filled in "
         "from the run. Topics follow CLAIM 2024 (Tejani et al., doi:10.1148/ryai.240300) and TRIPOD+AI (Collins et al., "
@@ -98,15 +98,15 @@ def _first(found: Section | None) -> Table | None:
 
 def _values(material: Material) -> dict[str, Any]:
     """Everything the template names."""
-    study, data, info = material.study, material.data, material.info
-    evaluation = study.evaluation
+    results, data, info = material.results, material.data, material.info
+    evaluation = results.evaluation
     settings = material.settings
     tables = {each.columns[0]: each for each in _tables(sections.data(material))}
-    operating = _tables(results.operating(material))
+    operating = _tables(measured.operating(material))
     command = shlex.join(["zoo", "train", "--config", str(material.run.path / "config.yaml")])
     return {
         "data": {"dataset": data.get("dataset"), "fingerprint": data.get("fingerprint")},
-        "task_words": words.task_words(evaluation.task),
+        "predicts": sentences.predicts(evaluation.task),
         "labels": ", ".join(evaluation.task.labels),
         "aside": tables.get("reason"),
         "parts": tables.get("part") or Table("", ("part",), ()),
@@ -115,9 +115,9 @@ def _values(material: Material) -> dict[str, Any]:
         "image_size": info.get("image_size", settings.get("image_size", "?")),
         "limit": settings.get("limit"),
         "unknown": _unknown(material),
-        "truth": _first(results.truth(material)),
-        "split_sentence": words.split_sentence(data, bool(study.leaks)),
-        "leaks": study.leaks,
+        "reference": _first(measured.reference(material)),
+        "split_origin": sentences.split_origin(data, bool(results.leaks)),
+        "leaks": [sentences.leak(leak) for leak in results.leaks],
         "outputs": _outputs(material),
         "versions": ", ".join(f"{name} {value}" for name, value in info.get("versions", {}).items()) or "unknown",
         "weights_sentence": _weights(settings),
@@ -125,19 +125,19 @@ def _values(material: Material) -> dict[str, Any]:
         "rule": _threshold(material),
         "level": f"{100 * evaluation.level:.0f}%",
         "replicates": f"{evaluation.replicates:,}",
-        "headline": words.headline(study),
-        "gap": words.gap(study),
-        "results": _first(results.metrics(material)),
+        "conclusion": sentences.conclusion(evaluation),
+        "gap": sentences.gap(results),
+        "results": _first(measured.metrics(material)),
         "operating": operating[0] if operating else None,
         "predictive": operating[1] if len(operating) > 1 else None,
-        "floor_sentences": [floor.sentence for floor in study.floors if floor.sentence],
-        "calibration": results.calibration_table(material),
-        "calibration_notes": study.calibration.notes if study.calibration else (),
-        "groups": results.groups_table(material),
+        "baselines": sentences.baselines(results),
+        "calibration": measured.calibration_table(material),
+        "calibration_notes": calibration(results.calibration) if results.calibration else (),
+        "groups": measured.groups_table(material),
         "localisation": cases.localisation_table(material),
         "explained": str(material.explanations.get("method", "")) if material.explanations else "",
         "mistakes": cases.mistakes_table(material),
-        "limitations": words.limitations(study, data),
+        "limitations": sentences.limitations(results, data),
         "zoo_version": info.get("versions", {}).get("cxr-zoo", ""),
         "command": info.get("command") or command,
         **_catalogue(material),
@@ -146,16 +146,15 @@ def _values(material: Material) -> dict[str, Any]:
 
 def _unknown(material: Material) -> str:
     """Where labels of the measured images are unknown, counted."""
-    evaluation = material.study.evaluation
+    evaluation = material.results.evaluation
     missing = {label: evaluation.images - known for label, known in evaluation.known.items()}
-    said = [f"{label} {count:,}" for label, count in missing.items() if count]
-    return words.listed(said, 14)
+    return listed([f"{label} {count:,}" for label, count in missing.items() if count], 14)
 
 
 def _outputs(material: Material) -> str:
-    task = material.study.evaluation.task
+    task = material.results.evaluation.task
     kind = "softmax over the classes" if task.exclusive else "sigmoid each" if task.outputs > 1 else "sigmoid"
-    return f"{task.outputs} logit{'s' if task.outputs > 1 else ''} ({kind})"
+    return f"{count_of(task.outputs, 'logit')} ({kind})"
 
 
 def _weights(settings: dict[str, Any]) -> str:
@@ -210,17 +209,17 @@ def _training(material: Material) -> str:
 
 
 def _threshold(material: Material) -> str:
-    rule = material.study.rule
-    if material.study.evaluation.task.exclusive:
+    rule = material.results.rule
+    if material.results.evaluation.task.exclusive:
         return "The most probable class is taken; there is no threshold."
     if rule.rule == "fixed":
-        return f"An image is called positive at a probability of {short(rule.value)} or above."
+        return f"An image is predicted positive at a probability of {short(rule.value)} or above."
     said = RULES[rule.rule].format(short(rule.value))
     return f"Decision thresholds are chosen on the validation images: {said.removesuffix(' on validation')}."
 
 
 def _catalogue(material: Material) -> dict[str, str]:
-    """What the plugins say of the model and the dataset, where they are installed."""
+    """What the plugins record about the model and the dataset, where they are installed."""
     from zoo.core.errors import ZooError
     from zoo.core.registry import registry
 

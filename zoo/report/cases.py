@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from zoo.evaluation import metrics
-from zoo.evaluation.evaluate import Interval, short
+from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.predictions import Predictions
 from zoo.report import images as pixels
-from zoo.report import sentences as words
 from zoo.report.blocks import Block, Code, Picture, Pictures, Points, Section, Table, Text, section
 from zoo.report.material import Material
+from zoo.report.sentences import shown
 
 MOST = 12  # images shown of each kind
 _MAP_SIZE = 400  # pixels of an overlay's longer side
@@ -23,18 +23,18 @@ _MAP_SIZE = 400  # pixels of an overlay's longer side
 
 @dataclass(frozen=True)
 class Mistake:
-    """An image that was called wrongly: what it was called, what it is, and the probability of the label."""
+    """An image that was predicted wrongly: the prediction, the reference label, and the probability of the label."""
 
     image: str
     label: str
-    called: str
-    truth: str
+    predicted: str
+    reference: str
     probability: float
-    wrongness: float  # 1 is entirely sure and wrong
+    wrongness: float  # 1 is entirely confident and wrong
 
 
 def worst_mistakes(predictions: Predictions, thresholds: Mapping[str, float], most: int = MOST) -> tuple[Mistake, ...]:
-    """The wrong decisions of which the network was surest, half of them missed images and half false alarms.
+    """The most confident wrong predictions, half of them missed images and half false alarms.
 
     With several labels no label takes more than its share while others have mistakes too. For a multiclass task the
     mistakes are those of the most probable class, by its probability.
@@ -42,16 +42,16 @@ def worst_mistakes(predictions: Predictions, thresholds: Mapping[str, float], mo
     if predictions.task.exclusive:
         return _wrong_classes(predictions)[:most]
     probability = predictions.probabilities
-    called = metrics.decisions(predictions.task, predictions.logits, thresholds)
+    positive = metrics.decisions(predictions.task, predictions.logits, thresholds)
     names = predictions.table["image"].astype(str).to_numpy()
     missed, alarms = [], []
     for k, label in enumerate(predictions.task.labels):
-        truth = predictions.labels[:, k]
-        wrong = ~np.isnan(truth) & (called[:, k] != (truth > 0.5))
+        labels = predictions.labels[:, k]
+        wrong = ~np.isnan(labels) & (positive[:, k] != (labels > 0.5))
         for row in np.flatnonzero(wrong):
             p = float(probability[row, k])
             yes, no = label, f"no {label}"
-            if truth[row] > 0.5:
+            if labels[row] > 0.5:
                 missed.append(Mistake(names[row], label, no, yes, p, 1 - p))
             else:
                 alarms.append(Mistake(names[row], label, yes, no, p, p))
@@ -75,21 +75,21 @@ def _spread(mistakes: list[Mistake], most: int) -> tuple[Mistake, ...]:
 def _wrong_classes(predictions: Predictions) -> tuple[Mistake, ...]:
     labels, probability = predictions.task.labels, predictions.probabilities
     known = (predictions.labels == 1).any(axis=1)
-    truth, called = predictions.labels.argmax(axis=1), probability.argmax(axis=1)
+    reference, predicted = predictions.labels.argmax(axis=1), probability.argmax(axis=1)
     names = predictions.table["image"].astype(str).to_numpy()
     found = [
-        Mistake(names[i], labels[called[i]], labels[called[i]], labels[truth[i]], p, p)
-        for i in np.flatnonzero(known & (truth != called))
-        if (p := float(probability[i, called[i]])) >= 0
+        Mistake(names[i], labels[predicted[i]], labels[predicted[i]], labels[reference[i]], p, p)
+        for i in np.flatnonzero(known & (reference != predicted))
+        if (p := float(probability[i, predicted[i]])) >= 0
     ]
     return tuple(sorted(found, key=lambda m: (-m.wrongness, m.image)))
 
 
 def mistakes(material: Material) -> Section | None:
-    """The wrong images of which the network was surest."""
-    found = worst_mistakes(material.predictions, material.study.evaluation.thresholds)
+    """The most confident wrong predictions."""
+    found = worst_mistakes(material.predictions, material.results.evaluation.thresholds)
     if not found:
-        return section("mistakes", "Worst mistakes", Text("No image was called wrongly."))
+        return section("mistakes", "Worst mistakes", Text("No image was predicted wrongly."))
     shown = pixels.thumbnails(material.run, [m.image for m in found]) if material.pictures else {}
     if shown:
         pictures = tuple(_mistake(m, shown.get(m.image)) for m in found)
@@ -101,29 +101,29 @@ def mistakes(material: Material) -> Section | None:
 
 def mistakes_table(material: Material) -> Table | None:
     """The same images without their pixels."""
-    found = worst_mistakes(material.predictions, material.study.evaluation.thresholds)
-    rows = tuple((m.image, m.truth, m.called, m.label, short(m.probability)) for m in found)
-    names = ("image", "truth in the dataset", "called", "label", "probability")
+    found = worst_mistakes(material.predictions, material.results.evaluation.thresholds)
+    rows = tuple((m.image, m.reference, m.predicted, m.label, short(m.probability)) for m in found)
+    names = ("image", "reference label", "predicted", "label", "probability")
     return Table(_mistakes_caption(material), names, rows) if rows else None
 
 
 def _mistakes_caption(material: Material) -> str:
     task = material.predictions.task
     if task.exclusive:
-        return "Images called wrongly, the surest first."
+        return "Images predicted wrongly, the most confident first."
     several = " The worst of each label comes first." if task.outputs > 1 else ""
-    return f"Images called wrongly, the surest first: missed images, then false alarms.{several}"
+    return f"Images predicted wrongly, the most confident first: missed images, then false alarms.{several}"
 
 
 def _mistake(mistake: Mistake, source: str | None) -> Picture:
     probability = f"probability {short(mistake.probability)}"
-    label = f"Image {mistake.image}: {mistake.truth} in the dataset, called {mistake.called}; {probability}."
-    if mistake.truth == mistake.label:
+    label = f"Image {mistake.image}: {mistake.reference} in the dataset, predicted {mistake.predicted}; {probability}."
+    if mistake.reference == mistake.label:
         what = f"{mistake.label}: missed"
-    elif mistake.truth == f"no {mistake.label}":
+    elif mistake.reference == f"no {mistake.label}":
         what = f"{mistake.label}: false alarm"
     else:
-        what = f"{mistake.truth}, called {mistake.called}"
+        what = f"{mistake.reference}, predicted {mistake.predicted}"
     return Picture(source, label, (mistake.image, what, probability))
 
 
@@ -131,7 +131,7 @@ def explanations(material: Material) -> Section | None:
     """Heat maps and how well they fall on the marked findings, or the command that makes them."""
     index = material.explanations
     if index is None:
-        command = f"zoo explain {material.run.path} --split {material.study.split} --boxes"
+        command = f"zoo explain {material.run.path} --split {material.results.split} --boxes"
         return section(
             "explanations", "What the network looked at", Code("There are no heat maps yet; this makes them.", command)
         )
@@ -156,11 +156,11 @@ def _map(material: Material, image: Mapping[str, Any]) -> Picture:
     path = (folder / str(image.get("file", ""))).resolve()
     source = pixels.file_uri(path, _MAP_SIZE) if path.is_file() and path.is_relative_to(folder) else None
     known: dict[Any, str] = {1: "present", 0: "absent"}
-    truth = known.get(image.get("reference"), "unknown")
+    reference = known.get(image.get("reference"), "unknown")
     label, probability = str(image.get("label", "")), short(_number(image.get("probability")))
     boxes = f"; {image['boxes']} marked" if image.get("boxes") else ""
-    lines = (str(image.get("image", "")), f"{label}: probability {probability}", f"in the dataset: {truth}{boxes}")
-    return Picture(source, f"Heat map on image {lines[0]} for {label}, probability {probability}, {truth}.", lines)
+    lines = (str(image.get("image", "")), f"{label}: probability {probability}", f"in the dataset: {reference}{boxes}")
+    return Picture(source, f"Heat map on image {lines[0]} for {label}, probability {probability}, {reference}.", lines)
 
 
 def localisation_table(material: Material) -> Table | None:
@@ -176,9 +176,9 @@ def localisation_table(material: Material) -> Table | None:
             str(row.get("method", "")),
             str(row.get("images", "")),
             str(row.get("boxes", "")),
-            words.shown(_interval(row.get("pointing"))),
-            words.shown(_interval(row.get("energy"))),
-            *(words.shown(_interval(row.get("iou", {}).get(t))) for t in thresholds),
+            _interval(row.get("pointing")),
+            _interval(row.get("energy")),
+            *(_interval(row.get("iou", {}).get(t)) for t in thresholds),
         )
         for row in rows
     )
@@ -200,10 +200,8 @@ def _said(index: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*lines, str(sentence)] if sentence else lines))
 
 
-def _interval(value: Any) -> Interval | None:
-    if not isinstance(value, Mapping):
-        return None if value is None else Interval(_number(value), math.nan, math.nan)
-    return Interval(*(_number(value.get(k)) for k in ("value", "low", "high")))
+def _interval(value: Any) -> str:
+    return shown(Interval.from_dict(value) if value else None)
 
 
 def _number(value: Any) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from zoo.evaluation.bootstrap import patient_codes, weight_chunks
+from zoo.evaluation.bootstrap import weight_chunks
 
 GRID = np.linspace(0.0, 1.0, 101)
 _CELLS = 512  # a drawn curve is rounded to this many steps each way, finer than a screen shows it
@@ -108,7 +108,7 @@ def curves(
     ranked = [_Ranked.of(labels[:, k], scores[:, k]) for k in range(len(names))]
     both = [k for k, each in enumerate(ranked) if each.positive.any() and not each.positive.all()]
     drawn: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {k: [] for k in both}
-    for weights in weight_chunks(patients, replicates if patient_codes(patients)[1] > 1 else 0, seed):
+    for weights in weight_chunks(patients, replicates, seed):
         for k in both:
             drawn[k].append(_on_grid(*ranked[k].count(weights)))
     found = []

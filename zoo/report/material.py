@@ -1,4 +1,4 @@
-"""All that a report reads of a run, in one place: its study and its saved files, each absent where the run lacks it."""
+"""All that a report reads of a run, in one place: its results and its saved files, each absent where the run lacks it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zoo.evaluation.predictions import Predictions
-    from zoo.runs.results import Study
+    from zoo.runs.results import Results
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Material:
     """
 
     run: Run
-    study: Study
+    results: Results
     predictions: Predictions
     info: dict[str, Any]
     data: dict[str, Any]
@@ -39,7 +39,7 @@ class Material:
     pictures: bool = True
 
     @classmethod
-    def of(cls, run: Run, study: Study, pictures: bool = True) -> Material:
+    def of(cls, run: Run, results: Results, pictures: bool = True) -> Material:
         """Read the run's files.
 
         Raises:
@@ -47,8 +47,8 @@ class Material:
         """
         return cls(
             run=run,
-            study=study,
-            predictions=run.predictions(study.split),
+            results=results,
+            predictions=run.predictions(results.split),
             info=run.info(),
             data=_json(run.path / "data.json") or {},
             config=(run.path / "config.yaml").read_text(encoding="utf-8"),

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.core.files import write_text
 from zoo.core.text import RESEARCH_ONLY
-from zoo.report import cases, results, sections
+from zoo.report import cases, sections
+from zoo.report import results as measured
 from zoo.report.blocks import Section, Table
 from zoo.report.material import Material
+from zoo.report.sentences import split_name
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from zoo.runs.results import Study
+    from zoo.runs.results import Results
     from zoo.runs.run import Run
 
 PAGE = "report.html"
@@ -23,26 +25,26 @@ PARTS = (
     sections.summary,
     sections.data,
     sections.training,
-    results.metrics,
-    results.curves,
-    results.calibration,
-    results.operating,
-    results.confusion,
-    results.subgroups,
-    results.floors,
-    results.truth,
+    measured.metrics,
+    measured.curves,
+    measured.calibration,
+    measured.operating,
+    measured.confusion,
+    measured.subgroups,
+    measured.baselines,
+    measured.reference,
     cases.mistakes,
     cases.explanations,
     sections.repeat,
 )
 
 
-def write_report(run: Run, study: Study, target: Path, *, pictures: bool = True) -> Path:
+def write_report(run: Run, results: Results, target: Path, *, pictures: bool = True) -> Path:
     """Write `report.html` of a run into the folder `target`, whole or not at all, and return its path.
 
     Args:
         run: the run, whose predictions, metrics, images and explanations are shown as far as they exist.
-        study: what was measured on it.
+        results: what was measured on it.
         target: a folder; made where it is missing.
         pictures: whether images stand in the page; without them it may be shared where the images may not.
 
@@ -50,28 +52,27 @@ def write_report(run: Run, study: Study, target: Path, *, pictures: bool = True)
         ZooError: run.json or the predictions cannot be read.
     """
     path = target / PAGE
-    write_text(path, render(Material.of(run, study, pictures)))
+    write_text(path, render(Material.of(run, results, pictures)))
     return path
 
 
 def render(material: Material) -> str:
-    """The page as text. Equal runs and studies give equal pages."""
+    """The page as text. Equal runs and results give equal pages."""
     parts = [part(material) for part in PARTS]
     return page(material, [each for each in parts if each is not None])
 
 
 def page(material: Material, parts: list[Section]) -> str:
     """Put sections into the page."""
-    study = material.study
+    evaluation = material.results.evaluation
     remarks = []
     if material.pictures:
         remarks.append("This page holds images of the dataset: pass it on only where the images may be passed on.")
     remarks.append(
-        f"Intervals are {100 * study.evaluation.level:.0f}% percentile intervals of a bootstrap over patients "
-        f"({study.evaluation.replicates:,} resamples, seed {study.evaluation.seed}; 500 for the bands of curves)."
+        f"Intervals are {100 * evaluation.level:.0f}% percentile intervals of a bootstrap over patients "
+        f"({evaluation.replicates:,} resamples, seed {evaluation.seed}; 500 for the bands of curves)."
     )
-    split = study.split if study.split != "val" else "validation"
-    return render_sections(f"{study.run}: {split} report", parts, remarks)
+    return render_sections(f"{material.results.run}: {split_name(evaluation.split)} report", parts, remarks)
 
 
 def render_sections(title: str, parts: list[Section], remarks: list[str]) -> str:
@@ -110,5 +111,5 @@ def environment(**options: Any) -> Environment:
 
 
 def _text_columns(table: Table) -> set[int]:
-    """The columns that hold words, which stand to the left; numbers stand to the right."""
+    """The columns that hold text, which stand to the left; numbers stand to the right."""
     return {i for i in range(len(table.columns)) if any(row[i][:1].isalpha() for row in table.rows)}

@@ -1,4 +1,4 @@
-"""The parts of a report that show what was measured: metrics, curves, calibration, thresholds, groups, floors, truth."""
+"""The sections of a report with the measurements: metrics, curves, calibration, thresholds, groups, baselines, references."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.evaluation.evaluate import Interval, short
-from zoo.report import sentences as words
+from zoo.core.text import count_of, listed
+from zoo.evaluation.interval import Interval, short
+from zoo.evaluation.notes import FEW
+from zoo.report import sentences
 from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table, Text, section
+from zoo.report.detail_sentences import binning
+from zoo.report.detail_sentences import calibration as calibration_sentences
 from zoo.report.material import Material
-from zoo.report.results_tables import RULES
+from zoo.report.sentences import shown, split_name
+from zoo.report.tables import RULES
 
 if TYPE_CHECKING:
     from zoo.evaluation.calibration import Calibration
@@ -21,26 +26,25 @@ if TYPE_CHECKING:
     from zoo.evaluation.subgroups import Group
 
 COLUMNS = ("auroc", "auprc", "sensitivity", "specificity", "precision", "f1")
-_FEW = 10  # images of a class, below which a row is marked
 _LABELS_SHOWN = 20  # small multiples beyond which only the first are drawn
 
 
 def metrics(material: Material) -> Section | None:
     """Every metric of every label with its interval, then the averages."""
-    found = material.study.evaluation
+    found = material.results.evaluation
     rows: list[tuple[str, ...]] = []
     marked = set()
     for number, (label, values) in enumerate(found.per_label.items()):
         positives, known = found.positives[label], found.known[label]
-        if min(positives, known - positives) < _FEW:
+        if min(positives, known - positives) < FEW:
             marked.add(number)
-        rows.append((label, f"{positives:,} of {known:,}", *(words.shown(values[m]) for m in COLUMNS)))
+        rows.append((label, f"{positives:,} of {known:,}", *(shown(values[m]) for m in COLUMNS)))
     if found.task.kind != "binary":
         for name, values in found.averages.items():
-            rows.append((f"{name} average", "", *(words.shown(values[m]) if m in values else "" for m in COLUMNS)))
+            rows.append((f"{name} average", "", *(shown(values[m]) if m in values else "" for m in COLUMNS)))
     level = f"{100 * found.level:.0f}%"
     caption = (
-        f"Metrics on the {words.SPLITS.get(found.split, found.split)} images with {level} intervals from "
+        f"Metrics on the {split_name(found.split)} images with {level} intervals from "
         f"{found.replicates:,} resamples of the patients. A dash is undefined, not zero."
     )
     decided = (
@@ -48,7 +52,7 @@ def metrics(material: Material) -> Section | None:
         if found.task.exclusive
         else "Sensitivity, specificity, precision and F1 hold at the thresholds under “Operating points”."
     )
-    names = ("label", "positive", *(words.METRICS[m] for m in COLUMNS))
+    names = ("label", "positive", *(sentences.METRICS[m] for m in COLUMNS))
     return section("results", "Results", Table(caption, names, tuple(rows), marked=frozenset(marked)), Text(decided))
 
 
@@ -57,7 +61,7 @@ def curves(material: Material) -> Section | None:
     from zoo.report import curves as numbers
     from zoo.report.figures import pr_figure, roc_figure
 
-    predictions, found = material.predictions, material.study.evaluation
+    predictions, found = material.predictions, material.results.evaluation
     task = predictions.task
     drawn = numbers.curves(
         task.labels, predictions.labels, predictions.scores, predictions.table["patient"], seed=found.seed
@@ -67,7 +71,7 @@ def curves(material: Material) -> Section | None:
     roc, pr = [], []
     for each in drawn[:_LABELS_SHOWN]:
         values = found.per_label[each.label]
-        area, precision = words.shown(values["auroc"]), words.shown(values["auprc"])
+        area, precision = shown(values["auroc"]), shown(values["auprc"])
         roc.append(Figure(roc_figure(each, each.label), f"ROC curve of {each.label}: AUROC {area}.", f"AUROC {area}"))
         label = f"Precision-recall curve of {each.label}: AUPRC {precision}, prevalence {short(each.prevalence)}."
         pr.append(Figure(pr_figure(each, each.label), label, f"AUPRC {precision}"))
@@ -88,8 +92,8 @@ def curves(material: Material) -> Section | None:
 
 
 def calibration(material: Material) -> Section | None:
-    """Whether a probability of .3 comes true three times in ten, before and after calibration on validation."""
-    found = material.study.calibration
+    """How well the probabilities are calibrated, before and after calibration on validation."""
+    found = material.results.calibration
     if found is None:
         return None
     from zoo.report.figures import reliability_figure
@@ -98,8 +102,8 @@ def calibration(material: Material) -> Section | None:
     figures = tuple(
         Figure(
             reliability_figure(before, found.after.get(label), spreads.get(label, ()), label),
-            f"Reliability diagram of {label}: {_calibration_words(before, found.after.get(label))}.",
-            _calibration_words(before, found.after.get(label)),
+            f"Reliability diagram of {label}: {_ece(before, found.after.get(label))}.",
+            _ece(before, found.after.get(label)),
         )
         for label, before in list(found.before.items())[:_LABELS_SHOWN]
     )
@@ -113,7 +117,7 @@ def calibration(material: Material) -> Section | None:
         "Calibration",
         Panels(caption, figures) if figures else None,
         calibration_table(material),
-        Points(tuple(found.notes)) if found.notes else None,
+        Points(tuple(said)) if (said := calibration_sentences(found)) else None,
     )
 
 
@@ -125,14 +129,14 @@ def _spreads(material: Material, calibration: Calibration) -> dict[str, tuple[np
     return {label: tuple(p[known[:, k], k] for p in both) for k, label in enumerate(predictions.task.labels)}
 
 
-def _calibration_words(before: Reliability, after: Reliability | None) -> str:
+def _ece(before: Reliability, after: Reliability | None) -> str:
     text = f"ECE {short(before.ece.value)}"
     return text if after is None else f"{text}, after calibration {short(after.ece.value)}"
 
 
 def calibration_table(material: Material) -> Table | None:
     """Brier score with its parts and ECE of every label, before and after calibration."""
-    found = material.study.calibration
+    found = material.results.calibration
     if found is None:
         return None
     rows = []
@@ -141,22 +145,22 @@ def calibration_table(material: Material) -> Table | None:
             if each is not None:
                 brier = each.brier
                 parts = (brier.miscalibration, brier.discrimination, brier.uncertainty)
-                rows.append((label, name, words.shown(brier.value), *(short(p) for p in parts), words.shown(each.ece)))
+                rows.append((label, name, shown(brier.value), *(short(p) for p in parts), shown(each.ece)))
     caption = (
         "Brier score = miscalibration − discrimination + uncertainty (lower is better; more discrimination is better), "
-        f"and the expected calibration error. {found.binning}"
+        f"and the expected calibration error. {binning(found)}"
     )
     names = ("label", "", "Brier score", "miscalibration", "discrimination", "uncertainty", "ECE")
     return Table(caption, names, tuple(rows))
 
 
 def operating(material: Material) -> Section | None:
-    """Thresholds chosen on validation, and what they turn out to be worth."""
-    points = material.study.operating
+    """Thresholds chosen on validation, and how they perform."""
+    points = material.results.operating
     if not points:
         return None
     missed = frozenset(i for i, point in enumerate(points) if point.shortfall is not None)
-    here = words.SPLITS.get(material.study.split, material.study.split)
+    here = split_name(material.results.split)
     rules = {_rule(point) for point in points}
     several, target = len(rules) > 1, any(point.target is not None for point in points)
     rows = tuple(
@@ -165,7 +169,7 @@ def operating(material: Material) -> Section | None:
             short(point.threshold),
             *((_rule(point),) if several else ()),
             *(cell for m in ("sensitivity", "specificity") for cell in _both(point, m)),
-            *((words.shown(point.shortfall) if point.shortfall else "",) if target else ()),
+            *((shown(point.shortfall) if point.shortfall else "",) if target else ()),
         )
         for point in points
     )
@@ -175,7 +179,7 @@ def operating(material: Material) -> Section | None:
     chosen = "" if rules == {RULES["fixed"]} else ", where they were chosen,"
     caption = (
         f"Thresholds and what they give on the validation images{chosen} and on the {here} images (95% intervals). "
-        f"Rule: {words.listed(sorted(rules))}." + (" Rows in italics miss their target." if missed else "")
+        f"Rule: {listed(sorted(rules))}." + (" Rows in italics miss their target." if missed else "")
     )
     table = Table(caption, names, rows, marked=missed)
     return section("operating", "Operating points", table, _predictive(points, here))
@@ -186,7 +190,7 @@ def _rule(point: OperatingPoint) -> str:
 
 
 def _both(point: OperatingPoint, metric: str) -> tuple[str, str]:
-    return short(point.validation[metric]), words.shown(point.test[metric])
+    return short(point.validation[metric]), shown(point.test[metric])
 
 
 def _predictive(points: Sequence[OperatingPoint], here: str) -> Table:
@@ -195,10 +199,10 @@ def _predictive(points: Sequence[OperatingPoint], here: str) -> Table:
     rows = []
     for point in points:
         cells = [point.label, short(point.prevalence)]
-        cells += [words.shown(point.test["precision"]), words.shown(point.test["npv"])]
+        cells += [shown(point.test["precision"]), shown(point.test["npv"])]
         if assumed:
             given = "–" if point.assumed_prevalence is None else short(point.assumed_prevalence)
-            cells += [given, words.shown(point.ppv_at), words.shown(point.npv_at)]
+            cells += [given, shown(point.ppv_at), shown(point.npv_at)]
         rows.append(tuple(cells))
     names: tuple[str, ...] = ("label", f"prevalence, {here}", "PPV", "NPV")
     if assumed:
@@ -208,20 +212,21 @@ def _predictive(points: Sequence[OperatingPoint], here: str) -> Table:
 
 
 def confusion(material: Material) -> Section | None:
-    """Who was called what, in images."""
-    predictions, study = material.predictions, material.study
+    """Images by reference label and prediction."""
+    predictions = material.predictions
     if predictions.task.exclusive:
         return section("confusion", "Confusion matrix", _classes(material))
     from zoo.evaluation import metrics as exact
 
     table = exact.confusion(
-        predictions.labels, exact.decisions(predictions.task, predictions.logits, study.evaluation.thresholds)
+        predictions.labels,
+        exact.decisions(predictions.task, predictions.logits, material.results.evaluation.thresholds),
     )
     rows = [
         (label, *(f"{int(part[k]):,}" for part in (table.tp, table.fn, table.fp, table.tn)))
         for k, label in enumerate(predictions.task.labels)
     ]
-    caption = "Images by truth and decision at the threshold of each label."
+    caption = "Images by reference label and by prediction at the threshold of each label."
     names = ("label", "true positive", "false negative (missed)", "false positive", "true negative")
     return section("confusion", "Confusion matrix", Table(caption, names, tuple(rows)))
 
@@ -230,39 +235,41 @@ def _classes(material: Material) -> Table:
     predictions = material.predictions
     labels = predictions.task.labels
     known = (predictions.labels == 1).any(axis=1)
-    truth, called = predictions.labels[known].argmax(axis=1), predictions.logits[known].argmax(axis=1)
+    reference, predicted = predictions.labels[known].argmax(axis=1), predictions.logits[known].argmax(axis=1)
     counts = np.zeros((len(labels), len(labels)), dtype=int)
-    np.add.at(counts, (truth, called), 1)
+    np.add.at(counts, (reference, predicted), 1)
     rows = tuple(
-        (label, *(words.share(count, int(row.sum())) for count in row))
+        (label, *(sentences.share(count, int(row.sum())) for count in row))
         for label, row in zip(labels, counts, strict=True)
     )
     return Table(
-        "Rows: the true class; columns: the most probable class; in brackets the share of the row.",
-        ("truth", *(f"called {label}" for label in labels)),
+        "Rows: the reference label; columns: the most probable class; in brackets the share of the row.",
+        ("reference", *(f"predicted {label}" for label in labels)),
         rows,
     )
 
 
 def subgroups(material: Material) -> Section | None:
     """AUROC and missed images by group, small groups marked."""
-    groups = material.study.groups
+    groups = material.results.groups
     if not groups:
         return None
     from zoo.report.figures import forest_figure
 
-    first = words.overall(groups)
-    evaluation = material.study.evaluation
+    first = sentences.overall(groups)
+    evaluation = material.results.evaluation
     missed = evaluation.averages["macro"]["sensitivity"].value
     figures = []
     for title, overall, values in (
-        (words.macro(evaluation.task), evaluation.headline.value, [group.auroc for group in first]),
+        (sentences.headline_name(evaluation.task), evaluation.headline.value, [group.auroc for group in first]),
         ("false-negative rate", 1 - missed, [group.false_negative_rate for group in first]),
     ):
         rows = [(f"{g.column} {g.name}", value, g.small) for g, value in zip(first, values, strict=True)]
         label = f"Forest plot of {title} by group: {_spread(rows)}"
         figures.append(Figure(forest_figure(rows, overall, title), label))
-    caption = "Groups with 95% intervals. Hollow points are groups too small to judge; the dashed line is all images."
+    caption = (
+        "Groups with 95% intervals. Hollow points are groups too small for a conclusion; the dashed line is all images."
+    )
     blocks: list[Block] = [Panels(caption, tuple(figures)), _groups("Groups of images.", first)]
     others = [group for group in groups if group not in first]
     if others:
@@ -272,7 +279,7 @@ def subgroups(material: Material) -> Section | None:
 
 def groups_table(material: Material) -> Table | None:
     """The groups, with means over the labels where there are several."""
-    first = words.overall(material.study.groups)
+    first = sentences.overall(material.results.groups)
     return _groups("Groups of images.", first) if first else None
 
 
@@ -293,7 +300,7 @@ def _groups(caption: str, groups: Sequence[Group], folded: bool = False) -> Tabl
             f"{group.images:,}",
             f"{group.patients:,}",
             f"{group.positives:,}",
-            *(words.shown(v) for v in (group.auroc, group.auroc_gap, group.false_negative_rate, group.fnr_gap)),
+            *(shown(v) for v in (group.auroc, group.auroc_gap, group.false_negative_rate, group.fnr_gap)),
         )
         for group in groups
     )
@@ -303,47 +310,41 @@ def _groups(caption: str, groups: Sequence[Group], folded: bool = False) -> Tabl
     return Table(f"{caption} A difference is to all other images.", names, rows, folded=folded, marked=marked)
 
 
-def floors(material: Material) -> Section | None:
-    """What can be had without looking at the images."""
-    found = material.study.floors
+def baselines(material: Material) -> Section | None:
+    """What a guess reaches that never sees an image."""
+    found = material.results.baselines
     if not found:
         return None
     rows = tuple(
         (
-            floor.name,
-            words.listed(words.features(floor.features)) or "–",
-            *(words.shown(v) for v in (floor.auroc, floor.auprc, floor.brier, floor.difference)),
-            {True: "yes", False: "no", None: "cannot be said"}[floor.beaten],
+            each.name,
+            listed(sentences.feature_names(each.features)) or "–",
+            *(shown(v) for v in (each.auroc, each.auprc, each.brier, each.difference)),
+            {True: "yes", False: "no", None: "unknown"}[each.beaten],
         )
-        for floor in found
+        for each in found
     )
-    names = ("floor", "from", "AUROC", "AUPRC", "Brier score", "the network’s AUROC minus this", "beaten")
+    names = ("baseline", "from", "AUROC", "AUPRC", "Brier score", "the network’s AUROC minus this", "beaten")
     caption = "What a guess reaches that never sees an image, on the same images (means over labels; 95% intervals)."
-    return section("floors", "Floors", Table(caption, names, rows))
+    return section("baselines", "Baselines", Table(caption, names, rows))
 
 
-def truth(material: Material) -> Section | None:
-    """The same images against a second reference."""
-    found = material.study.truth
+def reference(material: Material) -> Section | None:
+    """The same images against other reference labels."""
+    found = material.results.reference
     if found is None:
         return None
     rows = []
     for label, agreement in found.agreement.items():
-        own, other = (e.per_label.get(label, {}).get("auroc") for e in (found.own, found.other))
+        own, other = (each.per_label[label]["auroc"] for each in (found.own, found.other))
         counts = (f"{agreement[n]:,.0f}" for n in ("images", "own_positive", "other_positive", "both"))
-        rows.append(
-            (label, *counts, short(agreement["kappa"]), short(agreement["agree"]), words.shown(own), words.shown(other))
-        )
-    names: tuple[str, ...] = (
-        "label",
-        "images",
-        "positive in the dataset",
-        "positive in the second",
-        "positive in both",
+        rows.append((label, *counts, short(agreement["kappa"]), short(agreement["agree"]), shown(own), shown(other)))
+    names = (
+        *("label", "images", "positive in the dataset", "positive in the second", "positive in both"),
+        *("Cohen’s kappa", "agreement", "AUROC against the dataset", "AUROC against the second"),
     )
-    names += ("Cohen’s kappa", "agreement", "AUROC against the dataset", "AUROC against the second")
     caption = (
-        f"{words.images(found.images)} of {words.patients(found.patients)} that both references name; "
+        f"{count_of(found.images, 'image')} of {count_of(found.patients, 'patient')} that both references have; "
         f"the second is {found.source}."
     )
-    return section("truth", "A second reference", Table(caption, names, tuple(rows)))
+    return section("reference", "Other reference labels", Table(caption, names, tuple(rows)))

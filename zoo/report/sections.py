@@ -1,87 +1,74 @@
-"""The parts of a report that tell what was done: summary, data, training, and how to repeat it."""
+"""The sections of a report on what was done: summary, data, training, and how to repeat it."""
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from zoo.core.text import duration
-from zoo.report import sentences as words
+from zoo.core.text import count_of, duration, listed
+from zoo.report import sentences
 from zoo.report.blocks import Block, Cards, Code, Figure, Panels, Points, Section, Table, Text, section
+from zoo.report.detail_sentences import details
 from zoo.report.material import Material
+from zoo.report.sentences import SPLITS, shown, split_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ORDER = ("train", "val", "test")
 _REASONS = 12  # different reasons for setting images aside that are listed
 
 
 def summary(material: Material) -> Section | None:
-    """What was trained on what, the one number, and whether it means anything."""
-    study = material.study
+    """What was trained on what, the headline, and what it means."""
+    results = material.results
     blocks: list[Block] = []
-    if study.leaks:
+    if results.leaks:
         blocks.append(Text("The images measured here are not independent of those used in training.", "alarm"))
-        blocks += [Text(leak, "alarm") for leak in study.leaks]
-    blocks.append(Text(words.trained(material.info, material.data, study.evaluation.task)))
+        blocks += [Text(sentences.leak(leak), "alarm") for leak in results.leaks]
+    blocks.append(Text(sentences.trained(material.info, material.data, results.evaluation.task)))
     blocks.append(_cards(material))
-    blocks.append(Text(words.headline(study), _tone(material)))
-    if sentence := words.gap(study):
-        worse = study.validation is not None and "not clearly worse" not in sentence
-        blocks.append(Text(sentence, "bad" if worse else "plain"))
-    blocks += [Text(floor.sentence, words.floor_tone(floor)) for floor in study.floors if floor.sentence]
-    if study.leaks:
+    blocks.append(Text(sentences.conclusion(results.evaluation), sentences.tone(results)))
+    if gap := sentences.gap(results):
+        blocks.append(Text(gap, "bad" if sentences.drop(results) else "plain"))
+    for line, baseline in zip(sentences.baselines(results), results.baselines, strict=True):
+        blocks.append(Text(line, sentences.baseline_tone(baseline)))
+    if results.leaks:
         blocks.append(Text("None of these figures stands while there is a leak.", "alarm"))
-    notes = (*study.evaluation.notes, *study.notes)
-    if notes:
-        blocks.append(Points(tuple(dict.fromkeys(notes))))
+    if notes := [*sentences.notes(results), *details(results)]:
+        blocks.append(Points(tuple(notes)))
     return section("summary", "Summary", blocks)
 
 
 def _cards(material: Material) -> Cards:
-    study = material.study
-    task = study.evaluation.task
-    name = words.macro(task)
-    here = words.SPLITS.get(study.split, study.split)
-    counts = f"{words.images(study.evaluation.images)}, {words.patients(study.evaluation.patients)}"
-    cards = [(f"{name}, {here}", words.shown(study.evaluation.headline), counts)]
-    if study.validation is not None:
-        counts = f"{words.images(study.validation.images)}, {words.patients(study.validation.patients)}"
-        cards.append((f"{name}, validation", words.shown(study.validation.headline), counts))
-    for floor in study.floors:
-        if floor.name == "metadata only":
-            cards.append(
-                (f"{name} without pixels", words.shown(floor.auroc), words.listed(words.features(floor.features)))
-            )
+    results = material.results
+    name = sentences.headline_name(results.evaluation.task)
+    cards = [
+        (f"{name}, {split_name(each.split)}", shown(each.headline), sentences.size(each))
+        for each in (results.evaluation, results.validation)
+        if each is not None
+    ]
+    for baseline in results.baselines:
+        if baseline.features:
+            features = listed(sentences.feature_names(baseline.features))
+            cards.append((f"{name} without pixels", shown(baseline.auroc), features))
     return Cards(tuple(cards))
-
-
-def _tone(material: Material) -> str:
-    found = material.study.evaluation.headline
-    if math.isnan(found.value) or math.isnan(found.low):
-        return "note"
-    return "good" if found.low > 0.5 and found.value < 0.99 and not material.study.leaks else "bad"
 
 
 def data(material: Material) -> Section | None:
     """Images and patients of every split, positives per label, who the patients are, and what was set aside."""
     counts = material.data
     blocks: list[Block] = []
-    if sentence := words.split_sentence(counts, bool(material.study.leaks)):
+    if sentence := sentences.split_origin(counts, bool(material.results.leaks)):
         blocks.append(Text(sentence))
     images, patients = counts.get("images", {}), counts.get("patients", {})
-    splits = [name for name in ORDER if name in images]
+    splits = [name for name in SPLITS if name in images]
     if splits:
         blocks.append(
             Table(
                 "Images and patients in each part of the data.",
                 ("part", "images", "patients"),
-                tuple(
-                    (words.SPLITS[s], f"{images[s]:,}", f"{patients[s]:,}" if s in patients else "–") for s in splits
-                ),
+                tuple((SPLITS[s], f"{images[s]:,}", f"{patients[s]:,}" if s in patients else "–") for s in splits),
             )
         )
         blocks.append(_positives(material, splits))
@@ -97,7 +84,7 @@ def _positives(material: Material, splits: list[str]) -> Table:
     """Positive images per label and split, with their share of the images where the label is known."""
     positive, images = material.data.get("positive", {}), material.images
     rows, shares = [], ""
-    for label in material.study.evaluation.task.labels:
+    for label in material.results.evaluation.task.labels:
         cells = []
         for split in splits:
             known = 0
@@ -105,16 +92,16 @@ def _positives(material: Material, splits: list[str]) -> Table:
                 shares = "; in brackets their share of the images where it is known"
                 known = int(images.loc[images["split"] == split, f"label:{label}"].notna().sum())
             count = positive.get(split, {}).get(label)
-            cells.append("–" if count is None else words.share(count, known))
+            cells.append("–" if count is None else sentences.share(count, known))
         rows.append((label, *cells))
-    return Table(f"Images with each label{shares}.", ("label", *(words.SPLITS[s] for s in splits)), tuple(rows))
+    return Table(f"Images with each label{shares}.", ("label", *(SPLITS[s] for s in splits)), tuple(rows))
 
 
 def _people(images: pd.DataFrame | None) -> Table | None:
     """Age, sex and view of the images in every split, as far as they are known."""
     if images is None:
         return None
-    splits = [name for name in ORDER if (images["split"] == name).any()]
+    splits = [name for name in SPLITS if (images["split"] == name).any()]
     parts = {name: images[images["split"] == name] for name in splits}
     rows: list[tuple[str, ...]] = []
     if "age" in images and images["age"].notna().any():
@@ -123,12 +110,12 @@ def _people(images: pd.DataFrame | None) -> Table | None:
         if column not in images:
             continue
         for value in sorted(images[column].dropna().unique())[:8]:
-            cells = (words.share(float((part[column] == value).sum()), len(part)) for part in parts.values())
+            cells = (sentences.share(float((part[column] == value).sum()), len(part)) for part in parts.values())
             rows.append((f"{column} {value}", *cells))
     if not rows:
         return None
     caption = "Age (years), sex and view of the images; in brackets the share of all images of that part."
-    return Table(caption, ("", *(words.SPLITS[s] for s in splits)), tuple(rows))
+    return Table(caption, ("", *(SPLITS[s] for s in splits)), tuple(rows))
 
 
 def _quartiles(ages: pd.Series) -> str:
@@ -148,7 +135,7 @@ def _aside(material: Material) -> list[Block]:
     rows = [(reason, f"{count:,}") for reason, count in reasons[:_REASONS]]
     if len(reasons) > _REASONS:
         rows.append((f"{len(reasons) - _REASONS} other reasons", f"{sum(n for _, n in reasons[_REASONS:]):,}"))
-    caption = f"{words.images(len(table))} set aside, by reason; set_aside.csv of the run names each."
+    caption = f"{count_of(len(table), 'image')} set aside, by reason; set_aside.csv of the run names each."
     return [Table(caption, ("reason", "images"), tuple(rows))]
 
 
@@ -160,7 +147,7 @@ def training(material: Material) -> Section | None:
     from zoo.report.figures import training_figures
 
     best = info.get("best_epoch")
-    sentence = f"{len(history)} epoch{'s' if len(history) != 1 else ''}"
+    sentence = count_of(len(history), "epoch")
     if best is not None:
         monitor = info.get("monitor", "")
         row = history[history["epoch"] == best]
@@ -189,7 +176,7 @@ def _ends(history: pd.DataFrame, what: str) -> str:
 
 
 def repeat(material: Material) -> Section | None:
-    """The configuration, the machine, and the command that does it again."""
+    """The configuration, the environment, and the command that repeats the run."""
     info = material.info
     facts: dict[str, Any] = {}
     if "started" in info:

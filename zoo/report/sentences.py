@@ -1,4 +1,4 @@
-"""What a run's numbers say, in sentences."""
+"""The facts of a run's results in sentences: conclusion, validation gap, leaks, notes, baselines, limitations."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo.core.text import listed
-from zoo.evaluation import gap_verdict, verdict
-from zoo.evaluation.evaluate import Interval, short
+from zoo.core.text import count_of, listed
+from zoo.evaluation import Note, clear_drop, conclude
+from zoo.evaluation.interval import Interval, short
+from zoo.evaluation.notes import FEW
 
 if TYPE_CHECKING:
     from zoo.core.tasks import Task
-    from zoo.evaluation.baselines import Floor
+    from zoo.evaluation import Evaluation, ThresholdRule
+    from zoo.evaluation.baselines import Baseline
     from zoo.evaluation.subgroups import Group
-    from zoo.runs.results import Study
+    from zoo.runs.leaks import Leak
+    from zoo.runs.results import Results
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 METRICS = {
@@ -29,6 +32,7 @@ METRICS = {
     "balanced_accuracy": "balanced accuracy",
     "mcc": "Matthews’ correlation",
     "prevalence": "prevalence",
+    "false_negative_rate": "false-negative rate",
 }
 
 
@@ -39,12 +43,9 @@ def shown(interval: Interval | None) -> str:
     return short(interval.value) if math.isnan(interval.low) else str(interval)
 
 
-def images(count: int) -> str:
-    return f"{count:,} image{'' if count == 1 else 's'}"
-
-
-def patients(count: int) -> str:
-    return f"{count:,} patient{'' if count == 1 else 's'}"
+def p_text(p: float) -> str:
+    """A p value as tables show it: ".012", "<.001", "–"."""
+    return "<.001" if p < 0.0005 else short(p)
 
 
 def share(part: float, whole: float) -> str:
@@ -52,8 +53,212 @@ def share(part: float, whole: float) -> str:
     return f"{part:,.0f} ({100 * part / whole:.1f}%)" if whole else f"{part:,.0f}"
 
 
-def task_words(task: Task) -> str:
-    """What the network tells apart."""
+def split_name(split: str) -> str:
+    return SPLITS.get(split, split)
+
+
+def headline_name(task: Task) -> str:
+    """The name of the headline metric."""
+    return "AUROC" if task.kind == "binary" else "macro AUROC"
+
+
+def size(evaluation: Evaluation) -> str:
+    """How many images and patients were measured."""
+    return f"{count_of(evaluation.images, 'image')}, {count_of(evaluation.patients, 'patient')}"
+
+
+def feature_names(names: Sequence[str]) -> list[str]:
+    """Columns of metadata as words."""
+    return [name.replace("_", "-") for name in names]
+
+
+def conclusion(evaluation: Evaluation) -> str:
+    """Whether the outputs carry information, with the headline AUROC."""
+    found, value = conclude(evaluation), evaluation.headline
+    name = f"{_capital(headline_name(evaluation.task))} on the {split_name(evaluation.split)} images"
+    few = _rarer(evaluation.task, found.rarer) if found.rarer is not None else ""
+    if found.kind == "undefined":
+        return f"{name} is undefined: {_why_undefined(evaluation)}."
+    said = {
+        "constant": "the network gives every image the same output, so it carries no information",
+        "few_patients": f"too few patients ({evaluation.patients}) for a conclusion",
+        "near_perfect": "near-perfect, so check for leakage between training and these images"
+        + (f"; with {few} it may also be chance" if few else ""),
+        "no_interval": "without an interval it is unknown whether that is better than chance",
+        "worse_than_chance": "worse than chance, labels or outputs may be swapped",
+        "chance": "no better than chance, the interval includes .5",
+        "better_than_chance": "better than chance",
+    }[found.kind]
+    if few and found.kind in ("worse_than_chance", "chance", "better_than_chance"):
+        said += f"; there are {few}"
+    if evaluation.constant and found.kind != "constant":
+        said += f"; the output is the same on every image for {listed(evaluation.constant)}"
+    return f"{name} is {shown(value)}: {said}."
+
+
+def _rarer(task: Task, images: int) -> str:
+    counted = f"{count_of(images, 'image')} of the rarer class"
+    return f"only {counted}" if task.kind == "binary" else f"at most {counted} per label"
+
+
+def _why_undefined(evaluation: Evaluation) -> str:
+    if not any(evaluation.known.values()):
+        return "the labels are unknown on every image"
+    return "only one class is present" if evaluation.task.kind == "binary" else "no label has images of both classes"
+
+
+def tone(results: Results) -> str:
+    """Whether the headline is good news: "good", "bad" or "note"."""
+    found = results.evaluation.headline
+    if math.isnan(found.value) or math.isnan(found.low):
+        return "note"
+    return "good" if found.low > 0.5 and found.value < 0.99 and not results.leaks else "bad"
+
+
+def drop(results: Results) -> str | None:
+    """The warning where test is clearly worse than validation, else None."""
+    found = None if results.validation is None else clear_drop(results.validation, results.evaluation)
+    if found is None or results.validation is None:
+        return None
+    test, val = split_name(results.split), split_name(results.validation.split)
+    before, after = (short(each.headline.value) for each in (results.validation, results.evaluation))
+    overlap = ", though their intervals overlap" if found.overlap else ""
+    return (
+        f"{_capital(test)} {headline_name(results.evaluation.task)} {after} is {short(found.value)} below {val} ({before})"
+        f"{overlap}: the {val} figure does not carry over to the {test} images."
+    )
+
+
+def gap(results: Results) -> str:
+    """How the result compares with validation: the warning where there is one, else both numbers."""
+    if (warning := drop(results)) or results.validation is None:
+        return warning or ""
+    before, after = results.validation.headline, results.evaluation.headline
+    if math.isnan(before.value) or math.isnan(after.value):
+        return ""
+    return (
+        f"On the validation images it is {shown(before)}: the {split_name(results.split)} result is not clearly worse."
+    )
+
+
+def leak(found: Leak) -> str:
+    """A leak, with the number of images and an example."""
+    what = {
+        "patient": "belong to patients",
+        "pixels": "are, pixel for pixel, images",
+        "name": "have the names of images",
+    }[found.shared]
+    return (
+        f"Leak: {found.images:,} of the {found.of:,} {found.split} images {what} that the network was trained or chosen on "
+        f"(for example {found.example}): the result is too good."
+    )
+
+
+def notes(results: Results) -> list[str]:
+    """What the reader must know of the thresholds and the evaluation, and of another dataset's labels."""
+    found = results.evaluation
+    said = [_of_other_data(note, found.task) for note in results.notes]
+    said += [_of_thresholds(note, results.rule) for note in results.threshold_notes]
+    said += [_of_evaluation(note, found) for note in found.notes]
+    if found.task.exclusive:
+        said.append("Sensitivity, specificity, precision and F1 are of the most probable class, not at a threshold.")
+    return said
+
+
+def _of_other_data(note: Note, task: Task) -> str:
+    (label,) = task.labels
+    return f"The dataset has no label {label}: an image with any of {', '.join(note.labels)} counts as {label}."
+
+
+def _of_thresholds(note: Note, rule: ThresholdRule) -> str:
+    names, sensitive = ", ".join(note.labels), rule.rule == "sensitivity"
+    target = f"the target {rule.rule} {rule.value:g}".replace(" 0.", " .")
+    if note.kind == "undetermined_threshold":
+        return f"The validation images do not determine a threshold for {names}: .5 is used."
+    if note.kind == "target_by_one_decision":
+        every = "every image" if sensitive else "no image"
+        return f"On validation {target} is only reached by predicting {every} positive: {names}."
+    counted = ", ".join(f"{label} ({count})" for label, count in zip(note.labels, note.counts, strict=True))
+    kind = "positive" if sensitive else "negative"
+    return f"{_capital(target)} rests on fewer than {FEW} {kind} validation images: {counted}."
+
+
+def _of_evaluation(note: Note, found: Evaluation) -> str:
+    names, several = ", ".join(note.labels), found.task.kind != "binary"
+    counts = {label: (found.positives[label], found.known[label] - found.positives[label]) for label in note.labels}
+    if note.kind == "undefined_auroc":
+        why = ", ".join(f"{label} ({_one_class(*pair)})" for label, pair in counts.items())
+        left_out = ", which its means leave out" if several and len(counts) < found.task.outputs else ""
+        return f"AUROC is undefined for these labels{left_out}: {why}." if several else f"AUROC is undefined: {why}."
+    if note.kind == "few_images":
+        each = ", ".join(f"{label} ({yes} positive, {no} negative)" for label, (yes, no) in counts.items())
+        return f"Fewer than {FEW} images of a class, so read these with care: {each}."
+    if note.kind == "no_predicted_positives":
+        left_out = " and left out of its means" if several else ""
+        return f"No image is predicted positive for {names}: precision is undefined there{left_out}."
+    if note.kind == "dropped_resamples":
+        each = ", ".join(f"{label} {count}" for label, count in zip(note.labels, note.counts, strict=True))
+        return f"Resamples without one of the classes are left out of the intervals (of {found.replicates}): {each}."
+    count = note.counts[0] if note.counts else 0
+    return {
+        "constant_output": f"The output is the same on every image for {names}: it carries no information there.",
+        "worse_than_chance": f"Worse than chance, so labels or outputs may be swapped: {names}.",
+        "no_interval": f"That is more than half for {names}: too few patients for an interval.",
+        "unknown_patients": f"The patient of {count:,} of {count_of(found.images, 'image')} is unknown, so each counts as a "
+        "patient of its own: where such images share a patient, the intervals are too narrow.",
+        "duplicate_images": f"{count:,} images have the same pixels as another one under another name; each is counted.",
+        "one_patient": "All images are of one patient, so there are no intervals.",
+        "few_patients": f"There are only {count} patients, so the intervals are not reliable.",
+    }[note.kind]
+
+
+def _one_class(positives: int, negatives: int) -> str:
+    if not positives + negatives:
+        return "unknown on every image"
+    images = count_of(positives + negatives, "image")
+    return f"all {images} are {'positive' if positives else 'negative'}"
+
+
+def baseline(found: Baseline, task: Task) -> str:
+    """What the metadata or the prevalence reach, and whether the network is better."""
+    macro = "macro " if task.outputs > 1 else ""
+    if found.features:
+        names = feature_names(found.features)
+        start = f"{_capital(listed(names))} alone reach{'' if len(names) > 1 else 'es'} {macro}AUROC {found.auroc}"
+    else:
+        start = (
+            f"The training prevalence as the prediction for every image has AUROC {short(found.auroc.value)}, "
+            f"{macro}AUPRC {short(found.auprc.value)} and {macro}Brier score {short(found.brier.value)}"
+        )
+    lead = found.difference
+    if lead is None:
+        return "AUROC is undefined on these images, so the network cannot be compared with a baseline."
+    if math.isnan(lead.low):
+        return f"{start}: the network differs by {short(lead.value)}, without an interval."
+    if lead.low > 0:
+        return f"{start}: the network is better by {lead}."
+    if lead.high < 0:
+        return f"{start}: the network is worse, its difference is {lead}."
+    return f"{start}: the network is not clearly better, its difference is {lead}."
+
+
+def baselines(results: Results) -> list[str]:
+    """A sentence for each baseline; the first says so where there is no metadata."""
+    said = [baseline(each, results.evaluation.task) for each in results.baselines]
+    if said and not any(each.features for each in results.baselines):
+        said[0] = (
+            "Age, sex, view and follow-up are not known or do not vary, so there is no baseline of the metadata alone. "
+            f"{said[0]}"
+        )
+    return said
+
+
+def baseline_tone(found: Baseline) -> str:
+    return {True: "good", False: "bad", None: "note"}[found.beaten]
+
+
+def predicts(task: Task) -> str:
+    """What the network predicts."""
     if task.kind == "binary":
         label = task.labels[0]
         return "whether an image is abnormal" if label.lower() == "abnormal" else f"whether an image shows {label}"
@@ -64,17 +269,17 @@ def task_words(task: Task) -> str:
 
 def trained(info: Mapping[str, Any], data: Mapping[str, Any], task: Task) -> str:
     """One sentence: what was trained on what, for what."""
-    text = f"{info.get('model', 'A network')} was trained to tell {task_words(task)}"
+    text = f"{info.get('model', 'A network')} was trained to predict {predicts(task)}"
     counts, people = data.get("images", {}), data.get("patients", {})
     if "train" in counts:
-        text += f", on {images(counts['train'])}"
+        text += f", on {count_of(counts['train'], 'image')}"
         if "train" in people:
-            text += f" of {patients(people['train'])}"
+            text += f" of {count_of(people['train'], 'patient')}"
         text += f" of the dataset {data.get('dataset', 'unknown')}"
     return f"{text}."
 
 
-def split_sentence(data: Mapping[str, Any], leaky: bool = False) -> str:
+def split_origin(data: Mapping[str, Any], leaky: bool = False) -> str:
     """Where the split comes from, and that it keeps patients together unless it is known to leak."""
     apart = "" if leaky else " No patient is in two parts."
     if data.get("split") == "published":
@@ -87,64 +292,28 @@ def split_sentence(data: Mapping[str, Any], leaky: bool = False) -> str:
     return ""
 
 
-def headline(study: Study) -> str:
-    """Whether the outputs tell anything."""
-    return verdict(study.evaluation)
-
-
-def gap(study: Study) -> str:
-    """How the result compares with validation: the warning where there is one, else plainly both numbers."""
-    if study.validation is None:
-        return ""
-    warning = gap_verdict(study.validation, study.evaluation)
-    if warning:
-        return warning
-    before, after = study.validation.headline, study.evaluation.headline
-    if math.isnan(before.value) or math.isnan(after.value):
-        return ""
-    return (
-        f"On the validation images it is {shown(before)}: "
-        f"the {SPLITS.get(study.split, study.split)} result is not clearly worse."
-    )
-
-
-def features(names: Sequence[str]) -> list[str]:
-    """Columns of metadata as words."""
-    return [name.replace("_", "-") for name in names]
-
-
-def floor_tone(floor: Floor) -> str:
-    return {True: "good", False: "bad", None: "note"}[floor.beaten]
-
-
-def macro(task: Task) -> str:
-    """How the headline is called."""
-    return "AUROC" if task.kind == "binary" else "macro AUROC"
-
-
-def limitations(study: Study, data: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the run itself shows to be weak about it."""
-    found = [*study.leaks]
-    if study.validation is not None and (warning := gap_verdict(study.validation, study.evaluation)):
-        found.append(warning)
-    found += [floor.sentence for floor in study.floors if floor.beaten is False]
-    if data.get("split") == "drawn":
-        found.append(
-            "The test images come from the same collection as the training images, by a random draw of patients."
-        )
-    elif data.get("split") == "published":
-        found.append("The test images come from the same collection as the training images.")
-    if study.truth is None:
-        found.append("The labels are those of the dataset; they were not compared with a second reference.")
-    missed = [point.label for point in study.operating if point.shortfall is not None]
+def limitations(results: Results, data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The weaknesses that the run itself shows."""
+    found = [*map(leak, results.leaks), *filter(None, [drop(results)])]
+    found += [baseline(each, results.evaluation.task) for each in results.baselines if each.beaten is False]
+    if data.get("split") in ("drawn", "published"):
+        drawn = ", by a random draw of patients" if data["split"] == "drawn" else ""
+        found.append(f"The test images come from the same collection as the training images{drawn}.")
+    if results.reference is None:
+        found.append("The labels are those of the dataset; they were not compared with other reference labels.")
+    missed = [point.label for point in results.operating if point.shortfall is not None]
     if missed:
         found.append(f"The target of the threshold was missed on these images for {listed(missed)}.")
-    small = [f"{group.column} {group.name}" for group in overall(study.groups) if group.small]
+    small = [f"{group.column} {group.name}" for group in overall(results.groups) if group.small]
     if small:
-        found.append(f"Groups too small to judge: {listed(small)}.")
-    return (*found, *study.evaluation.notes)
+        found.append(f"Groups too small for a conclusion: {listed(small)}.")
+    return (*found, *notes(results))
 
 
 def overall(groups: Sequence[Group]) -> list[Group]:
     """The rows of means over the labels where there are several labels, else all rows."""
     return [group for group in groups if group.label == "macro"] or list(groups)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -10,18 +10,15 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from zoo.core.text import duration
-from zoo.evaluation.evaluate import Interval, short
-from zoo.report.tables import TITLES, plain_table
+from zoo.core.text import count_of, duration
+from zoo.evaluation.interval import Interval, short
+from zoo.report.sentences import METRICS
+from zoo.report.sentences import shown as interval_text
+from zoo.report.tables import new_table
 from zoo.search.space import shown
 from zoo.search.trials import Results, Trial
 
 SHOWN_FAILURES = 10
-
-
-def title(metric: str) -> str:
-    """A metric as a heading: AUROC, sensitivity, balanced accuracy."""
-    return TITLES.get(metric, metric.replace("_", " "))
 
 
 def sweep_table(results: Results, console: Console) -> Table:
@@ -34,12 +31,10 @@ def sweep_table(results: Results, console: Console) -> Table:
 
 
 def _table(results: Results, *, stacked: bool) -> Table:
-    table = plain_table(f"{title(results.metric)} with 95% intervals", padding=(0, 1, 0, 0))
-    table.add_column("", justify="right", no_wrap=True)
-    for heading in [" ".join(results.keys)] if stacked else results.keys:
-        table.add_column(heading, overflow="fold")
-    for heading in ("epoch", "validation", "test", "at", "images/s", "time"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    keys = [" ".join(results.keys)] if stacked else list(results.keys)
+    numbers = ("epoch", "validation", "test", "at", "images/s", "time")
+    table = new_table(f"{METRICS[results.metric]} with 95% intervals", "", *keys, *numbers, words=1 + len(keys), gap=1)
+    table.columns[0].justify = "right"
     best = results.best
     for trial in results.trials:
         values = [Text(shown(trial.values[key]) if key in trial.values else "") for key in results.keys]
@@ -70,18 +65,12 @@ def _numbers(trial: Trial, metric: str, stacked: bool) -> list[str]:
 
 def _interval(result: dict[str, Any], split: str, metric: str, stacked: bool) -> str:
     found = (result.get(split) or {}).get(metric)
-    if not found or found["value"] is None:
-        return "–"
-    if found["low"] is None:
-        return short(found["value"])
-    low, high = float(found["low"]), float(found["high"])
-    if stacked:
-        return f"{short(found['value'])}\n[{short(low)}, {short(high)}]"
-    return str(Interval(float(found["value"]), low, high))
+    text = interval_text(Interval.from_dict(found) if found else None)
+    return text.replace(" [", "\n[") if stacked else text
 
 
 def sentences(results: Results) -> list[str]:
-    """Which trial is the best and what its numbers are worth; what failed or was pruned, and why."""
+    """Which trial is the best and how far its numbers can be trusted; what failed or was pruned, and why."""
     lines: list[str] = []
     best, complete = results.best, results.complete
     if best is not None:
@@ -90,10 +79,10 @@ def sentences(results: Results) -> list[str]:
         if results.equals:
             among += f" (the first of {len(results.equals) + 1} that are equal)"
         lines.append(
-            f"* best on validation: {best.run}, {title(results.metric)} {short(value)}, {among}."
+            f"* best on validation: {best.run}, {METRICS[results.metric]} {short(value)}, {among}."
             + (
-                f" A highest of several is too high by selection; its test value {short(test)} is the honest number, as no "
-                "trial was chosen by test images."
+                f" The highest of several is biased upwards by selection; its test value {short(test)} is not, since no trial was "
+                "chosen by test images."
                 if len(complete) > 1 and not math.isnan(test)
                 else ""
             )
@@ -106,7 +95,7 @@ def sentences(results: Results) -> list[str]:
     pruned = [trial for trial in results.trials if trial.status == "pruned"]
     if pruned:
         lines.append(
-            f"{_count(len(pruned), 'trial was', 'trials were')} pruned: behind the others on validation, so stopped early. "
+            f"{count_of(len(pruned), 'trial was', 'trials were')} pruned: behind the others on validation, so stopped early. "
             f"To finish one: zoo train --resume {pruned[0].run}"
         )
     failed = [trial for trial in results.trials if trial.status == "failed"]
@@ -114,7 +103,3 @@ def sentences(results: Results) -> list[str]:
     if len(failed) > SHOWN_FAILURES:
         lines.append(f"{len(failed) - SHOWN_FAILURES} more trials failed; results.csv has the reasons.")
     return lines
-
-
-def _count(number: int, one: str, several: str) -> str:
-    return f"{number} {one if number == 1 else several}"

@@ -6,10 +6,8 @@ to the best one need the predictions and are made for the first few only.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import glob
-import io
 import json
 import math
 import os
@@ -21,9 +19,10 @@ from typing import Any
 
 from zoo.core.errors import DataError, UsageError, ZooError
 from zoo.core.tasks import Task
-from zoo.evaluation.comparison import Comparison, compare, corrected, differences, measure, task_text
-from zoo.evaluation.evaluate import Interval
-from zoo.evaluation.plain import plain
+from zoo.core.text import listed
+from zoo.evaluation.comparison import Comparison, compare, corrected, differences, measure
+from zoo.evaluation.interval import UNDEFINED, Interval
+from zoo.evaluation.serialise import to_csv, to_plain
 from zoo.runs.run import Run
 
 CHOSEN = ("recipe", "loss", "augment", "optimizer", "schedule", "epochs", "batch_size")  # of a run's configuration
@@ -33,7 +32,7 @@ CHOSEN = ("recipe", "loss", "augment", "optimizer", "schedule", "epochs", "batch
 class Entry:
     """A finished run's saved result: one metric on one split, over all labels and for each.
 
-    `protocol` is "published" or "drawn": whose split it is. The digests name the images and their labels.
+    `protocol` is "published" or "drawn", the origin of the split. The digests identify the images and their labels.
     """
 
     name: str
@@ -52,17 +51,17 @@ class Entry:
     value: Interval
     per_label: dict[str, Interval]
     images_digest: str
-    truth_digest: str
+    labels_digest: str
 
     @property
     def key(self) -> tuple[Any, ...]:
         """Equal for runs that may be ranked in one table."""
-        return (self.task, self.split, self.protocol, self.images_digest, self.truth_digest)
+        return (self.task, self.split, self.protocol, self.images_digest, self.labels_digest)
 
 
 @dataclass(frozen=True)
 class Found:
-    """Finished runs; the names of those without a result, with their status; and of those that cannot be read, with why."""
+    """Finished runs; the names of runs without a result, with their status; and of unreadable runs, with the reason."""
 
     entries: tuple[Entry, ...]
     unfinished: dict[str, str]
@@ -79,68 +78,37 @@ class Board:
     level: float
     seed: int
 
-    @property
-    def title(self) -> str:
-        first = self.entries[0]
-        split = {"val": "validation"}.get(first.split, first.split)
-        images = f"{first.images:,} {split} images of {first.patients:,} patients"
-        return f"{task_text(first.task)}, {images}, {first.protocol} split"
-
     def comparison(self, rank: int) -> Comparison | None:
         """Of the run at a rank, counted from 0, with the best; None for the best itself and where none was made."""
         return self.comparisons[rank - 1] if 0 < rank <= len(self.comparisons) else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values ready for JSON, NaN as None: `runs`, each with what its configuration chose and its comparison."""
-        runs = []
-        for rank, entry in enumerate(self.entries):
-            values = {field.name: plain(getattr(entry, field.name)) for field in dataclasses.fields(entry)}
-            values = {"rank": rank + 1, **values, **_chosen(entry.path)}
-            runs.append(values | {"comparison": plain(self.comparison(rank))})
-        return {
-            "title": self.title,
-            "replicates": self.replicates,
-            "level": self.level,
-            "seed": self.seed,
-            "runs": runs,
-        }
+        runs = [
+            {"rank": rank + 1, **to_plain(entry), **_chosen(entry.path), "comparison": to_plain(self.comparison(rank))}
+            for rank, entry in enumerate(self.entries)
+        ]
+        return {"replicates": self.replicates, "level": self.level, "seed": self.seed, "runs": runs}
 
 
-def to_csv(boards: Sequence[Board]) -> str:
+def boards_csv(boards: Sequence[Board]) -> str:
     """One row per run with everything: rank within its group, what the run is, its metric, and the difference to the best;
     then the metric and its interval for each label. Undefined and not computed are empty cells.
     """
-    rows = []
-    for number, board in enumerate(boards, 1):
-        for run in board.to_dict()["runs"]:
-            rows.append({"group": number, **_flat(run)})
-    file = io.StringIO()
-    columns = dict.fromkeys(name for row in rows for name in row)
-    writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()
+    return to_csv(
+        _cells(number, board, rank) for number, board in enumerate(boards, 1) for rank in range(len(board.entries))
+    )
 
 
-def _flat(run: dict[str, Any]) -> dict[str, Any]:
-    """One run of `Board.to_dict` as cells."""
-    skipped = ("task", "value", "per_label", "comparison")
-    row = {name: value for name, value in run.items() if name not in skipped}
-    row |= {"task": run["task"]["kind"], "labels": "|".join(run["task"]["labels"]), **run["value"]}
-    compared = run["comparison"] or {"second": None, "overall": {}}
-    difference = compared["overall"].get("difference") or {}
-    row["compared_with"] = compared["second"]
-    row |= {"difference": difference.get("value")}
-    row |= {f"difference_{bound}": difference.get(bound) for bound in ("low", "high")}
-    row |= {name: compared["overall"].get(name) for name in ("p", "p_holm", "p_delong")}
-    if len(run["per_label"]) > 1:
-        for label, found in run["per_label"].items():
-            row |= {
-                f"label:{label}": found["value"],
-                f"label:{label} low": found["low"],
-                f"label:{label} high": found["high"],
-            }
-    return row
+def _cells(group: int, board: Board, rank: int) -> dict[str, Any]:
+    entry, compared = board.entries[rank], board.comparison(rank)
+    cells: dict[str, Any] = {"group": group, "rank": rank + 1, **vars(entry), **_chosen(entry.path)}
+    labels = cells.pop("per_label")
+    cells |= {"task": entry.task.kind, "labels": "|".join(entry.task.labels)}
+    cells["compared_with"] = compared.second if compared else None
+    cells["difference"] = compared.overall.difference if compared else UNDEFINED
+    cells |= {name: getattr(compared.overall, name) if compared else None for name in ("p", "p_holm", "p_delong")}
+    return cells | ({f"label:{label}": found for label, found in labels.items()} if len(labels) > 1 else {})
 
 
 def read(references: Sequence[str], runs_dir: Path, split: str, metric: str) -> Found:
@@ -219,10 +187,6 @@ def read_entry(path: Path, split: str, metric: str) -> Entry | str:
             return f"no results on {split} images"
         data, found = _json(os.path.join(path, "data.json")), _json(file)
         task = Task(found["task"]["kind"], tuple(found["task"]["labels"]))
-        digests = (found.get("images_digest", ""), found.get("truth_digest", ""))
-        if not all(digests):  # evaluated before digests were kept
-            images = Run(path).predictions(split)
-            digests = (images.images_digest, images.truth_digest)
         return Entry(
             name=os.path.basename(os.path.realpath(path)),
             path=path,
@@ -237,10 +201,10 @@ def read_entry(path: Path, split: str, metric: str) -> Entry | str:
             metric=metric,
             images=int(found["images"]),
             patients=int(found["patients"]),
-            value=_interval(found["averages"]["macro"][metric]),
-            per_label={label: _interval(found["per_label"][label][metric]) for label in task.labels},
-            images_digest=digests[0],
-            truth_digest=digests[1],
+            value=Interval.from_dict(found["averages"]["macro"][metric]),
+            per_label={label: Interval.from_dict(found["per_label"][label][metric]) for label in task.labels},
+            images_digest=str(found["images_digest"]),
+            labels_digest=str(found["labels_digest"]),
         )
     except (OSError, ValueError, TypeError, KeyError, ZooError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
@@ -250,10 +214,6 @@ def read_entry(path: Path, split: str, metric: str) -> Entry | str:
 def _json(path: str) -> dict[str, Any]:
     with open(path, "rb") as file:
         return dict(json.loads(file.read()))
-
-
-def _interval(plain: dict[str, float | None]) -> Interval:
-    return Interval(*(math.nan if (v := plain[name]) is None else float(v) for name in ("value", "low", "high")))
 
 
 def _chosen(path: Path) -> dict[str, Any]:
@@ -278,14 +238,14 @@ def comparable(entries: Iterable[Entry]) -> list[list[Entry]]:
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def refusal(groups: Sequence[Sequence[Entry]]) -> UsageError:
-    """Why runs of several groups are not ranked in one table: which runs differ from most in what, and what to do."""
+def incomparable(groups: Sequence[Sequence[Entry]]) -> UsageError:
+    """The error that runs of several groups are not ranked in one table: which runs differ from most in what, what to do."""
     reference = groups[0][0]
     parts = [_against(group, reference) for group in groups[1:4]]
     if len(groups) > 4:
         parts.append(f"and {len(groups) - 4} more groups that differ")
     total = sum(len(group) for group in groups)
-    together = f"{', '.join(_few([e.name for e in groups[0]]))} belong together, but " if len(groups[0]) > 1 else ""
+    together = f"{listed([e.name for e in groups[0]], 3)} belong together, but " if len(groups[0]) > 1 else ""
     return UsageError(
         f"these {total:,} runs cannot be ranked in one table: {together}{'; '.join(parts)}. "
         "Rank each group on its own with --group, or name only runs that belong together."
@@ -300,19 +260,15 @@ def _against(group: Sequence[Entry], reference: Entry) -> str:
     try:
         a, b = (Run(each.path).predictions(each.split) for each in (first, reference))
         found = differences(first.name, a, reference.name, b) + found
-    except ZooError:  # the predictions are gone: the digests still tell them apart
+    except ZooError:  # the predictions are gone: the digests still show what differs
         if first.task != reference.task:
-            found.append(f"{first.name} predicts {task_text(first.task)}, {reference.name} {task_text(reference.task)}")
+            found.append(f"{first.name} predicts {first.task}, {reference.name} {reference.task}")
         if first.images_digest != reference.images_digest:
             found.append(f"{first.name} was measured on other images ({first.images:,}, not {reference.images:,})")
-        elif first.truth_digest != reference.truth_digest:
+        elif first.labels_digest != reference.labels_digest:
             found.append(f"{first.name} has other labels of the same images")
-    alike = f" (likewise {', '.join(_few([e.name for e in group[1:]]))})" if len(group) > 1 else ""
+    alike = f" (likewise {listed([e.name for e in group[1:]], 3)})" if len(group) > 1 else ""
     return f"{', and '.join(found)}{alike}"
-
-
-def _few(names: Sequence[str], limit: int = 3) -> list[str]:
-    return [*names[:limit], f"{len(names) - limit} more"] if len(names) > limit else list(names)
 
 
 def rank(

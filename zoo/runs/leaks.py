@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import pandas as pd
 
 
-def leaks(images: pd.DataFrame, split: str) -> tuple[str, ...]:
-    """Sentences on what the images of `split` share with earlier ones, none where they share nothing.
+@dataclass(frozen=True)
+class Leak:
+    """`images` of the `of` images of `split` share their patient, their pixels or their name with images that the network was
+    trained or chosen on, `example` among them."""
+
+    shared: Literal["patient", "pixels", "name"]
+    split: str
+    images: int
+    of: int
+    example: str
+
+
+_COLUMNS: dict[str, Literal["patient", "pixels", "name"]] = {"patient": "patient", "digest": "pixels", "image": "name"}
+
+
+def find_leaks(images: pd.DataFrame, split: str) -> tuple[Leak, ...]:
+    """What the images of `split` share with earlier ones.
 
     Training refuses such a split; a run made elsewhere, or with a table edited since, is checked again here.
 
@@ -17,18 +35,9 @@ def leaks(images: pd.DataFrame, split: str) -> tuple[str, ...]:
     here = images[images["split"] == split]
     earlier = images[images["split"].isin(("train", "val") if split == "test" else ("train",))]
     found = []
-    for column, what in (
-        ("patient", "belong to patients"),
-        ("digest", "are, pixel for pixel, images"),
-        ("image", "have the names of images"),
-    ):
-        if column not in images:
-            continue
+    for column in [name for name in _COLUMNS if name in images]:
         shared = here[column].notna() & here[column].isin(set(earlier[column].dropna()))
         if shared.any():
-            example = here.loc[shared, "image"].iloc[0]
-            found.append(
-                f"Leak: {shared.sum():,} of the {len(here):,} {split} images {what} that the network was trained or chosen "
-                f"on (for example {example}): the result is too good."
-            )
+            example = str(here.loc[shared, "image"].iloc[0])
+            found.append(Leak(_COLUMNS[column], split, int(shared.sum()), len(here), example))
     return tuple(found)

@@ -14,7 +14,7 @@ from zoo.config.settings import MONITORS
 from zoo.core.errors import ZooError
 from zoo.evaluation.evaluate import Evaluation
 from zoo.evaluation.metrics import METRICS
-from zoo.evaluation.plain import plain
+from zoo.evaluation.serialise import to_plain
 from zoo.runs.run import Run
 
 # the column of metrics.csv that holds such a metric after every epoch, where it has another name
@@ -79,10 +79,10 @@ def measured(run: Run, metric: str) -> dict[str, Any]:
         found["best_epoch"] = info.get("best_epoch")
         for split in ("val", "test"):
             evaluation = Evaluation.load(run.path, split)
-            found[split] = plain({m: evaluation.averages["macro"][m] for m in METRICS})
+            found[split] = to_plain({m: evaluation.averages["macro"][m] for m in METRICS})
             if split == "val":
-                found["thresholds"] = {} if evaluation.task.exclusive else plain(evaluation.thresholds)
-                found["images"] = f"{evaluation.images_digest}-{evaluation.truth_digest}"
+                found["thresholds"] = {} if evaluation.task.exclusive else to_plain(evaluation.thresholds)
+                found["images"] = f"{evaluation.images_digest}-{evaluation.labels_digest}"
         return found
     column = epoch_column(metric)
     values = [float(row[column]) for row in rows if column in row]

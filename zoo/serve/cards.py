@@ -39,9 +39,9 @@ class Cards:
 def _make(run: Run) -> str:
     from zoo.report.card import render
     from zoo.report.material import Material
-    from zoo.runs.results import study
+    from zoo.runs.results import evaluate_run
 
-    return render(Material.of(run, study(run), pictures=False))
+    return render(Material.of(run, evaluate_run(run), pictures=False))
 
 
 def page(name: str, markdown: str) -> str:

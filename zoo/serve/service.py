@@ -19,7 +19,7 @@ from zoo.serve.limits import Limits
 from zoo.serve.responses import LabelInfo, LabelPrediction, OODResult, Predictions, RunInfo, RunPrediction
 
 if TYPE_CHECKING:
-    from zoo.inference.classifier import Answer, Classifier
+    from zoo.inference.classifier import Classifier, Prediction
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class InferenceService:
         for name, classifier in self.classifiers.items():
             logger.info(f"warming up {name}")
             image = np.zeros((classifier.image_size, classifier.image_size), np.uint8)
-            classifier.answer(image)
+            classifier.predict_one(image)
             try:
                 classifier.heat(image[None], [0], METHODS[0])
             except UsageError as error:  # a network without feature maps, such as dense layers on the pixels
@@ -121,7 +121,7 @@ class InferenceService:
     def _predict(self, name: str, classifier: Classifier, image: Image) -> RunPrediction:
         if classifier.views in image.rejected:
             return RunPrediction(run=name, reason=image.rejected[classifier.views], labels=[], ood=None)
-        found = classifier.answer(image.squares[classifier.image_size])
+        found = classifier.predict_one(image.squares[classifier.image_size])
         if found.probabilities is None or found.positive is None:
             return RunPrediction(run=name, reason=found.reason, labels=[], ood=None)
         labels = [
@@ -178,7 +178,7 @@ def _info(name: str, classifier: Classifier) -> RunInfo:
         image_size=classifier.image_size,
         labels=labels,
         calibrated=classifier.calibration is not None,
-        ood_detector=classifier.guard is not None,
+        ood_detector=classifier.detector is not None,
         runtime=classifier.runtime.name,
         card=f"/cards/{quote(name, safe='')}",
     )
@@ -191,11 +191,11 @@ def _dataset(run: Any) -> str:
         return ""
 
 
-def _ood(answer: Answer) -> OODResult | None:
-    found = answer.guard
+def _ood(prediction: Prediction) -> OODResult | None:
+    found = prediction.ood
     if found is None:
         return None
-    score, threshold = _finite(found.distance), _finite(found.limit)
+    score, threshold = _finite(found.score), _finite(found.threshold)
     return OODResult(flagged=bool(found.flagged), score=score, threshold=threshold, reason=found.reason)
 
 
