@@ -3,9 +3,11 @@
     python benchmarks/export_parity.py RUN... [--images DIR] [--append]
 
 Each RUN is a path to a run whose dataset is still where it was. Every format and quantisation is written once, whatever it
-loses (`--force`), into a temporary folder. float32 is compared on 100 of the run's validation and test images, with --images on
-those of a folder as well; float16 and int8 on all test images, with the change of AUROC and its 95% interval from a bootstrap over
-patients (mean over the labels). `images_per_s` is one image at a time with its resizing. Written to benchmarks/results/export.csv.
+loses (`--force`), into a temporary folder, and compared on the run's test images, float32 with --images on those of a folder as
+well. `largest_difference` and `mean_difference` of probabilities are at the network's size; those with `original_` are for the
+images as they are, which the file resizes by its own filter, as is the change of AUROC (mean over the labels, 95% interval
+from a bootstrap over patients). `images_per_s` is one image at a time with its resizing. Written to
+benchmarks/results/export.csv.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ def measure(run: Path, form: str, quantize: str | None, images: str | None) -> d
         out = Path(folder, f"model{SUFFIX[form]}")
         words = ["export", str(run), "--format", form, "--out", str(out), "--force", "--json"]
         words += ["--quantize", quantize] if quantize else []
-        words += ["--images", images] if images else []
+        words += ["--images", images or "1000"]
         done = subprocess.run(
             [sys.executable, "-c", "from zoo.cli.main import main; main()", *words],
             capture_output=True,
@@ -46,8 +48,10 @@ def measure(run: Path, form: str, quantize: str | None, images: str | None) -> d
     found = json.loads(done.stdout)
     parity = found["parity"]
     row |= {"megabytes": round(found["size"] / 1e6, 2), "images": parity["images"]}
-    row |= {"largest_difference": f"{parity['largest']:.2g}", "mean_difference": f"{parity['mean']:.2g}"}
-    row |= {"decisions_changed": parity["flipped"], "images_per_s": round(parity["images_per_s"], 1)}
+    for prefix, each in (("", parity["prepared"]), ("original_", parity["original"])):
+        row |= {f"{prefix}{name}_difference": f"{each[name]:.2g}" for name in ("largest", "mean")}
+        row |= {f"{prefix}decisions_changed": each["flipped"]}
+    row |= {"images_per_s": round(parity["images_per_s"], 1)}
     if parity["changes"]:
         change = parity["changes"][0]
         row |= {f"auroc_{name}": round(change[name], 4) for name in ("zoo", "file", "change", "low", "high")}
@@ -65,6 +69,9 @@ COLUMNS = [
     "largest_difference",
     "mean_difference",
     "decisions_changed",
+    "original_largest_difference",
+    "original_mean_difference",
+    "original_decisions_changed",
     "auroc_zoo",
     "auroc_file",
     "auroc_change",

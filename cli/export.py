@@ -12,6 +12,7 @@ from zoo.cli.printing import bare_table, plain_console, print_json
 
 if TYPE_CHECKING:
     from zoo.export.export import Exported
+    from zoo.export.parity import Difference
 
 
 @command()
@@ -93,17 +94,21 @@ def _print(result: Exported) -> None:
 
     console = plain_console()
     parity = result.parity
-    console.print(
-        f"Against zoo on {parity.images:,} images ({parity.where}): probabilities differ by at most {parity.largest:.2g}, "
-        f"{parity.mean:.2g} in the mean; {parity.flipped:,} decision{'s' if parity.flipped != 1 else ''} changed; "
-        f"{parity.images_per_s:,.0f} images/s, one at a time."
-    )
+    console.print(f"Against zoo on {parity.images:,} images ({parity.where}):")
+    console.print(f"  at the network's size: {_difference(parity.prepared)}")
+    console.print(f"  as they are, resized by the file: {_difference(parity.original)}")
+    console.print(f"{parity.images_per_s:,.0f} images/s, one at a time, with resizing.")
     if parity.changes:
         _print_changes(console, result)
     for note in result.notes:
         console.print(note)
     console.print(f"{result.size / 1e6:,.2f} MB: {result.file}", soft_wrap=True)
     console.print(RESEARCH_ONLY)
+
+
+def _difference(found: Difference) -> str:
+    decisions = f"{found.flipped:,} decision{'s' if found.flipped != 1 else ''} changed"
+    return f"probabilities differ by at most {found.largest:.2g}, {found.mean:.2g} in the mean; {decisions}."
 
 
 def _print_changes(console: Any, result: Exported) -> None:

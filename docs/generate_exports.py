@@ -1,15 +1,16 @@
 """Try every export of a model of each family, and write the table of docs/export.md: `python docs/generate_exports.py [MODEL...]`.
 
 A network with random weights and 3 labels, at the smallest size the model allows but at least 64 pixels, is written in every
-format and compared with zoo on drawn images of several sizes. Its batch statistics are taken from these images, and its head is
-scaled so that their logits have a standard deviation of 2: a random network would give all images one answer. Without models
-named, the lightest of each plugin is measured, whose layers are those of its sisters; the measurements are kept in
+format and compared with zoo on drawn images at that size. Its batch statistics are taken from these images, and its head is
+scaled so that their logits have a standard deviation of 2: a random network would give all images one prediction. Without
+models named, the lightest of each plugin is measured, whose layers are those of its sisters; the measurements are kept in
 benchmarks/results/export_models.csv, where those of others stay.
 """
 
 from __future__ import annotations
 
 import csv
+import functools
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -45,6 +46,7 @@ def measure(name: str) -> list[dict[str, Any]]:
     from zoo.export import trial_images as image_sources
     from zoo.export.network import assemble
     from zoo.export.parity import zoo_probabilities
+    from zoo.inference.operating_point import OperatingPoint
     from zoo.nn.inference import for_inference
 
     model = registry().get("model", name)
@@ -53,19 +55,19 @@ def measure(name: str) -> list[dict[str, Any]]:
     with devices.session("cpu", "float32", 0), tempfile.TemporaryDirectory() as folder:
         network = model.build(task, size, None, model.Options())
         images = image_sources.drawn_images(IMAGES + SAMPLES, registry())
-        _spread(network, image_sources.prepared(images.pixels, size))
-        samples = image_sources.prepared(images.pixels[IMAGES:], size)
-        del images.pixels[IMAGES:]
-        expected = zoo_probabilities(network, task, None, images, size)
+        pixels = image_sources.prepared(images.pixels, size)
+        _spread(network, pixels)
+        pixels, samples = pixels[:IMAGES], pixels[IMAGES:]
+        expected = zoo_probabilities(network, OperatingPoint(task, {}), pixels)
         bare = for_inference(network, float32=True)
         for form, quantize in WAYS:
             row = {"model": name, "image_size": size, "format": form, "quantize": quantize}
             file = Path(folder, f"{form}-{quantize}{formats.FORMATS[form].suffix}")
             try:
                 chosen = formats.check_format(form, quantize or None)
-                formats.write(chosen, file, lambda d: assemble(bare, task, None, size, d), quantize or None, samples)
+                formats.write(chosen, file, functools.partial(assemble, bare, task, None), quantize or None, samples)
                 run = formats.open_file(chosen, file)
-                found = np.stack([run(image) for image in images.pixels])
+                found = np.stack([run(image) for image in pixels])
                 rows.append(row | {"difference": f"{np.abs(found - expected).max():.1e}"})
             except ZooError as error:
                 rows.append(row | {"refused": str(error)})

@@ -39,7 +39,7 @@ def test_json_holds_the_comparison_and_nothing_else_is_printed(finished: Finishe
     assert found["file"] == "chest.onnx"
     assert found["size"] == Path("chest.onnx").stat().st_size
     assert found["parity"]["images"] == 1
-    assert found["parity"]["largest"] <= 1e-5
+    assert found["parity"]["prepared"]["largest"] <= 1e-5
 
 
 @pytest.mark.slow
@@ -71,11 +71,11 @@ def test_requests_that_make_no_sense_are_refused(words: list[str], code: int, pa
 
 
 def test_a_file_that_does_not_agree_is_refused_in_one_line(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zoo.export import network
+    from zoo.export import formats
 
     finished()
-    right = network.prepare
-    monkeypatch.setattr(network, "prepare", lambda pixels, size: right(pixels, size) * 0.5)
+    right = formats.keras_resizing
+    monkeypatch.setattr(formats, "keras_resizing", lambda pixels, size: right(pixels, size) * 0.5)
     result = zoo("export", "first", "--format", "keras", "--images", "5", "--out", "a.keras")
     assert result.exit_code == 1, result.output
     assert [line for line in result.stderr.splitlines() if line.startswith("Error: the file's probabilities differ")]

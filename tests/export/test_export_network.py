@@ -12,8 +12,8 @@ from exported import BINARY, CALIBRATIONS, CLASSES, SEVERAL
 
 from zoo.core.tasks import Task
 from zoo.evaluation import metrics
-from zoo.export.metadata import thresholds
 from zoo.export.network import probabilities
+from zoo.inference.operating_point import OperatingPoint
 from zoo.nn.inference import for_inference
 
 LOGITS = np.random.default_rng(1).normal(0, 2, (200, 3))
@@ -75,8 +75,7 @@ def test_thresholds_go_through_the_calibration_so_that_decisions_stay(name: str)
     calibration = exported.calibration(name)
     task = calibration.task
     raw = {label: 0.35 + 0.1 * k for k, label in enumerate(task.labels)}
-    carried = thresholds(task, raw, calibration)
-    assert carried is not None
+    carried = OperatingPoint(task, raw, calibration).thresholds
     logits = LOGITS[:, : task.outputs]
     calibrated = calibration.probabilities(logits)
     for k, label in enumerate(task.labels):
@@ -87,5 +86,5 @@ def test_thresholds_go_through_the_calibration_so_that_decisions_stay(name: str)
 
 
 def test_thresholds_of_exclusive_classes_and_without_calibration() -> None:
-    assert thresholds(CLASSES, dict.fromkeys(CLASSES.labels, 0.5), None) is None
-    assert thresholds(BINARY, {"Abnormal": 0.42}, None) == {"Abnormal": 0.42}
+    assert OperatingPoint(CLASSES, dict.fromkeys(CLASSES.labels, 0.5)).thresholds == {}
+    assert OperatingPoint(BINARY, {"Abnormal": 0.42}).thresholds == {"Abnormal": 0.42}

@@ -1,4 +1,4 @@
-"""Exported files: they answer as zoo does without it, say what they are, and are refused where they do not agree."""
+"""Exported files: they predict as zoo does without it, hold their metadata, and are refused where they do not agree."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from zoo.runs.run import Run
 
 RNG = np.random.default_rng(5)
 IMAGES = [
-    RNG.integers(0, 256, shape, dtype=np.uint8) for shape in ((50, 50), (97, 61), (13, 20), (300, 311), (SIZE, SIZE))
+    square(RNG.integers(0, 256, shape, dtype=np.uint8), SIZE) for shape in ((50, 50), (97, 61), (13, 20), (300, 311))
 ]
+# of other sizes, smooth enough for one filter to do about what another does
+OTHERS = [square(IMAGES[0], 300)[:height, :width].copy() for height, width in ((300, 300), (97, 61), (280, 299))]
 WAYS = [
     ("keras", None, "platt"),
     pytest.param("savedmodel", None, "softmax", marks=pytest.mark.slow),
@@ -47,25 +49,27 @@ def expected(run: Run, images: list[np.ndarray], name: str | None) -> np.ndarray
 
 
 @pytest.mark.parametrize(("form", "quantize", "calibration"), WAYS)
-def test_a_file_answers_as_zoo_does_where_there_is_no_zoo(
+def test_a_file_predicts_as_zoo_does_where_there_is_no_zoo(
     form: str, quantize: str | None, calibration: str, tmp_path: Path
 ) -> None:
     fitted = exported.calibration(calibration)
     run = exported.make_run(tmp_path / "first", fitted.task, fitted)
     result = write(run, format=form, quantize=quantize)
     assert result.file == run.path / "exports" / f"first{formats.FORMATS[form].suffix}"
-    assert result.parity.largest <= 1e-5
-    assert (result.parity.images, result.parity.flipped) == (6, 0)
-    batch = np.stack([IMAGES[0], IMAGES[0][::-1]])
-    asked = [image[None, ..., None] for image in IMAGES] + [batch[..., None]]
+    assert result.parity.prepared.largest <= 1e-5
+    assert (result.parity.images, result.parity.prepared.flipped) == (6, 0)
+    asked = [image[None, ..., None] for image in IMAGES] + [np.stack(IMAGES[:2])[..., None]]
     if form in ("keras", "savedmodel"):
         asked.append(IMAGES[0][None, ..., None].astype(np.float32))
-    answers = exported.ask_stranger(form, result.file, asked, tmp_path)
-    want = expected(run, [*IMAGES, *batch, IMAGES[0]], calibration)
-    assert [each.shape for each in answers[:6]] == [(1, fitted.task.outputs)] * 5 + [(2, fitted.task.outputs)]
-    found = np.concatenate(answers)
+    others = [image[None, ..., None] for image in OTHERS]
+    predicted = exported.predict_elsewhere(form, result.file, asked + others, tmp_path)
+    exact, resized = predicted[: len(asked)], predicted[len(asked) :]
+    assert [each.shape for each in exact[:5]] == [(1, fitted.task.outputs)] * 4 + [(2, fitted.task.outputs)]
+    want = expected(run, [*IMAGES, *IMAGES[:2], IMAGES[0]], calibration)
+    found = np.concatenate(exact)
     np.testing.assert_allclose(found, want[: len(found)], atol=1e-5)
-    assert np.ptp(want[:5], axis=0).max() > 0.01  # images that all get one answer would prove nothing
+    assert np.ptp(want[:4], axis=0).max() > 0.01  # images that all get one prediction would prove nothing
+    np.testing.assert_allclose(np.concatenate(resized), expected(run, OTHERS, calibration), atol=0.05)
     check_metadata(run, result, calibration)
 
 
@@ -86,7 +90,7 @@ def check_metadata(run: Run, result: Exported, calibration: str) -> None:
     assert "not a medical device" in found["research_only"]
     assert "(N, H, W, 1)" in found["input"]
     assert found["calibration"] == exported.calibration(calibration).method
-    assert found["parity"]["largest"] == result.parity.largest
+    assert found["parity"]["prepared"]["largest"] == result.parity.prepared.largest
     if task.exclusive:
         assert found["thresholds"] is None
     else:
@@ -105,22 +109,20 @@ def test_a_quantised_file_is_smaller_and_says_what_it_costs(form: str, quantize:
     plain = write(run, format=form)
     assert result.file.name == f"first-{quantize}{formats.FORMATS[form].suffix}"
     assert result.size < plain.size
-    assert 1e-6 < result.parity.largest < 0.2
+    assert 1e-6 < result.parity.prepared.largest < 0.2
     assert [each.label for each in result.parity.changes] == ["", *exported.SEVERAL.labels]
     for change in result.parity.changes:
         assert change.change == pytest.approx(change.file - change.zoo)
         assert change.low <= change.change <= change.high
-    answers = exported.ask_stranger(form, result.file, [image[None, ..., None] for image in IMAGES], tmp_path)
-    np.testing.assert_allclose(np.concatenate(answers), expected(run, IMAGES, None), atol=0.2)
-    assert len(np.unique(np.concatenate(answers)[:, 0])) == len(IMAGES)  # the head is not in steps of 1/256
+    predicted = exported.predict_elsewhere(form, result.file, [image[None, ..., None] for image in IMAGES], tmp_path)
+    np.testing.assert_allclose(np.concatenate(predicted), expected(run, IMAGES, None), atol=0.2)
+    assert len(np.unique(np.concatenate(predicted)[:, 0])) == len(IMAGES)  # the head is not in steps of 1/256
 
 
 def test_a_file_that_differs_is_refused_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zoo.export import network
-
     run = exported.make_run(tmp_path / "first", exported.BINARY)
-    right = network.prepare
-    monkeypatch.setattr(network, "prepare", lambda pixels, size: right(pixels, size) * 0.9)
+    right = formats.keras_resizing
+    monkeypatch.setattr(formats, "keras_resizing", lambda pixels, size: right(pixels, size) * 0.9)
     out = tmp_path / "model.keras"
     with pytest.raises(ZooError, match=r"differ from zoo's by up to .* more than 0\.0001 .*--force"):
         write(run, format="keras", out=out)
@@ -151,11 +153,12 @@ def make_separable(run: Run) -> None:
 
     from zoo.engine.load import load_network
     from zoo.export.parity import zoo_probabilities
-    from zoo.export.trial_images import run_images
+    from zoo.export.trial_images import prepared, run_images
+    from zoo.inference.operating_point import OperatingPoint
 
     images = run_images(run, ["train", "val", "test"], None, registry())
     assert images is not None
-    found = zoo_probabilities(load_network(run), run.task(), None, images, SIZE)
+    found = zoo_probabilities(load_network(run), OperatingPoint.of(run), prepared(images.pixels, SIZE))
     table = pd.read_csv(run.path / "images.csv")
     assert len(table) == len(images)
     table["label:Abnormal"] = (found[:, 0] > np.median(found)).astype(float)

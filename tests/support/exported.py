@@ -1,4 +1,4 @@
-"""What the tests of exported files share: a small run of any calibration, and running a file where zoo cannot be imported."""
+"""For tests of exported files: a small run of any calibration, and running a file where zoo cannot be imported."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def make_run(folder: Path, task: Task, fitted: Calibration | None = None, patien
     return run
 
 
-STRANGER = """
+WITHOUT_ZOO = """
 import importlib.abc, json, sys
 class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -95,7 +95,7 @@ class Blocker(importlib.abc.MetaPathFinder):
             raise ImportError("there is no zoo here")
 sys.meta_path.insert(0, Blocker())
 import numpy as np
-form, file, images, answers = sys.argv[1:]
+form, file, images, predictions = sys.argv[1:]
 images = [array for array in np.load(images).values()]
 if form == "keras":
     import keras
@@ -121,25 +121,25 @@ else:
     import onnxruntime
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     run = lambda image: session.run(["probabilities"], {"image": image})[0]
-np.savez(answers, *[run(image) for image in images])
+np.savez(predictions, *[run(image) for image in images])
 assert not any(name.split(".")[0] == "zoo" for name in sys.modules)
 """
 
 
-def ask_stranger(form: str, file: Path, images: list[np.ndarray], folder: Path) -> list[np.ndarray]:
-    """The answers of an exported file to arrays `(N, H, W, 1)`, in a process in which zoo cannot be imported."""
+def predict_elsewhere(form: str, file: Path, images: list[np.ndarray], folder: Path) -> list[np.ndarray]:
+    """The predictions of an exported file for arrays `(N, H, W, 1)`, in a process in which zoo cannot be imported."""
     np.savez(folder / "images.npz", *images)
     words = [
         sys.executable,
         "-I",
         "-c",
-        STRANGER,
+        WITHOUT_ZOO,
         form,
         str(file),
         str(folder / "images.npz"),
-        str(folder / "answers.npz"),
+        str(folder / "predictions.npz"),
     ]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    with np.load(folder / "answers.npz") as answers:
-        return list(answers.values())
+    with np.load(folder / "predictions.npz") as predictions:
+        return list(predictions.values())

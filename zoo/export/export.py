@@ -1,4 +1,4 @@
-"""A run as one file for use without zoo: written, compared with zoo on images, and kept only where it says the same."""
+"""Export a run as one file for use without zoo, and keep the file only where it agrees with zoo."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from zoo.core.errors import DataError, UsageError, ZooError
+from zoo.core.errors import UsageError, ZooError
 from zoo.core.registry import Registry
-from zoo.core.tasks import Task
 from zoo.engine import devices
 from zoo.engine.load import load_network
-from zoo.evaluation.calibration import Calibration
 from zoo.evaluation.serialise import to_plain
 from zoo.export import formats, metadata
 from zoo.export import trial_images as image_sources
 from zoo.export.network import assemble
 from zoo.export.parity import Parity, compare, zoo_probabilities
 from zoo.export.trial_images import TrialImages
+from zoo.inference.operating_point import OperatingPoint
 from zoo.nn.inference import for_inference
 from zoo.runs.run import Run
 
@@ -39,7 +38,8 @@ class Options:
 
     `format` is keras, savedmodel, litert or onnx; `quantize` float16, int8 or None; `out` the file, by default in the run's
     exports/. `images` is a folder to compare on or the number of the run's own images. `tolerance` bounds the difference of a
-    probability, in a quantised file the loss of AUROC; None takes `TOLERANCE` or `LOSS`. `force` keeps a file beyond it.
+    probability on images of the network's size, in a quantised file the loss of AUROC; None takes `TOLERANCE` or `LOSS`.
+    `force` keeps a file beyond it.
     """
 
     format: str
@@ -52,7 +52,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Exported:
-    """The file that was written, its size in bytes, how it compares with zoo, and sentences the user should read."""
+    """The file that was written, its size in bytes, how it agrees with zoo, and notes for the user."""
 
     file: Path
     size: int
@@ -81,32 +81,26 @@ def export(run: Run, options: Options, registry: Registry) -> Exported:
     form = formats.check_format(options.format, options.quantize)
     file = options.out or default_file(run, form, options.quantize)
     formats.check_place(file, form)
-    info, task = _finished(run), run.task()
-    calibration = _calibration(run, task)
-    size = int(info["image_size"])
+    point, size = OperatingPoint.of(run), int(run.info()["image_size"])
     with devices.session("cpu", "float32", 0):
         original = load_network(run)
         network = for_inference(original, float32=form.name in ("litert", "onnx"))
         images = _images(run, options, registry)
-        expected = zoo_probabilities(original, task, calibration, images, size)
-        about = metadata.describe(run, registry, calibration, form.images, options.quantize)
+        pixels = image_sources.prepared(images.pixels, size)
+        expected = zoo_probabilities(original, point, pixels)
+        about = metadata.describe(run, registry, point, form.images, options.quantize)
         samples = image_sources.samples(run, SAMPLES, size, registry) if options.quantize == "int8" else None
 
-        def assembled(dtype: str) -> Any:
-            return assemble(network, task, calibration, size, dtype)
+        def assembled(resize: formats.Resize | None, dtype: str) -> Any:
+            return assemble(network, point.task, point.calibration, resize, dtype)
 
         with formats.taking_the_place_of(file, form) as partial:
             logger.info(f"Writing {form.name}{f' in {options.quantize}' if options.quantize else ''} …")
             formats.write(form, partial, assembled, options.quantize, samples)
-            parity = compare(
-                formats.open_file(form, partial),
-                expected,
-                images,
-                task,
-                about["thresholds"],
-                auroc=options.quantize is not None,
-            )
-            notes = _judge(parity, options)
+            opened = formats.open_file(form, partial)
+            auroc = options.quantize is not None or options.images is not None
+            parity = compare(opened, expected, images, pixels, point, auroc=auroc)
+            notes = _check_parity(parity, options)
             formats.add_metadata(form, partial, to_plain(about | {"parity": parity}))
             formats.open_file(form, partial)(images.pixels[0])
             bytes_ = _size(partial)
@@ -118,43 +112,25 @@ def default_file(run: Run, form: formats.Format, quantize: str | None) -> Path:
     return run.path / "exports" / f"{run.name}{f'-{quantize}' if quantize else ''}{form.suffix}"
 
 
-def _finished(run: Run) -> dict[str, Any]:
-    info = run.info()
-    if not run.model_file.exists() or "thresholds" not in info:
-        raise ZooError(
-            f"the run {run.name} has no trained network with thresholds (status: {info.get('status')}). Train it to the end: "
-            f"zoo train --resume {run.reference}"
-        )
-    return info
-
-
-def _calibration(run: Run, task: Task) -> Calibration | None:
-    stored = run.info().get("calibration")
-    calibration = None if stored is None else Calibration.from_dict(stored)
-    if calibration is not None and calibration.task != task:
-        raise DataError(f"the calibration in {run.path / 'run.json'} is for other labels than the run's.")
-    return calibration
-
-
 def _images(run: Run, options: Options, registry: Registry) -> TrialImages:
-    """The images to compare on; for a quantised file all test images, which have labels, unless others are asked for."""
+    """The images to compare on: those asked for, else validation and test images; for a quantised file, test images only."""
     if isinstance(options.images, Path):
         return image_sources.images_of_folder(options.images)
-    if options.quantize is None:
-        count, splits = options.images or IMAGES, ["val", "test"]
-    else:
-        count, splits = options.images or IMAGES_FOR_AUROC, ["test"]
+    default, splits = (IMAGES, ["val", "test"]) if options.quantize is None else (IMAGES_FOR_AUROC, ["test"])
+    if options.images:
+        splits = ["test"]
+    count = options.images or default
     found = image_sources.run_images(run, splits, count, registry)
     return found if found is not None else image_sources.drawn_images(min(count, IMAGES), registry)
 
 
-def _judge(parity: Parity, options: Options) -> tuple[str, ...]:
-    """Sentences about the comparison.
+def _check_parity(parity: Parity, options: Options) -> tuple[str, ...]:
+    """Notes about the comparison.
 
     Raises:
-        ZooError: the file differs too much, or a quantised one could not be judged; not with `force`.
+        ZooError: the file differs too much, or the cost of quantisation is unknown; not with `force`.
     """
-    problem = _quantised(parity, options) if options.quantize else _exact(parity, options)
+    problem = _loss(parity, options) if options.quantize else _inexact(parity, options)
     notes = []
     if not parity.real:
         notes.append("Compared on drawn images: the run's own could not be read. --images FOLDER compares on others.")
@@ -163,19 +139,21 @@ def _judge(parity: Parity, options: Options) -> tuple[str, ...]:
     return (*notes, *([f"{problem} Kept by --force."] if problem else []))
 
 
-def _exact(parity: Parity, options: Options) -> str:
-    limit = TOLERANCE if options.tolerance is None else options.tolerance
-    if parity.largest <= limit:
+def _inexact(parity: Parity, options: Options) -> str:
+    """What is wrong with a float32 file, "" where nothing is."""
+    limit, largest = TOLERANCE if options.tolerance is None else options.tolerance, parity.prepared.largest
+    if largest <= limit:
         return ""
     return (
-        f"the file's probabilities differ from zoo's by up to {parity.largest:.2g} on {parity.images} images, more than "
-        f"{limit:g} (--tolerance)."
+        f"the file's probabilities differ from zoo's by up to {largest:.2g} on {parity.images} images of the network's size, "
+        f"more than {limit:g} (--tolerance)."
     )
 
 
-def _quantised(parity: Parity, options: Options) -> str:
+def _loss(parity: Parity, options: Options) -> str:
+    """What is wrong with a quantised file, "" where nothing is."""
     limit = LOSS if options.tolerance is None else options.tolerance
-    if not np.isfinite(parity.largest):
+    if not np.isfinite([parity.prepared.largest, parity.original.largest]).all():
         return "the quantised file gives numbers that are not finite."
     if not parity.changes:
         return (

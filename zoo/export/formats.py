@@ -17,6 +17,7 @@ import numpy as np
 
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.files import replacing
+from zoo.export.preprocess import graph_resizing, keras_resizing, onnx_resizing
 from zoo.inference.runtimes.convert import quiet, to_litert, to_onnx
 
 METADATA_FILE = "zoo-metadata.json"  # inside the file; `metadata.json` of a .keras file is Keras' own
@@ -26,6 +27,9 @@ BYTES = "gray pixels (N, H, W, 1), uint8, any N, H and W; images need not be squ
 
 # an image (H, W) uint8 -> probabilities (K,) float32
 Runner = Callable[[np.ndarray], np.ndarray]
+# a Keras tensor (N, H, W, 1), size -> (N, size, size, 1)
+Resize = Callable[[Any, int], Any]
+Assembled = Callable[[Resize | None, str], Any]
 
 
 @dataclass(frozen=True)
@@ -74,30 +78,29 @@ def check_format(name: str, quantization: str | None) -> Format:
     return form
 
 
-def write(
-    form: Format, file: Path, assembled: Callable[[str], Any], quantization: str | None, samples: np.ndarray | None
-) -> None:
+def write(form: Format, file: Path, assembled: Assembled, quantization: str | None, samples: np.ndarray | None) -> None:
     """Write the file, without metadata.
 
     Args:
         form: of what format.
         file: where to; the caller renames it when it is whole.
-        assembled: gives the model of `network.assemble` for an input of float32 or uint8.
+        assembled: gives the model of `network.assemble` for a way to resize and a type of input.
         quantization: float16, int8 or None.
         samples: prepared images uint8 `(N, S, S)`, which int8 takes its ranges from.
 
     Raises:
         ZooError: the format cannot express the network.
     """
+    inputs = None if samples is None else samples[..., None]
+    given: Any = quantization
     if form.name == "keras":
-        assembled("float32").save(file)
+        assembled(keras_resizing, "float32").save(file)
     elif form.name == "savedmodel":
-        _write_savedmodel(assembled("float32"), assembled("uint8"), file)
+        _write_savedmodel(assembled(graph_resizing, "float32"), assembled(graph_resizing, "uint8"), file)
+    elif form.name == "litert":
+        to_litert(assembled(graph_resizing, "uint8"), file, dtype="uint8", quantize=given, samples=inputs)
     else:
-        given: Any = quantization
-        convert = to_litert if form.name == "litert" else _to_named_onnx
-        inputs = None if samples is None else samples[..., None]
-        convert(assembled("uint8"), file, dtype="uint8", quantize=given, samples=inputs)
+        _write_onnx(assembled(None, "float32"), file, quantize=given, samples=inputs)
 
 
 def _write_savedmodel(floats: Any, bytes_: Any, folder: Path) -> None:
@@ -118,23 +121,18 @@ def _write_savedmodel(floats: Any, bytes_: Any, folder: Path) -> None:
 
 
 def _named(model: Any) -> Callable[[Any], dict[str, Any]]:
-    def serve(image: Any) -> dict[str, Any]:
-        return {OUTPUT: model(image, training=False)}
-
-    return serve
+    return lambda image: {OUTPUT: model(image, training=False)}
 
 
-def _to_named_onnx(model: Any, file: Path, **options: Any) -> None:
-    """As `to_onnx`, with names for the axes that vary and for the output."""
+def _write_onnx(model: Any, file: Path, **options: Any) -> None:
+    """As `to_onnx`, with resizing in front, and names for the axes that vary and for the output."""
     import onnx
 
     to_onnx(model, file, **options)
-    graph = onnx.load(file)
-    for kind, names in ((graph.graph.input[0], ("images", "height", "width")), (graph.graph.output[0], ("images",))):
-        for axis, name in zip(kind.type.tensor_type.shape.dim, names, strict=False):
-            axis.dim_param = name
-    _rename_output(graph, OUTPUT)
-    onnx.save(graph, file)
+    network = onnx.load(file)
+    network.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "images"
+    _rename_output(network, OUTPUT)
+    onnx.save(onnx_resizing(network, int(model.input_shape[1])), file)
 
 
 def _rename_output(model: Any, name: str) -> None:

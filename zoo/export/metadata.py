@@ -1,4 +1,4 @@
-"""What an exported file says of itself: labels, thresholds, data, licence, and what goes in and comes out."""
+"""The metadata of an exported file: labels, thresholds, data, licences, input and output."""
 
 from __future__ import annotations
 
@@ -9,34 +9,31 @@ from typing import Any
 
 from zoo.core.errors import ZooError
 from zoo.core.registry import Registry
-from zoo.core.tasks import Task
 from zoo.core.text import RESEARCH_ONLY
-from zoo.evaluation.calibration import Calibration
+from zoo.inference.operating_point import OperatingPoint
 from zoo.runs.run import Run
 
 DISTRIBUTION = "cxr-zoo"
 
 
-def describe(
-    run: Run, registry: Registry, calibration: Calibration | None, images: str, quantize: str | None
-) -> dict[str, Any]:
+def describe(run: Run, registry: Registry, point: OperatingPoint, images: str, quantize: str | None) -> dict[str, Any]:
     """The metadata of an exported file, ready for JSON.
 
     Args:
         run: the run that is exported.
         registry: knows the licences of model and dataset.
-        calibration: that of the file.
+        point: the run's thresholds and calibration.
         images: the input in words.
         quantize: float16, int8 or None.
     """
-    info, task = run.info(), run.task()
+    info, task, calibration = run.info(), point.task, point.calibration
     data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
     return {
         "name": run.name,
         "model": info["model"],
         "task": task.kind,
         "labels": list(task.labels),
-        "thresholds": thresholds(task, info["thresholds"], calibration),
+        "thresholds": None if task.exclusive else point.thresholds,
         "decision": "the most probable class" if task.exclusive else "positive at or above the label's threshold",
         "threshold_rule": info.get("threshold_rule"),
         "calibration": None if calibration is None else calibration.method,
@@ -51,16 +48,6 @@ def describe(
         "licence_text": _licence_text(),
         "research_only": RESEARCH_ONLY,
     }
-
-
-def thresholds(task: Task, raw: dict[str, float], calibration: Calibration | None) -> dict[str, float] | None:
-    """The run's operating point on the probabilities the file gives: its thresholds carried through the calibration.
-
-    None for exclusive classes, where the most probable one is taken.
-    """
-    if task.exclusive:
-        return None
-    return calibration.carried(raw) if calibration else {label: float(raw[label]) for label in task.labels}
 
 
 def _version() -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.core.tasks import Task
-from zoo.export.preprocess import prepare
 
 if TYPE_CHECKING:
     import keras
@@ -17,24 +17,30 @@ if TYPE_CHECKING:
 FLOAT32 = "float32"
 
 
-def assemble(network: Any, task: Task, calibration: Calibration | None, size: int, dtype: str = FLOAT32) -> keras.Model:
+def assemble(
+    network: Any,
+    task: Task,
+    calibration: Calibration | None,
+    resize: Callable[[Any, int], Any] | None = None,
+    dtype: str = FLOAT32,
+) -> keras.Model:
     """Put resizing before the network, and activation and calibration behind it.
 
     Args:
-        network: from pixels `(N, size, size, 1)` to logits `(N, K)`.
+        network: from pixels `(N, S, S, 1)` to logits `(N, K)`.
         task: says which activation.
         calibration: of the logits; None gives the plain activation.
-        size: height and width of the network's images in pixels.
+        resize: one of `zoo.export.preprocess` for images of any size; None for images of the network's own size.
         dtype: of the input, float32 or uint8.
 
     Returns:
-        A Keras model from gray pixels `(N, H, W, 1)` in [0, 255], any H and W, to float32 probabilities `(N, K)`. All that is
-        added are Keras' own operations.
+        A Keras model from gray pixels `(N, H, W, 1)` in [0, 255] to float32 probabilities `(N, K)`.
     """
     import keras
 
-    image = keras.Input((None, None, 1), dtype=dtype, name="image")
-    logits = network(prepare(image, size))
+    size = int(network.input_shape[1])
+    image = keras.Input((size, size, 1) if resize is None else (None, None, 1), dtype=dtype, name="image")
+    logits = network(image if resize is None else resize(image, size))
     return keras.Model(image, probabilities(logits, task, calibration), name=network.name)
 
 

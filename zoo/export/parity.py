@@ -1,8 +1,9 @@
-"""Whether an exported file says the same as zoo: the largest difference, and what quantisation costs in AUROC."""
+"""How an exported file agrees with zoo: differences of probabilities, and what quantisation costs in AUROC."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,9 @@ from zoo.core.progress import Progress
 from zoo.core.tasks import Task
 from zoo.evaluation import metrics
 from zoo.evaluation.bootstrap import auroc_replicates, percentile_interval
-from zoo.evaluation.calibration import Calibration
 from zoo.export.formats import Runner
-from zoo.export.trial_images import TrialImages, known_labels, prepared
+from zoo.export.trial_images import TrialImages, known_labels
+from zoo.inference.operating_point import OperatingPoint
 
 REPLICATES = 1000
 LEVEL = 0.95
@@ -37,90 +38,100 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Parity:
-    """The comparison of a file with zoo on images that neither has prepared.
+class Difference:
+    """Probabilities of a file against zoo's: the largest and the mean absolute difference, and decisions that changed.
 
-    `largest` and `mean` are absolute differences of probabilities, `flipped` counts decisions that are others (image by image and
-    label by label), `images_per_s` is the file's own rate, one image at a time with its resizing. `changes` has one entry per
-    label and, for several labels, the mean first; it is empty where the images have no labels.
+    Decisions count image by image and label by label. `largest` and `mean` are infinite where a probability is not finite.
+    """
+
+    largest: float
+    mean: float
+    flipped: int
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The comparison of a file with zoo.
+
+    `prepared` is for images that zoo brought to the network's size, which the file passes through: what remains is the network
+    itself. `original` is for the images as they are, which the file resizes by its own filter. `images_per_s` is the
+    file's rate on these, one at a time. `changes` has one entry per label and, for several labels, the mean first; it is
+    empty where the images have no labels.
     """
 
     images: int
     where: str
     real: bool
-    largest: float
-    mean: float
-    flipped: int
+    prepared: Difference
+    original: Difference
     images_per_s: float
     changes: tuple[Change, ...] = ()
 
 
-def zoo_probabilities(
-    network: Any, task: Task, calibration: Calibration | None, images: TrialImages, size: int
-) -> np.ndarray:
-    """What zoo itself says of images, float64 `(N, K)`: resizing by Pillow, the network, calibration in float64."""
+def zoo_probabilities(network: Any, point: OperatingPoint, pixels: np.ndarray) -> np.ndarray:
+    """Zoo's own probabilities, float64 `(N, K)`, for images `(N, S, S)` uint8 of the network's size."""
     logits = []
-    with Progress("zoo's own answers", len(images)) as progress:
-        for start in range(0, len(images), BATCH):
-            part = images.pixels[start : start + BATCH]
-            batch = prepared(part, size)[..., None]
-            batch = np.concatenate(
-                [batch, np.repeat(batch[-1:], BATCH - len(part), axis=0)]
-            )  # one shape for the compiler
-            logits.append(np.asarray(network.predict_on_batch(batch), np.float32)[: len(part)])
+    with Progress("Predicting with zoo", len(pixels)) as progress:
+        for start in range(0, len(pixels), BATCH):
+            part = pixels[start : start + BATCH]
+            filled = np.concatenate([part, np.repeat(part[-1:], BATCH - len(part), axis=0)])  # one shape to compile
+            logits.append(np.asarray(network.predict_on_batch(filled[..., None]), np.float32)[: len(part)])
             progress.advance(len(part))
-    z = np.concatenate(logits)
-    return metrics.probabilities(task, z) if calibration is None else calibration.probabilities(z)
+    return point.probabilities(np.concatenate(logits))
 
 
 def compare(
-    run: Runner,
-    expected: np.ndarray,
-    images: TrialImages,
-    task: Task,
-    thresholds: dict[str, float] | None,
-    *,
-    auroc: bool,
+    run: Runner, expected: np.ndarray, images: TrialImages, pixels: np.ndarray, point: OperatingPoint, *, auroc: bool
 ) -> Parity:
-    """Run the file on images, one at a time as they are, and hold its answers against zoo's.
+    """Run a file on images, one at a time.
 
     Args:
         run: the file.
         expected: zoo's probabilities `(N, K)`.
-        images: N images.
-        task: the labels.
-        thresholds: the operating point on these probabilities; None for exclusive classes.
+        images: N images as they are.
+        pixels: the same images at the network's size, `(N, S, S)` uint8.
+        point: the labels and thresholds.
         auroc: measure the change of AUROC as well, where the images' labels are known.
     """
-    answers = []
-    run(images.pixels[0])  # the first answer is slow
-    began = time.perf_counter()
-    with Progress("the file's answers", len(images)) as progress:
-        for image in images.pixels:
-            answers.append(np.asarray(run(image), np.float64))
-            progress.advance(1)
-    seconds = time.perf_counter() - began
-    found = np.stack(answers)
-    difference = np.abs(found - expected)
+    prepared, _ = _run(run, pixels, "Predicting with the file")
+    original, seconds = _run(run, images.pixels, "Predicting with the file, resizing")
     changes: tuple[Change, ...] = ()
-    if auroc and known_labels(task, images):
-        changes = auroc_changes(task, images, expected, found)
+    if auroc and known_labels(point.task, images):
+        changes = auroc_changes(point.task, images, expected, original)
     return Parity(
         images=len(images),
         where=images.where,
         real=images.real,
-        largest=float(difference.max()) if np.isfinite(difference).all() else float("inf"),
-        mean=float(difference.mean()),
-        flipped=int((_decisions(found, thresholds, task) != _decisions(expected, thresholds, task)).sum()),
+        prepared=_difference(prepared, expected, point),
+        original=_difference(original, expected, point),
         images_per_s=len(images) / max(seconds, 1e-9),
         changes=changes,
     )
 
 
-def _decisions(probabilities: np.ndarray, thresholds: dict[str, float] | None, task: Task) -> np.ndarray:
-    if thresholds is None:
+def _run(run: Runner, images: Sequence[np.ndarray] | np.ndarray, title: str) -> tuple[np.ndarray, float]:
+    """The file's probabilities `(N, K)`, and the seconds they took."""
+    run(images[0])  # the first call is slow
+    found, began = [], time.perf_counter()
+    with Progress(title, len(images)) as progress:
+        for image in images:
+            found.append(np.asarray(run(image), np.float64))
+            progress.advance(1)
+    return np.stack(found), time.perf_counter() - began
+
+
+def _difference(found: np.ndarray, expected: np.ndarray, point: OperatingPoint) -> Difference:
+    difference = np.abs(found - expected)
+    if not np.isfinite(difference).all():
+        difference = np.array([np.inf])
+    changed = _decisions(found, point) != _decisions(expected, point)
+    return Difference(float(difference.max()), float(difference.mean()), int(changed.sum()))
+
+
+def _decisions(probabilities: np.ndarray, point: OperatingPoint) -> np.ndarray:
+    if point.task.exclusive:
         return probabilities.argmax(axis=1)
-    return probabilities >= np.array([thresholds[label] for label in task.labels])
+    return probabilities >= np.array([point.thresholds[label] for label in point.task.labels])
 
 
 def auroc_changes(

@@ -1,215 +1,150 @@
-"""`zoo.data.resize.square` as operations of the network itself, so that an exported file takes images of any size.
+"""Resizing inside exported files, by the standard operations of each format, so that they take images of any size.
 
-All arithmetic is in 32-bit integers, as Pillow's is for 8-bit images: every runtime computes the same gray levels, and
-quantisation leaves the operations alone. Shapes that depend on the image are met by cumulative sums and look-ups into arrays
-of fixed size: the areas averaged are fewer than two per output pixel, and four of them meet in it at most.
-
-The gray levels are Pillow's. In two cases less than one pixel of a thousand may be a level off: enlarging to more than 380
-pixels, and images with a side of `WITH_ROUNDING` or more (tests/export/test_preprocess.py).
+Images of the network's own size pass through untouched. Others are padded with black to a square and resampled by an
+antialiased bilinear filter: within one gray level of `zoo.data.resize.square` in the mean (tests/export/test_preprocess.py),
+which shrinks in two steps and enlarges by a bicubic filter.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    pass
 
-BITS = 22  # of Pillow's fixed-point weights for 8-bit images (Resample.c: PRECISION_BITS)
-WITH_ROUNDING = 8192  # pixels: beyond, products of the correction would not fit into 32 bits
-TAPS = 4  # pixels that meet in an output pixel: the filters reach less than 2 pixels either way
+POOLING = (1, 2, 4, 8, 16, 32, 64)  # pixels averaged each way before LiteRT resamples
 
 
-def prepare(pixels: Any, size: int) -> Any:
-    """Pad images with black to a square and resample them to `size`, as `zoo.data.resize.square` does.
+def keras_resizing(image: Any, size: int) -> Any:
+    """Resize a Keras tensor `(N, H, W, 1)` to `(N, size, size, 1)` float32 by a stock operation, which loads without zoo.
+
+    Float values are rounded to gray levels from 0 to 255. It pads both sides alike: an image with an odd difference
+    between height and width is shifted by half a pixel.
+    """
+    from keras import ops
+
+    pixels = ops.cast(image, "float32")
+    # not the layer Resizing: called without `training`, it leaves the layers behind it in training mode
+    pixels = ops.image.resize(pixels, (size, size), antialias=True, pad_to_aspect_ratio=True)
+    return ops.round(ops.clip(pixels, 0.0, 255.0))
+
+
+def graph_resizing(image: Any, size: int) -> Any:
+    """As `keras_resizing`, for files that hold TensorFlow's graph: by operations that LiteRT has, without the shift.
+
+    LiteRT's own resize has no antialiasing. Larger images are averaged over areas of 2, 4, 8 … pixels as long as `size` or
+    more are left, and then resampled by a product with a matrix on either side.
+    """
+    import keras
+    from keras import ops
+
+    class Resize(keras.layers.Layer):
+        def call(self, images: Any) -> Any:
+            _, height, width, _ = ops.shape(images)
+            own = ops.logical_and(ops.equal(height, size), ops.equal(width, size))
+            pixels = ops.cond(own, lambda: ops.cast(images, "float32"), lambda: _resampled(images, size))
+            if images.dtype != "uint8":
+                pixels = ops.round(ops.clip(pixels, 0.0, 255.0))
+            return ops.reshape(pixels, (-1, size, size, 1))  # names the channels, which a condition loses
+
+        def compute_output_shape(self, input_shape: Any) -> Any:
+            return (input_shape[0], size, size, 1)
+
+    return Resize(dtype="float32", autocast=False, name="resize")(image)
+
+
+def _resampled(images: Any, size: int) -> Any:
+    from keras import ops
+
+    _, height, width, _ = ops.shape(images)
+    side = ops.maximum(height, width)
+    square = _beside_black(_beside_black(images, side, 1), side, 2)
+    areas, factor = _averaged(square, side, size, POOLING)
+    count = ops.shape(areas)[1]
+    weights = _weights(side, count, factor, size)
+    planes = ops.reshape(areas, (-1, count, count))
+    planes = ops.matmul(ops.matmul(weights[None], planes), ops.transpose(weights)[None])
+    return ops.expand_dims(ops.round(planes), -1)
+
+
+def _beside_black(images: Any, side: Any, axis: int) -> Any:
+    """Images with as much black on both sides along an axis as makes them `side` long."""
+    from keras import ops
+
+    shape = list(ops.shape(images))
+    gap = side - shape[axis]
+    black = [
+        ops.zeros([*shape[:axis], length, *shape[axis + 1 :]], images.dtype) for length in (gap // 2, gap - gap // 2)
+    ]
+    return ops.concatenate([black[0], images, black[1]], axis=axis)
+
+
+def _averaged(images: Any, side: Any, size: int, factors: tuple[int, ...]) -> tuple[Any, Any]:
+    """Images averaged over areas of the largest factor that leaves `size` pixels, and this factor as float32."""
+    from keras import ops
+
+    factor, *larger = factors
+
+    def here() -> tuple[Any, Any]:
+        pixels = ops.cast(images, "float32")
+        if factor > 1:
+            pixels = ops.average_pool(pixels, factor, factor, padding="same")
+        return pixels, ops.convert_to_tensor(float(factor), "float32")
+
+    if not larger:
+        return here()
+    return ops.cond(ops.less(side, 2 * factor * size), here, lambda: _averaged(images, side, size, tuple(larger)))
+
+
+def _weights(side: Any, count: Any, factor: Any, size: int) -> Any:
+    """The share of each of `count` areas in each pixel along an axis, `(size, count)` float32: a tent filter."""
+    from keras import ops
+
+    side, areas = ops.cast(side, "float32"), ops.cast(count, "float32")
+    scale = side / size
+    before = ops.floor((areas * factor - side) / 2)  # what the first area lacks at the border
+    middle = (ops.arange(count, dtype="float32") + 0.5) * factor - before
+    target = (ops.arange(size, dtype="float32") + 0.5) * scale
+    distance = ops.abs(middle[None] - target[:, None]) / ops.maximum(scale, factor)
+    weights = ops.maximum(1.0 - distance, 0.0)
+    return weights / ops.sum(weights, axis=1, keepdims=True)
+
+
+def onnx_resizing(model: Any, size: int) -> Any:
+    """Put resizing in front of an ONNX model: from `image` `(images, height, width, 1)` uint8 to its own input.
 
     Args:
-        pixels: Keras tensor `(N, H, W, 1)` in [0, 255]; float values are rounded to gray levels.
-        size: height and width of the result in pixels.
+        model: a model with one input, pixels `(N, size, size, 1)` float32.
+        size: height and width of that input.
 
     Returns:
-        Keras tensor float32 `(N, size, size, 1)`, whole numbers in [0, 255]. Made of Keras' stock operations, so that a model
-        holding it loads without zoo.
+        The joined model.
     """
-    from keras import ops
+    from onnx import compose, parser
 
-    if pixels.dtype != "uint8":
-        pixels = ops.round(ops.clip(ops.cast(pixels, "float32"), 0.0, 255.0))
-    images = ops.squeeze(ops.cast(pixels, "int32"), -1)
-    height = ops.sum(ops.ones_like(ops.max(images, axis=(0, 2))))
-    width = ops.sum(ops.ones_like(ops.max(images, axis=(0, 1))))
-    side = ops.maximum(height, width)
-    factor = ops.maximum(ops.floor_divide(side, size), 1)
-    images, rows = _area_sums(images, height, side, factor, size, axis=1)
-    images, columns = _area_sums(images, width, side, factor, size, axis=2)
-    count = ops.multiply(ops.expand_dims(rows, 1), ops.expand_dims(columns, 0))
-    images = _means(images, ops.maximum(count, 1))
-    start, weights = _weights(side, factor, size)
-    images = _resample(images, start, weights, size, axis=2)
-    images = _resample(images, start, weights, size, axis=1)
-    return ops.expand_dims(ops.cast(images, "float32"), -1)
+    opset = model.opset_import[0].version
+    resize = parser.parse_model(_ONNX.format(ir=model.ir_version, opset=opset, size=size))
+    return compose.merge_models(resize, model, io_map=[("prepared", model.graph.input[0].name)])
 
 
-def _area_sums(images: Any, length: Any, side: Any, factor: Any, size: int, axis: int) -> tuple[Any, Any]:
-    """Sums over stretches of `factor` pixels of the padded image along an axis, `2 * size` of them, and how long each is.
-
-    The stretch at the border may be shorter; those beyond it are 0 long.
-    """
-    from keras import ops
-
-    edges = ops.minimum(ops.multiply(factor, np.arange(2 * size + 1, dtype="int32")), side)
-    margin = ops.floor_divide(ops.subtract(side, length), 2)
-    inside = ops.minimum(ops.maximum(ops.subtract(edges, margin), 0), length)
-    sums = ops.take(ops.cumsum(images, axis=axis), ops.maximum(ops.subtract(inside, 1), 0), axis=axis)
-    sums = ops.multiply(sums, ops.reshape(ops.minimum(inside, 1), _along(axis)))
-    before = np.arange(2 * size, dtype="int32")
-    difference = ops.subtract(ops.take(sums, before + 1, axis=axis), ops.take(sums, before, axis=axis))
-    return difference, ops.subtract(ops.take(edges, before + 1), ops.take(edges, before))
-
-
-def _means(sums: Any, count: Any) -> Any:
-    """`(sum + count // 2) * multiplier >> 24` with `multiplier = 2**24 // count`, as Pillow's Reduce.c has it.
-
-    The product overflows, so it is taken apart: with `sum + count // 2 = q * count + r` the result is q, or q - 1 where what
-    the multiplier was cut by outweighs r.
-    """
-    from keras import ops
-
-    total = ops.add(sums, ops.floor_divide(count, 2))
-    quotient = ops.floor_divide(total, count)
-    remainder = ops.subtract(total, ops.multiply(quotient, count))
-    multiplier = ops.floor_divide(2**24, count)
-    cut = ops.subtract(2**24, ops.multiply(count, multiplier))
-    less = ops.less(ops.multiply(remainder, multiplier), ops.multiply(quotient, cut))
-    return ops.subtract(quotient, ops.cast(less, "int32"))
-
-
-def _weights(side: Any, factor: Any, size: int) -> tuple[Any, Any]:
-    """The first of the `TAPS` areas that meet in each output pixel `(size, 1)`, and their weights `(size, TAPS)`.
-
-    Distances are whole numbers in units of `1 / (2 * factor * size)` of an area. The filter is Pillow's bilinear one for images
-    larger than `size`, which reaches `side / (factor * size)` areas, and bicubic for others, which reaches 2.
-    """
-    from keras import ops
-
-    scale = ops.multiply(factor, size)
-    unit = ops.multiply(scale, 2)
-    centre = ops.multiply(side, 2 * np.arange(size, dtype="int32")[:, None] + 1)
-    reach = ops.where(ops.greater(side, size), ops.multiply(side, 2), ops.multiply(unit, 2))
-    first = ops.floor_divide(ops.add(ops.subtract(centre, reach), scale), unit)
-    start = ops.maximum(first, 0)
-    area = ops.add(start, np.arange(TAPS, dtype="int32")[None])
-    there = ops.cast(ops.less(ops.multiply(area, factor), side), "int32")
-    offset = ops.subtract(ops.multiply(ops.add(ops.multiply(area, 2), 1), scale), centre)
-    linear = _bilinear(offset, side, factor, size, there)
-    cubic = _bicubic(ops.abs(offset), size, there)
-    return start, ops.where(ops.greater(side, size), linear, cubic)
-
-
-def _bilinear(offset: Any, side: Any, factor: Any, size: int, there: Any) -> Any:
-    """The tent filter, from 1 at distance 0 to 0 at `side / (factor * size)`, as weights in fixed point.
-
-    Pillow holds `side / factor` in single precision. What that rounding adds to a weight is a whole number too, in units of
-    `2**-places` of a unit of distance, and is brought in as a correction of the last bits.
-    """
-    from keras import ops
-
-    exact = ops.subtract(ops.multiply(side, 2), ops.abs(offset))
-    rounding, places = _rounding(side, factor, size)
-    shift = ops.multiply(2 * np.arange(size, dtype="int32")[:, None] + 1, rounding)  # of the centre
-    extra = ops.multiply(ops.sign(offset), shift)
-    extra = ops.where(ops.equal(offset, 0), ops.negative(ops.abs(shift)), extra)
-    extra = ops.multiply(ops.add(extra, ops.multiply(rounding, 2)), there)
-    extra = ops.where(ops.less(side, WITH_ROUNDING), extra, 0)
-    extra = ops.where(ops.less(exact, 0), 0, ops.where(ops.equal(exact, 0), ops.maximum(extra, 0), extra))
-    weights = ops.multiply(ops.maximum(exact, 0), there)
-    total = ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1)
-    value, rest = _divide(weights, total, 11)
-    # (W + e) / (S + E) - W / S = (e S - E W) / S², nearly; `lift` keeps whole-number divisions on positive numbers
-    lift = ops.multiply(total, 2**15)
-    cross = ops.multiply(ops.sum(extra, axis=1, keepdims=True), weights)
-    cross = ops.add(ops.subtract(ops.multiply(extra, total), cross), lift)
-    whole = ops.floor_divide(cross, total)
-    part = ops.multiply(ops.subtract(cross, ops.multiply(whole, total)), places)
-    fine = ops.floor_divide(part, total)
-    rest = ops.add(ops.add(rest, ops.multiply(ops.subtract(whole, 2**15), places)), fine)
-    half = ops.subtract(part, ops.multiply(fine, total))
-    half = ops.cast(ops.greater_equal(ops.multiply(half, 2), total), "int32")
-    double = ops.add(ops.add(ops.multiply(rest, 2), half), ops.multiply(total, 2**12 + 1))
-    return ops.subtract(ops.add(value, ops.floor_divide(double, ops.multiply(total, 2))), 2**11)
-
-
-def _rounding(side: Any, factor: Any, size: int) -> tuple[Any, Any]:
-    """What single precision adds to `side / factor`, times `factor`, as a whole number of `2**-e`; and `2**(BITS - e)`.
-
-    The quotient lies between `size` and twice that, where it has 24 binary digits, e of them behind the point; halves are
-    rounded to even.
-    """
-    from keras import ops
-
-    digits = size.bit_length()  # before the point, or one more
-    more = ops.greater_equal(side, ops.multiply(factor, 2**digits))
-    places = ops.where(more, 2 ** (BITS + 1 - digits), 2 ** (BITS + 2 - digits))
-    twice = ops.multiply(factor, 2)
-    rest = ops.mod(ops.multiply(ops.mod(side, twice), ops.mod(places, twice)), twice)
-    odd = ops.floor_divide(rest, factor)
-    rest = ops.mod(rest, factor)
-    up = ops.greater(ops.add(ops.multiply(rest, 2), odd), factor)
-    return ops.where(up, ops.subtract(factor, rest), ops.negative(rest)), ops.floor_divide(2**BITS, places)
-
-
-def _bicubic(distance: Any, size: int, there: Any) -> Any:
-    """Keys' cubic with a = -1/2 at distances in units of `1 / (2 * size)`, as weights in fixed point.
-
-    With x = u / unit it is (1 - x)(2 + 2x - 3x²) / 2 up to 1 and -(x - 1)(2 - x)² / 2 from there to 2. Large sizes lose the
-    lowest bits, a power of two.
-    """
-    from keras import ops
-
-    unit = 2 * size
-    highest = 23 * unit**3 // 10  # more than the sum of the weights of an output pixel comes to
-    shift = 2 ** max(0, highest.bit_length() - 30)
-    u = ops.minimum(distance, 2 * unit)
-    inner = ops.subtract(ops.multiply(u, ops.subtract(2 * unit, ops.multiply(u, 3))), -2 * unit**2)
-    offset = 8 * unit**2 // shift * shift  # floors of positive numbers only
-    inner = ops.subtract(ops.floor_divide(ops.add(inner, offset), shift), offset // shift)
-    outer = ops.floor_divide(ops.square(ops.subtract(2 * unit, u)), shift)
-    cubic = ops.multiply(ops.subtract(unit, u), ops.where(ops.less(u, unit), inner, outer))
-    cubic = ops.multiply(cubic, there)
-    total = ops.maximum(ops.sum(cubic, axis=1, keepdims=True), 1)
-    value, rest = _divide(ops.abs(cubic), total, 31 - (highest // shift).bit_length())
-    up = ops.cast(ops.greater_equal(rest, ops.subtract(total, rest)), "int32")
-    return ops.multiply(ops.sign(cubic), ops.add(value, up))
-
-
-def _divide(dividend: Any, divisor: Any, bits: int) -> tuple[Any, Any]:
-    """`dividend * 2**BITS / divisor` and its remainder, by long division, `bits` binary places at a time."""
-    from keras import ops
-
-    value = ops.floor_divide(dividend, divisor)
-    rest = ops.subtract(dividend, ops.multiply(value, divisor))
-    done = 0
-    while done < BITS:
-        step = min(bits, BITS - done)
-        rest = ops.multiply(rest, 2**step)
-        digits = ops.floor_divide(rest, divisor)
-        value = ops.add(ops.multiply(value, 2**step), digits)
-        rest = ops.subtract(rest, ops.multiply(digits, divisor))
-        done += step
-    return value, rest
-
-
-def _resample(images: Any, start: Any, weights: Any, size: int, axis: int) -> Any:
-    """Weighted sums of `TAPS` neighbours along an axis, rounded to gray levels."""
-    from keras import ops
-
-    total: Any = 2 ** (BITS - 1)
-    for tap in range(TAPS):
-        at = ops.reshape(ops.minimum(ops.add(start, tap), 2 * size - 1), (-1,))
-        weight = ops.reshape(ops.take(weights, tap, axis=1), _along(axis))
-        total = ops.add(ops.multiply(ops.take(images, at, axis=axis), weight), total)
-    return ops.minimum(ops.floor_divide(ops.maximum(total, 0), 2**BITS), 255)
-
-
-def _along(axis: int) -> tuple[int, int, int]:
-    """The shape that lays a vector along an axis of `(N, H, W)`."""
-    return (1, -1, 1) if axis == 1 else (1, 1, -1)
+_ONNX = """<ir_version: {ir}, opset_import: ["": {opset}]>
+resize (uint8[images, height, width, 1] image) => (float[images, {size}, {size}, 1] prepared) {{
+    shape = Shape <start=1, end=3> (image)
+    side = ReduceMax <keepdims=1> (shape)
+    two = Constant <value_ints=[2]> ()
+    gap = Sub (side, shape)
+    before = Div (gap, two)
+    after = Sub (gap, before)
+    margins = Concat <axis=0> (before, after)
+    rows_columns = Constant <value_ints=[1, 2]> ()
+    square = Pad (image, margins, , rows_columns)
+    images = Shape <start=0, end=1> (image)
+    one = Constant <value_ints=[1]> ()
+    as_planes = Concat <axis=0> (images, one, side, side)
+    planes = Reshape (square, as_planes)
+    own_size = Constant <value_ints=[{size}, {size}]> ()
+    resized = Resize <mode="linear", antialias=1, axes=[2, 3]> (planes, , , own_size)
+    as_pixels = Constant <value_ints=[-1, {size}, {size}, 1]> ()
+    pixels = Reshape (resized, as_pixels)
+    prepared = Cast <to=1> (pixels)
+}}"""
