@@ -74,10 +74,14 @@ class Run:
         """The run that a user means by a name or a path.
 
         Raises:
-            UsageError: there is none; names the closest one and where was looked.
+            UsageError: there is none, with the closest name and the folder that was searched; or an older zoo made it.
         """
         for path in (Path(reference), runs_dir / reference):
             if (path / "config.yaml").is_file():
+                if (path / "films.csv").is_file():  # what images.csv was called
+                    raise UsageError(
+                        f"the run {path} was made by an older zoo, whose runs cannot be read. Train it again."
+                    )
                 return cls(path)
         for path in (Path(reference), runs_dir / reference):
             if (path / LOCK).is_file():
