@@ -122,7 +122,7 @@ def _print_json(boards: list[Board], found: Found) -> None:
 
 
 def _print(boards: list[Board], remarks: list[str]) -> None:
-    from zoo.report.leaderboard import heading, labels_sentence, labels_table, leaderboard_table, sentences
+    from zoo.report.leaderboard import heading, labels_sentence, leaderboard_table, sentences, terminal_labels
 
     console = plain_console()
     for number, board in enumerate(boards, 1):
@@ -133,7 +133,7 @@ def _print(boards: list[Board], remarks: list[str]) -> None:
             console.print(line)
         if len(board.entries) == 2 and board.comparisons and board.comparisons[0].per_label:
             console.print()
-            console.print(labels_table(board.comparisons[0]))
+            console.print(terminal_labels(board.comparisons[0]))
             console.print(labels_sentence(board))
     for line in remarks:
         console.print(line)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zoo.cli.printing import plain_console, print_json
-from zoo.core.text import RESEARCH_ONLY
+from zoo.core.text import RESEARCH_ONLY, count_of
 from zoo.report import detail_sentences, sentences, tables
 
 if TYPE_CHECKING:
@@ -60,18 +60,30 @@ def print_results(results: Results, folder: Path, *, detailed: bool, calibration
     console.print(tables.evaluation_table(results.evaluation, console.width))
     _print_sentences(console, results)
     if (found := results.calibration) is not None:
-        _print_part(console, tables.calibration_table(found) if calibration else tables.calibration_line(found))
+        title = f"Calibration by {found.method}, fitted on validation"
+        table = tables.terminal(tables.calibration_table(found), title, tables.CALIBRATION, words=2)
+        _print_part(console, table if calibration else tables.calibration_line(found))
         if calibration:
             console.print(f"ECE: {detail_sentences.binning(found)}")
         for line in detail_sentences.calibration(found):
             console.print(line)
     if detailed and results.operating:
-        _print_part(console, tables.operating_table(results.operating))
-        _print_part(console, tables.predictive_table(results.operating))
+        found_points, title = results.operating, f"Operating points: {tables.rule_text(results.operating)}"
+        _print_part(
+            console, tables.terminal(tables.operating_table(found_points, results.split), title, tables.OPERATING)
+        )
+        predictive = tables.predictive_table(found_points)
+        title = "Predictive values (PPV, NPV) and the prevalence they hold at"
+        _print_part(console, tables.terminal(predictive, title, tables.PREDICTIVE))
+        if len(predictive.columns) > len(tables.PREDICTIVE):
+            _print_part(console, tables.terminal(predictive, "At the assumed prevalence", tables.ASSUMED))
     if results.groups:
-        _print_part(console, tables.groups_table(results.groups))
-    if results.reference is not None:
-        _print_part(console, tables.reference_table(results.reference))
+        rows = sentences.overall(results.groups)
+        title = f"Groups{' (means over the labels)' if rows[0].label == 'macro' else ''}; gap: against all other images"
+        _print_part(console, tables.terminal(tables.groups_table(rows), title, tables.GROUPS))
+    if (other := results.reference) is not None:
+        title = f"{count_of(other.images, 'image')} also labelled in {other.source}; AUROC against either reference"
+        _print_part(console, tables.terminal(tables.reference_table(other), title, tables.REFERENCE))
     for line in detail_sentences.details(results):
         console.print(line)
     console.print(f"Saved: {folder}/results-{results.split}.json, metrics-{results.split}.csv", soft_wrap=True)

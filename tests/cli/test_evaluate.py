@@ -127,7 +127,8 @@ def test_the_table_of_operating_points_shows_validation_test_and_the_shortfall(f
     finished()
     result = zoo("evaluate", "first", "--specificity", "1", "--prevalence", "0.1")
     assert result.exit_code == 0, result.output
-    for part in ("specificity of at least 1.000 on validation", "val sens", "Predictive values", "if .100"):
+    titles = ("specificity of at least 1.000 on validation", "Predictive values", "At the assumed prevalence")
+    for part in (*titles, "val sens", ".100"):
         assert part in result.stdout
     assert all(len(line) <= 80 for line in result.stdout.splitlines() if not line.startswith("Saved"))
 

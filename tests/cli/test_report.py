@@ -55,12 +55,12 @@ def test_report_never_loads_keras_and_starts_light(finished: Finished) -> None:
     assert (lines[0], lines[-1]) == ("[]", "[]")
 
 
-def test_a_second_reference_comes_in_through_labels(finished: Finished) -> None:
+def test_other_reference_labels_come_in_through_labels(finished: Finished) -> None:
     finished()
     images = [line.split(",")[0] for line in Path("runs/first/predictions/test.csv").read_text().splitlines()[1:]]
     Path("second.csv").write_text("image,Abnormal\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate(images)))
     assert zoo("report", "first", "--labels", "second.csv").exit_code == 0
-    assert "A second reference" in Path("runs/first/report.html").read_text(encoding="utf-8")
+    assert "Other reference labels" in Path("runs/first/report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

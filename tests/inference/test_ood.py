@@ -34,7 +34,7 @@ def drawn(values: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def make_images(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+def images(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     """700 images of as many made-up patients."""
     config = resolve([{"data": {"name": "phantom", "patients": 420}, "task": "binary"}], registry())
     store = prepare(read_records(config, registry()), SIZE, tmp_path_factory.mktemp("store"))

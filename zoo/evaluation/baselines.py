@@ -17,7 +17,7 @@ import pandas as pd
 import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.tasks import Task
-from zoo.evaluation.bootstrap import auroc_replicates, mean_replicates, resample
+from zoo.evaluation.bootstrap import auroc_replicates, resample, weight_chunks
 from zoo.evaluation.interval import Interval, mean_interval
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable
@@ -228,6 +228,10 @@ def _baseline(
 
 def _brier(baseline: Predictions, replicates: int, level: float, seed: int) -> Interval:
     """Mean squared difference of probability and label (Brier 1950), mean over labels."""
-    error = (baseline.probabilities - baseline.labels) ** 2
-    drawn = mean_replicates(error, baseline.table["patient"], replicates, seed)
-    return mean_interval(metrics.mean_over_images(error), drawn, level)
+    known = (~np.isnan(baseline.labels)).astype(np.float64)
+    error = np.nan_to_num((baseline.probabilities - baseline.labels) ** 2)
+    pieces = [(w @ error, w @ known) for w in weight_chunks(baseline.table["patient"], replicates, seed)]
+    empty = np.empty((0, baseline.task.outputs))
+    errors, weights = (np.concatenate([empty, *(p[i] for p in pieces)]) for i in (0, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return mean_interval(error.sum(axis=0) / known.sum(axis=0), errors / weights, level)

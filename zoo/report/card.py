@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.core.files import write_text
 from zoo.core.text import RESEARCH_ONLY, count_of, duration, listed
 from zoo.evaluation.interval import short
-from zoo.report import cases, sections, sentences
+from zoo.report import cases, sections, sentences, tables
 from zoo.report import results as measured
 from zoo.report.blocks import Section, Table
 from zoo.report.detail_sentences import calibration
@@ -101,17 +101,17 @@ def _values(material: Material) -> dict[str, Any]:
     results, data, info = material.results, material.data, material.info
     evaluation = results.evaluation
     settings = material.settings
-    tables = {each.columns[0]: each for each in _tables(sections.data(material))}
+    parts = {each.columns[0]: each for each in _tables(sections.data(material))}
     operating = _tables(measured.operating(material))
     command = shlex.join(["zoo", "train", "--config", str(material.run.path / "config.yaml")])
     return {
         "data": {"dataset": data.get("dataset"), "fingerprint": data.get("fingerprint")},
         "predicts": sentences.predicts(evaluation.task),
         "labels": ", ".join(evaluation.task.labels),
-        "aside": tables.get("reason"),
-        "parts": tables.get("part") or Table("", ("part",), ()),
-        "positives": tables.get("label"),
-        "people": tables.get(""),
+        "aside": parts.get("reason"),
+        "parts": parts.get("part") or Table("", ("part",), ()),
+        "positives": parts.get("label"),
+        "people": parts.get(""),
         "image_size": info.get("image_size", settings.get("image_size", "?")),
         "limit": settings.get("limit"),
         "unknown": _unknown(material),
@@ -131,9 +131,9 @@ def _values(material: Material) -> dict[str, Any]:
         "operating": operating[0] if operating else None,
         "predictive": operating[1] if len(operating) > 1 else None,
         "baselines": sentences.baselines(results),
-        "calibration": measured.calibration_table(material),
+        "calibration": tables.calibration_table(results.calibration) if results.calibration else None,
         "calibration_notes": calibration(results.calibration) if results.calibration else (),
-        "groups": measured.groups_table(material),
+        "groups": tables.groups_table(sentences.overall(results.groups)) if results.groups else None,
         "localisation": cases.localisation_table(material),
         "explained": str(material.explanations.get("method", "")) if material.explanations else "",
         "mistakes": cases.mistakes_table(material),

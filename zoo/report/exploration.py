@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from rich.table import Table as TerminalTable
-from rich.text import Text as Cell
 
 from zoo.core.files import write_text
 from zoo.core.text import count_of
@@ -20,7 +20,7 @@ from zoo.report.figures import distribution_figure, matrix_figure
 from zoo.report.images import pixels_uri
 from zoo.report.page import render_sections
 from zoo.report.sentences import SPLITS, p_text
-from zoo.report.tables import new_table
+from zoo.report.tables import terminal
 
 PAGE = "exploration.html"
 _ROWS = 40  # of a table of images; the CSV files have them all
@@ -86,20 +86,21 @@ def _drawn(found: Exploration) -> str:
 
 
 def _labels(found: Exploration) -> Section | None:
-    splits = [name for name in SPLITS if (found.table["split"] == name).any()]
-    rows = [
+    return section("labels", "Findings", _labels_table(found))
+
+
+def _labels_table(found: Exploration) -> Table:
+    rows = tuple(
         (
             str(row["label"]),
             f"{row['images']:,}",
             f"{row['patients']:,}",
-            _percent(row["share"]),
-            *(f"{_percent(row[f'{s}_share'])}" for s in splits),
+            *map(_percent, (row["share"], *(row[f"{s}_share"] for s in SPLITS))),
         )
         for row in found.labels.to_dict("records")
-    ]
-    columns = ("finding", "images", "patients", "share", *(SPLITS[s] for s in splits))
+    )
     caption = "Images with each finding, and its prevalence in all images where it is known and in each split."
-    return section("labels", "Findings", Table(caption, columns, tuple(rows)))
+    return Table(caption, ("finding", "images", "patients", "share", *SPLITS.values()), rows)
 
 
 def _percent(share: float) -> str:
@@ -168,15 +169,19 @@ def _tests(found: Exploration) -> Section | None:
         f"({count_of(found.tested, 'image')}), since images of one patient are not independent. An association means that a "
         "network could rely on age, sex or view in place of the finding; it does not mean that one does."
     )
+    return section("tests", "Who has which finding", Text(text), _tests_table(tests))
+
+
+def _tests_table(tests: pd.DataFrame) -> Table:
     rows = tuple(
         (
             str(row["finding"]),
             str(row["variable"]).replace("_", "-"),
-            _effect(row),
+            f"{row['value']:+.2f}" if row["effect"] == "rank-biserial" else f"{row['value']:.2f}",
             str(row["effect"]),
             p_text(row["p"]),
             p_text(row["p_holm"]),
-            _detail(row),
+            f"{row['detail']}{' (few images)' if row['few'] else ''}",
         )
         for row in tests.to_dict("records")
     )
@@ -185,16 +190,7 @@ def _tests(found: Exploration) -> Section | None:
         "Associations, the clearest first: chi-square with Cramér's V for sex and view, Mann-Whitney with the rank-biserial "
         "correlation for age and follow-up (positive: higher with the finding). In italics: too few images to rely on p."
     )
-    marked = frozenset(i for i, few in enumerate(tests["few"]) if few)
-    return section("tests", "Who has which finding", Text(text), Table(caption, columns, rows, marked=marked))
-
-
-def _effect(row: Mapping[Any, Any]) -> str:
-    return f"{row['value']:+.2f}" if row["effect"] == "rank-biserial" else f"{row['value']:.2f}"
-
-
-def _detail(row: Mapping[Any, Any]) -> str:
-    return f"{row['detail']}{' (few images)' if row['few'] else ''}"
+    return Table(caption, columns, rows, marked=frozenset(i for i, few in enumerate(tests["few"]) if few))
 
 
 def _pixels(found: Exploration) -> Section | None:
@@ -299,11 +295,8 @@ def labels_table(found: Exploration) -> TerminalTable:
     """Images with each finding, their share, and prevalence split by split."""
     patients = f", {count_of(found.table['patient'].nunique(), 'patient')}" if found.patients_known else ""
     title = f"{found.name}: {count_of(len(found.table), 'image')}{patients}"
-    table = new_table(title, "finding", "images", "share", *SPLITS, gap=1)
-    for row in found.labels.to_dict("records"):
-        shares = (row["share"], *(row[f"{split}_share"] for split in SPLITS))
-        table.add_row(Cell(str(row["label"])), f"{row['images']:,}", *map(_percent, shares))
-    return table
+    columns = {"finding": "finding", "images": "images", "share": "share", **{SPLITS[name]: name for name in SPLITS}}
+    return terminal(_labels_table(found), title, columns, gap=1)
 
 
 def tests_table(found: Exploration) -> TerminalTable | None:
@@ -314,12 +307,11 @@ def tests_table(found: Exploration) -> TerminalTable | None:
     unit = "one per patient" if found.patients_known else "patients unknown"
     shown = f"the {_TESTS} clearest of {len(clear)}" if len(clear) > _TESTS else f"{len(clear)}"
     title = f"Associations: {shown} in {len(found.tests)} tests, {count_of(found.tested, 'image')}, {unit}"
-    table = new_table(title, "finding", "against", "effect", "p (Holm)", gap=1)
+    columns = {name: name for name in ("finding", "against", "effect", "p (Holm)", "what differs")}
+    table = terminal(_tests_table(clear.head(_TESTS)), title, columns, gap=1)
     table.columns[1].justify = "left"
-    table.add_column("what differs", overflow="fold", min_width=24)
-    for row in clear.head(_TESTS).to_dict("records"):
-        texts = (row["finding"], row["variable"], _effect(row), p_text(row["p_holm"]), _detail(row))
-        table.add_row(*(Cell(str(text)) for text in texts))
+    last = table.columns[-1]
+    last.justify, last.no_wrap, last.overflow, last.min_width = "left", False, "fold", 24
     return table
 
 

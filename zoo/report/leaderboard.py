@@ -4,61 +4,70 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.table import Table as TerminalTable
 
 from zoo.core.text import listed
 from zoo.evaluation.comparison import AT_THRESHOLD, Comparison
 from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.notes import FEW
 from zoo.evaluation.p_values import ALPHA, holm
-from zoo.report.blocks import Block, Figure, Panels, Points, Section
-from zoo.report.blocks import Table as PageTable
+from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table
 from zoo.report.blocks import Text as Paragraph
 from zoo.report.sentences import METRICS, p_text, split_name
-from zoo.report.tables import new_table
+from zoo.report.tables import terminal
 from zoo.runs.leaderboard import Board
 
 DRAWN = 40  # runs of the page's drawings
+COMPARED = ("minus the best", "p")
 
 
-def leaderboard_table(board: Board) -> Table:
-    """Rank, run, model, the metric with its interval, the difference to the best with its interval, and Holm's p.
-
-    Model and seed have a column where runs differ in them; a shared model stands in `heading`.
-    """
-    names = [name for name in ("model", "seed") if len({getattr(entry, name) for entry in board.entries}) > 1]
-    numbers = [board_metric(board), *(["minus the best", "p"] if board.comparisons else [])]
-    # a second column of names leaves no room for more in 80 columns
-    table = new_table(None, "", "run", *names, *numbers, words=2 + ("model" in names), gap="model" not in names)
-    table.columns[0].justify = "right"
-    for rank, entry in enumerate(board.entries):
-        cells: list[RenderableType] = [str(rank + 1), Text(entry.name), *(Text(str(getattr(entry, n))) for n in names)]
+def runs_table(board: Board) -> Table:
+    """Rank, run, what it is made of, the metric with its interval, the difference to the best with its interval, Holm's p."""
+    rows = []
+    for rank, (entry, run) in enumerate(zip(board.entries, board.to_dict()["runs"], strict=True)):
+        cells = [
+            str(rank + 1),
+            entry.name,
+            *(str(run[name] or "–") for name in ("model", "recipe", "loss")),
+            str(entry.seed),
+        ]
         cells.append(str(entry.value))
-        if (comparison := board.comparison(rank)) is not None:
-            cells += [str(comparison.overall.difference), p_text(comparison.overall.p_holm)]
-        table.add_row(*cells)
+        if board.comparisons:
+            found = comparison.overall if (comparison := board.comparison(rank)) is not None else None
+            cells += [str(found.difference), p_text(found.p_holm)] if found is not None else ["", ""]
+        rows.append(tuple(cells))
+    names = ("rank", "run", "model", "recipe", "loss", "seed", board_metric(board))
+    return Table("Runs from the best down.", (*names, *(COMPARED if board.comparisons else ())), tuple(rows))
+
+
+def leaderboard_table(board: Board) -> TerminalTable:
+    """The same for a terminal. Model and seed have a column where runs differ in them; a shared model stands in `heading`."""
+    varied = [name for name in ("model", "seed") if len({getattr(entry, name) for entry in board.entries}) > 1]
+    columns = ("run", *varied, board_metric(board), *(COMPARED if board.comparisons else ()))
+    # a second column of names leaves no room for more in 80 columns
+    model = "model" in varied
+    table = terminal(runs_table(board), None, {"rank": "", **{c: c for c in columns}}, words=2 + model, gap=not model)
+    table.columns[0].justify = "right"
     return table
 
 
 def labels_table(comparison: Comparison) -> Table:
     """Two runs label by label: the metric of each, the first minus the second, and Holm's p over the labels."""
-    table = new_table(None, "label", comparison.first, comparison.second, "difference", "p", gap=1)
-    for column in table.columns[1:3]:  # whose heads are names of any length
-        column.no_wrap, column.overflow = False, "fold"
-    for row in _label_rows(comparison):
-        table.add_row(*map(Text, row))
-    return table
-
-
-def _label_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    return [
+    rows = tuple(
         (label, short(row.first), short(row.second), str(row.difference), p_text(row.p_holm))
         for label, row in comparison.per_label.items()
-    ]
+    )
+    return Table("Label by label.", ("label", comparison.first, comparison.second, "difference", "p"), rows)
+
+
+def terminal_labels(comparison: Comparison) -> TerminalTable:
+    """The same for a terminal."""
+    table = labels_table(comparison)
+    result = terminal(table, None, {name: name for name in table.columns}, gap=1)
+    for column in result.columns[1:3]:  # whose heads are names of any length
+        column.no_wrap, column.overflow = False, "fold"
+    return result
 
 
 def heading(board: Board) -> str:
@@ -197,33 +206,18 @@ def leaderboard_html(boards: Sequence[Board], remarks: Sequence[str] = ()) -> st
 
 def _section(board: Board, number: int, groups: int) -> Section:
     metric, compared = board_metric(board), bool(board.comparisons)
-    rows, runs = [], board.to_dict()["runs"]
-    for rank, entry in enumerate(board.entries):
-        cells = [str(rank + 1), entry.name, _made_of(runs[rank]), str(entry.value)]
-        comparison = board.comparison(rank)
-        if compared:
-            found = comparison.overall if comparison else None
-            cells += [str(found.difference), p_text(found.p_holm)] if found else ["", ""]
-        rows.append(tuple(cells))
     drawn = "Each run" + (" and its difference to the best" if compared else "") + f", the first {DRAWN} at most."
-    columns = ("rank", "run", "made of", f"{metric} [95%]", *(("minus the best [95%]", "p") if compared else ()))
     blocks: list[Block] = [Panels(drawn, _figures(board, metric))]
-    blocks += [PageTable("Runs from the best down.", columns, tuple(rows)), Points(tuple(sentences(board)))]
+    blocks += [runs_table(board), Points(tuple(sentences(board)))]
     pair = board.comparisons[0] if len(board.entries) == 2 and compared else None
     if pair is not None and pair.per_label:
-        names = ("label", pair.first, pair.second, "difference [95%]", "p")
-        blocks += [PageTable("Label by label.", names, tuple(_label_rows(pair))), Paragraph(labels_sentence(board))]
+        blocks += [labels_table(pair), Paragraph(labels_sentence(board))]
     prefix = ""
     if groups > 1:
         prefix = f"Group {number} of {groups}: "
         why = "Groups cannot be ranked together: their images, labels, task or kind of split differ."
         blocks.insert(0, Paragraph(why))
     return Section(f"group-{number}", f"{prefix}{heading(board)}", tuple(blocks))
-
-
-def _made_of(run: dict[str, Any]) -> str:
-    """A run's model, recipe, loss and seed."""
-    return " · ".join(str(part) for part in (run["model"], run["recipe"], run["loss"], f"seed {run['seed']}") if part)
 
 
 def _figures(board: Board, metric: str) -> tuple[Figure, ...]:

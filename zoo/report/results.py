@@ -8,22 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.core.text import count_of, listed
+from zoo.core.text import listed
 from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.notes import FEW
 from zoo.report import sentences
 from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table, Text, section
-from zoo.report.detail_sentences import binning
 from zoo.report.detail_sentences import calibration as calibration_sentences
 from zoo.report.material import Material
 from zoo.report.sentences import shown, split_name
-from zoo.report.tables import RULES
+from zoo.report.tables import calibration_table, groups_table, operating_table, predictive_table, reference_table
 
 if TYPE_CHECKING:
     from zoo.evaluation.calibration import Calibration
-    from zoo.evaluation.operating import OperatingPoint
     from zoo.evaluation.reliability import Reliability
-    from zoo.evaluation.subgroups import Group
 
 COLUMNS = ("auroc", "auprc", "sensitivity", "specificity", "precision", "f1")
 _LABELS_SHOWN = 20  # small multiples beyond which only the first are drawn
@@ -101,9 +98,9 @@ def calibration(material: Material) -> Section | None:
     spreads = _spreads(material, found.calibration)
     figures = tuple(
         Figure(
-            reliability_figure(before, found.after.get(label), spreads.get(label, ()), label),
-            f"Reliability diagram of {label}: {_ece(before, found.after.get(label))}.",
-            _ece(before, found.after.get(label)),
+            reliability_figure(before, found.after[label], spreads[label], label),
+            f"Reliability diagram of {label}: {_ece(before, found.after[label])}.",
+            _ece(before, found.after[label]),
         )
         for label, before in list(found.before.items())[:_LABELS_SHOWN]
     )
@@ -116,7 +113,7 @@ def calibration(material: Material) -> Section | None:
         "calibration",
         "Calibration",
         Panels(caption, figures) if figures else None,
-        calibration_table(material),
+        calibration_table(found),
         Points(tuple(said)) if (said := calibration_sentences(found)) else None,
     )
 
@@ -129,29 +126,8 @@ def _spreads(material: Material, calibration: Calibration) -> dict[str, tuple[np
     return {label: tuple(p[known[:, k], k] for p in both) for k, label in enumerate(predictions.task.labels)}
 
 
-def _ece(before: Reliability, after: Reliability | None) -> str:
-    text = f"ECE {short(before.ece.value)}"
-    return text if after is None else f"{text}, after calibration {short(after.ece.value)}"
-
-
-def calibration_table(material: Material) -> Table | None:
-    """Brier score with its parts and ECE of every label, before and after calibration."""
-    found = material.results.calibration
-    if found is None:
-        return None
-    rows = []
-    for label, first in found.before.items():
-        for name, each in (("as trained", first), ("calibrated", found.after.get(label))):
-            if each is not None:
-                brier = each.brier
-                parts = (brier.miscalibration, brier.discrimination, brier.uncertainty)
-                rows.append((label, name, shown(brier.value), *(short(p) for p in parts), shown(each.ece)))
-    caption = (
-        "Brier score = miscalibration − discrimination + uncertainty (lower is better; more discrimination is better), "
-        f"and the expected calibration error. {binning(found)}"
-    )
-    names = ("label", "", "Brier score", "miscalibration", "discrimination", "uncertainty", "ECE")
-    return Table(caption, names, tuple(rows))
+def _ece(before: Reliability, after: Reliability) -> str:
+    return f"ECE {short(before.ece.value)}, after calibration {short(after.ece.value)}"
 
 
 def operating(material: Material) -> Section | None:
@@ -159,56 +135,8 @@ def operating(material: Material) -> Section | None:
     points = material.results.operating
     if not points:
         return None
-    missed = frozenset(i for i, point in enumerate(points) if point.shortfall is not None)
     here = split_name(material.results.split)
-    rules = {_rule(point) for point in points}
-    several, target = len(rules) > 1, any(point.target is not None for point in points)
-    rows = tuple(
-        (
-            point.label,
-            short(point.threshold),
-            *((_rule(point),) if several else ()),
-            *(cell for m in ("sensitivity", "specificity") for cell in _both(point, m)),
-            *((shown(point.shortfall) if point.shortfall else "",) if target else ()),
-        )
-        for point in points
-    )
-    names: tuple[str, ...] = ("label", "threshold", *(("rule",) if several else ()))
-    names += ("sensitivity, validation", f"sensitivity, {here}", "specificity, validation", f"specificity, {here}")
-    names += ("short of the target by",) if target else ()
-    chosen = "" if rules == {RULES["fixed"]} else ", where they were chosen,"
-    caption = (
-        f"Thresholds and what they give on the validation images{chosen} and on the {here} images (95% intervals). "
-        f"Rule: {listed(sorted(rules))}." + (" Rows in italics miss their target." if missed else "")
-    )
-    table = Table(caption, names, rows, marked=missed)
-    return section("operating", "Operating points", table, _predictive(points, here))
-
-
-def _rule(point: OperatingPoint) -> str:
-    return RULES.get(point.rule, point.rule).format("" if point.target is None else short(point.target))
-
-
-def _both(point: OperatingPoint, metric: str) -> tuple[str, str]:
-    return short(point.validation[metric]), shown(point.test[metric])
-
-
-def _predictive(points: Sequence[OperatingPoint], here: str) -> Table:
-    """Predictive values, which hold only at a prevalence."""
-    assumed = any(point.assumed_prevalence is not None for point in points)
-    rows = []
-    for point in points:
-        cells = [point.label, short(point.prevalence)]
-        cells += [shown(point.test["precision"]), shown(point.test["npv"])]
-        if assumed:
-            given = "–" if point.assumed_prevalence is None else short(point.assumed_prevalence)
-            cells += [given, shown(point.ppv_at), shown(point.npv_at)]
-        rows.append(tuple(cells))
-    names: tuple[str, ...] = ("label", f"prevalence, {here}", "PPV", "NPV")
-    if assumed:
-        names += ("assumed prevalence", "PPV there", "NPV there")
-    note = "" if assumed else " “zoo report RUN --prevalence P” gives them at another."
-    return Table(f"Predictive values at the prevalence they hold at.{note}", names, tuple(rows))
+    return section("operating", "Operating points", operating_table(points, here), predictive_table(points))
 
 
 def confusion(material: Material) -> Section | None:
@@ -270,17 +198,11 @@ def subgroups(material: Material) -> Section | None:
     caption = (
         "Groups with 95% intervals. Hollow points are groups too small for a conclusion; the dashed line is all images."
     )
-    blocks: list[Block] = [Panels(caption, tuple(figures)), _groups("Groups of images.", first)]
+    blocks: list[Block] = [Panels(caption, tuple(figures)), groups_table(first)]
     others = [group for group in groups if group not in first]
     if others:
-        blocks.append(_groups("Groups of images, label by label.", others, folded=True))
+        blocks.append(groups_table(others, "Groups of images, label by label.", folded=True))
     return section("subgroups", "Subgroups", blocks)
-
-
-def groups_table(material: Material) -> Table | None:
-    """The groups, with means over the labels where there are several."""
-    first = sentences.overall(material.results.groups)
-    return _groups("Groups of images.", first) if first else None
 
 
 def _spread(rows: Sequence[tuple[str, Interval, bool]]) -> str:
@@ -289,25 +211,6 @@ def _spread(rows: Sequence[tuple[str, Interval, bool]]) -> str:
         return "undefined in every group."
     low, high = min(known, key=lambda row: row[1].value), max(known, key=lambda row: row[1].value)
     return f"lowest {short(low[1].value)} ({low[0]}), highest {short(high[1].value)} ({high[0]})."
-
-
-def _groups(caption: str, groups: Sequence[Group], folded: bool = False) -> Table:
-    single = len({group.label for group in groups}) == 1
-    rows = tuple(
-        (
-            f"{group.column} {group.name}" + (" (small)" if group.small else ""),
-            *(() if single else (group.label,)),
-            f"{group.images:,}",
-            f"{group.patients:,}",
-            f"{group.positives:,}",
-            *(shown(v) for v in (group.auroc, group.auroc_gap, group.false_negative_rate, group.fnr_gap)),
-        )
-        for group in groups
-    )
-    names: tuple[str, ...] = ("group", *(() if single else ("label",)), "images", "patients", "positive")
-    names += ("AUROC", "AUROC minus all others’", "false-negative rate", "the same minus all others’")
-    marked = frozenset(i for i, group in enumerate(groups) if group.small)
-    return Table(f"{caption} A difference is to all other images.", names, rows, folded=folded, marked=marked)
 
 
 def baselines(material: Material) -> Section | None:
@@ -334,17 +237,4 @@ def reference(material: Material) -> Section | None:
     found = material.results.reference
     if found is None:
         return None
-    rows = []
-    for label, agreement in found.agreement.items():
-        own, other = (each.per_label[label]["auroc"] for each in (found.own, found.other))
-        counts = (f"{agreement[n]:,.0f}" for n in ("images", "own_positive", "other_positive", "both"))
-        rows.append((label, *counts, short(agreement["kappa"]), short(agreement["agree"]), shown(own), shown(other)))
-    names = (
-        *("label", "images", "positive in the dataset", "positive in the second", "positive in both"),
-        *("Cohen’s kappa", "agreement", "AUROC against the dataset", "AUROC against the second"),
-    )
-    caption = (
-        f"{count_of(found.images, 'image')} of {count_of(found.patients, 'patient')} that both references have; "
-        f"the second is {found.source}."
-    )
-    return section("reference", "Other reference labels", Table(caption, names, tuple(rows)))
+    return section("reference", "Other reference labels", reference_table(found))

@@ -1,13 +1,13 @@
-"""Results as terminal tables that keep their numbers whole in 80 columns and in a pipe."""
+"""Results as tables: of the page and the model card, and for a terminal of 80 columns or a pipe."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from rich import box
 from rich.console import RenderableType
-from rich.table import Table
+from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from zoo.core.text import count_of
@@ -16,7 +16,9 @@ from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.reference import ReferenceComparison
 from zoo.evaluation.reliability import CalibrationResult, Reliability
 from zoo.evaluation.subgroups import Group
-from zoo.report.sentences import METRICS, overall, size, split_name
+from zoo.report.blocks import Table
+from zoo.report.detail_sentences import binning
+from zoo.report.sentences import METRICS, shown, size, split_name
 
 RULES = {
     "fixed": "fixed",
@@ -27,14 +29,44 @@ RULES = {
 }
 WIDE = 90  # columns of a terminal that has room for precision and F1 too
 
+# what a terminal has room for: columns of the tables below with the headings that they have there
+OPERATING = {
+    "label": "label",
+    "threshold": "at",
+    "sensitivity, validation": "val sens",
+    "sensitivity": "sensitivity",
+} | {
+    "specificity, validation": "val spec",
+    "specificity": "specificity",
+}
+PREDICTIVE = {name: name for name in ("label", "prevalence", "PPV", "NPV")}
+ASSUMED = {"label": "label", "assumed prevalence": "assumed", "PPV there": "PPV there", "NPV there": "NPV there"}
+GROUPS = {
+    "group": "",
+    "images": "images",
+    "AUROC": "AUROC",
+    "AUROC minus all others’": "gap",
+    "false-negative rate": "missed",
+}
+CALIBRATION = {"label": "label", "": "", "Brier score": "Brier score", "ECE": "ECE"}
+REFERENCE = {
+    "label": "label",
+    "positive in the dataset": "pos.",
+    "positive in the second": "there",
+    "Cohen’s kappa": "kappa",
+} | {
+    "AUROC against the dataset": "own labels",
+    "AUROC against the second": "there ",
+}
 
-def new_table(title: str | None, *columns: str, words: int = 1, gap: int = 0) -> Table:
+
+def new_table(title: str | None, *columns: str, words: int = 1, gap: int = 0) -> TerminalTable:
     """A table with a rule under its head and the title on the left.
 
     The first `words` columns hold text, which may be folded; the others hold numbers, kept whole at the right. `gap` is the
     number of blanks between columns beyond the usual.
     """
-    table = Table(
+    table = TerminalTable(
         box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="", padding=(0, gap, 0, 0), show_edge=False
     )
     for number, column in enumerate(columns):
@@ -45,7 +77,7 @@ def new_table(title: str | None, *columns: str, words: int = 1, gap: int = 0) ->
     return table
 
 
-def evaluation_table(evaluation: Evaluation, width: int = 80) -> Table:
+def evaluation_table(evaluation: Evaluation, width: int = 80) -> TerminalTable:
     """One row per label, then the averages: positive images (of those where the label is known), AUROC and AUPRC with
     intervals, and sensitivity and specificity at the threshold (of the most probable class for a multiclass task).
 
@@ -74,7 +106,7 @@ def evaluation_table(evaluation: Evaluation, width: int = 80) -> Table:
     return table
 
 
-def results_table(validation: Evaluation | None, test: Evaluation | None) -> Table:
+def results_table(validation: Evaluation | None, test: Evaluation | None) -> TerminalTable:
     """The small table after training: metrics down, validation and test across, each value with its interval.
 
     The rows are the task's metrics; with several labels these are macro averages, followed by each label's AUROC.
@@ -97,56 +129,87 @@ def results_table(validation: Evaluation | None, test: Evaluation | None) -> Tab
     return table
 
 
-def operating_table(points: Sequence[OperatingPoint]) -> Table:
-    """Each label's threshold with what it gives on validation and, with intervals, on the images measured."""
+def terminal(
+    table: Table, title: str | None, columns: Mapping[str, str], words: int = 1, gap: int = 0
+) -> TerminalTable:
+    """A table of the page for a terminal: some of its columns, each with the heading it has there; see `new_table`."""
+    places = [table.columns.index(name) for name in columns]
+    result = new_table(title, *columns.values(), words=words, gap=gap)
+    for row in table.rows:
+        result.add_row(*(Text(row[place]) for place in places))
+    return result
+
+
+def rule_text(points: Sequence[OperatingPoint]) -> str:
+    """How the thresholds were chosen."""
     first = points[0]
-    rule = RULES[first.rule].format("" if first.target is None else short(first.target))
-    table = new_table(f"Operating points: {rule}", "label", "at", "val sens", "val spec", "sensitivity", "specificity")
-    for each in points:
-        before = [short(each.validation[name]) for name in ("sensitivity", "specificity")]
-        after = [str(each.test[name]) for name in ("sensitivity", "specificity")]
-        table.add_row(Text(each.label), short(each.threshold), *before, *after)
-    return table
+    return RULES[first.rule].format("" if first.target is None else short(first.target))
+
+
+def operating_table(points: Sequence[OperatingPoint], here: str) -> Table:
+    """Each label's threshold with what it gives on validation and, with intervals, on the images measured."""
+    missed = frozenset(i for i, point in enumerate(points) if point.shortfall is not None)
+    target = points[0].target is not None
+    rows = []
+    for point in points:
+        cells = [point.label, short(point.threshold)]
+        for metric in ("sensitivity", "specificity"):
+            cells += [short(point.validation[metric]), shown(point.test[metric])]
+        rows.append((*cells, *((shown(point.shortfall) if point.shortfall else "",) if target else ())))
+    names = ("label", "threshold", "sensitivity, validation", "sensitivity", "specificity, validation", "specificity")
+    chosen = "" if points[0].rule == "fixed" else ", where they were chosen,"
+    caption = (
+        f"Thresholds and what they give on the validation images{chosen} and on the {here} images (95% intervals). "
+        f"Rule: {rule_text(points)}." + (" Rows in italics miss their target." if missed else "")
+    )
+    return Table(caption, (*names, *(("short of the target by",) if target else ())), tuple(rows), marked=missed)
 
 
 def predictive_table(points: Sequence[OperatingPoint]) -> Table:
     """Predictive values at the prevalence of the images, and at the assumed one where there is one."""
-    table = new_table(
-        "Predictive values (PPV, NPV) and the prevalence they hold at", "label", "prevalence", "PPV", "NPV"
-    )
-    for each in points:
-        table.add_row(Text(each.label), short(each.prevalence), str(each.test["precision"]), str(each.test["npv"]))
-        if each.assumed_prevalence is not None:
-            table.add_row("", f"if {short(each.assumed_prevalence)}", str(each.ppv_at), str(each.npv_at))
-    return table
-
-
-def groups_table(groups: Sequence[Group]) -> Table:
-    """One row per group: of a task with several labels the means over them; few images are marked with *."""
-    rows = overall(groups)
-    mean = " (means over the labels)" if rows[0].label == "macro" else ""
-    mark = "; * few images" if any(each.small for each in rows) else ""
-    title = f"Groups{mean}; gap: against all other images{mark}"
-    table = new_table(title, "", "images", "AUROC", "gap", "missed")
-    for number, each in enumerate(rows):
-        table.add_row(
-            Text(f"{each.column} {each.name}{' *' if each.small else ''}"),
-            f"{each.images:,}",
-            *(str(value) for value in (each.auroc, each.auroc_gap, each.false_negative_rate)),
-            end_section=number + 1 == len(rows) or rows[number + 1].column != each.column,
+    assumed = points[0].assumed_prevalence
+    rows = []
+    for point in points:
+        cells = [point.label, short(point.prevalence), shown(point.test["precision"]), shown(point.test["npv"])]
+        rows.append(
+            (*cells, *((short(assumed), shown(point.ppv_at), shown(point.npv_at)) if assumed is not None else ()))
         )
-    return table
+    names = (*PREDICTIVE, *(tuple(ASSUMED)[1:] if assumed is not None else ()))
+    note = " “zoo report RUN --prevalence P” gives them at another." if assumed is None else ""
+    return Table(f"Predictive values (PPV, NPV) at the prevalence they hold at.{note}", names, tuple(rows))
 
 
-def calibration_table(result: CalibrationResult) -> Table:
-    """Brier score and calibration error of each label before and after."""
-    title = f"Calibration by {result.method}, fitted on validation"
-    table = new_table(title, "label", "Brier", "→", "ECE", "→")
-    for label, before in result.before.items():
-        first, second = _scores(before), _scores(result.after[label])
-        cells = [text for name in first for text in (str(first[name]), short(second[name].value))]
-        table.add_row(Text(label), *cells)
-    return table
+def groups_table(groups: Sequence[Group], caption: str = "Groups of images.", folded: bool = False) -> Table:
+    """One row per group and label, small groups marked."""
+    single = len({group.label for group in groups}) == 1
+    rows = tuple(
+        (
+            f"{group.column} {group.name}" + (" (small)" if group.small else ""),
+            *(() if single else (group.label,)),
+            *(f"{count:,}" for count in (group.images, group.patients, group.positives)),
+            *(shown(v) for v in (group.auroc, group.auroc_gap, group.false_negative_rate, group.fnr_gap)),
+        )
+        for group in groups
+    )
+    names: tuple[str, ...] = ("group", *(() if single else ("label",)), "images", "patients", "positive")
+    names += ("AUROC", "AUROC minus all others’", "false-negative rate", "the same minus all others’")
+    marked = frozenset(i for i, group in enumerate(groups) if group.small)
+    return Table(f"{caption} A difference is to all other images.", names, rows, folded=folded, marked=marked)
+
+
+def calibration_table(found: CalibrationResult) -> Table:
+    """Brier score with its parts and ECE of every label, before and after calibration."""
+    rows = []
+    for label, first in found.before.items():
+        for name, each in (("as trained", first), ("calibrated", found.after[label])):
+            parts = (each.brier.miscalibration, each.brier.discrimination, each.brier.uncertainty)
+            rows.append((label, name, shown(each.brier.value), *(short(p) for p in parts), shown(each.ece)))
+    caption = (
+        "Brier score = miscalibration − discrimination + uncertainty (lower is better; more discrimination is better), "
+        f"and the expected calibration error. {binning(found)}"
+    )
+    names = ("label", "", "Brier score", "miscalibration", "discrimination", "uncertainty", "ECE")
+    return Table(caption, names, tuple(rows))
 
 
 def calibration_line(result: CalibrationResult) -> str:
@@ -168,15 +231,19 @@ def _scores(each: Reliability) -> dict[str, Interval]:
 
 def reference_table(found: ReferenceComparison) -> Table:
     """Both references side by side on the images that both have."""
-    images = count_of(found.images, "image")
-    table = new_table(
-        f"{images} also labelled in {found.source}; AUROC against either reference",
-        *("label", "pos.", "there", "kappa", "own labels", "there"),
-    )
+    rows = []
     for label, agreement in found.agreement.items():
-        counts = (f"{agreement[name]:.0f}" for name in ("own_positive", "other_positive"))
-        aurocs = (str(each.per_label[label]["auroc"]) for each in (found.own, found.other))
-        table.add_row(Text(label), *counts, short(agreement["kappa"]), *aurocs)
-    if len(found.agreement) > 1:
-        table.add_row("(macro)", "", "", "", str(found.own.headline), str(found.other.headline))
-    return table
+        own, other = (each.per_label[label]["auroc"] for each in (found.own, found.other))
+        counts = (f"{agreement[n]:,.0f}" for n in ("images", "own_positive", "other_positive", "both"))
+        rows.append((label, *counts, short(agreement["kappa"]), short(agreement["agree"]), shown(own), shown(other)))
+    if len(rows) > 1:
+        rows.append(("macro", *[""] * 6, shown(found.own.headline), shown(found.other.headline)))
+    names = (
+        *("label", "images", "positive in the dataset", "positive in the second", "positive in both"),
+        *("Cohen’s kappa", "agreement", "AUROC against the dataset", "AUROC against the second"),
+    )
+    caption = (
+        f"{count_of(found.images, 'image')} of {count_of(found.patients, 'patient')} that both references have; "
+        f"the second is {found.source}."
+    )
+    return Table(caption, names, tuple(rows))
