@@ -230,7 +230,7 @@ def test_a_writer_that_fails_leaves_the_earlier_file(tmp_path: Path, monkeypatch
     (folder / "saved_model.pb").write_text("old")
 
     def fail() -> None:
-        with formats.taking_the_place_of(folder, form) as partial:
+        with formats.replacing_export(folder, form) as partial:
             partial.mkdir()
             (partial / "saved_model.pb").write_text("half")
             raise KeyboardInterrupt

@@ -27,6 +27,7 @@ from zoo.evaluation.calibration import Calibration
 from zoo.evaluation.predictions import Predictions
 from zoo.inference.classifier import NOT_FINITE, Classifier, Prediction
 from zoo.inference.ood import OODScore
+from zoo.inference.operating_point import OperatingPoint
 from zoo.runs.run import Run
 
 SIZE = 32
@@ -97,13 +98,15 @@ class Still:
         pass
 
 
-def still(task: Task, **keywords: Any) -> Classifier:
-    words: dict[str, Any] = {"raw_thresholds": dict.fromkeys(task.labels, 0.5), "calibration": None, "ood": None}
-    return Classifier(Run(Path("nowhere")), task, 8, runtime=Still(task.outputs), **(words | keywords))
+def still(
+    task: Task, thresholds: float = 0.5, calibration: Calibration | None = None, detector: Any = None
+) -> Classifier:
+    point = OperatingPoint(task, dict.fromkeys(task.labels, thresholds), calibration)
+    return Classifier(Run(Path("nowhere")), point, 8, detector, runtime=Still(task.outputs))
 
 
 @pytest.mark.parametrize("run", TASKS, indirect=True)
-def test_answers_to_the_run_s_run_images_are_its_saved_predictions(run: Run, trained: Path) -> None:
+def test_predictions_for_the_run_s_images_are_those_it_saved(run: Run, trained: Path) -> None:
     saved, files = run.predictions("test"), images_of(trained, run)
     with Classifier.open(run) as classifier:
         for words in ({"batch_size": 32}, {"batch_size": 5, "workers": 0}, {"batch_size": 7, "workers": 2}):
@@ -225,12 +228,10 @@ def test_a_temperature_of_exclusive_classes_changes_no_class(run: Run, trained: 
 def test_a_threshold_at_the_end_of_the_scale_is_carried_there(threshold: float) -> None:
     task = Task("binary", ("Abnormal",))
     calibration = Calibration("platt", task, {"Abnormal": {"slope": 0.5, "intercept": 1.0}})
-    assert still(task, raw_thresholds={"Abnormal": threshold}, calibration=calibration).thresholds == {
-        "Abnormal": threshold
-    }
+    assert still(task, threshold, calibration).thresholds == {"Abnormal": threshold}
 
 
-def test_the_detector_s_verdict_stands_with_each_image() -> None:
+def test_each_image_has_its_ood_score() -> None:
     class Bright:
         def score(self, features: np.ndarray, images: np.ndarray) -> list[OODScore]:
             assert images.shape == (len(features), 8, 8)

@@ -80,7 +80,7 @@ def export(run: Run, options: Options, registry: Registry) -> Exported:
     """
     form = formats.check_format(options.format, options.quantize)
     file = options.out or default_file(run, form, options.quantize)
-    formats.check_place(file, form)
+    formats.check_target(file, form)
     point, size = OperatingPoint.of(run), int(run.info()["image_size"])
     with devices.session("cpu", "float32", 0):
         original = load_network(run)
@@ -94,7 +94,7 @@ def export(run: Run, options: Options, registry: Registry) -> Exported:
         def assembled(resize: formats.Resize | None, dtype: str) -> Any:
             return assemble(network, point.task, point.calibration, resize, dtype)
 
-        with formats.taking_the_place_of(file, form) as partial:
+        with formats.replacing_export(file, form) as partial:
             logger.info(f"Writing {form.name}{f' in {options.quantize}' if options.quantize else ''} …")
             formats.write(form, partial, assembled, options.quantize, samples)
             opened = formats.open_file(form, partial)

@@ -230,14 +230,14 @@ _RUNNERS = {"keras": _run_keras, "savedmodel": _run_savedmodel, "litert": _run_l
 
 
 @contextmanager
-def taking_the_place_of(path: Path, form: Format) -> Iterator[Path]:
+def replacing_export(path: Path, form: Format) -> Iterator[Path]:
     """Yield a temporary path beside `path`, for a file or a folder; on success it takes the place of what lay there.
 
     Raises:
         UsageError: something else than an earlier export lies there.
         ZooError: nothing can be written there.
     """
-    check_place(path, form)
+    check_target(path, form)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if form.name != "savedmodel":
@@ -262,7 +262,7 @@ def taking_the_place_of(path: Path, form: Format) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def check_place(path: Path, form: Format) -> None:
+def check_target(path: Path, form: Format) -> None:
     """Refuse to write over anything but a file, or for a SavedModel over anything but a SavedModel."""
     if form.name == "savedmodel":
         if path.exists() and not (path / "saved_model.pb").is_file() and not _is_empty(path):

@@ -1,4 +1,4 @@
-"""A finished run as something to ask: images in, probabilities and decisions out, from Python and from every command."""
+"""A finished run as a classifier: images in, probabilities and decisions out, from Python and from every command."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.core.errors import DataError, UsageError, ZooError, unknown
-from zoo.core.tasks import Task
-from zoo.evaluation import metrics
-from zoo.evaluation.calibration import Calibration
+from zoo.core.errors import DataError, UsageError, unknown
 from zoo.inference import intake
+from zoo.inference.operating_point import OperatingPoint
 from zoo.inference.reading import ImageFile, ImageReader, Read, by_processes, by_threads
 from zoo.runs.run import Run
 
@@ -66,10 +64,8 @@ class Classifier:
     def __init__(
         self,
         run: Run,
-        task: Task,
+        point: OperatingPoint,
         image_size: int,
-        raw_thresholds: dict[str, float],
-        calibration: Calibration | None,
         detector: OODDetector | None,
         runtime: Runtime,
         *,
@@ -78,11 +74,11 @@ class Classifier:
         device: str = "auto",
     ) -> None:
         """Use `open`."""
-        self.run, self.task, self.image_size = run, task, image_size
-        self.labels: tuple[str, ...] = task.labels
-        self.calibration, self.detector, self.runtime = calibration, detector, runtime
+        self.run, self.point, self.image_size = run, point, image_size
+        self.task, self.calibration = point.task, point.calibration
+        self.labels: tuple[str, ...] = point.task.labels
+        self.detector, self.runtime = detector, runtime
         self.reader, self.device = ImageReader(image_size, views, force), device
-        self._raw_thresholds = raw_thresholds
         self._mappers: dict[tuple[str, int], Mapper] = {}
 
     @classmethod
@@ -111,30 +107,11 @@ class Classifier:
         from zoo.inference.ood import load_detector
         from zoo.inference.runtimes.runtime import open_runtime
 
-        info = run.info()
-        if not run.model_file.exists():
-            raise ZooError(
-                f"the run {run.name} has no trained network ({run.model_file} is missing; status: {info.get('status')})."
-            )
-        if "thresholds" not in info:
-            raise ZooError(
-                f"the run {run.name} has no operating point yet (status: {info.get('status')}). Train it to the end: "
-                f"zoo train --resume {run.reference}"
-            )
-        task = run.task()
-        stored = info.get("calibration")
-        calibration = None if stored is None else Calibration.from_dict(stored)
-        if calibration is not None and calibration.task != task:
-            raise DataError(f"the calibration in {run.path / 'run.json'} is for other labels than the run's.")
-        missing = [label for label in task.labels if label not in info["thresholds"]]
-        if missing:
-            raise DataError(f"{run.path / 'run.json'} has no threshold for {', '.join(missing)}.")
+        point = OperatingPoint.of(run)
         return cls(
             run,
-            task,
-            int(info["image_size"]),
-            {label: float(info["thresholds"][label]) for label in task.labels},
-            calibration,
+            point,
+            int(run.info()["image_size"]),
             load_detector(run),
             open_runtime(run, runtime, device=device, images=images),
             views=intake.views_seen(run),
@@ -142,17 +119,10 @@ class Classifier:
             device=device,
         )
 
-    @cached_property
+    @property
     def thresholds(self) -> dict[str, float]:
-        """The operating point: an image is positive for a label at or above this probability. Empty for exclusive classes.
-
-        On the probabilities this object gives: where the run has a calibration, the run's own thresholds are carried
-        through it, so that the decisions stay the same. Where an isotonic calibration makes the images about the threshold
-        equal, an image may show the threshold's probability and still be negative: the decision falls before calibration.
-        """
-        if self.task.exclusive:
-            return {}
-        return self.calibration.carried(self._raw_thresholds) if self.calibration else dict(self._raw_thresholds)
+        """The operating point on the probabilities this object gives: see `OperatingPoint.thresholds`."""
+        return self.point.thresholds
 
     @property
     def views(self) -> frozenset[str] | None:
@@ -165,12 +135,10 @@ class Classifier:
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities float64 `(N, K)` of logits `(N, K)`, calibrated where the run has a calibration."""
-        if self.calibration is not None:
-            return self.calibration.probabilities(logits)
-        return metrics.probabilities(self.task, logits)
+        return self.point.probabilities(logits)
 
     def predict_one(self, pixels: np.ndarray) -> Prediction:
-        """The prediction to one image, gray uint8 `(H, W)` of any size.
+        """The prediction for one image, gray uint8 `(H, W)` of any size.
 
         Raises:
             UsageError: the array is no such image.
@@ -186,7 +154,7 @@ class Classifier:
         isolated: bool = False,
         keep_images: bool = False,
     ) -> Generator[Prediction, None, None]:
-        """Predictions to images in their order, in memory that does not grow with their number.
+        """Predictions for images in their order, in memory that does not grow with their number.
 
         Args:
             images: names of files, or gray uint8 arrays `(H, W)` of any size. At most three batches of them are taken
@@ -354,7 +322,7 @@ class Classifier:
     def _ask(self, images: np.ndarray) -> list[dict[str, Any]]:
         logits, features = self.runtime.predict(images)
         finite: list[bool] = [bool(np.isfinite(z).all()) for z in logits]
-        positive = metrics.decisions(self.task, logits, self._raw_thresholds)
+        positive = self.point.positive(logits)
         probabilities = self.probabilities(logits)
         scores = [None] * len(images) if self.detector is None else self.detector.score(features, images)
         return [

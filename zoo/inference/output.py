@@ -106,7 +106,7 @@ def record(classifier: Classifier, prediction: Prediction) -> dict[str, Any]:
     """A prediction as a JSON object; None stands for what an image without a prediction has not got.
 
     `file`; `probabilities` by label; `positive`, the labels at or above their threshold, or for exclusive classes `class`;
-    `detector` with flagged, reason, distance and limit, None where the run has no OOD detector; `reason` and `note`.
+    `ood` with flagged, reason, score and limit, None where the run has no OOD detector; `reason` and `note`.
     """
     predicted = prediction.probabilities is not None and prediction.positive is not None
     values: dict[str, Any] = {"file": shown(prediction.file), "probabilities": None}
