@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TARGET = Path(__file__).parent / "images"
 ZOO = [sys.executable, "-c", "from zoo.cli.main import main; main()"]
 TRAIN = ["train", "--task", "multilabel", "--image-size", "160"]
-PORT = 8765
+PORT, FINDING = 8765, "Nodule"  # a finding that phantom draws
 COLUMNS, FIRST_SHOWN = 92, "validation"  # the terminal's width, and a word of the first line that is shown
 
 
@@ -36,12 +36,12 @@ def main() -> None:
         os.chdir(folder)
         said = zoo(*TRAIN, "--model", "mobilenetv3", "--run", "mobilenetv3")
         terminal("zoo train --model mobilenetv3 --task multilabel", said, TARGET / "terminal.svg")
-        zoo(*TRAIN, "--model", "tiny-cnn", "--run", "tiny-cnn")
+        zoo(*TRAIN, "--model", "mobilenetv3", "--epochs", "2", "--run", "two-epochs")
         zoo("explain", "mobilenetv3", "--split", "test", "--boxes", "--limit", "40")
-        maps = sorted(Path("runs", "mobilenetv3", "explanations").rglob("*Mass*.png"))
+        maps = sorted(Path("runs", "mobilenetv3", "explanations").rglob(f"*{FINDING}*.png"))
         shutil.copy(maps[0], TARGET / "heatmap.png")
         zoo("report", "mobilenetv3")
-        zoo("compare", "mobilenetv3", "tiny-cnn", "--html", "comparison.html")
+        zoo("compare", "mobilenetv3", "two-epochs", "--html", "comparison.html")
         photograph(Path("runs", "mobilenetv3", "report.html").absolute().as_uri(), TARGET / "report.png", 1000, 1100)
         photograph(Path("comparison.html").absolute().as_uri(), TARGET / "comparison.png", 1000, 620)
         served(drawn(Path("image.png")), TARGET / "serve.png")
@@ -75,7 +75,7 @@ def drawn(file: Path) -> Path:
     from zoo.datasets.phantom import Phantom, PhantomOptions
 
     records = Phantom().read(None, PhantomOptions(patients=40, seed=7))
-    ill = records.table[(records.table["Mass"] == 1)]
+    ill = records.table[(records.table[FINDING] == 1)]
     Image.fromarray(records.source.read(ill["path"].iloc[0])[0]).save(file)
     return file
 
@@ -95,7 +95,7 @@ def served(image: Path, target: Path) -> None:
         with browser(1000, 900) as page:
             page.goto(f"http://127.0.0.1:{PORT}/")
             page.set_input_files("input[type=file]", str(image))
-            page.get_by_text("Mass").first.wait_for(timeout=120_000)
+            page.get_by_text(FINDING).first.wait_for(timeout=120_000)
             page.wait_for_timeout(3000)  # the heat map
             page.screenshot(path=str(target))
     finally:

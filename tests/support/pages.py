@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
 from click.testing import CliRunner
 
 from zoo.cli.main import cli
@@ -66,14 +67,14 @@ class Sandbox:
     """A folder with what the pages take for granted: images in several layouts, weights, finished runs."""
 
     def __init__(self, folder: Path) -> None:
-        from layouts import csv, medmnist, phantom_as_nih, write_image
+        from layouts import medmnist, phantom_as_nih, write_image
 
         self.folder = folder
         phantom_as_nih(folder / "nih", 140)
         self._classes()
-        for name, write in (("csv", csv), ("medmnist", medmnist)):
-            (folder / name).mkdir()
-            write(folder / name)
+        (folder / "medmnist").mkdir()
+        medmnist(folder / "medmnist")
+        self._table()
         write_image(folder / "image.png")
         shutil.copytree(folder / "classes", folder / "images")
         self.weights("efficientnet-lite0")
@@ -82,8 +83,11 @@ class Sandbox:
     def add_runs(self) -> None:
         """Runs of the names that pages use, on phantom."""
         base = ["train", "--model", "tiny-cnn", "--task", "multilabel", "--image-size", "64", *SMALL]
-        for seed, name in enumerate(RUNS):
-            self.run(f"zoo {shlex.join(base)} --seed {seed} --run {name}")
+        for width, name in enumerate(RUNS, 4):
+            self.run(f"zoo {shlex.join(base)} --set model.width={width} --run {name}")
+        table = pd.read_csv(Path("runs", RUNS[0], "predictions", "test.csv"))
+        labels = table.filter(regex="^label:").rename(columns=lambda name: name.removeprefix("label:"))
+        table[["image"]].join(labels).to_csv("expert_labels.csv", index=False)
 
     def run(self, line: str) -> None:
         """Carry out a command in its short form; its exit code must be 0, or 1 of an audit that finds leaks."""
@@ -92,6 +96,8 @@ class Sandbox:
             words += self._shortened(words)
         if words[0] == "ensemble" and "features" in words:
             words += ["--epochs", "1"]
+        if "--quantize" in words:
+            words.append("--force")  # a network that has learned nothing changes its mind easily
         result = CliRunner().invoke(cli, words)
         leaks = words[:2] == ["data", "audit"] and result.exit_code == 1 and not result.stderr.startswith("Error")
         assert leaks or result.exit_code == 0, f"{line}\n{result.output}"
@@ -120,7 +126,7 @@ class Sandbox:
     def _shortened(self, words: list[str]) -> list[str]:
         """Fewer and smaller images, one epoch, and weights that need no download."""
         if "tfrecord" in words or "medmnist" in words:
-            return SMALL
+            return [*SMALL, *([] if "tiny-cnn" in words else ["--weights", "none"])]
         size = [] if "--image-size" in words else ["--image-size", SIZE]
         if "tiny-cnn" in words:
             return [*SMALL, *size]
@@ -134,11 +140,16 @@ class Sandbox:
 
     def _classes(self) -> None:
         """The images with one class as a folder of each."""
-        import csv
+        for image, labels in pd.read_csv(self.folder / "nih" / "Data_Entry_2017.csv").iloc[:, :2].to_numpy():
+            if "|" not in labels:
+                target = self.folder / "classes" / labels
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copy(self.folder / "nih" / "images" / image, target)
 
-        with (self.folder / "nih" / "Data_Entry_2017.csv").open() as table:
-            for row in csv.DictReader(table):
-                if "|" not in row["Finding Labels"]:
-                    target = self.folder / "classes" / row["Finding Labels"]
-                    target.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(self.folder / "nih" / "images" / row["Image Index"], target)
+    def _table(self) -> None:
+        """The images with a table that has a column per finding."""
+        table = pd.read_csv(self.folder / "nih" / "Data_Entry_2017.csv")
+        found = {"image": table["Image Index"], "patient": table["Patient ID"]}
+        found |= {name: table["Finding Labels"].str.contains(name).astype(int) for name in ("Effusion", "Mass")}
+        shutil.copytree(self.folder / "nih" / "images", self.folder / "csv")
+        pd.DataFrame(found).to_csv(self.folder / "csv" / "images.csv", index=False)
