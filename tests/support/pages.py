@@ -116,11 +116,9 @@ class Sandbox:
     def _here(self, word: str, words: list[str]) -> str:
         """Files and folders of the pages, as they lie here."""
         if word == "DIR" or word.startswith("/data/"):
-            data = words[words.index("--data") + 1] if "--data" in words else ""
-            name = {"/data/efficientnet_lite0.keras": "efficientnet-lite0.keras"}.get(
-                word, self.roots.get(data, "classes")
-            )
-            return str(self.folder / name)
+            data = words[words.index("--data") + 1] if "--data" in words else "nih"
+            named = {"/data/classes": "classes", "/data/efficientnet_lite0.keras": "efficientnet-lite0.keras"}
+            return str(self.folder / named.get(word, self.roots.get(data, "classes")))
         return word
 
     def _shortened(self, words: list[str]) -> list[str]:

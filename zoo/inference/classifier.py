@@ -188,7 +188,8 @@ class Classifier:
         Args:
             images: one or several of: a file, a folder or a pattern (see `intake.expand`), a gray uint8 array `(H, W)`, or one
                 array `(N, H, W)` of several images.
-            batch_size, workers: as in `stream`.
+            batch_size: as in `stream`.
+            workers: as in `stream`.
 
         Returns:
             `file`, `probability:LABEL` in [0, 1] and `positive:LABEL` per label, for exclusive classes `class` instead of the
