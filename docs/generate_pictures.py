@@ -1,4 +1,4 @@
-"""Make the pictures of docs/index.md from two runs on phantom: `python docs/generate_pictures.py`, some ten minutes.
+"""Make the pictures of docs/index.md from a run on phantom: `python docs/generate_pictures.py`, some ten minutes.
 
 Needs Chromium (CHROMIUM names another one than `chromium` on the path) and the extras serve and dev.
 """
@@ -36,14 +36,11 @@ def main() -> None:
         os.chdir(folder)
         said = zoo(*TRAIN, "--model", "mobilenetv3", "--run", "mobilenetv3")
         terminal("zoo train --model mobilenetv3 --task multilabel", said, TARGET / "terminal.svg")
-        zoo(*TRAIN, "--model", "mobilenetv3", "--epochs", "2", "--run", "two-epochs")
         zoo("explain", "mobilenetv3", "--split", "test", "--boxes", "--limit", "40")
         maps = sorted(Path("runs", "mobilenetv3", "explanations").rglob(f"*{FINDING}*.png"))
         shutil.copy(maps[0], TARGET / "heatmap.png")
         zoo("report", "mobilenetv3")
-        zoo("compare", "mobilenetv3", "two-epochs", "--html", "comparison.html")
         photograph(Path("runs", "mobilenetv3", "report.html").absolute().as_uri(), TARGET / "report.png", 1000, 1100)
-        photograph(Path("comparison.html").absolute().as_uri(), TARGET / "comparison.png", 1000, 620)
         served(drawn(Path("image.png")), TARGET / "serve.png")
     for file in TARGET.glob("*.png"):
         Image.open(file).convert("P", palette=Image.Palette.ADAPTIVE, colors=128).save(file, optimize=True)
@@ -91,7 +88,7 @@ def served(image: Path, target: Path) -> None:
     """The served page after an image was dropped on it."""
     server = subprocess.Popen([*ZOO, "serve", "mobilenetv3", "--port", str(PORT)], stderr=subprocess.DEVNULL)
     try:
-        wait(f"http://127.0.0.1:{PORT}/healthz")
+        wait(f"http://127.0.0.1:{PORT}/")
         with browser(1000, 900) as page:
             page.goto(f"http://127.0.0.1:{PORT}/")
             page.set_input_files("input[type=file]", str(image))
