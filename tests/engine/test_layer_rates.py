@@ -214,7 +214,7 @@ def test_the_share_is_above_zero_and_at_most_one(value: float) -> None:
 ON_JAX = """
     import sys
     import keras
-    sys.path.insert(0, sys.argv[1])
+    sys.path[:0] = sys.argv[1:]
     import test_layer_rates as tests
     tests.test_steps_of_sgd_with_momentum_and_weight_decay(0.2)
     tests.test_steps_of_adamw()
@@ -230,7 +230,6 @@ ON_JAX = """
 def test_on_jax(run_python: Callable[..., Any], request: pytest.FixtureRequest) -> None:
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed (the extra 'jax')")
-    done = run_python(
-        "-c", textwrap.dedent(ON_JAX), str(request.config.rootpath / "tests" / "support"), KERAS_BACKEND="jax"
-    )
+    folders = [str(request.path.parent), str(request.config.rootpath / "tests" / "support")]
+    done = run_python("-c", textwrap.dedent(ON_JAX), *folders, KERAS_BACKEND="jax")
     assert done.stdout.split()[-2:] == ["jax", "done"], done.stderr
