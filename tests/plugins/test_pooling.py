@@ -133,6 +133,6 @@ def test_exported_files_pool_alike(form: str, name: str, tmp_path: Path) -> None
     network, image = build(32, pooling=name), make_images(32, 1)[0, ..., 0]
     file, chosen = tmp_path / f"net{formats.FORMATS[form].suffix}", formats.check_format(form, None)
     bare = for_inference(network, float32=True)
-    formats.write(chosen, file, lambda d: assemble(bare, TASK, None, 32, d), None, None)
+    formats.write(chosen, file, lambda resize, dtype: assemble(bare, TASK, None, resize, dtype), None, None)
     found = formats.open_file(chosen, file)(image)
     np.testing.assert_allclose(found, expit(np.asarray(network(image[None, ..., None]))[0]), atol=1e-4)
