@@ -84,7 +84,7 @@ def test_json_holds_everything() -> None:
     assert model["parameters"] == info.parameters
     assert model["tasks"] == list(info.tasks)
     assert model["distribution"] == "cxr-zoo"
-    assert {"name", "type", "default", "help"} <= set(model["options"][0])
+    assert set(model["options"][0]) == {"name", "type", "default", "none", "help"}
 
 
 def test_a_broken_plugin_is_named_with_its_cause_and_the_rest_is_listed(
