@@ -131,7 +131,7 @@ def test_an_error_inside_is_one_sentence_and_a_line_without_its_message(serve: S
     got = served.post(IMAGE)
     assert got.status_code == 500
     assert got.json() == {"detail": "something went wrong in the server."}
-    assert any("RuntimeError in answer" in line for line in served.lines)
+    assert any("RuntimeError in predict_one" in line for line in served.lines)
     assert "Jane" not in got.text + str(served.lines)
     stub(served).error = None
     assert served.post(IMAGE).status_code == 200

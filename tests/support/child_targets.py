@@ -57,8 +57,13 @@ def is_gone(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    process = Path(f"/proc/{pid}")
+    try:
+        state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+        # its first thread can be a zombie while another still runs, and until that ended nobody gets the exit code
+        return state == "Z" and len(list((process / "task").iterdir())) == 1
+    except FileNotFoundError:
+        return Path("/proc/self").exists()  # where there is no /proc, only the signal above tells
 
 
 def await_end(pid: int, seconds: float = 120) -> None:
