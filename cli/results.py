@@ -11,7 +11,7 @@ from rich.text import Text
 
 from zoo.cli.printing import plain_console, print_json
 from zoo.core.text import RESEARCH_ONLY, count_of
-from zoo.report import detail_sentences, sentences, tables
+from zoo.report import detail_sentences, sentences, tables, utility
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +84,7 @@ def print_results(results: Results, folder: Path, *, detailed: bool, calibration
     if (other := results.reference) is not None:
         title = f"{count_of(other.images, 'image')} also labelled in {other.source}; AUROC against either reference"
         _print_part(console, tables.terminal(tables.reference_table(other), title, tables.REFERENCE))
+    console.print(utility.sentence(results.sheet))
     for line in detail_sentences.details(results):
         console.print(line)
     console.print(f"Saved: {folder}/results-{results.split}.json, metrics-{results.split}.csv", soft_wrap=True)
