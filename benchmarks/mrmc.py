@@ -1,24 +1,21 @@
 """How often the analysis of several readers errs: equal modalities or readers found different, readers in the wrong order.
 
-    python benchmarks/mrmc.py benchmarks/results/mrmc.csv
+    python benchmarks/mrmc.py
 
 Scores are drawn by the model of Roe & Metz (1997, Academic Radiology 4): a score is what its class is worth, plus normal parts
-of the reader, the case and the modality and their interactions, with the spreads of their data sets HH (high variation of
-data and readers) and LL; separations of .75, 1.5 and 2.5 give mean AUROCs of .70, .86 and .96. Of 1,000 studies of each kind it counts the tests
-at .05 that name a difference where there is none; two images of a patient share the part of their case.
+of the reader, the case and the modality and their interactions, with the spreads of their data sets HH (data and readers vary
+much) and LL; separations of .75, 1.5 and 2.5 give mean AUROCs of .70, .86 and .96. Of 1,000 studies of each kind it counts the
+tests at .05 that name a difference where there is none; two images of a patient share the part of their case.
 """
 
 from __future__ import annotations
 
-import csv
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 import numpy as np
+from common import machine, write_csv
 
 from zoo.evaluation.mrmc import obuchowski_rockette
 from zoo.evaluation.mrmc_auroc import jackknife_aurocs, one_shot_variance
@@ -131,15 +128,5 @@ def rows() -> Iterator[dict[str, object]]:
         yield {"null": null, "readers": 5, "positives": positives, **readers_in_order(skills, positives, seed)}
 
 
-def main(path: Path) -> None:
-    start, found = time.process_time(), list(rows())
-    names = list(dict.fromkeys(name for row in found for name in row))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(found)
-    print(f"{STUDIES} studies each, {time.process_time() - start:.0f} s of processor time: {path}")
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    write_csv("mrmc", [{**row, "studies": STUDIES, **machine()} for row in rows()])
