@@ -49,6 +49,7 @@ def _print_outcome(run: Run, results: Results) -> None:
     """The end of a training: a small table, what it means, and where the run is."""
     console = plain_console()
     console.print(tables.results_table(results.validation, results.evaluation))
+    _print_operating_point(console, results)
     _print_sentences(console, results, baselines=1)
     console.print(f"Run: {run.path}   (again: zoo evaluate {run.reference})", soft_wrap=True)
     console.print(RESEARCH_ONLY)
@@ -58,6 +59,7 @@ def print_results(results: Results, folder: Path, *, detailed: bool, calibration
     """All that was measured. `detailed` shows the operating points, `calibration` its table instead of one line."""
     console = plain_console()
     console.print(tables.evaluation_table(results.evaluation, console.width))
+    _print_operating_point(console, results)
     _print_sentences(console, results)
     if (found := results.calibration) is not None:
         title = f"Calibration by {found.method}, fitted on validation"
@@ -88,6 +90,11 @@ def print_results(results: Results, folder: Path, *, detailed: bool, calibration
         console.print(line)
     console.print(f"Saved: {folder}/results-{results.split}.json, metrics-{results.split}.csv", soft_wrap=True)
     console.print(RESEARCH_ONLY)
+
+
+def _print_operating_point(console: Console, results: Results) -> None:
+    if (line := tables.operating_line(results)) is not None:
+        console.print(line)
 
 
 def _print_sentences(console: Console, results: Results, baselines: int | None = None) -> None:

@@ -17,9 +17,10 @@ class Note:
     "constant_output", "worse_than_chance" (labels each), "unknown_patients", "duplicate_images", "few_patients" (a count),
     "one_patient", "dropped_resamples" (labels and counts), "no_interval" (labels).
 
-    Kinds of thresholds (`thresholds.threshold_notes`): "undetermined_threshold", "target_by_one_decision" (labels),
-    "target_on_few_images" (labels and counts). Kinds of a label that stays uncalibrated: see `Calibration`. Of another dataset
-    (`zoo evaluate --data`): "any_finding", whose labels together stand for the network's one.
+    Kinds of thresholds (`thresholds.threshold_notes`): "undetermined_threshold", "target_by_one_decision", "logit_threshold"
+    (labels), "threshold_on_few_images", "target_on_few_images" (labels and counts). Kinds of a label that stays
+    uncalibrated: see `Calibration`. Of another dataset (`zoo evaluate --data`): "any_finding", whose labels together stand
+    for the network's one.
     """
 
     kind: str

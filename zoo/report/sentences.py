@@ -178,7 +178,11 @@ def _of_thresholds(note: Note, rule: ThresholdRule) -> str:
     if note.kind == "target_by_one_decision":
         every = "every image" if sensitive else "no image"
         return f"On validation {target} is only reached by predicting {every} positive: {names}."
+    if note.kind == "logit_threshold":
+        return f"The threshold of {names} is a logit: the probabilities of the images that it parts round to 1."
     counted = ", ".join(f"{label} ({count})" for label, count in zip(note.labels, note.counts, strict=True))
+    if note.kind == "threshold_on_few_images":
+        return f"The threshold rests on fewer than {FEW} validation images of a class: {counted}."
     kind = "positive" if sensitive else "negative"
     return f"{_capital(target)} rests on fewer than {FEW} {kind} validation images: {counted}."
 
