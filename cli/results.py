@@ -98,13 +98,13 @@ def _print_operating_point(console: Console, results: Results) -> None:
 
 
 def _print_sentences(console: Console, results: Results, baselines: int | None = None) -> None:
-    """Leaks, the conclusion, a drop from validation, so many of the baselines, and notes."""
-    for leak in results.leaks:
-        console.print(Text(sentences.leak(leak), style="bold red"))
+    """Changed predictions and leaks, the conclusion, a drop from validation, so many of the baselines, and notes."""
+    for line in sentences.alarms(results):
+        console.print(Text(line, style="bold red"))
     drop, notes = sentences.drop(results), sentences.notes(results)
     lines = (sentences.conclusion(results.evaluation), drop, *sentences.baselines(results)[:baselines], *notes)
-    for line in filter(None, lines):
-        console.print(line)
+    for each in filter(None, lines):
+        console.print(each)
 
 
 def _print_part(console: Console, what: RenderableType) -> None:

@@ -227,7 +227,7 @@ def test_damaged_predictions_are_one_clear_line(finished: Finished) -> None:
         (lines[0], "no images"),
     ):
         file.write_text(text + "\n")
-        result = zoo("evaluate", "first")
+        result = zoo("evaluate", "first", "--accept-changed")
         assert result.exit_code == 1, words
         assert words in result.stderr
         assert "Traceback" not in result.stderr

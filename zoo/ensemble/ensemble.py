@@ -80,7 +80,7 @@ def ensemble(runs: Sequence[Run], options: Options, registry: Registry, runs_dir
 
     outcome = train(config, with_ensembles(registry), runs_dir, name, check=check)
     if options.by != "features":
-        _compare(outcome.run, runs, weights, validation)
+        _compare(outcome.run, weights, validation)
     return outcome
 
 
@@ -159,7 +159,7 @@ def _logits(several: Sequence[Predictions]) -> np.ndarray:
     return np.stack(found)
 
 
-def _compare(run: Run, runs: Sequence[Run], weights: Sequence[float], validation: Sequence[Predictions]) -> None:
+def _compare(run: Run, weights: Sequence[float], validation: Sequence[Predictions]) -> None:
     """Say how well the network agrees with what the members' saved predictions come to."""
     own = run.predictions("val")
     logits = _logits([own, *validation])

@@ -231,7 +231,7 @@ def _work(
         image = np.asarray(images[pair.row])
         save_picture(Picture(image, kept[i], pair.image, label, value, pair.reference, pair.boxes, how), folder / file)
         pictures.append(Explained(pair.image, label, value, pair.reference, file, len(pair.boxes)))
-    notes = _notes(mapper, len(pairs), len(shown), empty, folder, scored)
+    notes = _notes(mapper, len(pairs), len(shown), empty, scored)
     result = Explanation(folder, mapper.method, mapper.where, len(pairs), tuple(pictures), found, sanity, notes)
     _write_index(result)
     return result
@@ -269,7 +269,7 @@ def _localise(
     )
 
 
-def _notes(mapper: Mapper, maps: int, shown: int, empty: int, folder: Path, scored: bool) -> tuple[str, ...]:
+def _notes(mapper: Mapper, maps: int, shown: int, empty: int, scored: bool) -> tuple[str, ...]:
     notes = []
     if shown < maps:
         of = "; the scores are of all" if scored else ""
