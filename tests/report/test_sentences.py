@@ -13,7 +13,7 @@ import pytest
 from reportable import BINARY, SEVERAL, make_results, make_run
 
 from zoo.core.text import count_of, duration, listed
-from zoo.evaluation import Evaluation, Interval, Note, Predictions, ThresholdRule, evaluate
+from zoo.evaluation import Drop, Evaluation, Interval, Note, Predictions, ThresholdRule, evaluate
 from zoo.evaluation.baselines import Baseline
 from zoo.evaluation.calibration import Calibration, fit_calibration
 from zoo.evaluation.reference import ReferenceComparison
@@ -22,6 +22,7 @@ from zoo.evaluation.subgroups import Gap, Gaps, Group
 from zoo.report import detail_sentences, sentences
 from zoo.runs.leaks import Leak
 from zoo.runs.results import Results
+from zoo.runs.statements import Statement
 
 NAN = Interval(math.nan, math.nan, math.nan)
 
@@ -70,24 +71,46 @@ def test_conclusions(binary: Results, interval: tuple[float, ...], changes: dict
     assert said.endswith(end)
 
 
-def test_a_drop_from_validation_is_a_warning(binary: Results) -> None:
-    assert binary.validation is not None
-    before = replace(binary.validation, averages={"macro": {"auroc": Interval(0.8101, 0.78, 0.84)}})
-    clear = replace(binary, validation=before, evaluation=with_headline(binary, 0.6538, 0.62, 0.69))
-    assert (
-        sentences.gap(clear)
-        == sentences.drop(clear)
-        == (
-            "Test AUROC .654 is .156 below validation (.810): the validation figure does not carry over to the test images."
+def with_drop(results: Results, *difference: float, left_out: tuple[str, ...] = ()) -> Results:
+    task = results.evaluation.task
+    labels = tuple(label for label in task.labels if label not in left_out)
+    value = Interval(*difference)
+    found = Drop(Interval(0.81, 0.78, 0.84), Interval(0.81 - value.value, 0.6, 0.7), value, labels, left_out)
+    return replace(results, drop=found)
+
+
+def said_of(results: Results, kind: str) -> list[tuple[str, str]]:
+    return [(each.severity, text) for each, text in sentences.summary(results) if each.kind == kind]
+
+
+def test_a_drop_from_validation(binary: Results, several: Results) -> None:
+    assert said_of(with_drop(binary, 0.15, 0.1, 0.2), "drop") == [
+        (
+            "bad",
+            "Test AUROC (.660 [.600, .700]) is .150 [.100, .200] below validation (.810 [.780, .840]): the validation figure "
+            "does not carry over to the test images.",
         )
-    )
-    overlapping = replace(clear, evaluation=with_headline(binary, 0.75, 0.6, 0.85))
-    assert ", though their intervals overlap: " in sentences.gap(overlapping)
-    fine = replace(clear, evaluation=with_headline(binary, 0.8, 0.75, 0.85))
-    assert sentences.drop(fine) is None
-    assert (
-        sentences.gap(fine) == "On the validation images it is .810 [.780, .840]: the test result is not clearly worse."
-    )
+    ]
+    assert said_of(with_drop(binary, 0.15, -0.01, 0.2), "drop") == [
+        (
+            "note",
+            "On the validation images it is .810 [.780, .840]: the test result is not clearly lower (validation minus test: "
+            ".150 [-.010, .200]).",
+        )
+    ]
+    assert said_of(with_drop(binary, 0.15, math.nan, math.nan), "drop")[0][1].endswith("unknown whether test is lower.")
+    assert said_of(replace(binary, drop=None), "drop") == []
+    mass = several.evaluation.task.labels[0]
+    fewer = with_drop(several, 0.15, 0.1, 0.2, left_out=(mass,))
+    ((_, text),) = said_of(fewer, "drop")
+    assert text.startswith("Test macro AUROC over the 2 of 3 labels defined on both (.660 [.600, .700]) is .150")
+    assert said_of(fewer, "left_out") == [
+        (
+            "caution",
+            "Validation and test are compared over the 2 of 3 labels defined on both: without Mass, defined on one of them "
+            "only.",
+        )
+    ]
 
 
 def test_notes_on_an_evaluation_of_several_labels(several: Results) -> None:
@@ -110,7 +133,8 @@ def test_notes_on_an_evaluation_of_several_labels(several: Results) -> None:
             Note("no_interval", (nodule,)),
         ),
     )
-    said = sentences.notes(replace(several, evaluation=evaluation, threshold_notes=()))
+    found = replace(several, evaluation=evaluation, threshold_notes=())
+    said = [sentences.sentence(Statement("note", "note", place), found) for place in range(10)]
     assert said == [
         f"AUROC is undefined for these labels, which its means leave out: {mass} (unknown on every image).",
         f"Fewer than 10 images of a class, so read these with care: {nodule} (3 positive, 197 negative).",
@@ -130,8 +154,8 @@ def test_one_class_of_a_binary_task(binary: Results) -> None:
     evaluation = replace(
         binary.evaluation, positives={"Abnormal": 40}, known={"Abnormal": 40}, notes=(Note("undefined_auroc", ("Abnormal",)),)
     )  # fmt: skip
-    said = sentences.notes(replace(binary, evaluation=evaluation))
-    assert said == ["AUROC is undefined: Abnormal (all 40 images are positive)."]
+    said = said_of(replace(binary, evaluation=evaluation), "note")
+    assert said == [("note", "AUROC is undefined: Abnormal (all 40 images are positive).")]
 
 
 def test_notes_on_thresholds_and_on_another_dataset(binary: Results) -> None:
@@ -147,12 +171,14 @@ def test_notes_on_thresholds_and_on_another_dataset(binary: Results) -> None:
             Note("target_on_few_images", ("Edema",), (4,)),
         ),
     )
-    assert sentences.notes(results) == [
+    said = [*said_of(results, "data_note"), *said_of(results, "threshold_note")]
+    assert [text for _, text in said] == [
         f"The dataset has no label {label}: an image with any of Mass, Edema counts as {label}.",
         "The validation images do not determine a threshold for Hernia: .5 is used.",
         "On validation the target sensitivity .9 is only reached by predicting every image positive: Mass.",
         "The target sensitivity .9 rests on fewer than 10 positive validation images: Edema (4).",
     ]
+    assert [severity for severity, _ in said] == ["note", "caution", "caution", "note"]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +198,9 @@ def test_leaks(shared: Any, what: str) -> None:
 
 def make_baseline(difference: Interval | None, *features: str) -> Baseline:
     auroc, auprc, brier = (Interval(v, v - 0.1, v + 0.1) for v in (0.6, 0.4, 0.2))
-    return Baseline("metadata only" if features else "prevalence", features, auroc, auprc, brier, difference, None)
+    name = "metadata only" if features else "prevalence"
+    beaten = None if difference is None or math.isnan(difference.low) else difference.low > 0
+    return Baseline(name, features, auroc, auprc, brier, difference, beaten, Interval(-0.02, -0.03, -0.01))
 
 
 @pytest.mark.parametrize(
@@ -196,6 +224,42 @@ def test_baselines(difference: Interval | None, end: str) -> None:
         assert none.startswith(
             "The training prevalence as the prediction for every image has AUROC .600, macro AUPRC .400 and"
         )
+
+
+@pytest.mark.parametrize(
+    ("trained", "calibrated", "end", "bad"),
+    [
+        (Interval(0.02, 0.01, 0.03), None, ".300], but its Brier score is worse by .020 [.010, .030].", True),
+        (Interval(0.02, -0.01, 0.05), None, "[.100, .300].", False),
+        (
+            Interval(0.02, 0.01, 0.03),
+            Interval(0.01, 0.005, 0.015),
+            ", but its Brier score is worse by .020 [.010, .030], after calibration by .010 [.005, .015].",
+            True,
+        ),
+        (
+            Interval(0.02, 0.01, 0.03),
+            Interval(-0.01, -0.015, -0.005),
+            "worse by .020 [.010, .030] as trained; after calibration it is not (-.010 [-.015, -.005]).",
+            False,
+        ),
+        (
+            Interval(-0.02, -0.03, -0.01),
+            Interval(0.01, 0.005, 0.015),
+            ", but its Brier score is worse by .010 [.005, .015] after calibration.",
+            True,
+        ),
+    ],
+)
+def test_a_worse_brier_score_is_said(
+    trained: Interval, calibrated: Interval | None, end: str, bad: bool, binary: Results
+) -> None:
+    found = replace(
+        make_baseline(Interval(0.2, 0.1, 0.3), "age"), brier_difference=trained, calibrated_brier_difference=calibrated
+    )
+    assert sentences.baseline(found, BINARY).endswith(end)
+    ((severity, _),) = said_of(replace(binary, baselines=(found,)), "baseline")
+    assert severity == ("bad" if bad else "good")
 
 
 def test_without_metadata_the_prevalence_says_why(binary: Results) -> None:
@@ -253,6 +317,9 @@ def test_other_reference_labels(several: Results) -> None:
         patients=40,
         own=evaluation,
         other=evaluation,
+        labels=evaluation.task.labels,
+        own_mean=evaluation.headline,
+        other_mean=Interval(0.7, 0.6, 0.8),
         agreement={mass: {**agreement, "kappa": 0.3}, nodule: {**agreement, "kappa": 0.7}},
         absent=("Hernia",),
         without=20,
@@ -260,8 +327,8 @@ def test_other_reference_labels(several: Results) -> None:
     )
     value = str(evaluation.headline)
     assert detail_sentences.references(found) == [
-        f"On the 50 test images of 40 patients labelled in panel.csv, macro AUROC is {value} against its labels and {value} "
-        "against the run's own.",
+        f"On the 50 test images of 40 patients labelled in panel.csv, macro AUROC is .700 [.600, .800] against its labels and "
+        f"{value} against the run's own.",
         f"The references agree with a mean kappa of .500 over 2 labels, from .300 ({mass}) to .700 ({nodule}).",
         f"Agreement is at most fair (kappa up to .400, Landis & Koch 1977) for {mass}: a score against one reference says "
         "little about the other there.",
@@ -269,6 +336,8 @@ def test_other_reference_labels(several: Results) -> None:
         "4 images are left out: panel.csv does not name exactly one class for them.",
         "20 of the run's test images are not in panel.csv.",
     ]
+    fewer = detail_sentences.references(replace(found, labels=(mass, nodule)))
+    assert f"macro AUROC, over {mass} and {nodule}, is .700" in fewer[0]
     single = replace(found, agreement={mass: {**agreement, "kappa": 0.7}}, absent=(), without=0, left_out=0)
     assert detail_sentences.references(single)[1:] == [
         f"Both references agree on {mass} on 90% of 50 images (kappa .700): 5 images are positive by the run's labels, 6 by "
@@ -328,7 +397,7 @@ def test_limitations_hold_leaks_drops_and_notes(several: Results, tmp_path: Path
     found = sentences.limitations(replace(several, leaks=(leak,), evaluation=evaluation), {"split": "drawn"})
     assert found[0] == sentences.leak(leak)
     assert "same collection as the training images, by a random draw of patients." in " ".join(found)
-    assert found[-1] == "All images are of one patient, so there are no intervals."
+    assert "All images are of one patient, so there are no intervals." in found
 
 
 def test_evaluations_without_images_of_a_label_are_described(several: Results) -> None:
