@@ -55,8 +55,8 @@ def _print_outcome(run: Run, results: Results) -> None:
     console.print(tables.results_table(results.validation, results.evaluation))
     below = tables.like_for_like(results.validation, results.evaluation)
     said = _print_summary(console, results, below)
-    console.print(f"Run: {run.path}", soft_wrap=True)
-    _print_rest(console, said, f"again: zoo evaluate {run.reference}; all of it: zoo report {run.reference}")
+    console.print(f"Run: {run.path}   (again: zoo evaluate {run.reference})", soft_wrap=True)
+    _print_rest(console, said, f"zoo evaluate {run.reference} --verbose, or zoo report {run.reference}")
     console.print(RESEARCH_ONLY)
 
 
@@ -86,8 +86,8 @@ def print_results(results: Results, folder: Path, reference: str | None, asked: 
     for line in _of_parts(results, asked, everything):
         console.print(line)
     if not everything:
-        report = "" if reference is None else f"; all of it: zoo report {reference}"
-        _print_rest(console, left, f"more: the same with --verbose{report}")
+        report = "" if reference is None else f", or zoo report {reference}"
+        _print_rest(console, left, f"the same with --verbose{report}")
     console.print(f"Saved: {folder}/results-{results.split}.json, metrics-{results.split}.csv", soft_wrap=True)
     console.print(RESEARCH_ONLY)
 
@@ -106,9 +106,8 @@ def _print_summary(console: Console, results: Results, below: str | None = None,
 
 def _print_rest(console: Console, left: int, where: str) -> None:
     """Where the statements and parts are that are not shown."""
-    more = f"{left} more statement{'s' if left != 1 else ''}; " if left else ""
-    line = f"{more}{where}."
-    console.print(f"{line[0].upper()}{line[1:]}", soft_wrap=True)
+    statements = f"{count_of(left, 'more statement')}, " if left else ""
+    console.print(f"More ({statements}calibration, groups): {where}", soft_wrap=True)
 
 
 def _of_parts(results: Results, asked: Collection[str], everything: bool) -> list[str]:

@@ -88,7 +88,7 @@ def test_a_drop_from_validation(binary: Results, several: Results) -> None:
     assert said_of(with_drop(binary, 0.15, -0.01, 0.2), "drop") == [
         (
             "note",
-            "On the validation images it is .810 [.780, .840]: the test result is not clearly lower (validation minus test: "
+            "On the validation images AUROC is .810 [.780, .840]: the test result is not clearly lower (validation minus test: "
             ".150 [-.010, .200]).",
         )
     ]

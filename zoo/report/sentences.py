@@ -136,7 +136,7 @@ def sentence(each: Statement, results: Results) -> str:
 
 def drop(found: Drop, results: Results) -> str:
     """How the result compares with validation: below it, or not clearly."""
-    test, several = split_name(results.split), results.evaluation.task.outputs > 1
+    test = split_name(results.split)
     over = f" over {_counted(found, results)}" if found.left_out else ""
     after, before = shown(found.test), shown(found.validation)
     name = headline_name(results.evaluation.task)
@@ -145,15 +145,11 @@ def drop(found: Drop, results: Results) -> str:
             f"{_capital(test)} {name}{over} ({after}) is {found.difference} below validation ({before}): the validation "
             f"figure does not carry over to the {test} images."
         )
-    mean = f", {name}{over}" if several else ""
+    start = f"On the validation images {name}{over} is {before}"
     if math.isnan(found.difference.low):
-        return (
-            f"On the validation images it is {before}{mean}; without an interval it is unknown whether {test} is lower."
-        )
-    return (
-        f"On the validation images it is {before}{mean}: the {test} result"
-        f"{f' ({after})' if found.left_out else ''} is not clearly lower (validation minus {test}: {found.difference})."
-    )
+        return f"{start}; without an interval it is unknown whether {test} is lower."
+    lower = f"the {test} result{f' ({after})' if found.left_out else ''} is not clearly lower"
+    return f"{start}: {lower} (validation minus test: {found.difference})."
 
 
 def _counted(found: Drop, results: Results) -> str:
