@@ -53,8 +53,7 @@ def _print_outcome(run: Run, results: Results) -> None:
     """The end of a training: a small table, what it means, and where the rest is."""
     console = plain_console()
     console.print(tables.results_table(results.validation, results.evaluation))
-    below = tables.like_for_like(results.validation, results.evaluation)
-    said = _print_summary(console, results, below)
+    said = _print_summary(console, results, tables.like_for_like(results.validation, results.evaluation))
     console.print(f"Run: {run.path}   (again: zoo evaluate {run.reference})", soft_wrap=True)
     _print_rest(console, said, f"zoo evaluate {run.reference} --verbose, or zoo report {run.reference}")
     console.print(RESEARCH_ONLY)
@@ -92,13 +91,18 @@ def print_results(results: Results, folder: Path, reference: str | None, asked: 
     console.print(RESEARCH_ONLY)
 
 
-def _print_summary(console: Console, results: Results, below: str | None = None, most: int | None = SENTENCES) -> int:
-    """A line `below` the table, then the worst statements, so many with it; how many statements are left."""
-    found = sentences.summary(results)
-    if below is not None:
-        console.print(below)
-        found = [(each, text) for each, text in found if each.kind != "left_out"]  # which the line says
-    shown = found if most is None else found[: most - (below is not None)]
+def _print_summary(console: Console, results: Results, means: str | None = None, most: int | None = SENTENCES) -> int:
+    """What the table needs: its operating point and a line on its `means`. Then the worst statements, so many lines in all.
+
+    Returns:
+        How many statements are left.
+    """
+    below = [line for line in (means, tables.operating_line(results)) if line is not None]
+    for line in below:
+        console.print(line)
+    # a line on means says which labels are left out
+    found = [(each, text) for each, text in sentences.summary(results) if means is None or each.kind != "left_out"]
+    shown = found if most is None else found[: most - len(below)]
     for each, text in shown:
         console.print(Text(text, style="bold red" if each.severity == "alarm" else ""))
     return len(found) - len(shown)

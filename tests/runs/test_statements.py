@@ -10,6 +10,7 @@ import pytest
 from reportable import BINARY, CLASSES, make_results, make_run
 
 from zoo.evaluation import Drop, Interval, Note
+from zoo.evaluation.notes import CHANGED
 from zoo.runs.leaks import Leak
 from zoo.runs.results import Results
 from zoo.runs.statements import Statement
@@ -27,6 +28,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 def statements(results: Results) -> tuple[Statement, ...]:
     return results.statements
+
+
+def of_notes(results: Results, *notes: Note) -> tuple[Statement, ...]:
+    return replace(results, evaluation=replace(results.evaluation, notes=notes)).statements
 
 
 def lead(results: Results) -> tuple[str, str]:
@@ -95,8 +100,10 @@ def test_a_headline_without_a_conclusion_or_with_a_bad_one_comes_before_baseline
     assert lead(found) == ("headline", severity)
 
 
-def test_a_leak_comes_before_everything(results: Results) -> None:
+def test_changed_predictions_and_leaks_come_before_everything(results: Results) -> None:
     leak = Leak("patient", "test", 3, 150, "a.png")
+    (first, second, *_) = of_notes(replace(results, leaks=(leak,)), Note(CHANGED, ("test",), (1, 0, 0)))
+    assert [(each.kind, each.severity) for each in (first, second)] == [("note", "alarm"), ("leak", "alarm")]
     found = statements(with_headline(with_lead(replace(results, leaks=(leak, leak)), WORSE), 0.5, 0.4, 0.6))
     assert [(each.kind, each.severity, each.place) for each in found[:2]] == [
         ("leak", "alarm", 0),
@@ -106,8 +113,8 @@ def test_a_leak_comes_before_everything(results: Results) -> None:
 
 def test_cautions_come_before_explanations(results: Results) -> None:
     notes = (Note("few_images", BINARY.labels), Note("unknown_patients", counts=(3,)))
-    found = statements(replace(results, evaluation=replace(results.evaluation, notes=notes)))
-    assert [(each.severity, each.place) for each in found[-2:]] == [("caution", 1), ("note", 0)]
+    found = [each for each in of_notes(results, *notes) if each.kind == "note"]
+    assert [(each.severity, each.place) for each in found] == [("caution", 1), ("note", 0)]
 
 
 def test_classes_have_no_thresholds(tmp_path: Any) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from zoo.core.errors import DataError
 from zoo.core.tasks import Task
+from zoo.evaluation.agreement import cohen_kappa
 from zoo.evaluation.bootstrap import patient_codes
 from zoo.evaluation.evaluate import Evaluation, evaluate
 from zoo.evaluation.interval import Interval
@@ -277,7 +278,7 @@ def _match(images: pd.Series, others: pd.Series, path: Path) -> np.ndarray:
 
 
 def _agreement(own: np.ndarray, other: np.ndarray) -> dict[str, float]:
-    """Cohen's kappa, (p_o - p_e) / (1 - p_e), with what it is made of."""
+    """Cohen's kappa with what it is made of."""
     images = len(own)
     counts = {
         "own_positive": float(own.sum()),
@@ -287,7 +288,4 @@ def _agreement(own: np.ndarray, other: np.ndarray) -> dict[str, float]:
     }
     if not images:
         return {"kappa": float("nan"), "agree": float("nan"), **counts}
-    agree = float((own == other).mean())
-    chance = float(own.mean() * other.mean() + (1 - own.mean()) * (1 - other.mean()))
-    kappa = (agree - chance) / (1 - chance) if chance < 1 else float("nan")
-    return {"kappa": kappa, "agree": agree, **counts}
+    return {"kappa": cohen_kappa(own, other), "agree": float((own == other).mean()), **counts}

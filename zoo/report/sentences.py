@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.core.text import count_of, listed
 from zoo.evaluation import Drop, Note, conclude
 from zoo.evaluation.interval import Interval, short
-from zoo.evaluation.notes import FEW
+from zoo.evaluation.notes import CHANGED, DOUBTS, FEW
 
 if TYPE_CHECKING:
     from zoo.core.tasks import Task
@@ -113,6 +113,11 @@ def summary(results: Results) -> list[tuple[Statement, str]]:
     return [(each, sentence(each, results)) for each in results.statements]
 
 
+def alarms(results: Results) -> list[str]:
+    """What makes every figure worthless: predictions that were changed, and leaks."""
+    return [text for each, text in summary(results) if each.severity == "alarm"]
+
+
 def sentence(each: Statement, results: Results) -> str:
     """A statement in words."""
     if each.kind == "leak":
@@ -177,6 +182,19 @@ def leak(found: Leak) -> str:
     )
 
 
+def doubt(note: Note) -> str:
+    """A note of `DOUBTS`, on the file that the predictions were read from."""
+    what = f"the predictions on {split_name(note.labels[0])} images"
+    if note.kind != CHANGED:
+        return f"The run keeps no digest of {what} (an older zoo made it), so a change of the file would not be seen."
+    whats = ("without a prediction", "not in images.csv", "under another patient there")
+    parts = [f"{count_of(count, 'image')} {each}" for count, each in zip(note.counts, whats, strict=True) if count]
+    return (
+        f"Changed: {what} are not those that the run was finished with"
+        f"{f' ({listed(parts)})' if parts else ''}; no figure here is a result of its network."
+    )
+
+
 def _of_other_data(note: Note, task: Task) -> str:
     (label,) = task.labels
     return f"The dataset has no label {label}: an image with any of {', '.join(note.labels)} counts as {label}."
@@ -190,12 +208,18 @@ def _of_thresholds(note: Note, rule: ThresholdRule) -> str:
     if note.kind == "target_by_one_decision":
         every = "every image" if sensitive else "no image"
         return f"On validation {target} is only reached by predicting {every} positive: {names}."
+    if note.kind == "logit_threshold":
+        return f"The threshold of {names} is a logit: the probabilities of the images that it parts round to 1."
     counted = ", ".join(f"{label} ({count})" for label, count in zip(note.labels, note.counts, strict=True))
+    if note.kind == "threshold_on_few_images":
+        return f"The threshold rests on fewer than {FEW} validation images of a class: {counted}."
     kind = "positive" if sensitive else "negative"
     return f"{_capital(target)} rests on fewer than {FEW} {kind} validation images: {counted}."
 
 
 def _of_evaluation(note: Note, found: Evaluation) -> str:
+    if note.kind in DOUBTS:
+        return doubt(note)
     names, several = ", ".join(note.labels), found.task.kind != "binary"
     counts = {label: (found.positives[label], found.known[label] - found.positives[label]) for label in note.labels}
     if note.kind == "undefined_auroc":
@@ -218,10 +242,16 @@ def _of_evaluation(note: Note, found: Evaluation) -> str:
         "no_interval": f"That is more than half for {names}: too few patients for an interval.",
         "unknown_patients": f"The patient of {count:,} of {count_of(found.images, 'image')} is unknown, so each counts as a "
         "patient of its own: where such images share a patient, the intervals are too narrow.",
-        "duplicate_images": f"{count:,} images have the same pixels as another one under another name; each is counted.",
+        "duplicate_images": f"{count:,} images have the same pixels as another one under another name{_moved(note)}; each is "
+        "counted.",
         "one_patient": "All images are of one patient, so there are no intervals.",
         "few_patients": f"There are only {count} patients, so the intervals are not reliable.",
     }[note.kind]
+
+
+def _moved(note: Note) -> str:
+    moved = note.counts[1] if len(note.counts) > 1 else 0
+    return f" ({moved:,} of them under different patients, so the intervals are too narrow)" if moved else ""
 
 
 def _one_class(positives: int, negatives: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from zoo.evaluation.conclusions import conclude
+from zoo.evaluation.notes import CHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,8 +89,11 @@ def statements(
     }
     for kind, facts in kinds.items():
         for place, note in enumerate(facts):
-            doubt = note.kind in CAUTIONS
-            found.append((2, 4 if doubt else 5, Statement(kind, "caution" if doubt else "note", place)))
+            if note.kind == CHANGED:
+                found.append((0, -1, Statement(kind, "alarm", place)))
+            else:
+                doubt = note.kind in CAUTIONS
+                found.append((2, 4 if doubt else 5, Statement(kind, "caution" if doubt else "note", place)))
     if evaluation.task.exclusive:
         found.append((2, 5, Statement("most_probable_class", "note")))
     return tuple(each for *_, each in sorted(found, key=lambda row: row[:2]))

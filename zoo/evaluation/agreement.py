@@ -1,0 +1,162 @@
+"""How far readers agree beyond chance: Cohen's and Fleiss' kappa and Gwet's AC1, with intervals over patients.
+
+All three are (p_a − p_e) / (1 − p_e): the share of agreement, less what chance would give. They differ in chance. Kappa takes
+it from how often each category is used, and so falls where nearly all images are of one category, however well the readers
+agree (Feinstein & Cicchetti 1990); AC1 does not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from zoo.evaluation.bootstrap import mean_replicates, patient_codes
+from zoo.evaluation.interval import Interval, interval
+from zoo.evaluation.serialise import Serialisable
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two readers: Cohen's kappa, the share of images with the same rating, and the images that both rated."""
+
+    first: str
+    second: str
+    kappa: Interval
+    agree: Interval
+    images: int
+
+
+@dataclass(frozen=True)
+class Agreement(Serialisable):
+    """How far several readers agree. `images` have at least two ratings; NaN where chance alone agrees fully."""
+
+    images: int
+    patients: int
+    agree: Interval
+    fleiss: Interval
+    ac1: Interval
+    pairs: tuple[Pair, ...]
+
+
+def cohen_kappa(first: np.ndarray, second: np.ndarray) -> float:
+    """Cohen's kappa of two ratings `(N,)` of the same images (Cohen 1960, Educational and Psychological Measurement 20).
+
+    Ratings are categories as numbers, NaN where there is none. NaN where chance alone agrees fully, or no image has both.
+    """
+    ratings = np.column_stack([np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)])
+    return float(_kappa(_means(_pair_columns(ratings, _categories(ratings))))[0])
+
+
+def fleiss_kappa(ratings: np.ndarray) -> float:
+    """Fleiss' kappa of the ratings `(N, R)` of R readers (Fleiss 1971, Psychological Bulletin 76).
+
+    Ratings are categories as numbers, NaN where a reader gave none; the readers need not be the same for each image. Where
+    their number differs, p_a is the mean over images with two or more and the categories' shares are means over images
+    (Gwet 2014, Handbook of Inter-Rater Reliability, 4th ed., section 2.5).
+    """
+    return float(_chance_corrected(_means(_image_columns(ratings)))[0][0])
+
+
+def gwet_ac1(ratings: np.ndarray) -> float:
+    """Gwet's AC1 of the ratings `(N, R)` (Gwet 2008, British Journal of Mathematical and Statistical Psychology 61).
+
+    Chance is Σ π(1 − π) / (q − 1) over the q categories that occur, at least two; π is a category's share. See
+    `fleiss_kappa` for what the ratings are.
+    """
+    return float(_chance_corrected(_means(_image_columns(ratings)))[1][0])
+
+
+def agreement(
+    ratings: np.ndarray,
+    patients: np.ndarray,
+    readers: tuple[str, ...],
+    *,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Agreement:
+    """Agreement of all readers together and of every two, with percentile intervals of a bootstrap over patients.
+
+    Args:
+        ratings: `(N, R)`, categories as numbers, NaN where a reader gave none.
+        patients: `(N,)`.
+        readers: the R names.
+        replicates: resamples of the patients.
+        level: of the intervals, in (0, 1).
+        seed: of the resampling.
+    """
+    several = (~np.isnan(ratings)).sum(axis=1) > 1
+    ratings, patients = ratings[several], np.asarray(patients)[several]
+    categories, couples = _categories(ratings), list(combinations(range(len(readers)), 2))
+    columns = [_image_columns(ratings), *(_pair_columns(ratings[:, pair], categories) for pair in couples)]
+    drawn = np.split(
+        mean_replicates(np.concatenate(columns, axis=1), patients, replicates, seed),
+        np.cumsum([each.shape[1] for each in columns])[:-1],
+        axis=1,
+    )
+    whole = _means(columns[0])
+    values, resampled = _chance_corrected(whole), _chance_corrected(drawn[0])
+    pairs = []
+    for (i, j), own, replicate in zip(couples, columns[1:], drawn[1:], strict=True):
+        mean = _means(own)
+        kappa = interval(_kappa(mean)[0], _kappa(replicate), level)
+        both = int((~np.isnan(ratings[:, [i, j]]).any(axis=1)).sum())
+        pairs.append(Pair(readers[i], readers[j], kappa, interval(mean[0, 0], replicate[:, 0], level), both))
+    return Agreement(
+        images=len(ratings),
+        patients=patient_codes(patients)[1],
+        agree=interval(whole[0, 0], drawn[0][:, 0], level),
+        fleiss=interval(values[0][0], resampled[0], level),
+        ac1=interval(values[1][0], resampled[1], level),
+        pairs=tuple(pairs),
+    )
+
+
+def _categories(ratings: np.ndarray) -> np.ndarray:
+    return np.unique(ratings[~np.isnan(ratings)])
+
+
+def _image_columns(ratings: np.ndarray) -> np.ndarray:
+    """Of each image the share of pairs of its ratings that agree, then the share of each category, `(N, 1 + q)`."""
+    ratings = np.asarray(ratings, dtype=np.float64)
+    counts = (ratings[:, :, None] == _categories(ratings)).sum(axis=1)
+    total = counts.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        agree = (counts * (counts - 1)).sum(axis=1, keepdims=True) / (total * (total - 1))
+        return np.concatenate([agree, counts / total], axis=1)
+
+
+def _pair_columns(ratings: np.ndarray, categories: np.ndarray) -> np.ndarray:
+    """Of each image whether both ratings agree, and each one's category, `(N, 1 + 2q)`; NaN where one is missing."""
+    chosen = (ratings[:, :, None] == categories).astype(np.float64).reshape(len(ratings), -1)
+    columns = np.concatenate([ratings[:, :1] == ratings[:, 1:], chosen], axis=1)
+    columns[np.isnan(ratings).any(axis=1)] = math.nan
+    return columns
+
+
+def _means(columns: np.ndarray) -> np.ndarray:
+    """Means of the columns, NaN left out, as one row `(1, M)`."""
+    known = ~np.isnan(columns)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.nansum(columns, axis=0, keepdims=True) / known.sum(axis=0, keepdims=True))
+
+
+def _kappa(means: np.ndarray) -> np.ndarray:
+    """Cohen's kappa `(R,)` from means of `_pair_columns`."""
+    first, second = np.split(means[:, 1:], 2, axis=1)
+    return _beyond(means[:, 0], (first * second).sum(axis=1))
+
+
+def _chance_corrected(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fleiss' kappa and AC1, each `(R,)`, from means of `_image_columns`."""
+    agree, shares = means[:, 0], means[:, 1:]
+    chance = (shares**2).sum(axis=1)
+    return _beyond(agree, chance), _beyond(agree, (1 - chance) / max(shares.shape[1] - 1, 1))
+
+
+def _beyond(agree: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(chance < 1 - 1e-12, (agree - chance) / (1 - chance), math.nan)
