@@ -15,7 +15,7 @@ class Note:
 
     Kinds of an evaluation: "undefined_auroc", "few_images", "no_predicted_positives",
     "constant_output", "worse_than_chance" (labels each), "unknown_patients", "duplicate_images", "few_patients" (a count),
-    "one_patient", "dropped_resamples" (labels and counts), "no_interval" (labels).
+    "one_patient", "no_interval" (labels).
 
     Kinds of thresholds (`thresholds.threshold_notes`): "undetermined_threshold", "target_by_one_decision" (labels),
     "target_on_few_images" (labels and counts). Kinds of a label that stays uncalibrated: see `Calibration`. Of another dataset
