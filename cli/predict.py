@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zoo.inference.classifier import Classifier, Prediction
-    from zoo.inference.output import Tally
+    from zoo.inference.output import TableFile, Tally
     from zoo.runs.run import Run
 
 logger = logging.getLogger(__name__)
@@ -98,8 +98,7 @@ def predict(
     tally = Tally()
     with ExitStack() as stack:
         table = stack.enter_context(TableFile(csv_file)) if csv_file else None
-        opened = Classifier.open(run, images=total, **options)
-        classifier = stack.enter_context(opened)
+        classifier = stack.enter_context(Classifier.open(run, images=total, **options))
         if classifier.detector is None:
             logger.warning(
                 f"{run.name} has no OOD detector, so images of another kind are not noticed; --fit-ood gives it one."
@@ -113,11 +112,7 @@ def predict(
                     tally.add(classifier, prediction)
                     if len(shown) <= SHOWN:
                         shown.append(prediction)
-                    drawn = {"heatmaps": pictures} if heatmaps else {}
-                    if table is not None:
-                        table.write(classifier.row(prediction) | {key: ";".join(each) for key, each in drawn.items()})
-                    if as_json:
-                        _print_line(classifier, prediction, drawn)
+                    _write(classifier, prediction, {"heatmaps": pictures} if heatmaps else {}, table, as_json)
                     progress.advance(1)
         except KeyboardInterrupt:
             kept = f" Their rows are kept in {table.partial}." if table is not None and table.rows else ""
@@ -164,10 +159,16 @@ def _predictions(
             yield from with_pictures(classifier, stream, heatmaps)
 
 
-def _print_line(classifier: Classifier, prediction: Prediction, drawn: dict[str, Any]) -> None:
+def _write(
+    classifier: Classifier, prediction: Prediction, drawn: dict[str, list[str]], table: TableFile | None, as_json: bool
+) -> None:
+    """Write one prediction with the names of its pictures to the table, and print it as JSON."""
     from zoo.inference.output import record
 
-    click.echo(json.dumps(record(classifier, prediction) | drawn, ensure_ascii=False, allow_nan=False))
+    if table is not None:
+        table.write(classifier.row(prediction) | {key: ";".join(names) for key, names in drawn.items()})
+    if as_json:
+        click.echo(json.dumps(record(classifier, prediction) | drawn, ensure_ascii=False, allow_nan=False))
 
 
 def _finish(
@@ -227,8 +228,8 @@ def _said(classifier: Classifier, prediction: Prediction) -> str:
 
     if prediction.probabilities is None or prediction.positive is None:
         return ""
-    called = classifier.positive_labels(prediction)
-    listed = ", ".join(f"{classifier.labels[k]} {short(float(prediction.probabilities[k]))}" for k in called)
+    columns = classifier.positive_labels(prediction)
+    listed = ", ".join(f"{classifier.labels[k]} {short(float(prediction.probabilities[k]))}" for k in columns)
     if prediction.positive.any():
         return listed
     return f"not {listed}" if classifier.task.kind == "binary" else f"none; highest {listed}"

@@ -49,6 +49,7 @@ def _print_outcome(run: Run, results: Results) -> None:
     """The end of a training: a small table, what it means, and where the run is."""
     console = plain_console()
     console.print(tables.results_table(results.validation, results.evaluation))
+    _print_operating_point(console, results)
     _print_sentences(console, results, baselines=1)
     console.print(f"Run: {run.path}   (again: zoo evaluate {run.reference})", soft_wrap=True)
     console.print(RESEARCH_ONLY)
@@ -58,6 +59,7 @@ def print_results(results: Results, folder: Path, *, detailed: bool, calibration
     """All that was measured. `detailed` shows the operating points, `calibration` its table instead of one line."""
     console = plain_console()
     console.print(tables.evaluation_table(results.evaluation, console.width))
+    _print_operating_point(console, results)
     _print_sentences(console, results)
     if (found := results.calibration) is not None:
         title = f"Calibration by {found.method}, fitted on validation"
@@ -90,14 +92,19 @@ def print_results(results: Results, folder: Path, *, detailed: bool, calibration
     console.print(RESEARCH_ONLY)
 
 
+def _print_operating_point(console: Console, results: Results) -> None:
+    if (line := tables.operating_line(results)) is not None:
+        console.print(line)
+
+
 def _print_sentences(console: Console, results: Results, baselines: int | None = None) -> None:
-    """Leaks, the conclusion, a drop from validation, so many of the baselines, and notes."""
-    for leak in results.leaks:
-        console.print(Text(sentences.leak(leak), style="bold red"))
+    """Changed predictions and leaks, the conclusion, a drop from validation, so many of the baselines, and notes."""
+    for line in sentences.alarms(results):
+        console.print(Text(line, style="bold red"))
     drop, notes = sentences.drop(results), sentences.notes(results)
     lines = (sentences.conclusion(results.evaluation), drop, *sentences.baselines(results)[:baselines], *notes)
-    for line in filter(None, lines):
-        console.print(line)
+    for each in filter(None, lines):
+        console.print(each)
 
 
 def _print_part(console: Console, what: RenderableType) -> None:

@@ -163,7 +163,7 @@ def draw(layers: Layers, image: Radiograph, g: Geometry) -> None:
             DRAW[finding.label](layers, finding, g)
 
 
-def _body_box(image: Radiograph, f: Finding, g: Geometry) -> tuple[float, float, float, float]:
+def _body_box(f: Finding, g: Geometry) -> tuple[float, float, float, float]:
     """The finding's box in body coordinates: left and right as signed x, top, bottom."""
     if f.label == "Cardiomegaly":
         x, y, half, height = g.heart
@@ -199,7 +199,7 @@ def _signed(side: int, inner: float, outer: float) -> tuple[float, float]:
 
 def box(image: Radiograph, finding: Finding) -> tuple[float, float, float, float]:
     """Box of a finding on its image: x, y of the upper left corner, width, height, in fractions of the image."""
-    left, right, top, bottom = _body_box(image, finding, geometry(image))
+    left, right, top, bottom = _body_box(finding, geometry(image))
     x, y = image.to_image(np.array([left, right, left, right]), np.array([top, top, bottom, bottom]))
     x, y = np.clip((x + 1) / 2, 0, 1), np.clip((y + 1) / 2, 0, 1)
     return float(x.min()), float(y.min()), float(np.ptp(x)), float(np.ptp(y))

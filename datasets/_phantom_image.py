@@ -56,7 +56,7 @@ def render(image: Radiograph, seed: int, size: int) -> Array:
     domes = np.where(x < 0, np.float32(g.domes[0]), np.float32(g.domes[1]))
     below = ramp(y - diaphragm(u, domes), 0.025)
     heart = _heart(image, g, x, y)
-    air = _lungs(image, x, u, y, wall) * (1 - below) * (1 - heart)
+    air = _lungs(image, u, y, wall) * (1 - below) * (1 - heart)
     layers = Layers(x, y, u, wall, air, _vessels(image, seed, size), np.zeros_like(x), noise)
     findings.draw(layers, image, g)
     body = ramp(shoulder - u, 0.05)
@@ -113,7 +113,7 @@ def _heart(image: Radiograph, g: Geometry, x: Array, y: Array) -> Array:
     return np.maximum(np.maximum(heart, ramp(image.anatomy.knob + 0.01 - knob, 0.04)), 0.6 * aorta)
 
 
-def _lungs(image: Radiograph, x: Array, u: Array, y: Array, wall: Array) -> Array:
+def _lungs(image: Radiograph, u: Array, y: Array, wall: Array) -> Array:
     """Aerated lung before diaphragm and heart: between the chest wall and the mediastinum."""
     medial = np.float32(image.anatomy.mediastinum) + 0.05 * np.clip(0.1 - y, 0, 0.5) ** 2
     return ramp(wall - u, 0.035) * ramp(u - medial, 0.04)

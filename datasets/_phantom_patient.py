@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -88,10 +88,6 @@ class Radiograph:
         c, s = math.cos(self.angle) / self.scale, math.sin(self.angle) / self.scale
         x, y = x - np.float32(self.shift[0]), y - np.float32(self.shift[1])
         return np.float32(c) * x + np.float32(s) * y, np.float32(c) * y - np.float32(s) * x
-
-    def without_findings(self) -> Radiograph:
-        """The same image of the same patient in health."""
-        return replace(self, findings=())
 
 
 def _anatomy(rng: np.random.Generator, sex: str, age: int) -> Anatomy:

@@ -86,7 +86,7 @@ def audit(
         with replacing(csv_file) as new:
             found.issues.to_csv(new, index=False)
     fixed = write_fixed(found, datasets[0], fix) if fix is not None else None
-    _report(found, datasets, fixed, as_json)
+    _report(found, fixed, as_json)
     if csv_file is not None:
         logger.info(f"Every issue: {csv_file}")
     if found.leaks:
@@ -142,7 +142,7 @@ def _distinct(name: str, taken: list[str]) -> str:
     return found
 
 
-def _report(found: Audit, datasets: list[AuditImages], fixed: Fixed | None, as_json: bool) -> None:
+def _report(found: Audit, fixed: Fixed | None, as_json: bool) -> None:
     if as_json:
         summary = found.summary()
         if fixed is not None:

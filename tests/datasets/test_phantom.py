@@ -102,7 +102,7 @@ def test_box_holds_what_the_finding_changes(label: str) -> None:
     line = (np.arange(size) + 0.5) / size
     for image in single(label, 25):
         shown = render(image, 0, size).astype(float)
-        energy = (shown - render(image.without_findings(), 0, size)) ** 2
+        energy = (shown - render(replace(image, findings=()), 0, size)) ** 2
         x, y, width, height = box(image, image.findings[0])
         inside = (abs(line[:, None] - y - height / 2) <= height / 2) & (abs(line - x - width / 2) <= width / 2)
         shares.append(energy[inside].sum() / energy.sum())
@@ -118,7 +118,7 @@ def test_findings_look_as_named() -> None:
     """Air darkens, fluid and tissue brighten."""
     for label in LABELS:
         change = [
-            float(np.mean(render(image, 0, 64).astype(float) - render(image.without_findings(), 0, 64)))
+            float(np.mean(render(image, 0, 64).astype(float) - render(replace(image, findings=()), 0, 64)))
             for image in single(label, 12)
         ]
         assert (np.mean(change) < 0) == (label == "Pneumothorax"), label

@@ -140,13 +140,13 @@ def test_a_network_without_a_head_of_its_own_can_be_averaged_but_not_cut() -> No
 
 def test_a_heat_map_is_made_of_the_evidence_of_all_networks() -> None:
     from zoo.ensemble.network import averaged
-    from zoo.explain.maps import Mapper, heat_maps
+    from zoo.explain.maps import Mapper
 
     columns = np.zeros(len(IMAGES), int)
-    single = heat_maps(build(BINARY, 4), IMAGES[..., 0], columns)
+    single = Mapper(build(BINARY, 4)).heat_maps(IMAGES[..., 0], columns)
     twice = averaged([build(BINARY, 4), build(BINARY, 4)], [0.5, 0.5], BINARY)
     assert len(Mapper(twice).layers) == 2
-    np.testing.assert_allclose(heat_maps(twice, IMAGES[..., 0], columns), single, atol=1e-3)
+    np.testing.assert_allclose(Mapper(twice).heat_maps(IMAGES[..., 0], columns), single, atol=1e-3)
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from zoo.explain.maps import (
     Mapper,
     gradcam,
     gradcam_plus_plus,
-    heat_maps,
     normalise,
     occluded,
     occlusion_map,
@@ -127,14 +126,15 @@ def test_every_method_maps_a_saved_and_loaded_network(method: str, tmp_path: Pat
     build("tiny-cnn", 32).save(tmp_path / "net.keras")
     network = keras.saving.load_model(tmp_path / "net.keras", compile=False)
     images, columns = make_images(32), np.array([2, 0, 1])
-    maps = heat_maps(network, images, columns, method)
+    mapper = Mapper(network, method)
+    maps = mapper.heat_maps(images, columns)
     assert maps.shape == (3, 32, 32)
     assert maps.dtype == np.float32
     assert maps.min() >= 0
     assert set(maps.max(axis=(1, 2)).tolist()) <= {0.0, 1.0}
     assert maps.any()
-    np.testing.assert_allclose(maps[1:2], heat_maps(network, images[1:2], columns[1:2], method), atol=1e-5)
-    assert not np.allclose(maps[1:2], heat_maps(network, images[1:2], columns[:1], method), atol=1e-3)
+    np.testing.assert_allclose(maps[1:2], mapper.heat_maps(images[1:2], columns[1:2]), atol=1e-5)
+    assert not np.allclose(maps[1:2], mapper.heat_maps(images[1:2], columns[:1]), atol=1e-3)
 
 
 class Detector(keras.layers.Layer):
@@ -161,7 +161,7 @@ def test_the_map_lies_where_the_network_looks(method: str) -> None:
     images = np.full((2, 32, 32), 130, np.uint8)
     images[0, 4:8, 20:24] = 240  # what the first label is about
     images[1, 24:28, 8:12] = 10  # what the second is about
-    maps = heat_maps(network, images, np.array([0, 1]), method)
+    maps = Mapper(network, method).heat_maps(images, [0, 1])
     for heat, (row, column) in zip(maps, [(6, 22), (26, 10)], strict=True):
         at = np.argwhere(heat == heat.max()).mean(axis=0)
         assert np.abs(at - (row, column)).max() <= 2.5
@@ -178,8 +178,8 @@ def test_the_layer_can_be_named_and_every_network_part_is_found() -> None:
     early = find_layer(network, "stage1_block1_1_relu")
     assert (early.height, early.width) == (32, 32)
     assert Mapper(network, layer="stage1_block1_1_relu").grid == (32, 32)
-    same = heat_maps(network, make_images(32), np.zeros(3, int), layer="backbone")
-    np.testing.assert_array_equal(same, heat_maps(network, make_images(32), np.zeros(3, int)))
+    same = Mapper(network, layer="backbone").heat_maps(make_images(32), [0, 0, 0])
+    np.testing.assert_array_equal(same, Mapper(network).heat_maps(make_images(32), [0, 0, 0]))
 
 
 def test_a_norm_can_be_looked_into_while_its_kernel_is_replaced() -> None:
@@ -232,7 +232,7 @@ def test_a_last_product_that_is_no_layer_is_found() -> None:
 def test_looking_leaves_no_trace_in_the_network() -> None:
     network = build("tiny-cnn", 32)
     before = [weights.copy() for weights in network.get_weights()]
-    heat_maps(network, make_images(32), np.zeros(3, int))
+    Mapper(network).heat_maps(make_images(32), [0, 0, 0])
     assert not any("call" in vars(layer) for layer in [network, *flatten_layers(network)])
     for one, other in zip(before, network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -250,7 +250,7 @@ def test_a_network_without_a_spatial_layer_is_sent_to_occlusion() -> None:
     flat = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
     with pytest.raises(UsageError, match="--method occlusion"):
         find_layer(flat)
-    assert heat_maps(flat, make_images(8), np.zeros(3, int), "occlusion").shape == (3, 8, 8)
+    assert Mapper(flat, "occlusion").heat_maps(make_images(8), [0, 0, 0]).shape == (3, 8, 8)
 
 
 @pytest.mark.parametrize(
@@ -272,10 +272,10 @@ import sys
 import numpy as np
 import keras
 from zoo.explain.gradients import Probe
-from zoo.explain.maps import heat_maps
+from zoo.explain.maps import Mapper
 network = keras.saving.load_model(sys.argv[1], compile=False)
 images = np.load(sys.argv[2])
-np.savez(sys.argv[3], heat_maps(network, images, np.array([0, 1, 2]), "gradcam++"), Probe(network).logits(images))
+np.savez(sys.argv[3], Mapper(network, "gradcam++").heat_maps(images, [0, 1, 2]), Probe(network).logits(images))
 assert keras.backend.backend() == "jax"
 """
 
@@ -291,6 +291,6 @@ def test_jax_gives_the_same_maps(run_python: Run, tmp_path: Path) -> None:
     done = run_python("-c", textwrap.dedent(JAX), *files, KERAS_BACKEND="jax")
     assert done.returncode == 0, done.stderr
     with np.load(files[2]) as theirs:
-        ours = heat_maps(network, images, np.array([0, 1, 2]), "gradcam++")
+        ours = Mapper(network, "gradcam++").heat_maps(images, [0, 1, 2])
         np.testing.assert_allclose(theirs["arr_0"], ours, atol=2e-3)
         np.testing.assert_allclose(theirs["arr_1"], Probe(network).logits(images), atol=1e-4)

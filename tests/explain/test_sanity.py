@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from maps_of import build, make_images
 
-from zoo.explain.maps import Mapper, heat_maps
+from zoo.explain.maps import Mapper
 from zoo.explain.sanity import check, correlations, randomise, summarise
 from zoo.nn.keras_compat import flatten_layers
 
@@ -43,7 +43,7 @@ def test_maps_of_a_network_pass_and_maps_that_ignore_it_do_not() -> None:
     network, images = build("tiny-cnn", 32), make_images(32)
     rows, columns = np.arange(3), np.zeros(3, int)
     mapper = Mapper(network)
-    maps = heat_maps(network, images, columns)
+    maps = Mapper(network).heat_maps(images, columns)
     before = [w.copy() for w in network.get_weights()]
     found = check(network, mapper, images, rows, columns, maps, seed=0)
     assert abs(found.rank_correlation) < 0.9

@@ -320,7 +320,7 @@ def test_every_file_of_a_broken_corpus_has_an_answer_or_a_reason(
 
 def test_explain_gives_the_map_of_the_image_for_a_label(run: Run, trained: Path) -> None:
     from zoo.engine.load import load_network
-    from zoo.explain.maps import heat_maps
+    from zoo.explain.maps import Mapper
 
     file = images_of(trained, run)[0]
     pixels = np.asarray(Image.open(file))
@@ -333,7 +333,7 @@ def test_explain_gives_the_map_of_the_image_for_a_label(run: Run, trained: Path)
         assert classifier.explain(file, method="occlusion").shape == (SIZE, SIZE)
         assert prediction.image is not None
         several = classifier.heat(np.stack([prediction.image] * 3), [2, strongest, 2])
-    expected = heat_maps(load_network(run), prediction.image[None], np.array([2]))[0]
+    expected = Mapper(load_network(run)).heat_maps(prediction.image[None], [2])[0]
     assert heat.shape == (SIZE, SIZE)
     assert heat.dtype == np.float32
     assert heat.max() <= 1

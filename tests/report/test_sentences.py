@@ -145,6 +145,8 @@ def test_notes_on_thresholds_and_on_another_dataset(binary: Results) -> None:
             Note("undetermined_threshold", ("Hernia",)),
             Note("target_by_one_decision", ("Mass",)),
             Note("target_on_few_images", ("Edema",), (4,)),
+            Note("threshold_on_few_images", ("Edema", "Mass"), (4, 9)),
+            Note("logit_threshold", ("Fibrosis",)),
         ),
     )
     assert sentences.notes(results) == [
@@ -152,6 +154,8 @@ def test_notes_on_thresholds_and_on_another_dataset(binary: Results) -> None:
         "The validation images do not determine a threshold for Hernia: .5 is used.",
         "On validation the target sensitivity .9 is only reached by predicting every image positive: Mass.",
         "The target sensitivity .9 rests on fewer than 10 positive validation images: Edema (4).",
+        "The threshold rests on fewer than 10 validation images of a class: Edema (4), Mass (9).",
+        "The threshold of Fibrosis is a logit: the probabilities of the images that it parts round to 1.",
     ]
 
 

@@ -72,30 +72,20 @@ def process_map(
     workers = [Worker(quiet=False) for _ in range(processes)]
     for worker in workers:
         idle.put(worker)
-    crashes = 0
 
-    def results(item: Item) -> list[Result]:
-        nonlocal crashes
-        worker, todo, found = idle.get(), deque([item]), []
+    def results(item: Item) -> tuple[list[Result], int]:
+        worker = idle.get()
         try:
-            while todo:
-                part = todo.popleft()
-                try:
-                    found.append(worker.call(work, part))
-                except WorkerDied:
-                    parts = split(part)
-                    todo.extendleft(reversed(parts))
-                    if not parts:
-                        found.append(crashed(part))
-                        crashes += 1
+            return _results(worker, work, item, crashed, split)
         finally:
             idle.put(worker)
-        return found
 
+    crashes = 0
     try:
         with closing(thread_map(results, items, processes, ahead)) as every:
-            for found in every:
+            for found, crashes_on_item in every:
                 yield from found
+                crashes += crashes_on_item
                 if crashes > MAX_CRASHES:
                     raise ZooError(
                         f"worker processes died on {crashes} images, most likely for lack of memory. {advice}".strip()
@@ -103,3 +93,25 @@ def process_map(
     finally:
         for worker in workers:
             worker.close()
+
+
+def _results(
+    worker: Worker,
+    work: Callable[[Item], Result],
+    item: Item,
+    crashed: Callable[[Item], Result],
+    split: Callable[[Item], Sequence[Item]],
+) -> tuple[list[Result], int]:
+    """The results of an item, several where a crash made it be split, and the number of crashes that remained."""
+    todo, found, crashes = deque([item]), [], 0
+    while todo:
+        part = todo.popleft()
+        try:
+            found.append(worker.call(work, part))
+        except WorkerDied:
+            parts = split(part)
+            todo.extendleft(reversed(parts))
+            if not parts:
+                found.append(crashed(part))
+                crashes += 1
+    return found, crashes

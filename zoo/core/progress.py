@@ -32,7 +32,6 @@ class Progress:
         self.what, self.total, self.unit = what, total, unit
         self.done = 0
         self._quiet = not bar
-        self._note = ""
         self._start = self._last_line = time.monotonic()
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
@@ -43,7 +42,7 @@ class Progress:
         if console is not None and not Progress._live:
             Progress._live = True
             self._bar = self._make_bar(console, self.total is not None)
-            self._task = self._bar.add_task(self.what, total=self.total, rate="", note="")
+            self._task = self._bar.add_task(self.what, total=self.total, rate="")
             self._bar.start()
         return self
 
@@ -64,20 +63,18 @@ class Progress:
         """Items per second so far."""
         return self.done / max(self.seconds, 1e-9)
 
-    def advance(self, count: int, note: str = "") -> None:
-        """Count items as done; `note` stands behind the bar."""
+    def advance(self, count: int) -> None:
+        """Count items as done."""
         self.done += count
-        self._note = note or self._note
         if self._bar is not None and self._task is not None:
             rate = f"{self.rate:,.0f} {self.unit}/s"
-            self._bar.update(self._task, completed=self.done, rate=rate, note=self._note)
+            self._bar.update(self._task, completed=self.done, rate=rate)
         elif not self._quiet and time.monotonic() - self._last_line >= LINE_EVERY_S and self.done != self.total:
             self._last_line = time.monotonic()
             of, left = "", ""
             if self.total is not None:
                 of, left = f"/{self.total:,}", f", {(self.total - self.done) / max(self.rate, 1e-9):.0f} s left"
-            line = f"{self.what}: {self.done:,}{of} {self.unit}, {self.rate:,.0f}/s{left}"
-            logger.info(f"{line} {self._note}".rstrip())
+            logger.info(f"{self.what}: {self.done:,}{of} {self.unit}, {self.rate:,.0f}/s{left}")
 
     @staticmethod
     def _make_bar(console: Console, total_known: bool) -> RichProgress:
@@ -89,7 +86,6 @@ class Progress:
             TextColumn("{task.completed:,}/{task.total:,}" if total_known else "{task.completed:,}"),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[note]}"),
             console=console,
             transient=True,
             redirect_stdout=False,  # results, which may go into a pipe

@@ -12,6 +12,8 @@ from zoo.engine.layer_rates import LayerRates, ShareOf
 if TYPE_CHECKING:
     import keras
 
+CLASSES = {"adam": "Adam", "adamax": "Adamax", "adamw": "AdamW", "sgd": "SGD"}
+
 
 def build_optimizer(
     name: str,
@@ -46,21 +48,10 @@ def build_optimizer(
             f"optimizer.accumulate {options.accumulate} is larger than the {steps:,} batches to train on, so the weights would "
             f"never change. Use {steps:,} or less, or a smaller --batch-size."
         )
-    arguments: dict[str, Any] = {
-        "learning_rate": _rate(options, schedule, schedule_options, updates, scale),
-        "global_clipnorm": options.clipnorm,
-    }
-    if options.weight_decay is not None:
-        arguments["weight_decay"] = options.weight_decay
-    if isinstance(options, SgdOptions):
-        arguments |= {"momentum": options.momentum, "nesterov": options.nesterov and options.momentum > 0}
-    if options.accumulate > 1:
-        arguments["gradient_accumulation_steps"] = options.accumulate
-    classes = {"adam": "Adam", "adamax": "Adamax", "adamw": "AdamW", "sgd": "SGD"}
-    made: type = getattr(keras.optimizers, classes[name])
+    arguments = {"learning_rate": _rate(options, schedule, schedule_options, updates, scale), **_arguments(options)}
+    made: type = getattr(keras.optimizers, CLASSES[name])
     if options.ema:
         made = type(f"Averaged{made.__name__}", (Averaging, made), {})
-        arguments |= {"use_ema": True, "ema_momentum": options.ema}
     if share_of is not None:
         made = type(f"Layerwise{made.__name__}", (LayerRates, made), {})
         arguments["share_of"] = share_of
@@ -68,6 +59,20 @@ def build_optimizer(
     if precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def _arguments(options: Any) -> dict[str, Any]:
+    """The arguments of Keras' optimizer that the options give, without the learning rate."""
+    arguments: dict[str, Any] = {"global_clipnorm": options.clipnorm}
+    if options.weight_decay is not None:
+        arguments["weight_decay"] = options.weight_decay
+    if isinstance(options, SgdOptions):
+        arguments |= {"momentum": options.momentum, "nesterov": options.nesterov and options.momentum > 0}
+    if options.accumulate > 1:
+        arguments["gradient_accumulation_steps"] = options.accumulate
+    if options.ema:
+        arguments |= {"use_ema": True, "ema_momentum": options.ema}
+    return arguments
 
 
 def _rate(options: Any, schedule: str, schedule_options: Any, updates: int, scale: float) -> Any:

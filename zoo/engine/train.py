@@ -109,25 +109,30 @@ def train(
     if line:
         logger.info(line)
     run = Run.create(runs_dir, name, config.model.name, config.settings.task)
+    job = Job(run, config, registry, finish, checkpoint_every, None, group, observers, check)
     try:
         with run.locked():
-            run.update_info(
-                status="preparing",
-                model=config.model.name,
-                image_size=config.settings.image_size,
-                started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                command=shlex.join(["zoo", *sys.argv[1:]]),
-                checkpoint_every=checkpoint_every,
-                versions=software(config, registry),
-            )
-            # from here on a killed run can be resumed
-            write_text(run.path / "config.yaml", config.to_yaml())
-            job = Job(run, config, registry, finish, checkpoint_every, None, group, observers, check)
+            _record_request(job)
             return carry_out(job)
     except Exception as error:
         if not _worth_keeping(run, error):
             shutil.rmtree(run.path, ignore_errors=True)
         raise
+
+
+def _record_request(job: Job) -> None:
+    """Record what was asked for and how; from then on a killed run can be resumed."""
+    run, config = job.run, job.config
+    run.update_info(
+        status="preparing",
+        model=config.model.name,
+        image_size=config.settings.image_size,
+        started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        command=shlex.join(["zoo", *sys.argv[1:]]),
+        checkpoint_every=job.checkpoint_every,
+        versions=software(config, job.registry),
+    )
+    write_text(run.path / "config.yaml", config.to_yaml())
 
 
 def carry_out(job: Job) -> Outcome:
@@ -340,7 +345,7 @@ def _finish(job: Job, network: Any, images: ImageSet) -> Outcome:
     with replacing(run.model_file) as partial:
         network.save(partial)
     for split in ("val", "test"):
-        predict_images(network, images, split, settings.batch_size).save(run.predictions_file(split))
+        run.save_predictions(split, predict_images(network, images, split, settings.batch_size))
     if job.finish is not None:
         job.finish(network, images, run, settings.batch_size)
     outcome = Outcome(run, evaluate_run(run, "test", rule=settings.threshold))

@@ -314,8 +314,8 @@ def _nothing_fits(path: Path, network: keras.Model, source: list[_Unit], target:
     )
 
 
-def _some(names: Sequence[str], count: int = 3) -> str:
-    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _is_download_error(error: BaseException) -> bool:

@@ -23,6 +23,7 @@ from zoo.ensemble.members import check_members
 from zoo.ensemble.strategy import NAME, with_ensembles
 from zoo.evaluation.predictions import Predictions
 from zoo.inference.training import Outcome, train
+from zoo.runs.results import stored_rule
 from zoo.runs.run import Run
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def ensemble(runs: Sequence[Run], options: Options, registry: Registry, runs_dir
 
     outcome = train(config, with_ensembles(registry), runs_dir, name, check=check)
     if options.by != "features":
-        _compare(outcome.run, runs, weights, validation)
+        _compare(outcome.run, weights, validation)
     return outcome
 
 
@@ -95,7 +96,7 @@ def configuration(runs: Sequence[Run], options: Options, weights: Sequence[float
         values["model"] |= {"weights": [float(weight) for weight in weights], "fitted": fitted}
     values |= {"augment": "none", "monitor": first["monitor"], "device": options.device, "epochs": 0}
     values |= {"freeze": features, "freeze_epochs": (options.epochs or EPOCHS) if features else 0}
-    values["threshold"] = as_dict(options.rule) if options.rule is not None else first["threshold"]
+    values["threshold"] = as_dict(options.rule or stored_rule(runs[0]))
     # a head alone trains at ten times the rate
     values["optimizer"] = {"name": "adam", "lr": (options.lr or RATE) / 10}
     return resolve([values], registry)
@@ -158,7 +159,7 @@ def _logits(several: Sequence[Predictions]) -> np.ndarray:
     return np.stack(found)
 
 
-def _compare(run: Run, runs: Sequence[Run], weights: Sequence[float], validation: Sequence[Predictions]) -> None:
+def _compare(run: Run, weights: Sequence[float], validation: Sequence[Predictions]) -> None:
     """Say how well the network agrees with what the members' saved predictions come to."""
     own = run.predictions("val")
     logits = _logits([own, *validation])

@@ -18,6 +18,7 @@ import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.files import write_text
 from zoo.core.tasks import Task
+from zoo.core.thresholds import ThresholdRule
 from zoo.evaluation.bootstrap import patient_codes, unknown_patients
 from zoo.evaluation.interval import UNDEFINED, Interval, intervals, spread_interval
 from zoo.evaluation.notes import FEW, Note
@@ -32,9 +33,11 @@ class Evaluation(Serialisable):
     `per_label[label][metric]` and `averages["macro" | "micro" | "weighted"][metric]` are intervals, for the metrics of
     `metrics.METRICS`; a multilabel task has the average "samples" as well, see `metrics.image_rates`. `positives` and
     `known` count images per label, `notes` are facts the reader must see. Intervals are over patients, see
-    `interval.METHODS`; `seed` and `replicates` are those of what is resampled beside them (calibration errors). A multiclass task predicts the most probable class, so its `thresholds` are not used.
+    `interval.METHODS`; `seed` and `replicates` are those of what is resampled beside them (calibration errors). A
+    multiclass task predicts the most probable class, so its `thresholds` are not used.
     `constant` names the labels with the same output on every image. `images_digest` and `labels_digest` (see `Predictions`)
-    identify the images and labels that were measured.
+    identify the images and labels that were measured, `predictions_digest` everything it was computed from besides the
+    thresholds; `rule` is the one they follow, where it is known.
     """
 
     split: str
@@ -53,6 +56,8 @@ class Evaluation(Serialisable):
     images_digest: str
     labels_digest: str
     constant: tuple[str, ...]
+    predictions_digest: str = ""
+    rule: ThresholdRule | None = None
 
     @property
     def headline(self) -> Interval:
@@ -61,11 +66,12 @@ class Evaluation(Serialisable):
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Evaluation:
-        """The inverse of `to_dict`; raises DataError where a field is missing."""
-        fields = [field.name for field in dataclasses.fields(cls)]
-        if missing := [name for name in fields if name not in saved]:
+        """The inverse of `to_dict`; raises DataError where a field without a default is missing."""
+        fields = {field.name: field.default for field in dataclasses.fields(cls)}
+        if missing := [name for name in fields if name not in saved and fields[name] is dataclasses.MISSING]:
             raise DataError(f"this is not an evaluation: it lacks {', '.join(missing)}.")
-        values = {name: saved[name] for name in fields}
+        values = {name: saved.get(name, default) for name, default in fields.items()}
+        values["rule"] = ThresholdRule(**saved["rule"]) if saved.get("rule") else None
         values["task"] = Task(saved["task"]["kind"], tuple(saved["task"]["labels"]))
         values["notes"] = tuple(Note.from_dict(note) for note in saved["notes"])
         values["constant"] = tuple(saved["constant"])
@@ -110,6 +116,7 @@ def evaluate(
     thresholds: Mapping[str, float],
     *,
     split: str,
+    rule: ThresholdRule | None = None,
     replicates: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -120,7 +127,8 @@ def evaluate(
         predictions: the images of one split.
         thresholds: a probability per label, chosen on validation images; not needed for a multiclass task.
         split: the name of these images: "val", "test".
-        replicates: resamples of what is resampled beside these intervals, kept with the result.
+        rule: the one that the thresholds follow, kept with the evaluation.
+        replicates: resamples of what is resampled beside these intervals, kept with the evaluation.
         level: of the intervals, in (0, 1).
         seed: of that resampling, likewise.
 
@@ -151,8 +159,10 @@ def evaluate(
         images_digest=predictions.images_digest,
         labels_digest=predictions.labels_digest,
         constant=tuple(label for k, label in enumerate(task.labels) if len(images) > 1 and np.ptp(scores[:, k]) == 0),
+        predictions_digest=predictions.digest,
+        rule=rule,
     )
-    return dataclasses.replace(found, notes=_notes(found, images))
+    return dataclasses.replace(found, notes=(*predictions.notes, *_notes(found, images)))
 
 
 def _measure(
@@ -203,8 +213,11 @@ def _notes(found: Evaluation, images: pd.DataFrame) -> tuple[Note, ...]:
     notes = [Note(kind, tuple(names)) for kind, names in chosen.items() if names]
     if unknown := int(unknown_patients(images["patient"]).sum()):
         notes.append(Note("unknown_patients", counts=(unknown,)))
-    if "digest" in images and (twice := int(images["digest"].dropna().duplicated(keep=False).sum())):
-        notes.append(Note("duplicate_images", counts=(twice,)))
+    if "digest" in images:
+        copies = images[images["digest"].notna() & images["digest"].duplicated(keep=False)]
+        owners = copies.groupby("digest")["patient"].transform("nunique")
+        if len(copies):
+            notes.append(Note("duplicate_images", counts=(len(copies), int((owners > 1).sum()))))
     if found.patients == 1:
         notes.append(Note("one_patient"))
     elif found.patients < FEW:

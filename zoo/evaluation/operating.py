@@ -58,9 +58,7 @@ def operating_points(
     rule: ThresholdRule,
     *,
     prevalence: float | None = None,
-    replicates: int = 1000,
     level: float = 0.95,
-    seed: int = 0,
 ) -> tuple[OperatingPoint, ...]:
     """Choose the thresholds on validation and measure them on test, label by label.
 
@@ -69,9 +67,7 @@ def operating_points(
         test: images to measure on, of the same task.
         rule: how to choose.
         prevalence: the share of positives, in (0, 1), of the population that predictive values are wanted for.
-        replicates: resamples of the test patients; 0 leaves the intervals undefined. The thresholds stay as chosen.
-        level: of the intervals, in (0, 1).
-        seed: of the resampling.
+        level: of the intervals, in (0, 1), which hold for the thresholds as they were chosen.
 
     Raises:
         UsageError: the prevalence is not in (0, 1), or a target is asked for on a multiclass task.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -209,19 +209,16 @@ class Mapper:
             maps = np.stack([occlusion_map(each, self.starts, self.patch, self.size) for each in drops])
             yield Maps(index, normalise(maps), np.repeat(logits[:1], len(index), axis=0))
 
+    def heat_maps(self, images: np.ndarray, columns: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Heat maps float32 `(N, S, S)` in [0, 1] of images `(N, S, S)`, each for the logit in `columns` `(N,)`."""
+        maps = np.zeros(images.shape, np.float32)
+        for part in self.make(images, np.arange(len(images)), np.asarray(columns)):
+            maps[part.index] = part.maps
+        return maps
+
 
 def _check_patch(size: int, patch: int, stride: int) -> None:
     if not 1 <= patch < size:
         raise UsageError(f"--patch {patch} does not fit images of {size} pixels: use 1 to {size - 1}.")
     if not 1 <= stride <= patch:
         raise UsageError(f"--stride {stride} would leave pixels uncovered: use 1 to the patch's side, {patch}.")
-
-
-def heat_maps(
-    network: Any, images: np.ndarray, columns: np.ndarray, method: str = "gradcam", layer: str | None = None
-) -> np.ndarray:
-    """Heat maps float32 `(N, S, S)` in [0, 1] of images `(N, S, S)`, each for the logit in `columns` `(N,)`."""
-    maps = np.zeros(images.shape, np.float32)
-    for part in Mapper(network, method, layer).make(images, np.arange(len(images)), np.asarray(columns)):
-        maps[part.index] = part.maps
-    return maps

@@ -134,14 +134,12 @@ def _decisions(probabilities: np.ndarray, point: OperatingPoint) -> np.ndarray:
     return probabilities >= np.array([point.thresholds[label] for label in point.task.labels])
 
 
-def auroc_changes(
-    task: Task, images: TrialImages, before: np.ndarray, after: np.ndarray, seed: int = 0
-) -> tuple[Change, ...]:
+def auroc_changes(task: Task, images: TrialImages, before: np.ndarray, after: np.ndarray) -> tuple[Change, ...]:
     """AUROC of two sets of probabilities `(N, K)` of the same images, by label, with paired bootstrap intervals."""
     assert images.labels is not None
     assert images.patients is not None
     labels = images.labels
-    draws = [auroc_replicates(labels, scores, images.patients, REPLICATES, seed) for scores in (before, after)]
+    draws = [auroc_replicates(labels, scores, images.patients, REPLICATES, seed=0) for scores in (before, after)]
     points = [
         np.array([metrics.auroc(labels[:, k], scores[:, k]) for k in range(task.outputs)]) for scores in (before, after)
     ]

@@ -272,12 +272,9 @@ class Classifier:
         """Heat maps float32 `(N, S, S)` in [0, 1] of prepared images `(N, S, S)`, each for the output in `columns`."""
         from zoo.engine import devices
 
-        maps = np.zeros(images.shape, np.float32)
         mapper = self.mapper(method, 1 if len(images) == 1 else MAPS_AT_ONCE)
         with devices.import_keras().device(devices.select(self.device)[0]):
-            for part in mapper.make(images, np.arange(len(images)), np.asarray(columns)):
-                maps[part.index] = part.maps
-        return maps
+            return mapper.heat_maps(images, columns)
 
     def mapper(self, method: str, batch: int = 1) -> Mapper:
         """What makes the heat maps, `batch` images at once; made when first asked for, and kept.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zoo.inference.classifier import Classifier, Prediction
 
 MAPPED_AT_ONCE = 8  # images
+METHOD = "gradcam"
 PICTURES_PER_IMAGE = 3  # at an operating point of high sensitivity an image is positive for nearly every finding
 SHOWN_FAILURES = 10
 
@@ -153,7 +154,7 @@ class Tally:
 
 
 def with_pictures(
-    classifier: Classifier, predictions: Iterable[Prediction], folder: Path, method: str = "gradcam"
+    classifier: Classifier, predictions: Iterable[Prediction], folder: Path
 ) -> Iterator[tuple[Prediction, list[str]]]:
     """Every prediction with the names of the heat maps drawn of it in `folder`, in order, `MAPPED_AT_ONCE` images at a time.
 
@@ -169,14 +170,14 @@ def with_pictures(
     for prediction in predictions:
         waiting.append(prediction)
         if len(waiting) == MAPPED_AT_ONCE:
-            yield from _draw(classifier, waiting, number, folder, method)
+            yield from _draw(classifier, waiting, number, folder)
             number += len(waiting)
             waiting = []
-    yield from _draw(classifier, waiting, number, folder, method)
+    yield from _draw(classifier, waiting, number, folder)
 
 
 def _draw(
-    classifier: Classifier, predictions: list[Prediction], first: int, folder: Path, method: str
+    classifier: Classifier, predictions: list[Prediction], first: int, folder: Path
 ) -> Iterator[tuple[Prediction, list[str]]]:
     pairs = [
         (i, k)
@@ -186,9 +187,9 @@ def _draw(
     names: list[list[str]] = [[] for _ in predictions]
     if pairs:
         images = np.stack([image for i, _ in pairs if (image := predictions[i].image) is not None])
-        maps = classifier.heat(images, [k for _, k in pairs], method)
+        maps = classifier.heat(images, [k for _, k in pairs], METHOD)
         for (i, k), heat in zip(pairs, maps, strict=True):
-            names[i].append(_save(classifier, predictions[i], k, heat, first + i, folder, method))
+            names[i].append(_save(classifier, predictions[i], k, heat, first + i, folder))
     yield from zip(predictions, names, strict=True)
 
 
@@ -199,7 +200,6 @@ def _save(
     heat: np.ndarray,
     number: int,
     folder: Path,
-    method: str,
 ) -> str:
     from zoo.explain.maps import METHODS
     from zoo.explain.overlay import Picture, file_name, save_picture
@@ -209,7 +209,7 @@ def _save(
     assert prediction.probabilities is not None
     label, value = classifier.labels[column], float(prediction.probabilities[column])
     name = file_name(number, prediction.file, label)
-    how = METHODS[method]
+    how = METHODS[METHOD]
     picture = Picture(prediction.image, heat, shown(prediction.file), label, value, None, no_boxes(), how)
     try:
         save_picture(picture, folder / name)

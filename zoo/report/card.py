@@ -117,7 +117,7 @@ def _values(material: Material) -> dict[str, Any]:
         "unknown": _unknown(material),
         "reference": _first(measured.reference(material)),
         "split_origin": sentences.split_origin(data, bool(results.leaks)),
-        "leaks": [sentences.leak(leak) for leak in results.leaks],
+        "leaks": sentences.alarms(results),
         "outputs": _outputs(material),
         "versions": ", ".join(f"{name} {value}" for name, value in info.get("versions", {}).items()) or "unknown",
         "weights_sentence": _weights(settings),

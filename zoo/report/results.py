@@ -16,7 +16,14 @@ from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table, Tex
 from zoo.report.detail_sentences import calibration as calibration_sentences
 from zoo.report.material import Material
 from zoo.report.sentences import shown, split_name
-from zoo.report.tables import calibration_table, groups_table, operating_table, predictive_table, reference_table
+from zoo.report.tables import (
+    calibration_table,
+    groups_table,
+    operating_line,
+    operating_table,
+    predictive_table,
+    reference_table,
+)
 
 if TYPE_CHECKING:
     from zoo.evaluation.calibration import Calibration
@@ -47,7 +54,7 @@ def metrics(material: Material) -> Section | None:
     decided = (
         "Sensitivity, specificity, precision and F1 take the most probable class."
         if found.task.exclusive
-        else "Sensitivity, specificity, precision and F1 hold at the thresholds under “Operating points”."
+        else f"Sensitivity, specificity, precision and F1 hold at the operating point. {operating_line(material.results)}"
     )
     names = ("label", "positive", *(sentences.METRICS[m] for m in COLUMNS))
     return section("results", "Results", Table(caption, names, tuple(rows), marked=frozenset(marked)), Text(decided))

@@ -25,7 +25,7 @@ def summary(material: Material) -> Section | None:
     blocks: list[Block] = []
     if results.leaks:
         blocks.append(Text("The images measured here are not independent of those used in training.", "alarm"))
-        blocks += [Text(sentences.leak(leak), "alarm") for leak in results.leaks]
+    blocks += [Text(line, "alarm") for line in sentences.alarms(results)]
     blocks.append(Text(sentences.trained(material.info, material.data, results.evaluation.task)))
     blocks.append(_cards(material))
     blocks.append(Text(sentences.conclusion(results.evaluation), sentences.tone(results)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.core.text import count_of, listed
 from zoo.evaluation import Note, clear_drop, conclude
 from zoo.evaluation.interval import Interval, short
-from zoo.evaluation.notes import FEW
+from zoo.evaluation.notes import CHANGED, DOUBTS, FEW
 
 if TYPE_CHECKING:
     from zoo.core.tasks import Task
@@ -112,7 +112,7 @@ def tone(results: Results) -> str:
     found = results.evaluation.headline
     if math.isnan(found.value) or math.isnan(found.low):
         return "note"
-    return "good" if found.low > 0.5 and found.value < 0.99 and not results.leaks else "bad"
+    return "good" if found.low > 0.5 and found.value < 0.99 and not alarms(results) else "bad"
 
 
 def drop(results: Results) -> str | None:
@@ -154,12 +154,31 @@ def leak(found: Leak) -> str:
     )
 
 
+def doubt(note: Note) -> str:
+    """A note of `DOUBTS`, on the file that the predictions were read from."""
+    what = f"the predictions on {split_name(note.labels[0])} images"
+    if note.kind != CHANGED:
+        return f"The run keeps no digest of {what} (an older zoo made it), so a change of the file would not be seen."
+    whats = ("without a prediction", "not in images.csv", "under another patient there")
+    parts = [f"{count_of(count, 'image')} {each}" for count, each in zip(note.counts, whats, strict=True) if count]
+    return (
+        f"Changed: {what} are not those that the run was finished with"
+        f"{f' ({listed(parts)})' if parts else ''}; no figure here is a result of its network."
+    )
+
+
+def alarms(results: Results) -> list[str]:
+    """What makes every figure worthless: predictions that were changed, and leaks."""
+    changed = [doubt(note) for note in results.evaluation.notes if note.kind == CHANGED]
+    return [*changed, *map(leak, results.leaks)]
+
+
 def notes(results: Results) -> list[str]:
     """What the reader must know of the thresholds and the evaluation, and of another dataset's labels."""
     found = results.evaluation
     said = [_of_other_data(note, found.task) for note in results.notes]
     said += [_of_thresholds(note, results.rule) for note in results.threshold_notes]
-    said += [_of_evaluation(note, found) for note in found.notes]
+    said += [_of_evaluation(note, found) for note in found.notes if note.kind != CHANGED]
     if found.task.exclusive:
         said.append("Sensitivity, specificity, precision and F1 are of the most probable class, not at a threshold.")
     return said
@@ -178,12 +197,18 @@ def _of_thresholds(note: Note, rule: ThresholdRule) -> str:
     if note.kind == "target_by_one_decision":
         every = "every image" if sensitive else "no image"
         return f"On validation {target} is only reached by predicting {every} positive: {names}."
+    if note.kind == "logit_threshold":
+        return f"The threshold of {names} is a logit: the probabilities of the images that it parts round to 1."
     counted = ", ".join(f"{label} ({count})" for label, count in zip(note.labels, note.counts, strict=True))
+    if note.kind == "threshold_on_few_images":
+        return f"The threshold rests on fewer than {FEW} validation images of a class: {counted}."
     kind = "positive" if sensitive else "negative"
     return f"{_capital(target)} rests on fewer than {FEW} {kind} validation images: {counted}."
 
 
 def _of_evaluation(note: Note, found: Evaluation) -> str:
+    if note.kind in DOUBTS:
+        return doubt(note)
     names, several = ", ".join(note.labels), found.task.kind != "binary"
     counts = {label: (found.positives[label], found.known[label] - found.positives[label]) for label in note.labels}
     if note.kind == "undefined_auroc":
@@ -203,10 +228,16 @@ def _of_evaluation(note: Note, found: Evaluation) -> str:
         "no_interval": f"Too few patients to say how uncertain the results for {names} are, so they have no interval.",
         "unknown_patients": f"The patient of {count:,} of {count_of(found.images, 'image')} is unknown, so each counts as a "
         "patient of its own: where such images share a patient, the intervals are too narrow.",
-        "duplicate_images": f"{count:,} images have the same pixels as another one under another name; each is counted.",
+        "duplicate_images": f"{count:,} images have the same pixels as another one under another name{_moved(note)}; each is "
+        "counted.",
         "one_patient": "All images are of one patient, so there are no intervals.",
         "few_patients": f"There are only {count} patients, so the intervals are not reliable.",
     }[note.kind]
+
+
+def _moved(note: Note) -> str:
+    moved = note.counts[1] if len(note.counts) > 1 else 0
+    return f" ({moved:,} of them under different patients, so the intervals are too narrow)" if moved else ""
 
 
 def _one_class(positives: int, negatives: int) -> str:
@@ -291,7 +322,7 @@ def split_origin(data: Mapping[str, Any], leaky: bool = False) -> str:
 
 def limitations(results: Results, data: Mapping[str, Any]) -> tuple[str, ...]:
     """The weaknesses that the run itself shows."""
-    found = [*map(leak, results.leaks), *filter(None, [drop(results)])]
+    found = [*alarms(results), *filter(None, [drop(results)])]
     found += [baseline(each, results.evaluation.task) for each in results.baselines if each.beaten is False]
     if data.get("split") in ("drawn", "published"):
         drawn = ", by a random draw of patients" if data["split"] == "drawn" else ""

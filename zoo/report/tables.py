@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich import box
@@ -11,6 +12,7 @@ from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from zoo.core.text import count_of
+from zoo.core.thresholds import as_probability
 from zoo.evaluation import Evaluation, OperatingPoint
 from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.reference import ReferenceComparison
@@ -20,9 +22,12 @@ from zoo.report.blocks import Table
 from zoo.report.detail_sentences import binning
 from zoo.report.sentences import METRICS, shown, size, split_name
 
+if TYPE_CHECKING:
+    from zoo.runs.results import Results
+
 RULES = {
     "fixed": "fixed",
-    "youden": "best sensitivity + specificity on validation",
+    "youden": "best sensitivity + specificity on validation (Youden)",
     "f1": "best F1 on validation",
     "sensitivity": "sensitivity of at least {} on validation",
     "specificity": "specificity of at least {} on validation",
@@ -101,7 +106,7 @@ def evaluation_table(evaluation: Evaluation, width: int = 80) -> TerminalTable:
             cells[1] = str(evaluation.positives[label]) + ("" if all_known else f"/{evaluation.known[label]}")
         cells += ["" if label == "(samples)" else str(values[metric]) for metric in ("auroc", "auprc")]
         cells += [short(values[metric].value) for metric in at_threshold.values()]
-        cells += [short(evaluation.thresholds[label]) if single else "" for _ in at]
+        cells += [short(as_probability(evaluation.thresholds[label])) if single else "" for _ in at]
         table.add_row(*cells, end_section=number == len(evaluation.per_label) - 1)
     return table
 
@@ -146,13 +151,26 @@ def rule_text(points: Sequence[OperatingPoint]) -> str:
     return RULES[first.rule].format("" if first.target is None else short(first.target))
 
 
+def operating_line(results: Results) -> str | None:
+    """The operating point of all figures at a threshold, in one line: the thresholds and their rule. None without thresholds."""
+    if not results.operating:
+        return None
+    at = sorted(as_probability(point.threshold) for point in results.operating)
+    low, high = short(at[0]), short(at[-1])
+    if low == high:
+        what = f"Threshold {low}" if len(at) == 1 else f"Threshold {low} for every label"
+    else:
+        what = f"Thresholds {low} to {high}, one for each label"
+    return f"{what}: {rule_text(results.operating)}."
+
+
 def operating_table(points: Sequence[OperatingPoint], here: str) -> Table:
     """Each label's threshold with what it gives on validation and, with intervals, on the images measured."""
     missed = frozenset(i for i, point in enumerate(points) if point.shortfall is not None)
     target = points[0].target is not None
     rows = []
     for point in points:
-        cells = [point.label, short(point.threshold)]
+        cells = [point.label, short(as_probability(point.threshold))]
         for metric in ("sensitivity", "specificity"):
             cells += [short(point.validation[metric]), shown(point.test[metric])]
         rows.append((*cells, *((shown(point.shortfall) if point.shortfall else "",) if target else ())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ def evaluate_run(
     labels: Path | None = None,
     calibration: str = "temperature",
     replicates: int = REPLICATES,
+    accept_changed: bool = False,
 ) -> Results:
     """Measure a split of the run's own images from its saved predictions; never loads Keras.
 
@@ -87,18 +89,19 @@ def evaluate_run(
         labels: a table with other reference labels of the images.
         calibration: "temperature", "platt", "isotonic" or "none".
         replicates: resamples of the patients.
+        accept_changed: whether predictions that were changed since the run was finished are measured, with a note.
 
     Raises:
-        ZooError: the run is unfinished, a table is damaged, or an argument does not fit; says which.
+        ZooError: the run is unfinished, a table is damaged or was changed, or an argument does not fit; says which.
     """
     if calibration not in (*METHODS, "none"):
         raise UsageError(f"unknown calibration '{calibration}'. Valid: {', '.join(METHODS)}, none.")
-    validation = run.predictions("val")
+    validation = run.predictions("val", accept_changed=accept_changed)
     images = run.images()
     return measure(
         run.name,
         split,
-        validation if split == "val" else run.predictions(split),
+        validation if split == "val" else run.predictions(split, accept_changed=accept_changed),
         validation,
         images,
         leaks=find_leaks(images, split),
@@ -142,13 +145,15 @@ def measure(
     resampling: dict[str, Any] = {"replicates": replicates, "seed": seed}
     predictions.check(f"{split} predictions")
     thresholds = choose_thresholds(validation, rule)
-    evaluation = evaluate(predictions, thresholds, split=split, **resampling)
+    evaluation = evaluate(predictions, thresholds, split=split, rule=rule, **resampling)
     other = None
     if predictions is not validation:
-        other = evaluate(validation, thresholds, split="val", **resampling)
+        other = evaluate(validation, thresholds, split="val", rule=rule, **resampling)
+        doubts = [note for note in validation.notes if note not in evaluation.notes]
+        evaluation = dataclasses.replace(evaluation, notes=(*doubts, *evaluation.notes))
     points: tuple[OperatingPoint, ...] = ()
     if not predictions.task.exclusive:
-        points = operating_points(validation, predictions, rule, prevalence=prevalence, **resampling)
+        points = operating_points(validation, predictions, rule, prevalence=prevalence)
     elif prevalence is not None:
         raise UsageError(
             "--prevalence is for one label against the rest; a multiclass task takes the most probable class."

@@ -68,7 +68,7 @@ def plan(definition: Definition, folder: Folder, registry: Registry) -> list[Tri
     assignments = combinations(dimensions)
     configs = configurations(definition, assignments, registry)
     before = folder.read()
-    trials = _agreed(before, definition, assignments, configs, folder) if before else []
+    trials = _agreed(before, assignments, configs, folder) if before else []
     known = [trial.values for trial in trials]
     fresh = [(values, config) for values, config in zip(assignments, configs, strict=True) if values not in known]
     added = [
@@ -81,7 +81,6 @@ def plan(definition: Definition, folder: Folder, registry: Registry) -> list[Tri
 
 def _agreed(
     before: tuple[Definition, list[Trial]],
-    definition: Definition,
     assignments: list[dict[str, Any]],
     configs: list[dict[str, Any]],
     folder: Folder,
