@@ -3,11 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/coverage.py benchmarks/results/coverage.csv [repetitions]
 
 Five labels of one frequency; 5 to 200 positive patients each, four times as many without (at least 40). Either one image per
-patient, or 1 to 20 with scores that correlate by .7 within a patient, 70% of a positive patient's images being positive. Scores
-are normal, positive images `skill` higher; the threshold finds 80% of them. `patients` says whether the number of positive
-patients is the same in every repetition ("fixed") or drawn with the sample ("drawn"): precision, NPV, accuracy, F1, MCC and AUPRC depend
-on the prevalence, so that their true value is that of drawn samples. `given` is the share of repetitions with an interval at all;
-a point would count as one that misses.
+patient, or 1 to 20 with scores that correlate by .7 within a patient, 70% of a positive patient's images being positive.
+Scores are normal, positive images `skill` higher; the threshold finds 80% of them. `patients` says whether the number of
+positive patients is the same in every repetition ("fixed") or drawn with the sample ("drawn"): precision, NPV, accuracy, F1,
+MCC and AUPRC depend on the prevalence, so that their true value is that of drawn samples. `given` is the share of repetitions
+with an interval at all; a point would count as one that misses.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def cell(positives: int, skill: float, clustered: bool, drawn: bool, repetitions
     tried: dict[tuple[str, str], int] = defaultdict(int)
     rng = np.random.default_rng([positives, int(10 * skill), clustered, drawn])
     for _ in range(repetitions):
-        found: Evaluation = evaluate(images(rng, positives, skill, clustered, drawn), dict.fromkeys(LABELS, 0.5), split="test")
+        found: Evaluation = evaluate(
+            images(rng, positives, skill, clustered, drawn), dict.fromkeys(LABELS, 0.5), split="test"
+        )
         rows = [("label", values) for values in found.per_label.values()] + list(found.averages.items())
         for name, values in rows:
             for metric, true in truth["samples" if name == "samples" else "label"].items():

@@ -42,7 +42,9 @@ def test_influences_are_the_derivatives_by_a_patient_s_weight(seed: int) -> None
             "precision": lambda w, t=truth, d=decided, u=use: sk.precision_score(t, d, sample_weight=w[u]),
             "f1": lambda w, t=truth, d=decided, u=use: sk.f1_score(t, d, sample_weight=w[u]),
             "mcc": lambda w, t=truth, d=decided, u=use: sk.matthews_corrcoef(t, d, sample_weight=w[u]),
-            "balanced_accuracy": lambda w, t=truth, d=decided, u=use: sk.balanced_accuracy_score(t, d, sample_weight=w[u]),
+            "balanced_accuracy": lambda w, t=truth, d=decided, u=use: sk.balanced_accuracy_score(
+                t, d, sample_weight=w[u]
+            ),
         }
         for name, metric in weighted.items():
             number = found[name].clusters[k]
@@ -95,10 +97,14 @@ def test_a_mean_over_labels_adds_what_a_patient_does_to_each() -> None:
 def test_weights_that_depend_on_the_images_move_the_mean_too() -> None:
     y, scores, codes = make_images(1)
     y = np.nan_to_num(y)
-    table = influence.Confusion(*(influence.by_patient(p, codes, PATIENTS) for p in influence.metrics.parts(y, scores > 0)))
+    table = influence.Confusion(
+        *(influence.by_patient(p, codes, PATIENTS) for p in influence.metrics.parts(y, scores > 0))
+    )
     found, positives = influence.decided(table)["sensitivity"], influence.by_patient(y > 0.5, codes, PATIENTS)
     own = influence.mean(found, positives.sum(axis=0), positives).by_patient[:, 0]
-    plain = influence.image_means(np.where(y.ravel() > 0.5, scores.ravel() > 0, np.nan)[:, None], np.repeat(codes, 2), PATIENTS)
+    plain = influence.image_means(
+        np.where(y.ravel() > 0.5, scores.ravel() > 0, np.nan)[:, None], np.repeat(codes, 2), PATIENTS
+    )
     # weighted by positives, the mean sensitivity is the share of all positive labels found
     assert np.corrcoef(own, plain.by_patient[:, 0])[0, 1] > 0.999
 

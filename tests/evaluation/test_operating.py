@@ -152,9 +152,7 @@ def test_multiclass_has_points_of_the_most_probable_class_and_no_target() -> Non
 
 
 def test_one_patient_has_values_and_no_intervals() -> None:
-    found = operating_points(
-        make_images(0), make_images(1, patients=1), ThresholdRule("sensitivity", 0.9)
-    )[0]
+    found = operating_points(make_images(0), make_images(1, patients=1), ThresholdRule("sensitivity", 0.9))[0]
     assert not math.isnan(found.test["specificity"].value)
     assert math.isnan(found.test["specificity"].low)
 

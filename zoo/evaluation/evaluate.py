@@ -187,7 +187,13 @@ def _measure(
     averages = {
         name: {m: spread_interval(m, each[m], 0, level) for m in metrics.METRICS} for name, each in means.items()
     }
-    averages["micro"] |= {m: each[0] for m, each in intervals(means["micro"], level).items()}
+    averages["micro"] |= {m: each[0] for m, each in intervals(micro, level).items()}
+    if task.exclusive:  # these are the same in all three
+        for metric, source in (
+            ("accuracy", averages["micro"]["sensitivity"]),
+            ("balanced_accuracy", averages["macro"]["sensitivity"]),
+        ):
+            averages |= {name: {**each, metric: source} for name, each in averages.items()}
     if task.kind == "multilabel":
         samples = influence.image_means(metrics.image_rates(labels, positive), codes, patients)
         averages["samples"] = dict.fromkeys(metrics.METRICS, UNDEFINED) | {

@@ -64,7 +64,9 @@ def placements(labels: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarra
     positive, negative = scores[labels > 0.5], scores[labels <= 0.5]
     low, high = np.sort(negative), np.sort(positive)
     above = (np.searchsorted(low, positive, "left") + np.searchsorted(low, positive, "right")) / (2 * len(negative))
-    below = 1 - (np.searchsorted(high, negative, "left") + np.searchsorted(high, negative, "right")) / (2 * len(positive))
+    below = 1 - (np.searchsorted(high, negative, "left") + np.searchsorted(high, negative, "right")) / (
+        2 * len(positive)
+    )
     return metrics.auroc(labels, scores), above, below
 
 
@@ -157,7 +159,9 @@ def decided(table: Confusion) -> dict[str, Influence]:
     moved = {name: np.zeros_like(tp) for name in values}
     step = 1e-3  # of an image: rates are smooth ratios of counts, so that central differences are exact to 1e-6
     for i, part in enumerate(parts):
-        sides = [metrics.rates(Confusion(*(each + s * step * (i == j) for j, each in enumerate(total)))) for s in (1, -1)]
+        sides = [
+            metrics.rates(Confusion(*(each + s * step * (i == j) for j, each in enumerate(total)))) for s in (1, -1)
+        ]
         for name in values:
             moved[name] += (sides[0][name] - sides[1][name]) / (2 * step) * part
     rarer = np.where(effective(has) <= effective(has_not), has, has_not)

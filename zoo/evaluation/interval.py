@@ -166,7 +166,10 @@ def _f1(metric: str, found: Influence, k: int, level: float) -> Interval:
 
 def _half(one: Interval, two: Interval) -> Interval:
     value = (one.value + two.value) / 2
-    below, above = math.hypot(one.value - one.low, two.value - two.low), math.hypot(one.high - one.value, two.high - two.value)
+    below, above = (
+        math.hypot(one.value - one.low, two.value - two.low),
+        math.hypot(one.high - one.value, two.high - two.value),
+    )
     return Interval(value, value - below / 2, value + above / 2)
 
 
@@ -174,5 +177,8 @@ def difference(one: Interval, two: Interval) -> Interval:
     """One minus two, of images that have nothing to do with each other, from the arms of both intervals (MOVER, as Newcombe
     1998, Statistics in Medicine 17:873, method 10, for shares)."""
     value = one.value - two.value
-    below, above = math.hypot(one.value - one.low, two.high - two.value), math.hypot(one.high - one.value, two.value - two.low)
+    below, above = (
+        math.hypot(one.value - one.low, two.high - two.value),
+        math.hypot(one.high - one.value, two.value - two.low),
+    )
     return Interval(value, value - below, value + above)

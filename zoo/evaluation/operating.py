@@ -129,7 +129,9 @@ def _posterior(found: Interval, other: Interval, odds: float) -> Interval:
     if math.isnan(value + found.low + other.low):
         return Interval(value, math.nan, math.nan)
     if value in (0.0, 1.0):
-        return Interval(value, min(value, share(found.low, 1 - other.low)), max(value, share(found.high, 1 - other.high)))
+        return Interval(
+            value, min(value, share(found.low, 1 - other.low)), max(value, share(found.high, 1 - other.high))
+        )
     logs = [[_log(each) for each in (i.value, i.low, i.high)] for i in (found, _complement(other))]
     (own, own_low, own_high), (wrong, wrong_low, wrong_high) = logs
     centre = own - wrong + math.log(odds)
