@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.options import (
+    ACCEPT_CHANGED,
     AS_JSON,
     LABELS,
     PATH,
@@ -45,6 +46,7 @@ logger = logging.getLogger(__name__)
 @click.option("--data", metavar="NAME", help="Evaluate on all images of another dataset.  zoo list datasets")
 @click.option("--root", type=PATH, metavar="DIR", help="Folder of that dataset.")
 @click.option("--set", "sets", multiple=True, metavar="data.OPTION=VALUE", help="Options of that dataset.")
+@ACCEPT_CHANGED
 @RUNS_DIR
 @AS_JSON
 def evaluate(
@@ -58,6 +60,7 @@ def evaluate(
     data: str | None,
     root: Path | None,
     sets: tuple[str, ...],
+    accept_changed: bool,
     runs_dir: Path,
     as_json: bool,
     **rules: Any,
@@ -65,7 +68,8 @@ def evaluate(
     """Show the metrics of a run with 95% confidence intervals.
 
     RUN is a name or a path. Thresholds and calibration are fitted on validation images; those you ask for are stored with the
-    run, and later commands use them. Results are also written into the run folder as JSON and CSV.
+    run, and later commands use them. Shown are the metrics, the worst statements and what you ask for, with --verbose all
+    parts; everything is also written into the run folder as JSON and CSV.
 
     \b
     zoo evaluate NAME
@@ -85,35 +89,53 @@ def evaluate(
         "labels": labels,
         "calibration": calibration or "temperature",
         "replicates": replicates,
+        "accept_changed": accept_changed,
     }
-    folder = run.path
     if data is None:
-        result = _own(run, split or "test", root, sets, options)
+        result, folder = _own(run, split or "test", root, sets, options)
     else:
         result, folder = _elsewhere(run, split, data, root, sets, options)
     _store(run, result, rule, calibration)
     if as_json:
         print_json(result.to_dict())
         return
-    print_results(
-        result, folder, detailed=rule is not None or prevalence is not None, calibration=calibration is not None
-    )
+    asked = {
+        "operating": rule is not None or prevalence is not None,
+        "calibration": calibration is not None,
+        "groups": bool(by),
+    }
+    print_results(result, folder, run.reference if data is None else None, [part for part in asked if asked[part]])
 
 
-def _own(run: Run, split: str, root: Path | None, sets: tuple[str, ...], options: dict[str, Any]) -> Results:
+def _own(
+    run: Run, split: str, root: Path | None, sets: tuple[str, ...], options: dict[str, Any]
+) -> tuple[Results, Path]:
+    """The results of the run's own images, and where they are kept: beside the run's own files if predictions were changed."""
     from zoo.core.errors import UsageError
-    from zoo.runs.results import evaluate_run
+    from zoo.runs.results import evaluate_run, stored_rule
 
     if root is not None or sets:
         raise UsageError("--root and --set are for another dataset: name it with --data.")
-    result = evaluate_run(run, split, **options)
+    rule, before = options["rule"], stored_rule(run)
+    found = [evaluate_run(run, split, **options)]
+    if rule is not None and str(rule) != str(before):  # what is saved of the other split would be at other thresholds
+        other = {**options, "columns": None, "labels": None}
+        found.append(evaluate_run(run, "val" if split == "test" else "test", **other))
+    folder = run.path / "evaluations" / "changed-predictions" if _changed(found[0]) else run.path
     try:
-        result.save(run.path)
-        if result.validation is not None:
-            result.validation.save(run.path)
+        for result in reversed(found):
+            result.save(folder)
+            if result.validation is not None:
+                result.validation.save(folder)
     except OSError as error:  # someone else's run may be looked at all the same
-        logger.warning(f"not saved: {run.path} cannot be written ({error.strerror}).")
-    return result
+        logger.warning(f"not saved: {folder} cannot be written ({error.strerror}).")
+    return found[0], folder
+
+
+def _changed(result: Results) -> bool:
+    from zoo.evaluation.notes import CHANGED
+
+    return any(note.kind == CHANGED for note in result.evaluation.notes)
 
 
 def _elsewhere(
@@ -132,6 +154,9 @@ def _elsewhere(
 
 def _store(run: Run, result: Results, rule: ThresholdRule | None, calibration: str | None) -> None:
     """Keep thresholds and calibration with the run where the user asked for them: later commands use them."""
+    if (rule is not None or calibration is not None) and _changed(result):
+        logger.warning("thresholds and calibration are not stored: the predictions were changed.")
+        return
     if rule is not None:
         kept = result.to_dict()
         run.update_info(

@@ -35,6 +35,11 @@ def command() -> Callable[[Callable[..., Any]], Command]:
 RUNS_DIR = click.option(
     "--runs-dir", type=PATH, default=Path("runs"), show_default=True, metavar="DIR", help="Folder that holds the runs."
 )
+ACCEPT_CHANGED = click.option(
+    "--accept-changed",
+    is_flag=True,
+    help="Read predictions that were changed since the run was finished; every result says so.",
+)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 DEVICE = click.option(
     "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, gpu or gpu:N for one of several."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.options import LABELS, PREVALENCE, RUNS_DIR, command
+from zoo.cli.options import ACCEPT_CHANGED, LABELS, PREVALENCE, RUNS_DIR, command
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -18,6 +18,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @PREVALENCE
 @LABELS
 @click.option("--no-images", is_flag=True, help="Leave all images out, so that the page can be shared.")
+@ACCEPT_CHANGED
 @RUNS_DIR
 def report(
     run_reference: str,
@@ -26,6 +27,7 @@ def report(
     prevalence: float | None,
     labels: Path | None,
     no_images: bool,
+    accept_changed: bool,
     runs_dir: Path,
 ) -> None:
     """Write a run's report as one HTML page and its model card.
@@ -43,7 +45,7 @@ def report(
     from zoo.runs.run import Run
 
     run = Run.find(run_reference, runs_dir)
-    found = evaluate_run(run, split, prevalence=prevalence, labels=labels)
+    found = evaluate_run(run, split, prevalence=prevalence, labels=labels, accept_changed=accept_changed)
     target = out or run.path
     page = write_report(run, found, target, pictures=not no_images)
     card = write_card(run, found, target)

@@ -31,7 +31,7 @@ def two(finished: Finished, task: str = "binary") -> None:
     network.save(run.model_file)
     for split in ("val", "test"):
         saved = run.predictions(split)
-        Predictions(saved.task, saved.table, saved.labels, 2 * saved.logits).save(run.predictions_file(split))
+        run.save_predictions(split, Predictions(saved.task, saved.table, saved.labels, 2 * saved.logits))
 
 
 def test_the_mean_of_two_runs_is_a_run(finished: Finished) -> None:

@@ -222,7 +222,7 @@ def test_same_pixels_under_two_names_are_noted() -> None:
     assert run(predictions).notes == ()
     predictions.table.loc[4, "digest"] = "d9"
     predictions.table.loc[[20, 21], "digest"] = np.nan
-    assert run(predictions).notes == (Note("duplicate_images", counts=(2,)),)
+    assert run(predictions).notes == (Note("duplicate_images", counts=(2, 2)),)
 
 
 def test_single_labels_without_information_are_noted() -> None:

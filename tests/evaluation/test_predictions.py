@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,26 @@ def test_any_float32_is_read_back_exactly(tmp_path_factory: pytest.TempPathFacto
     path = tmp_path_factory.mktemp("round") / "p.csv"
     table = pd.DataFrame({"image": list("abc"), "patient": list("abc")})
     Predictions(TWO, table, np.zeros((3, 2)), logits).save(path)
-    np.testing.assert_array_equal(Predictions.load(path, TWO).logits, logits)
+    loaded = Predictions.load(path, TWO)
+    np.testing.assert_array_equal(loaded.logits, logits)
+    loaded.save(path)
+    assert Predictions.load(path, TWO).digest == loaded.digest
+
+
+def test_the_digest_is_of_the_contents_and_not_of_their_order() -> None:
+    whole = predictions()
+    order = [2, 0, 3, 1]
+    table = whole.table.iloc[order].reset_index(drop=True)
+    assert Predictions(TWO, table, whole.labels[order], whole.logits[order]).digest == whole.digest
+    digests = {whole.digest}
+    for name, row in (("image", 1), ("patient", 0)):
+        digests.add(replace(whole, table=whole.table.assign(**{name: [*whole.table[name][:3], f"other-{row}"]})).digest)
+    digests.add(replace(whole, logits=np.nextafter(whole.logits, np.float32(np.inf))).digest)
+    digests.add(replace(whole, labels=np.where([[True, False]], np.nan, whole.labels)).digest)
+    digests.add(replace(whole, logits=whole.logits[order]).digest)
+    digests.add(replace(whole, task=Task("multilabel", ("Mass", "Hernia"))).digest)
+    digests.add(whole.where(np.arange(4) < 3).digest)
+    assert len(digests) == 8
 
 
 def test_columns_and_probabilities_of_the_file(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from reportable import BINARY, CLASSES, SEVERAL, make_results, make_run
 
@@ -141,7 +142,9 @@ def test_equal_runs_give_equal_pages(finished: tuple[Run, Results, str], tmp_pat
 
 def bare(run: Run, found: Results) -> Results:
     empty: dict[str, Any] = dict.fromkeys(("operating", "groups", "baselines", "leaks", "notes", "threshold_notes"), ())
-    return dataclasses.replace(found, **empty, gaps=Gaps(), calibration=None, reference=None, validation=None)
+    return dataclasses.replace(
+        found, **empty, gaps=Gaps(), calibration=None, reference=None, validation=None, drop=None
+    )
 
 
 def test_sections_without_content_are_gone(tmp_path: Path) -> None:
@@ -190,17 +193,14 @@ def test_names_cannot_become_markup(tmp_path: Path) -> None:
     task = Task("multilabel", ("Mass", HOSTILE))
     run = make_run(tmp_path, task, explained=False, pixels=False)
     found = make_results(run)
-    images_file = run.path / "images.csv"
-    table = run.predictions("test").table
-    table.loc[0, "image"] = '"><script>x</script>'
+    listed = pd.read_csv(run.path / "images.csv").replace({"view": {"PA": "<b>PA</b>"}})
     predictions = run.predictions("test")
-    Predictions(task, table, 1 - predictions.labels, predictions.logits).save(run.predictions_file("test"))
-    images_file.write_text(images_file.read_text().replace(",PA,", ",<b>PA</b>,"))
-    text = render(
-        Material.of(
-            run, dataclasses.replace(found, run="<i>run</i>", leaks=(Leak("name", "test", 1, 2, "<u>leak</u>"),))
-        )
-    )
+    hostile = {predictions.table["image"][0]: '"><script>x</script>'}
+    table = predictions.table.replace({"image": hostile})
+    run.save_predictions("test", Predictions(task, table, 1 - predictions.labels, predictions.logits))
+    listed.replace({"image": hostile}).to_csv(run.path / "images.csv", index=False)
+    found = dataclasses.replace(make_results(run), run="<i>run</i>", leaks=(Leak("name", "test", 1, 2, "<u>leak</u>"),))
+    text = render(Material.of(run, found))
     tags = {tag for tag, _ in Page(text).elements}
     assert not tags & {"script", "b", "i", "u", "img"}
     assert "<title>&lt;i&gt;run&lt;/i&gt;" in text

@@ -51,7 +51,7 @@ def make_run(folder: Path, table: pd.DataFrame, logits: np.ndarray, kind: str = 
         chosen = table[rows].reset_index(drop=True)
         labels = chosen[["label:Abnormal"]].to_numpy(np.float32)
         metadata = chosen.drop(columns="label:Abnormal")
-        Predictions(task, metadata, labels, logits[rows, None]).save(run.predictions_file(split))
+        run.save_predictions(split, Predictions(task, metadata, labels, logits[rows, None]))
     return run
 
 

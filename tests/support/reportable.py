@@ -42,13 +42,16 @@ def make_run(folder: Path, task: Task, *, explained: bool = True, pixels: bool =
     else:
         labels = (rng.random((number, task.outputs)) < 0.4).astype(float)
     logits = 2.2 * labels - 1.2 + rng.normal(size=labels.shape)
+    parts = {}
     for name in ("val", "test"):
         chosen = split == name
         part = Predictions(task, images[chosen].reset_index(drop=True), labels[chosen], logits[chosen])
-        part.save(run.predictions_file(name))
+        parts[name] = part
     known = {f"label:{label}": labels[:, k] for k, label in enumerate(task.labels)}
     images.assign(digest=[f"{i:032x}" for i in range(number)], **known).to_csv(run.path / "images.csv", index=False)
     _write_records(run, task, folder, labels, split)
+    for name, part in parts.items():
+        run.save_predictions(name, part)
     if pixels:
         _write_store(folder / "store", images["image"])
     if explained:

@@ -345,7 +345,7 @@ def _finish(job: Job, network: Any, images: ImageSet) -> Outcome:
     with replacing(run.model_file) as partial:
         network.save(partial)
     for split in ("val", "test"):
-        predict_images(network, images, split, settings.batch_size).save(run.predictions_file(split))
+        run.save_predictions(split, predict_images(network, images, split, settings.batch_size))
     if job.finish is not None:
         job.finish(network, images, run, settings.batch_size)
     outcome = Outcome(run, evaluate_run(run, "test", rule=settings.threshold))

@@ -17,6 +17,7 @@ import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.files import write_text
 from zoo.core.tasks import Task
+from zoo.core.thresholds import ThresholdRule
 from zoo.evaluation.bootstrap import Replicates, patient_codes, resample, unknown_patients
 from zoo.evaluation.interval import Interval, interval
 from zoo.evaluation.notes import FEW, Note
@@ -33,7 +34,8 @@ class Evaluation(Serialisable):
     `known` count images per label, `notes` are facts the reader must see. Intervals are percentiles of `replicates`
     resamples of the patients. A multiclass task predicts the most probable class, so its `thresholds` are not used.
     `constant` names the labels with the same output on every image. `images_digest` and `labels_digest` (see `Predictions`)
-    identify the images and labels that were measured.
+    identify the images and labels that were measured, `predictions_digest` everything it was computed from besides the
+    thresholds; `rule` is the one they follow, where it is known.
     """
 
     split: str
@@ -52,6 +54,8 @@ class Evaluation(Serialisable):
     images_digest: str
     labels_digest: str
     constant: tuple[str, ...]
+    predictions_digest: str = ""
+    rule: ThresholdRule | None = None
 
     @property
     def headline(self) -> Interval:
@@ -60,11 +64,12 @@ class Evaluation(Serialisable):
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Evaluation:
-        """The inverse of `to_dict`; raises DataError where a field is missing."""
-        fields = [field.name for field in dataclasses.fields(cls)]
-        if missing := [name for name in fields if name not in saved]:
+        """The inverse of `to_dict`; raises DataError where a field without a default is missing."""
+        fields = {field.name: field.default for field in dataclasses.fields(cls)}
+        if missing := [name for name in fields if name not in saved and fields[name] is dataclasses.MISSING]:
             raise DataError(f"this is not an evaluation: it lacks {', '.join(missing)}.")
-        values = {name: saved[name] for name in fields}
+        values = {name: saved.get(name, default) for name, default in fields.items()}
+        values["rule"] = ThresholdRule(**saved["rule"]) if saved.get("rule") else None
         values["task"] = Task(saved["task"]["kind"], tuple(saved["task"]["labels"]))
         values["notes"] = tuple(Note.from_dict(note) for note in saved["notes"])
         values["constant"] = tuple(saved["constant"])
@@ -109,6 +114,7 @@ def evaluate(
     thresholds: Mapping[str, float],
     *,
     split: str,
+    rule: ThresholdRule | None = None,
     replicates: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -119,6 +125,7 @@ def evaluate(
         predictions: the images of one split.
         thresholds: a probability per label, chosen on validation images; not needed for a multiclass task.
         split: the name of these images: "val", "test".
+        rule: the one that the thresholds follow, kept with the evaluation.
         replicates: resamples of the patients; 0 leaves the intervals undefined.
         level: of the intervals, in (0, 1).
         seed: of the resampling.
@@ -154,8 +161,11 @@ def evaluate(
         images_digest=predictions.images_digest,
         labels_digest=predictions.labels_digest,
         constant=tuple(label for k, label in enumerate(task.labels) if len(images) > 1 and np.ptp(scores[:, k]) == 0),
+        predictions_digest=predictions.digest,
+        rule=rule,
     )
-    return dataclasses.replace(found, notes=_notes(found, images, np.isnan(drawn.labels["auroc"]).sum(axis=0)))
+    notes = _notes(found, images, np.isnan(drawn.labels["auroc"]).sum(axis=0))
+    return dataclasses.replace(found, notes=(*predictions.notes, *notes))
 
 
 def _measure(task: Task, labels: np.ndarray, scores: np.ndarray, positive: np.ndarray) -> Replicates:
@@ -199,8 +209,11 @@ def _notes(found: Evaluation, images: pd.DataFrame, dropped: np.ndarray) -> tupl
     notes = [Note(kind, tuple(names)) for kind, names in chosen.items() if names]
     if unknown := int(unknown_patients(images["patient"]).sum()):
         notes.append(Note("unknown_patients", counts=(unknown,)))
-    if "digest" in images and (twice := int(images["digest"].dropna().duplicated(keep=False).sum())):
-        notes.append(Note("duplicate_images", counts=(twice,)))
+    if "digest" in images:
+        copies = images[images["digest"].notna() & images["digest"].duplicated(keep=False)]
+        owners = copies.groupby("digest")["patient"].transform("nunique")
+        if len(copies):
+            notes.append(Note("duplicate_images", counts=(len(copies), int((owners > 1).sum()))))
     if found.patients == 1:
         notes.append(Note("one_patient"))
     elif found.replicates and found.patients < FEW:

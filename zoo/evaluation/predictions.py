@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.files import write_text
 from zoo.core.tasks import Task
+from zoo.evaluation.notes import Note
 
 COLUMNS = ("image", "patient")
 METADATA = ("split", "view", "age", "sex", "follow_up")
@@ -25,13 +27,15 @@ class Predictions:
     """Logits and labels of images, in the order of `table`.
 
     `table` has the columns image and patient, any of split, view, age, sex and follow_up, and any other column of
-    the dataset. `labels` is float32 `(N, K)`: 1, 0 or NaN for unknown. `logits` is float32 `(N, K)`.
+    the dataset. `labels` is float32 `(N, K)`: 1, 0 or NaN for unknown. `logits` is float32 `(N, K)`. `notes` are doubts about
+    the file they were read from; whatever is measured on them carries these.
     """
 
     task: Task
     table: pd.DataFrame
     labels: np.ndarray
     logits: np.ndarray
+    notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
         shape = (len(self.table), self.task.outputs)
@@ -71,10 +75,22 @@ class Predictions:
         rows = sorted(zip(self.table["image"].astype(str), values, strict=True))
         return _digest([*self.task.labels, *(f"{image} {row}" for image, row in rows)])
 
+    @property
+    def digest(self) -> str:
+        """Identifies the contents, whatever the order of the images: their names, patients, labels and exact logits."""
+        names, patients = (self.table[column].astype(object).fillna("").astype(str).to_numpy() for column in COLUMNS)
+        order = np.argsort(names, kind="stable")
+        found = hashlib.sha256(repr((self.task.kind, self.task.labels)).encode())
+        found.update("\n".join(f"{names[i]}\t{patients[i]}" for i in order).encode())
+        for values in (np.where(np.isnan(self.labels), -1, self.labels), self.logits + 0.0):  # -0 is read as 0
+            found.update(np.ascontiguousarray(values[order], dtype="<f4").tobytes())
+        return found.hexdigest()[:16]
+
     def where(self, mask: np.ndarray) -> Predictions:
         """The images chosen by a boolean mask `(N,)`."""
         keep = np.asarray(mask, dtype=bool)
-        return Predictions(self.task, self.table[keep].reset_index(drop=True), self.labels[keep], self.logits[keep])
+        table = self.table[keep].reset_index(drop=True)
+        return Predictions(self.task, table, self.labels[keep], self.logits[keep], self.notes)
 
     def check(self, what: str) -> None:
         """Make sure that there is something to measure; `what` names these predictions in the message.
@@ -146,8 +162,9 @@ def _digest(lines: list[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def read_table(path: Path, needed: list[str]) -> pd.DataFrame:
-    """Read a table of images as written: names keep their zeros and an image called "NA" stays one.
+def read_table(path: Path, needed: list[str], only: Container[str] | None = None) -> pd.DataFrame:
+    """Read a table of images as written: names keep their zeros and an image called "NA" stays one. `only` these columns, as
+    far as they are there, or all.
 
     Raises:
         DataError: the file is not there, is no table, or lacks a needed column.
@@ -159,6 +176,7 @@ def read_table(path: Path, needed: list[str]) -> pd.DataFrame:
             raise DataError(f"{path} lacks the columns {', '.join(missing)}. Its columns: {', '.join(columns)}.")
         return pd.read_csv(
             path,
+            usecols=None if only is None else [c for c in columns if c in only],
             dtype={c: str for c in _TEXT if c in columns},
             keep_default_na=False,
             na_values={c: ["", "nan"] if c not in _TEXT else [""] for c in columns},

@@ -40,7 +40,7 @@ def evaluate_on(run: Run, data: Choice, root: Path | None, registry: Registry, *
         raise ZooError(
             f"the run {run.name} has no trained network ({run.model_file} is missing; status: {info.get('status')})."
         )
-    validation = run.predictions("val")
+    validation = run.predictions("val", accept_changed=options.pop("accept_changed", False))
     records = with_writable_names(registry.get("dataset", data.name).read(root, data.options))
     targets, notes = align(records, task)
     images = load_all(records, targets, int(info["image_size"]), data.name)

@@ -43,12 +43,15 @@ class Material:
         """Read the run's files.
 
         Raises:
-            ZooError: run.json, config.yaml or the predictions of the split cannot be read.
+            ZooError: run.json, config.yaml or the predictions of the split cannot be read, or are not those of the results.
         """
+        predictions = run.predictions(results.split, accept_changed=True)  # as the results were, which say so
+        if predictions.digest != results.evaluation.predictions_digest:
+            raise ZooError(f"the predictions of {run.name} changed while its report was made: start again.")
         return cls(
             run=run,
             results=results,
-            predictions=run.predictions(results.split),
+            predictions=predictions,
             info=run.info(),
             data=_json(run.path / "data.json") or {},
             config=(run.path / "config.yaml").read_text(encoding="utf-8"),

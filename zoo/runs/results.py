@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +17,18 @@ from zoo.core.thresholds import ThresholdRule
 from zoo.evaluation.baselines import Baseline, baselines
 from zoo.evaluation.calibration import METHODS
 from zoo.evaluation.evaluate import Evaluation, evaluate
+from zoo.evaluation.like_for_like import Drop, measure_drop
 from zoo.evaluation.notes import Note
 from zoo.evaluation.operating import OperatingPoint, operating_points
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.reference import ReferenceComparison, compare_reference
 from zoo.evaluation.reliability import CalibrationResult, evaluate_calibration
-from zoo.evaluation.serialise import Serialisable, to_csv
+from zoo.evaluation.serialise import Serialisable, to_csv, to_plain
 from zoo.evaluation.subgroups import DEFAULT_COLUMNS, Gaps, Group, clear_gaps, subgroups
 from zoo.evaluation.thresholds import choose_thresholds, threshold_notes
 from zoo.runs.leaks import Leak, find_leaks
 from zoo.runs.run import Run
+from zoo.runs.statements import Statement, statements
 
 REPLICATES = 1000
 
@@ -34,7 +37,8 @@ REPLICATES = 1000
 class Results(Serialisable):
     """What was measured on one split of a run, and on the validation images beside it.
 
-    `validation` is None where the split is validation itself. `operating` is empty for a multiclass task, which has no
+    `validation` is None where the split is validation itself, and so is `drop`, which is None too where the two have no label
+    in common. `operating` is empty for a multiclass task, which has no
     thresholds. `leaks` put all other numbers in doubt. `threshold_notes` are facts about the choice of the thresholds, `notes`
     about how another dataset's labels were matched.
     """
@@ -44,6 +48,7 @@ class Results(Serialisable):
     rule: ThresholdRule
     evaluation: Evaluation
     validation: Evaluation | None
+    drop: Drop | None
     operating: tuple[OperatingPoint, ...]
     calibration: CalibrationResult | None
     groups: tuple[Group, ...]
@@ -53,6 +58,16 @@ class Results(Serialisable):
     leaks: tuple[Leak, ...]
     threshold_notes: tuple[Note, ...]
     notes: tuple[Note, ...] = ()
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """What the results come to, the worst true statement first."""
+        facts = ("leaks", "baselines", "drop", "notes", "threshold_notes")
+        return statements(self.evaluation, **{name: getattr(self, name) for name in facts})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values ready for JSON, NaN as None, with the `statements`."""
+        return {**super().to_dict(), "statements": to_plain(self.statements)}
 
     def save(self, directory: Path) -> None:
         """Write the evaluation's own files (see `Evaluation.save`), `results-<split>.json` with everything, and two parts as
@@ -75,6 +90,7 @@ def evaluate_run(
     labels: Path | None = None,
     calibration: str = "temperature",
     replicates: int = REPLICATES,
+    accept_changed: bool = False,
 ) -> Results:
     """Measure a split of the run's own images from its saved predictions; never loads Keras.
 
@@ -87,18 +103,19 @@ def evaluate_run(
         labels: a table with other reference labels of the images.
         calibration: "temperature", "platt", "isotonic" or "none".
         replicates: resamples of the patients.
+        accept_changed: whether predictions that were changed since the run was finished are measured, with a note.
 
     Raises:
-        ZooError: the run is unfinished, a table is damaged, or an argument does not fit; says which.
+        ZooError: the run is unfinished, a table is damaged or was changed, or an argument does not fit; says which.
     """
     if calibration not in (*METHODS, "none"):
         raise UsageError(f"unknown calibration '{calibration}'. Valid: {', '.join(METHODS)}, none.")
-    validation = run.predictions("val")
+    validation = run.predictions("val", accept_changed=accept_changed)
     images = run.images()
     return measure(
         run.name,
         split,
-        validation if split == "val" else run.predictions(split),
+        validation if split == "val" else run.predictions(split, accept_changed=accept_changed),
         validation,
         images,
         leaks=find_leaks(images, split),
@@ -142,10 +159,13 @@ def measure(
     resampling: dict[str, Any] = {"replicates": replicates, "seed": seed}
     predictions.check(f"{split} predictions")
     thresholds = choose_thresholds(validation, rule)
-    evaluation = evaluate(predictions, thresholds, split=split, **resampling)
-    other = None
+    evaluation = evaluate(predictions, thresholds, split=split, rule=rule, **resampling)
+    other = drop = None
     if predictions is not validation:
-        other = evaluate(validation, thresholds, split="val", **resampling)
+        other = evaluate(validation, thresholds, split="val", rule=rule, **resampling)
+        drop = measure_drop(other, evaluation, validation, predictions)
+        doubts = [note for note in validation.notes if note not in evaluation.notes]
+        evaluation = dataclasses.replace(evaluation, notes=(*doubts, *evaluation.notes))
     points: tuple[OperatingPoint, ...] = ()
     if not predictions.task.exclusive:
         points = operating_points(validation, predictions, rule, prevalence=prevalence, **resampling)
@@ -161,6 +181,7 @@ def measure(
     if labels is not None:
         reference = compare_reference(labels, predictions, thresholds, split=split, **resampling)
     training = images[images["split"] == "train"]
+    used = None if calibrated is None else calibrated.calibration.probabilities(predictions.logits)
     known = any(column.startswith("label:") for column in images.columns)
     return Results(
         run=name,
@@ -168,11 +189,12 @@ def measure(
         rule=rule,
         evaluation=evaluation,
         validation=other,
+        drop=drop,
         operating=points,
         calibration=calibrated,
         groups=groups,
         gaps=clear_gaps(groups),
-        baselines=baselines(training, predictions, **resampling) if known else (),
+        baselines=baselines(training, predictions, calibrated=used, **resampling) if known else (),
         reference=reference,
         leaks=leaks,
         threshold_notes=threshold_notes(validation, rule),

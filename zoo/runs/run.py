@@ -154,21 +154,45 @@ class Run:
         info = self.info()
         return Task(info["task"], tuple(info["labels"]))
 
-    def predictions(self, split: str) -> Predictions:
-        """The saved predictions of one split of the run's own images.
-
-        Raises:
-            ZooError: there are none, or they cannot be read.
-        """
+    def save_predictions(self, split: str, predictions: Predictions) -> None:
+        """Write the predictions of one split, and their digest into run.json."""
         from zoo.evaluation.predictions import Predictions
 
         file = self.predictions_file(split)
+        predictions.save(file)
+        digest = Predictions.load(file, predictions.task).digest
+        self.update_info(predictions={**self._digests(), split: digest})
+
+    def predictions(self, split: str, *, accept_changed: bool = False) -> Predictions:
+        """The saved predictions of one split of the run's own images, checked against run.json and images.csv.
+
+        Args:
+            split: "val" or "test".
+            accept_changed: whether predictions that were changed since are read, with a note, instead of refused.
+
+        Raises:
+            ZooError: there are none, they cannot be read, or they were changed; see `zoo.runs.integrity.checked`.
+        """
+        from zoo.evaluation.predictions import Predictions, read_table
+        from zoo.runs.integrity import COLUMNS, checked
+
+        file, info = self.predictions_file(split), self.info()
         if not file.exists():
-            raise ZooError(
-                f"the run {self.name} has no predictions for {split} (status: {self.info().get('status')}). Train it to "
-                f"the end: zoo train --resume {self.reference}"
-            )
-        return Predictions.load(file, self.task())
+            status = info.get("status")
+            what = f"Train it to the end: zoo train --resume {self.reference}"
+            if status == "complete":
+                config = self.path / "config.yaml"
+                what = f"{file} was removed: restore it, or train the run anew: zoo train --config {config}"
+            raise ZooError(f"the run {self.name} has no predictions for {split} (status: {status}). {what}")
+        found = Predictions.load(file, self.task())
+        table = self.path / "images.csv"
+        images = read_table(table, ["image", "patient", "split"], COLUMNS) if table.exists() else None
+        return checked(found, split, images, self._digests().get(split), self.name, accept_changed)
+
+    def _digests(self) -> dict[str, str]:
+        """The digests of the predictions by split, as far as the run keeps any."""
+        info = self.info() if (self.path / "run.json").exists() else {}
+        return dict(info.get("predictions") or {})
 
     def images(self) -> pd.DataFrame:
         """images.csv: image, patient, split, digest, what else is known of every image, and its labels (`label:NAME`).

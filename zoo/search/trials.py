@@ -12,9 +12,9 @@ from typing import Any
 
 from zoo.config.settings import MONITORS
 from zoo.core.errors import ZooError
-from zoo.evaluation.evaluate import Evaluation
 from zoo.evaluation.metrics import METRICS
 from zoo.evaluation.serialise import to_plain
+from zoo.runs.current import current_evaluation
 from zoo.runs.run import Run
 
 # the column of metrics.csv that holds such a metric after every epoch, where it has another name
@@ -78,7 +78,7 @@ def measured(run: Run, metric: str) -> dict[str, Any]:
     if info.get("status") == "complete":
         found["best_epoch"] = info.get("best_epoch")
         for split in ("val", "test"):
-            evaluation = Evaluation.load(run.path, split)
+            evaluation, _ = current_evaluation(run, split)
             found[split] = to_plain({m: evaluation.averages["macro"][m] for m in METRICS})
             if split == "val":
                 found["thresholds"] = {} if evaluation.task.exclusive else to_plain(evaluation.thresholds)
