@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from zoo.core.tasks import Task
-from zoo.evaluation import Conclusion, Evaluation, Interval, Predictions, conclude, evaluate
+from zoo.evaluation import Conclusion, Evaluation, Predictions, conclude, evaluate
 
 BINARY = Task("binary", ("abnormal",))
 MULTILABEL = Task("multilabel", ("Mass", "Edema", "Hernia"))
