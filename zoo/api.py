@@ -74,7 +74,7 @@ def train(
         checkpoint_every: save after this many steps too; None: after every epoch only.
         settings: the settings of `zoo train` and of config.yaml; `zoo info train` lists them. A strategy (`data`, `model`,
             `loss`, `augment`, `optimizer`, `schedule`) is a name, names joined by `+`, or a mapping with `name` and options;
-            `threshold` is the name of a rule, or a mapping with `rule` and `value`. None means the default.
+            `threshold` is the name of a rule, a fixed threshold, or a mapping with `rule` and `value`. None means the default.
 
     Returns:
         The run with its results on test and validation images.

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from commandline import make_images, table, zoo
 
+from zoo.evaluation.interval import short
+
 Finished = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -113,11 +115,12 @@ def info() -> dict[str, Any]:
 
 def test_a_rule_that_is_asked_for_is_stored_and_used_from_then_on(finished: Finished) -> None:
     finished()
-    assert info()["thresholds"] == {"Abnormal": 0.5}
+    assert info()["threshold_rule"]["rule"] == "youden"
+    before = info()["thresholds"]
     first = json.loads(zoo("evaluate", "first", "--sensitivity", "0.9", "--json").stdout)
     assert first["operating"][0]["validation"]["sensitivity"] >= 0.9
     assert info()["threshold_rule"] == {"rule": "sensitivity", "value": 0.9}
-    assert info()["thresholds"] == first["evaluation"]["thresholds"] != {"Abnormal": 0.5}
+    assert info()["thresholds"] == first["evaluation"]["thresholds"] != before
     again = json.loads(zoo("evaluate", "first", "--json").stdout)
     assert again["evaluation"]["thresholds"] == first["evaluation"]["thresholds"]
     assert json.loads(Path("runs/first/evaluation-test.json").read_text())["thresholds"] == info()["thresholds"]
@@ -138,7 +141,15 @@ def test_one_rule_at_a_time(finished: Finished) -> None:
     result = zoo("evaluate", "first", "--youden", "--threshold", "0.3")
     assert result.exit_code == 2
     assert "choose one of --threshold, --youden" in result.stderr
-    assert "threshold_rule" not in info() or info()["threshold_rule"]["rule"] == "fixed"
+    assert info()["threshold_rule"]["rule"] == "youden"
+
+
+def test_the_operating_point_is_shown_with_the_results(finished: Finished) -> None:
+    finished()
+    at = short(info()["thresholds"]["Abnormal"])
+    line = f"Threshold {at}: best sensitivity + specificity on validation (Youden).\n"
+    assert line in zoo("evaluate", "first").stdout
+    assert "Threshold .400: fixed.\n" in zoo("evaluate", "first", "--threshold", ".4").stdout
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_without_a_label_the_positive_or_most_probable_ones_are_explained(finish
     make_images(1)
     file = Path("runs/first/run.json")
     info = json.loads(file.read_text())
-    for threshold, count in ((0.0, 6), (1.1, 1)):
+    for threshold, count in ((0.0, 6), (99.0, 1)):
         info["thresholds"] = dict.fromkeys(info["labels"], threshold)
         file.write_text(json.dumps(info))
         result = run("first", "images/0.png", "--json")

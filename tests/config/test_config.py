@@ -12,6 +12,7 @@ from zoo.config.resolve import merge, parse_set, read_file, resolve
 from zoo.config.run_config import RunConfig
 from zoo.core.errors import UsageError
 from zoo.core.registry import registry
+from zoo.core.thresholds import ThresholdRule
 
 
 def resolved(*layers: dict[str, Any]) -> RunConfig:
@@ -138,7 +139,7 @@ def test_a_bad_file_is_named(content: str | None, message: str, tmp_path: Path) 
 def test_yaml_is_plain_values_in_reading_order() -> None:
     values = yaml.safe_load(resolved().to_yaml())
     assert list(values)[:3] == ["task", "data", "model"]
-    assert values["threshold"] == {"rule": "fixed", "value": 0.5}
+    assert values["threshold"] == {"rule": "youden", "value": 0.5}
 
 
 def test_a_recipe_on_the_command_line_lies_on_top_of_a_file() -> None:
@@ -153,7 +154,17 @@ def test_a_recipe_on_the_command_line_lies_on_top_of_a_file() -> None:
 
 def test_options_of_a_default_strategy_need_not_name_it() -> None:
     assert resolved({"loss": {"label_smoothing": 0.1}}).loss.options.label_smoothing == 0.1
-    assert resolved({"threshold": {"value": 0.3}}).settings.threshold.value == 0.3
+
+
+@pytest.mark.parametrize("given", [0.3, "0.3", {"value": 0.3}, {"rule": "fixed", "value": 0.3}])
+def test_a_threshold_without_a_rule_is_fixed(given: Any) -> None:
+    assert resolved({"threshold": given}).settings.threshold == ThresholdRule("fixed", 0.3)
+    assert resolved({"threshold": "f1"}, {"threshold": given}).settings.threshold == ThresholdRule("fixed", 0.3)
+
+
+def test_the_value_of_a_target_stays_its_target() -> None:
+    config = resolved({"threshold": "f1"}, {"threshold": {"rule": "sensitivity"}}, {"threshold": {"value": 0.9}})
+    assert config.settings.threshold == ThresholdRule("sensitivity", 0.9)
 
 
 @pytest.mark.parametrize("text", ["No", "|", "off", "~x"])

@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 from scipy.special import logit
 from sklearn import metrics as sk
 
+from zoo.config.settings import Settings
 from zoo.core.errors import DataError, UsageError
 from zoo.core.options import as_dict, validate
 from zoo.core.tasks import Task
+from zoo.core.thresholds import YOUDEN, as_probability
 from zoo.evaluation import Note, Predictions, ThresholdRule, check_rule, choose_thresholds, threshold_notes
+from zoo.evaluation.metrics import decisions
+from zoo.evaluation.thresholds import monitor_threshold
 
 BINARY = Task("binary", ("abnormal",))
 
@@ -44,7 +48,7 @@ def test_no_threshold_is_better(pairs: list[tuple[bool, int]], rule: str) -> Non
 
     chosen = choose_thresholds(predictions, ThresholdRule(rule))["abnormal"]
     best = max(goodness(t) for t in np.unique(p))
-    if threshold_notes(predictions, ThresholdRule(rule)):
+    if "undetermined_threshold" in [note.kind for note in threshold_notes(predictions, ThresholdRule(rule))]:
         assert rule == "youden"
         assert best <= 1e-12
         assert chosen == 0.5
@@ -99,15 +103,69 @@ def test_nineteen_of_twenty_meet_a_target_of_95_percent() -> None:
     assert (positives_on_top.probabilities[:20, 0] < found).sum() == 19
 
 
-def test_specificity_above_an_image_at_probability_one_is_undetermined() -> None:
-    labels, logits = np.array([[0.0], [1.0]]), np.array([[100.0], [-1.0]])
-    predictions = Predictions(BINARY, pd.DataFrame({"image": ["a", "b"], "patient": ["a", "b"]}), labels, logits)
-    rule = ThresholdRule("specificity", 0.9)
-    assert choose_thresholds(predictions, rule) == {"abnormal": 0.5}
-    assert threshold_notes(predictions, rule) == (Note("undetermined_threshold", ("abnormal",)),)
-    logits[0] = 36  # one rounding below 1
-    high = choose_thresholds(Predictions(BINARY, predictions.table, labels, logits), rule)["abnormal"]
-    assert Predictions(BINARY, predictions.table, labels, logits).probabilities[0, 0] < high <= 1
+def saturated(labels: list[int], logits: list[float]) -> Predictions:
+    names = [str(i) for i in range(len(labels))]
+    table = pd.DataFrame({"image": names, "patient": names})
+    return Predictions(BINARY, table, np.array(labels)[:, None], np.array(logits)[:, None])
+
+
+def decided(predictions: Predictions, rule: ThresholdRule) -> list[bool]:
+    found: list[bool] = decisions(BINARY, predictions.logits, choose_thresholds(predictions, rule))[:, 0].tolist()
+    return found
+
+
+@pytest.mark.parametrize("rule", [ThresholdRule("specificity", 1), ThresholdRule("sensitivity", 1), YOUDEN])
+def test_images_are_told_apart_by_logits_where_probabilities_round_to_one(rule: ThresholdRule) -> None:
+    predictions = saturated([0, 0, 0, 1, 1], [1, 40, 41, 42, 90])
+    assert set(predictions.probabilities[1:, 0]) == {1.0}
+    assert choose_thresholds(predictions, rule) == {"abnormal": 41.5}
+    assert decided(predictions, rule) == [False, False, False, True, True]
+    assert Note("logit_threshold", ("abnormal",)) in threshold_notes(predictions, rule)
+    assert as_probability(41.5) == 1
+
+
+def test_a_specificity_that_no_positive_image_is_left_for_is_reached_and_noted() -> None:
+    rule = ThresholdRule("specificity", 1)
+    for top in (100.0, 36.0, 3.0):  # 36 is one rounding below the probability 1
+        predictions = saturated([0, 1, 1], [top, top, -1])
+        threshold = choose_thresholds(predictions, rule)["abnormal"]
+        assert threshold == 101 if top == 100 else predictions.probabilities[0, 0] < threshold <= 1
+        assert decided(predictions, rule) == [False, False, False]
+        assert Note("target_by_one_decision", ("abnormal",)) in threshold_notes(predictions, rule)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.booleans(), st.sampled_from([-800.0, -90, 0, 0.5, 1, 2, 30, 36.5, 37, 38, 800])), min_size=2),
+    st.sampled_from([0.5, 0.9, 1.0]),
+)
+def test_targets_hold_on_the_logits_however_extreme(pairs: list[tuple[bool, float]], target: float) -> None:
+    labels, logits = np.array([a for a, _ in pairs]), np.array([b for _, b in pairs])
+    predictions = saturated(labels.astype(int).tolist(), logits.tolist())
+    for kind, of in (("sensitivity", labels), ("specificity", ~labels)):
+        if not of.any():
+            continue
+        positive = np.array(decided(predictions, ThresholdRule(kind, target)))
+        right = (positive == labels)[of].mean()
+        assert right >= target
+        # no cut between two logits that keeps the target has fewer mistakes in the other class
+        cuts = [(logits >= cut) == labels for cut in (*logits, np.inf)]
+        kept = [(found[~of].sum()) for found in cuts if found[of].mean() >= target]
+        assert (positive == labels)[~of].sum() == max(kept)
+
+
+def test_few_images_of_a_class_are_noted() -> None:
+    labels = [1] * 4 + [0] * 30
+    predictions = binary(labels, list(np.linspace(0.9, 0.1, 34)))
+    for rule in (YOUDEN, ThresholdRule("f1")):
+        assert threshold_notes(predictions, rule) == (Note("threshold_on_few_images", ("abnormal",), (4,)),)
+    assert threshold_notes(predictions, ThresholdRule("fixed")) == ()
+
+
+def test_the_default_is_youden_and_training_is_watched_at_a_half_as_before() -> None:
+    assert Settings().threshold == YOUDEN == ThresholdRule("youden")
+    assert monitor_threshold(YOUDEN) == 0.5
+    assert monitor_threshold(ThresholdRule("fixed", 0.3)) == 0.3
 
 
 def test_notes_on_targets_name_what_they_rest_on() -> None:
@@ -176,7 +234,10 @@ def test_undefined_label_falls_back_to_a_half_and_is_noted() -> None:
     found = choose_thresholds(predictions, ThresholdRule("youden"))
     assert found["Hernia"] == 0.5
     assert found["Edema"] == pytest.approx((1 / (1 + np.exp(3)) + 1 / (1 + np.exp(4))) / 2)
-    assert threshold_notes(predictions, ThresholdRule("youden")) == (Note("undetermined_threshold", ("Hernia",)),)
+    assert threshold_notes(predictions, ThresholdRule("youden")) == (
+        Note("undetermined_threshold", ("Hernia",)),
+        Note("threshold_on_few_images", ("Mass", "Edema"), (2, 1)),
+    )
     assert threshold_notes(predictions, ThresholdRule("fixed")) == ()
 
 

@@ -142,7 +142,9 @@ def test_equal_runs_give_equal_pages(finished: tuple[Run, Results, str], tmp_pat
 
 def bare(run: Run, found: Results) -> Results:
     empty: dict[str, Any] = dict.fromkeys(("operating", "groups", "baselines", "leaks", "notes", "threshold_notes"), ())
-    return dataclasses.replace(found, **empty, gaps=Gaps(), calibration=None, reference=None, validation=None)
+    return dataclasses.replace(
+        found, **empty, gaps=Gaps(), calibration=None, reference=None, validation=None, drop=None
+    )
 
 
 def test_sections_without_content_are_gone(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class TrainingArguments(TypedDict, total=False):
     balance_threshold: float | None
     monitor: Monitor
     patience: int | None
-    threshold: Strategy
+    threshold: Strategy | float
     precision: Precision
     jit: Jit
     device: str

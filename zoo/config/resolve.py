@@ -20,7 +20,7 @@ from zoo.core.errors import UsageError, unknown
 from zoo.core.options import as_dict, describe, validate
 from zoo.core.registry import PLURALS, Registry
 from zoo.core.tasks import TASKS
-from zoo.core.thresholds import check_rule
+from zoo.core.thresholds import TARGETS, check_rule
 
 ANY_SIZE = 224  # for a configuration of which no network is built
 DEFAULTS: dict[str, Any] = {
@@ -81,6 +81,8 @@ def merge(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             if key in SECTIONS or key == "threshold":
                 value = _section(key, value)
                 below = merged.get(key, {})
+                if key == "threshold" and "value" in value and below.get("rule") not in TARGETS:
+                    value = {"rule": "fixed", **value}  # a threshold alone is fixed
                 name = "rule" if key == "threshold" else "name"
                 keep = name not in value or value[name] == below.get(name)
                 value = _laid_on(below if keep else {}, value)
@@ -99,6 +101,9 @@ def _laid_on(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
 
 
 def _section(key: str, value: Any) -> dict[str, Any]:
+    if key == "threshold" and not isinstance(value, Mapping):
+        value = _number(str(value))
+        return {"value": value, "rule": "fixed"} if isinstance(value, float) else {"rule": value}
     if isinstance(value, str):
         return {"rule" if key == "threshold" else "name": value}
     if not isinstance(value, Mapping):

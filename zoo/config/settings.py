@@ -16,7 +16,7 @@ from zoo.config.devices import parts_of_cpu
 from zoo.core.contracts import option
 from zoo.core.options import OptionInfo, describe
 from zoo.core.tasks import TaskKind
-from zoo.core.thresholds import ThresholdRule
+from zoo.core.thresholds import YOUDEN, ThresholdRule
 
 Strategy = str | Mapping[str, Any]  # a name, or a mapping with `name` and options
 Uncertain = Literal["ignore", "zero", "one", "half"]
@@ -80,9 +80,9 @@ class Settings:
         None, "stop after this many epochs without improvement", none="never"
     )
     threshold: ThresholdRule = option(
-        ThresholdRule("fixed", 0.5),
-        "how decision thresholds are chosen on validation: fixed, youden, f1, sensitivity or specificity",
-        flag=False,
+        YOUDEN,
+        "how decision thresholds are chosen on validation: youden, f1, sensitivity or specificity; or a fixed one such as 0.5",
+        metavar="RULE",
     )
     precision: Precision = option(
         "float32", "numerical precision of the network; auto: the fastest measured for the model and device"

@@ -15,7 +15,7 @@ RULES = ("fixed", "youden", "f1", *TARGETS)
 
 @dataclass(frozen=True)
 class ThresholdRule:
-    """How thresholds are chosen, per label, on validation images.
+    """How thresholds are chosen, per label, on validation images; `YOUDEN` unless asked otherwise.
 
     "fixed" is `value` itself; "youden" the best sensitivity + specificity - 1 (Youden 1950); "f1" the best F1;
     "sensitivity" the highest threshold whose sensitivity is at least `value`, and "specificity" the lowest whose
@@ -53,6 +53,13 @@ class ThresholdRule:
 
 
 _RANGE = "a threshold is a probability from 0 to 1"
+# a fixed .5 calls almost no image of a rare finding positive
+YOUDEN = ThresholdRule("youden")
+
+
+def as_probability(threshold: float) -> float:
+    """The probability of a threshold: itself, or 1 for a threshold above 1, which is a logit where probabilities round to 1."""
+    return min(float(threshold), 1.0)
 
 
 def check_rule(kind: TaskKind, rule: ThresholdRule) -> None:

@@ -23,6 +23,7 @@ from zoo.ensemble.members import check_members
 from zoo.ensemble.strategy import NAME, with_ensembles
 from zoo.evaluation.predictions import Predictions
 from zoo.inference.training import Outcome, train
+from zoo.runs.results import stored_rule
 from zoo.runs.run import Run
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def configuration(runs: Sequence[Run], options: Options, weights: Sequence[float
         values["model"] |= {"weights": [float(weight) for weight in weights], "fitted": fitted}
     values |= {"augment": "none", "monitor": first["monitor"], "device": options.device, "epochs": 0}
     values |= {"freeze": features, "freeze_epochs": (options.epochs or EPOCHS) if features else 0}
-    values["threshold"] = as_dict(options.rule) if options.rule is not None else first["threshold"]
+    values["threshold"] = as_dict(options.rule or stored_rule(runs[0]))
     # a head alone trains at ten times the rate
     values["optimizer"] = {"name": "adam", "lr": (options.lr or RATE) / 10}
     return resolve([values], registry)

@@ -72,10 +72,11 @@ class Calibration(Serialisable):
         return tuple(name for name, found in self.parameters.items() if found.get("temperature") in TEMPERATURES)
 
     def carried(self, thresholds: Mapping[str, float]) -> dict[str, float]:
-        """Thresholds on uncalibrated probabilities as they lie on calibrated ones, for each label of the task."""
+        """Thresholds on uncalibrated probabilities (above 1: logits) as they lie on calibrated ones, for each label of the task."""
         raw = np.array([float(thresholds[label]) for label in self.task.labels])
+        probability = np.minimum(raw, 1)
         with np.errstate(divide="ignore"):
-            logits = np.log(raw) - np.log1p(-raw)
+            logits = np.where(raw > 1, raw, np.log(probability) - np.log1p(-probability))
         return dict(zip(self.task.labels, self.probabilities(logits[None])[0].tolist(), strict=True))
 
     @classmethod

@@ -68,7 +68,8 @@ def ranking_scores(task: Task, logits: np.ndarray) -> np.ndarray:
 def decisions(task: Task, logits: np.ndarray, thresholds: Mapping[str, float]) -> np.ndarray:
     """The positive predictions, bool `(N, K)`: probability ≥ threshold, or the most probable class for multiclass.
 
-    The first of several equally probable classes is taken.
+    A threshold above 1 is a logit: it tells images apart whose probabilities round to 1. The first of several equally
+    probable classes is taken.
 
     Raises:
         ValueError: a label has no threshold, unless the task is multiclass.
@@ -77,7 +78,8 @@ def decisions(task: Task, logits: np.ndarray, thresholds: Mapping[str, float]) -
         return np.asarray(logits).argmax(axis=1)[:, None] == np.arange(task.outputs)
     if missing := [label for label in task.labels if label not in thresholds]:
         raise ValueError(f"no threshold is given for {', '.join(missing)}")
-    return probabilities(task, logits) >= np.array([thresholds[label] for label in task.labels])
+    limits = np.array([thresholds[label] for label in task.labels])
+    return np.where(limits > 1, logits, probabilities(task, logits)) >= limits
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray) -> float:

@@ -24,9 +24,10 @@ class Note:
     those that the run was finished with, with the numbers of images that are missing, foreign and under another patient, and
     "unchecked_predictions", of a run that keeps no digest of them.
 
-    Kinds of thresholds (`thresholds.threshold_notes`): "undetermined_threshold", "target_by_one_decision" (labels),
-    "target_on_few_images" (labels and counts). Kinds of a label that stays uncalibrated: see `Calibration`. Of another dataset
-    (`zoo evaluate --data`): "any_finding", whose labels together stand for the network's one.
+    Kinds of thresholds (`thresholds.threshold_notes`): "undetermined_threshold", "target_by_one_decision", "logit_threshold"
+    (labels), "threshold_on_few_images", "target_on_few_images" (labels and counts). Kinds of a label that stays
+    uncalibrated: see `Calibration`. Of another dataset (`zoo evaluate --data`): "any_finding", whose labels together stand
+    for the network's one.
     """
 
     kind: str

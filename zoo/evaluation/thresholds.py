@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+import zoo.evaluation.metrics as metrics
 from zoo.core.thresholds import DEFAULT, ThresholdRule, check_rule
 from zoo.evaluation.notes import FEW, Note
 from zoo.evaluation.predictions import Predictions
@@ -19,9 +20,10 @@ def choose_thresholds(predictions: Predictions, rule: ThresholdRule) -> dict[str
 
     A chosen threshold lies halfway between two neighbouring probabilities of the validation images, or between the
     highest of them and 1 where no image may be predicted positive; of several that are equally good by Youden or F1 the one
-    nearest to .5 is taken. Where the images do not determine it (a class that the rule needs is absent, or no threshold is
-    better than chance) it is .5, which `threshold_notes` reports. A multiclass task takes the most probable class and has no
-    thresholds to choose: they are all .5.
+    nearest to .5 is taken. Between images whose logits differ but whose probabilities round to the same number, near 1, it
+    is a logit instead and lies above 1, which `metrics.decisions` knows. Where the images do not determine it (a class that
+    the rule needs is absent, or no threshold is better than chance) it is .5, which `threshold_notes` reports. A multiclass
+    task takes the most probable class and has no thresholds to choose: they are all .5.
 
     Raises:
         DataError: the predictions have no images, a logit that is not finite, or an image twice.
@@ -37,59 +39,60 @@ def choose_thresholds(predictions: Predictions, rule: ThresholdRule) -> dict[str
 
 def threshold_notes(predictions: Predictions, rule: ThresholdRule) -> tuple[Note, ...]:
     """The labels whose threshold could not be determined and fell back to .5, whose target is only reached by one prediction
-    for every image, or whose target rests on fewer than ten images."""
+    for every image, whose threshold rests on fewer than ten images (of the class of a target, else of the rarer class), or
+    whose threshold is a logit."""
     task = predictions.task
     check_rule(task.kind, rule)
     if task.exclusive or rule.rule == "fixed":
         return ()
     best = _best(predictions, rule)
-    fallen = [label for label, threshold in best.items() if threshold is None]
-    probability, wanted = predictions.probabilities, rule.rule == "sensitivity"
+    chosen = {label: DEFAULT if threshold is None else threshold for label, threshold in best.items()}
+    positive, wanted = metrics.decisions(task, predictions.logits, chosen), rule.rule == "sensitivity"
     same, few = [], {}
-    for k, label in enumerate(task.labels if rule.target is not None else ()):
-        if (threshold := best[label]) is None:
+    for k, label in enumerate(task.labels):
+        if best[label] is None:
             continue
         labels = predictions.labels[:, k]
-        positive = probability[~np.isnan(labels), k] >= threshold
-        if (positive == wanted).all():
+        if rule.target is not None and (positive[~np.isnan(labels), k] == wanted).all():
             same.append(label)
-        if (count := int((labels == wanted).sum())) < FEW:
+        sizes = {True: int((labels == 1).sum()), False: int((labels == 0).sum())}
+        if (count := min(sizes.values()) if rule.target is None else sizes[wanted]) < FEW:
             few[label] = count
     notes = (
-        Note("undetermined_threshold", tuple(fallen)),
+        Note("undetermined_threshold", tuple(label for label, threshold in best.items() if threshold is None)),
         Note("target_by_one_decision", tuple(same)),
-        Note("target_on_few_images", tuple(few), tuple(few.values())),
+        Note(f"{'threshold' if rule.target is None else 'target'}_on_few_images", tuple(few), tuple(few.values())),
+        Note("logit_threshold", tuple(label for label, threshold in chosen.items() if threshold > 1)),
     )
     return tuple(note for note in notes if note.labels)
 
 
 def _best(predictions: Predictions, rule: ThresholdRule) -> dict[str, float | None]:
     predictions.check("validation predictions")
-    probability = predictions.probabilities
+    # rises with the logit, and tells apart what probabilities near 1 do not
+    scale = np.where(predictions.logits > 1, predictions.logits, predictions.probabilities)
     return {
-        label: _best_threshold(predictions.labels[:, k], probability[:, k], rule)
+        label: _best_threshold(predictions.labels[:, k], scale[:, k], rule)
         for k, label in enumerate(predictions.task.labels)
     }
 
 
-def _best_threshold(labels: np.ndarray, probability: np.ndarray, rule: ThresholdRule) -> float | None:
+def _best_threshold(labels: np.ndarray, scale: np.ndarray, rule: ThresholdRule) -> float | None:
+    """The best threshold from labels `(N,)` and the images' places on the scale `(N,)`: probabilities, and logits above 1."""
     known = ~np.isnan(labels)
-    positive, probability = labels[known] > 0.5, probability[known]
+    positive = labels[known] > 0.5
     positives, negatives = int(positive.sum()), int((~positive).sum())
     needed = {"sensitivity": positives, "specificity": negatives}.get(rule.rule, positives * negatives)
     if not needed:
         return None
-    cuts, group = np.unique(probability, return_inverse=True)
-    tp = np.bincount(group, positive)[::-1].cumsum()[::-1]  # positives at or above each distinct probability
+    cuts, group = np.unique(scale[known], return_inverse=True)
+    tp = np.bincount(group, positive)[::-1].cumsum()[::-1]  # positives at or above each distinct place
     fp = np.bincount(group, ~positive)[::-1].cumsum()[::-1]
     if rule.rule == "sensitivity":  # falls from 1 with the threshold
         return float(_between(cuts)[np.flatnonzero(tp / positives >= rule.value)[-1]])
     if rule.rule == "specificity":  # rises to 1, which it reaches at the latest above all images
         met = np.flatnonzero((negatives - fp) / negatives >= rule.value)
-        if len(met):
-            return float(_between(cuts)[met[0]])
-        above = max((cuts[-1] + 1) / 2, np.nextafter(cuts[-1], 2))
-        return float(above) if above <= 1 else None  # a negative image has probability 1
+        return float(_between(cuts)[met[0]]) if len(met) else _above(cuts[-1])
     if rule.rule == "youden":
         # sensitivity - false positive rate, times both class sizes: whole numbers, so that ties are ties
         goodness = tp * negatives - fp * positives
@@ -102,9 +105,22 @@ def _best_threshold(labels: np.ndarray, probability: np.ndarray, rule: Threshold
 
 
 def _between(cuts: np.ndarray) -> np.ndarray:
-    """The threshold with each distinct probability and all above it positive: halfway to the one below."""
-    lower = np.concatenate([[0.0], cuts[:-1]])
-    middle = (lower + cuts) / 2
-    threshold = np.where(middle > lower, middle, cuts)  # neighbours one rounding apart have no middle
-    threshold[0] = cuts[0]
+    """The threshold with each distinct place and all above it positive: halfway to the one below."""
+    probability = _probability(cuts)
+    lower = np.concatenate([[0.0], probability[:-1]])
+    middle = (lower + probability) / 2
+    threshold = np.where(middle > lower, middle, probability)  # neighbours one rounding apart have no middle
+    threshold[0] = probability[0]
+    equal = np.flatnonzero(probability[1:] == probability[:-1])  # logits far above 1
+    threshold[equal + 1] = (cuts[equal] + cuts[equal + 1]) / 2
     return threshold
+
+
+def _above(top: float) -> float:
+    """A threshold that is not reached at the highest place: halfway to the probability 1, a logit where that is 1 already."""
+    probability = float(_probability(top))
+    return float(top + 1) if probability == 1 else float(max((probability + 1) / 2, np.nextafter(probability, 2)))
+
+
+def _probability(scale: np.ndarray | float) -> np.ndarray:
+    return np.where(np.asarray(scale) > 1, 1 / (1 + np.exp(-np.maximum(scale, 1.0))), scale)

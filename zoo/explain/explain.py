@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from zoo.core.files import write_text
 from zoo.core.progress import Progress
 from zoo.core.registry import Registry
 from zoo.core.tasks import Task
+from zoo.core.thresholds import DEFAULT
 from zoo.evaluation import metrics
 from zoo.evaluation.serialise import to_plain
 from zoo.explain import localisation as scoring
@@ -116,8 +117,8 @@ def explain_files(run: Run, files: Sequence[Path], options: Options, out: Path |
     images = np.stack(squares)
 
     def choose(probe: Any) -> list[Pair]:
-        probabilities = metrics.probabilities(task, probe.logits(images))
-        wanted = [columns or _positive_labels(task, row, run.info().get("thresholds", {})) for row in probabilities]
+        thresholds = dict.fromkeys(task.labels, DEFAULT) | run.info().get("thresholds", {})
+        wanted = [columns or _positive_labels(task, row, thresholds) for row in probe.logits(images)]
         return [
             Pair(row, column, names[row], names[row], None, no_boxes())
             for row in range(len(images))
@@ -127,14 +128,10 @@ def explain_files(run: Run, files: Sequence[Path], options: Options, out: Path |
     return replace(_explain(run, images, choose, options, out, False), skipped=skipped)
 
 
-def _positive_labels(task: Task, probabilities: np.ndarray, thresholds: dict[str, float]) -> list[int]:
-    """The labels above their thresholds, else the most probable one; for exclusive classes always the latter."""
-    above = (
-        []
-        if task.exclusive
-        else [k for k, label in enumerate(task.labels) if probabilities[k] >= thresholds.get(label, 0.5)]
-    )
-    return above or [int(probabilities.argmax())]
+def _positive_labels(task: Task, logits: np.ndarray, thresholds: Mapping[str, float]) -> list[int]:
+    """The positive labels of an image, `(K,)`, else the most probable one."""
+    positive = np.flatnonzero(metrics.decisions(task, logits[None], thresholds)[0])
+    return positive.tolist() or [int(logits.argmax())]
 
 
 def explain_split(

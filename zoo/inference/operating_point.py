@@ -9,6 +9,7 @@ import numpy as np
 
 from zoo.core.errors import DataError, ZooError
 from zoo.core.tasks import Task
+from zoo.core.thresholds import as_probability
 from zoo.evaluation import metrics
 from zoo.evaluation.calibration import Calibration
 from zoo.runs.run import Run
@@ -18,7 +19,8 @@ from zoo.runs.run import Run
 class OperatingPoint:
     """The labels, the thresholds and the calibration of a run.
 
-    `raw_thresholds` are the run's, by label, on probabilities before calibration; `calibration` is None where the run has none.
+    `raw_thresholds` are the run's, by label, on probabilities before calibration (above 1: on logits); `calibration` is None
+    where the run has none.
     """
 
     task: Task
@@ -58,11 +60,13 @@ class OperatingPoint:
 
         The run's own thresholds are carried through the calibration, so that the decisions stay the same. An isotonic
         calibration can make images around the threshold equal: such an image may show the threshold's probability and still
-        be negative, since the decision falls before calibration.
+        be negative, since the decision falls before calibration; so may one of probability 1 where the threshold is 1.
         """
         if self.task.exclusive:
             return {}
-        return self.calibration.carried(self.raw_thresholds) if self.calibration else dict(self.raw_thresholds)
+        if self.calibration:
+            return self.calibration.carried(self.raw_thresholds)
+        return {label: as_probability(threshold) for label, threshold in self.raw_thresholds.items()}
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities float64 `(N, K)` of logits `(N, K)`, calibrated where there is a calibration."""

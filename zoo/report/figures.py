@@ -170,6 +170,12 @@ def forest_figure(
         return svg(figure)
 
 
+def span(rows: Sequence[tuple[str, Interval, bool]], *more: float) -> tuple[float, float]:
+    """What the axis of a drawing has to hold."""
+    known = [v for _, i, _ in rows for v in (i.value, i.low, i.high) if not math.isnan(v)] + list(more)
+    return (min(known), max(known)) if known and min(known) < max(known) else (0.0, 1.0)
+
+
 def distribution_figure(lines: Mapping[str, np.ndarray], title: str, xlabel: str, ylabel: str) -> str:
     """Shares over the values 0, 1, 2 …, in percent, one line each, at most four."""
     with _drawing(margins=_SQUARE) as (figure, axes):

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zoo.core.text import count_of, duration
+from zoo.core.thresholds import as_probability
 from zoo.evaluation.interval import Interval, short
 from zoo.report.sentences import METRICS
 from zoo.report.sentences import shown as interval_text
@@ -51,7 +52,7 @@ def _table(results: Results, *, stacked: bool) -> Table:
 def _numbers(trial: Trial, metric: str, stacked: bool) -> list[str]:
     result = trial.result
     thresholds = list((result.get("thresholds") or {}).values())
-    at = short(thresholds[0]) if len(thresholds) == 1 else "–"
+    at = short(as_probability(thresholds[0])) if len(thresholds) == 1 else "–"
     speed, seconds = result.get("images_per_second"), result.get("seconds")
     return [
         str(result.get("best_epoch") or "–"),
