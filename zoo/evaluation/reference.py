@@ -19,6 +19,8 @@ from zoo.core.tasks import Task
 from zoo.evaluation.agreement import cohen_kappa
 from zoo.evaluation.bootstrap import patient_codes
 from zoo.evaluation.evaluate import Evaluation, evaluate
+from zoo.evaluation.interval import Interval
+from zoo.evaluation.like_for_like import common_labels, headline_over
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable
 
@@ -42,6 +44,7 @@ class ReferenceComparison(Serialisable):
     """The same predictions against the run's own labels and against other reference labels.
 
     Both evaluations rest on the same images, and label by label on those where both references have a value.
+    `own_mean` and `other_mean` are the headline AUROC over the `labels` where it is defined against either reference.
     `agreement[label]` has kappa (Cohen 1960; NaN where chance alone agrees fully), agree (the share of images with the same
     value), own_positive, other_positive and both (images positive), and images. `absent` are labels that the other
     reference does not have, `without` counts the run's images that are not in it, `left_out` its images whose classes are
@@ -53,6 +56,9 @@ class ReferenceComparison(Serialisable):
     patients: int
     own: Evaluation
     other: Evaluation
+    labels: tuple[str, ...]
+    own_mean: Interval
+    other_mean: Interval
     agreement: dict[str, dict[str, float]]
     absent: tuple[str, ...] = ()
     without: int = 0
@@ -142,23 +148,24 @@ def compare_reference(
         raise DataError(f"{path} and the {split} images have no image with a known label in common.")
     chosen = predictions.where(keep)
     logits, known = chosen.logits, both[keep]
-    evaluations = [
-        evaluate(
-            Predictions(task, chosen.table, np.where(known, labels, np.nan), logits),
-            thresholds,
-            split=split,
-            replicates=replicates,
-            level=level,
-            seed=seed,
-        )
+    sides = [
+        Predictions(task, chosen.table, np.where(known, labels, np.nan), logits)
         for labels in (chosen.labels, other[keep])
     ]
+    evaluations = [
+        evaluate(each, thresholds, split=split, replicates=replicates, level=level, seed=seed) for each in sides
+    ]
+    labels, _ = common_labels(evaluations[0], evaluations[1], "auroc")
+    means = [headline_over(labels, *each) for each in zip(evaluations, sides, strict=True)]
     return ReferenceComparison(
         source=path.name,
         images=int(keep.sum()),
         patients=patient_codes(chosen.table["patient"])[1],
         own=evaluations[0],
         other=evaluations[1],
+        labels=labels,
+        own_mean=means[0],
+        other_mean=means[1],
         agreement={
             label: _agreement(chosen.labels[known[:, k], k] > 0.5, other[keep][known[:, k], k] > 0.5)
             for k, label in enumerate(task.labels)
