@@ -29,8 +29,8 @@ from zoo.runs.results import Results
 from zoo.runs.run import Run
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
-ALL = ("summary", "data", "training", "results", "curves", "calibration", "operating", "confusion", "subgroups")
-ALL += ("baselines", "mistakes", "explanations", "repeat")
+ALL = ("summary", "data", "training", "results", "curves", "calibration", "operating", "utility", "fit")
+ALL += ("confusion", "subgroups", "baselines", "mistakes", "explanations", "repeat")
 
 
 class Page(HTMLParser):
@@ -154,7 +154,7 @@ def test_sections_without_content_are_gone(tmp_path: Path) -> None:
         (run.path / name).unlink()
     run.write_json("data.json", {})
     page = Page(render(Material.of(run, bare(run, found))))
-    assert keys(page) == ("summary", "results", "curves", "confusion", "mistakes", "explanations", "repeat")
+    assert keys(page) == ("summary", "results", "curves", "utility", "fit", "confusion", *ALL[-3:])
     assert "zoo explain" in " ".join(page.words) or "zoo explain" in render(Material.of(run, bare(run, found)))
     assert "pixels of these images are gone" in page.text
 
@@ -183,7 +183,7 @@ def test_other_reference_labels_are_shown(tmp_path: Path) -> None:
     page = Page(render(Material.of(run, found)))
     assert "reference" in keys(page)
     assert "second.csv" in page.text
-    assert str(found.reference.other.per_label["Mass"]["auroc"]) in page.text  # type: ignore[union-attr]
+    assert str(found.reference.other.per_label["Mass"]["auroc"]) in page.text
 
 
 HOSTILE = '<script>alert("1")</script> & <img src=https://example.org/x.png onerror=x>'

@@ -24,6 +24,7 @@ from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.reference import ReferenceComparison, compare_reference
 from zoo.evaluation.reliability import CalibrationResult, evaluate_calibration
 from zoo.evaluation.serialise import Serialisable, to_csv, to_plain
+from zoo.evaluation.sheet import Sheet, make_sheet
 from zoo.evaluation.subgroups import DEFAULT_COLUMNS, Gaps, Group, clear_gaps, subgroups
 from zoo.evaluation.thresholds import choose_thresholds, threshold_notes
 from zoo.runs.leaks import Leak, find_leaks
@@ -57,6 +58,7 @@ class Results(Serialisable):
     reference: ReferenceComparison | None
     leaks: tuple[Leak, ...]
     threshold_notes: tuple[Note, ...]
+    sheet: Sheet
     notes: tuple[Note, ...] = ()
 
     @property
@@ -70,12 +72,12 @@ class Results(Serialisable):
         return {**super().to_dict(), "statements": to_plain(self.statements)}
 
     def save(self, directory: Path) -> None:
-        """Write the evaluation's own files (see `Evaluation.save`), `results-<split>.json` with everything, and two parts as
-        CSV: `operating-<split>.csv` and `subgroups-<split>.csv`."""
+        """Write the evaluation's own files (see `Evaluation.save`), `results-<split>.json` with everything, and parts as
+        CSV: `operating-<split>.csv`, `subgroups-<split>.csv`, and those of `Sheet.tables`."""
         self.evaluation.save(directory)
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
         write_text(directory / f"results-{self.split}.json", text)
-        for name, rows in (("operating", self.operating), ("subgroups", self.groups)):
+        for name, rows in (("operating", self.operating), ("subgroups", self.groups), *self.sheet.tables()):
             if rows:
                 write_text(directory / f"{name}-{self.split}.csv", to_csv(rows))
 
@@ -203,6 +205,7 @@ def measure(
         reference=reference,
         leaks=leaks,
         threshold_notes=threshold_notes(validation, rule),
+        sheet=make_sheet(predictions, evaluation, calibrated.calibration if calibrated else None),
     )
 
 
