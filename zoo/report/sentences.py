@@ -175,6 +175,7 @@ def leak(found: Leak) -> str:
         "patient": "belong to patients",
         "pixels": "are, pixel for pixel, images",
         "name": "have the names of images",
+        "near": "are near-duplicates of images",
     }[found.shared]
     return (
         f"Leak: {found.images:,} of the {found.of:,} {found.split} images {what} that the network was trained or chosen on "
