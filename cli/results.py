@@ -77,7 +77,8 @@ def print_results(results: Results, folder: Path, *, detailed: bool, calibration
         predictive = tables.predictive_table(found_points)
         title = "Predictive values (PPV, NPV) and the prevalence they hold at"
         _print_part(console, tables.terminal(predictive, title, tables.PREDICTIVE))
-        if len(predictive.columns) > len(tables.PREDICTIVE):
+        if assumed := [point for point in found_points if point.assumed_prevalence is not None]:
+            predictive = tables.predictive_table(assumed)
             _print_part(console, tables.terminal(predictive, "At the assumed prevalence", tables.ASSUMED))
     if results.groups:
         rows = sentences.overall(results.groups)
