@@ -41,6 +41,10 @@ BUILTINS: dict[str, Builtin] = {
     "compare": Builtin(
         "zoo.cli.compare:compare", "Rank runs on the same images and test which of them differ significantly."
     ),
+    "readers": Builtin(
+        "zoo.cli.readers:readers",
+        "Evaluate a reader study: agreement, modalities (MRMC), and a run against the readers.",
+    ),
     "explain": Builtin(
         "zoo.cli.explain:explain", "Draw heat maps that show which parts of an image a run's predictions come from."
     ),

@@ -69,7 +69,8 @@ def evaluate(
     """Show the metrics of a run with 95% confidence intervals.
 
     RUN is a name or a path. Thresholds and calibration are fitted on validation images; those you ask for are stored with the
-    run, and later commands use them. Results are also written into the run folder as JSON and CSV.
+    run, and later commands use them. Shown are the metrics, the worst statements and what you ask for, with --verbose all
+    parts; everything is also written into the run folder as JSON and CSV.
 
     \b
     zoo evaluate NAME
@@ -101,9 +102,12 @@ def evaluate(
     if as_json:
         print_json(result.to_dict())
         return
-    print_results(
-        result, folder, detailed=rule is not None or prevalence is not None, calibration=calibration is not None
-    )
+    asked = {
+        "operating": rule is not None or prevalence is not None,
+        "calibration": calibration is not None,
+        "groups": bool(by),
+    }
+    print_results(result, folder, run.reference if data is None else None, [part for part in asked if asked[part]])
 
 
 def _own(

@@ -17,6 +17,11 @@ def show(ctx: click.Context) -> None:
     ctx.with_resource(logs.shown(ctx.meta.get(LEVEL, logging.INFO)))
 
 
+def verbose() -> bool:
+    """Whether --verbose was given."""
+    return logs.ROOT.isEnabledFor(logging.DEBUG)
+
+
 def options() -> list[click.Option]:
     """The options, made anew: click keeps state in each."""
     return [

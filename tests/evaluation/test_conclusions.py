@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 import pytest
 
 from zoo.core.tasks import Task
-from zoo.evaluation import Conclusion, Drop, Evaluation, Interval, Predictions, clear_drop, conclude, evaluate
+from zoo.evaluation import Conclusion, Evaluation, Interval, Predictions, conclude, evaluate
 
 BINARY = Task("binary", ("abnormal",))
 MULTILABEL = Task("multilabel", ("Mass", "Edema", "Hernia"))
@@ -101,19 +100,3 @@ def test_ten_images_are_not_taken_for_proof() -> None:
     assert conclude(run(rare)).rarer == 3
     rare.labels[:30, 0] = 1
     assert conclude(run(rare)).rarer is None
-
-
-def headline(split: str, value: float, low: float, high: float) -> Evaluation:
-    found = run(make_images(BINARY, 40), 2, split=split)
-    return replace(found, averages={"macro": {"auroc": Interval(value, low, high)}})
-
-
-def test_a_clear_drop_from_validation_to_test() -> None:
-    val = headline("val", 0.8101, 0.78, 0.84)
-    assert clear_drop(val, headline("test", 0.6538, 0.62, 0.69)) == Drop(pytest.approx(0.156), overlap=False)
-    assert clear_drop(val, headline("test", 0.75, 0.6, 0.85)) == Drop(pytest.approx(0.06), overlap=True)
-    assert clear_drop(val, headline("test", 0.77, 0.76, 0.775)) is not None  # small, but the intervals are apart
-    assert clear_drop(val, headline("test", 0.7, math.nan, math.nan)) == Drop(pytest.approx(0.11), overlap=None)
-    assert clear_drop(val, headline("test", 0.76, 0.7, 0.82)) is None
-    assert clear_drop(val, headline("test", 0.9, 0.88, 0.92)) is None
-    assert clear_drop(val, headline("test", math.nan, math.nan, math.nan)) is None

@@ -29,8 +29,8 @@ from zoo.runs.results import Results
 from zoo.runs.run import Run
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
-ALL = ("summary", "data", "training", "results", "curves", "calibration", "operating", "confusion", "subgroups")
-ALL += ("baselines", "mistakes", "explanations", "repeat")
+ALL = ("summary", "data", "training", "results", "curves", "calibration", "operating", "utility", "fit")
+ALL += ("confusion", "subgroups", "baselines", "mistakes", "explanations", "repeat")
 
 
 class Page(HTMLParser):
@@ -142,7 +142,9 @@ def test_equal_runs_give_equal_pages(finished: tuple[Run, Results, str], tmp_pat
 
 def bare(run: Run, found: Results) -> Results:
     empty: dict[str, Any] = dict.fromkeys(("operating", "groups", "baselines", "leaks", "notes", "threshold_notes"), ())
-    return dataclasses.replace(found, **empty, gaps=Gaps(), calibration=None, reference=None, validation=None)
+    return dataclasses.replace(
+        found, **empty, gaps=Gaps(), calibration=None, reference=None, validation=None, drop=None
+    )
 
 
 def test_sections_without_content_are_gone(tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_sections_without_content_are_gone(tmp_path: Path) -> None:
         (run.path / name).unlink()
     run.write_json("data.json", {})
     page = Page(render(Material.of(run, bare(run, found))))
-    assert keys(page) == ("summary", "results", "curves", "confusion", "mistakes", "explanations", "repeat")
+    assert keys(page) == ("summary", "results", "curves", "utility", "fit", "confusion", *ALL[-3:])
     assert "zoo explain" in " ".join(page.words) or "zoo explain" in render(Material.of(run, bare(run, found)))
     assert "pixels of these images are gone" in page.text
 

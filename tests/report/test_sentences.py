@@ -13,17 +13,12 @@ import pytest
 from reportable import BINARY, SEVERAL, make_results, make_run
 
 from zoo.core.text import count_of, duration, listed
-from zoo.evaluation import Evaluation, Interval, Note, Predictions, ThresholdRule, evaluate
+from zoo.evaluation import Drop, Evaluation, Interval, Note, Predictions, ThresholdRule, evaluate
 from zoo.evaluation.baselines import Baseline
-from zoo.evaluation.calibration import Calibration, fit_calibration
-from zoo.evaluation.reference import ReferenceComparison
-from zoo.evaluation.reliability import evaluate_calibration
-from zoo.evaluation.subgroups import Gap, Gaps, Group
-from zoo.report import detail_sentences, sentences
+from zoo.report import sentences
 from zoo.runs.leaks import Leak
 from zoo.runs.results import Results
-
-NAN = Interval(math.nan, math.nan, math.nan)
+from zoo.runs.statements import Statement
 
 
 @pytest.fixture(scope="module")
@@ -70,24 +65,46 @@ def test_conclusions(binary: Results, interval: tuple[float, ...], changes: dict
     assert said.endswith(end)
 
 
-def test_a_drop_from_validation_is_a_warning(binary: Results) -> None:
-    assert binary.validation is not None
-    before = replace(binary.validation, averages={"macro": {"auroc": Interval(0.8101, 0.78, 0.84)}})
-    clear = replace(binary, validation=before, evaluation=with_headline(binary, 0.6538, 0.62, 0.69))
-    assert (
-        sentences.gap(clear)
-        == sentences.drop(clear)
-        == (
-            "Test AUROC .654 is .156 below validation (.810): the validation figure does not carry over to the test images."
+def with_drop(results: Results, *difference: float, left_out: tuple[str, ...] = ()) -> Results:
+    task = results.evaluation.task
+    labels = tuple(label for label in task.labels if label not in left_out)
+    value = Interval(*difference)
+    found = Drop(Interval(0.81, 0.78, 0.84), Interval(0.81 - value.value, 0.6, 0.7), value, labels, left_out)
+    return replace(results, drop=found)
+
+
+def said_of(results: Results, kind: str) -> list[tuple[str, str]]:
+    return [(each.severity, text) for each, text in sentences.summary(results) if each.kind == kind]
+
+
+def test_a_drop_from_validation(binary: Results, several: Results) -> None:
+    assert said_of(with_drop(binary, 0.15, 0.1, 0.2), "drop") == [
+        (
+            "bad",
+            "Test AUROC (.660 [.600, .700]) is .150 [.100, .200] below validation (.810 [.780, .840]): the validation figure "
+            "does not carry over to the test images.",
         )
-    )
-    overlapping = replace(clear, evaluation=with_headline(binary, 0.75, 0.6, 0.85))
-    assert ", though their intervals overlap: " in sentences.gap(overlapping)
-    fine = replace(clear, evaluation=with_headline(binary, 0.8, 0.75, 0.85))
-    assert sentences.drop(fine) is None
-    assert (
-        sentences.gap(fine) == "On the validation images it is .810 [.780, .840]: the test result is not clearly worse."
-    )
+    ]
+    assert said_of(with_drop(binary, 0.15, -0.01, 0.2), "drop") == [
+        (
+            "note",
+            "On the validation images AUROC is .810 [.780, .840]: the test result is not clearly lower (validation minus test: "
+            ".150 [-.010, .200]).",
+        )
+    ]
+    assert said_of(with_drop(binary, 0.15, math.nan, math.nan), "drop")[0][1].endswith("unknown whether test is lower.")
+    assert said_of(replace(binary, drop=None), "drop") == []
+    mass = several.evaluation.task.labels[0]
+    fewer = with_drop(several, 0.15, 0.1, 0.2, left_out=(mass,))
+    ((_, text),) = said_of(fewer, "drop")
+    assert text.startswith("Test macro AUROC over the 2 of 3 labels defined on both (.660 [.600, .700]) is .150")
+    assert said_of(fewer, "left_out") == [
+        (
+            "caution",
+            "Validation and test are compared over the 2 of 3 labels defined on both: without Mass, defined on one of them "
+            "only.",
+        )
+    ]
 
 
 def test_notes_on_an_evaluation_of_several_labels(several: Results) -> None:
@@ -110,7 +127,8 @@ def test_notes_on_an_evaluation_of_several_labels(several: Results) -> None:
             Note("no_interval", (nodule,)),
         ),
     )
-    said = sentences.notes(replace(several, evaluation=evaluation, threshold_notes=()))
+    found = replace(several, evaluation=evaluation, threshold_notes=())
+    said = [sentences.sentence(Statement("note", "note", place), found) for place in range(10)]
     assert said == [
         f"AUROC is undefined for these labels, which its means leave out: {mass} (unknown on every image).",
         f"Fewer than 10 images of a class, so read these with care: {nodule} (3 positive, 197 negative).",
@@ -130,8 +148,8 @@ def test_one_class_of_a_binary_task(binary: Results) -> None:
     evaluation = replace(
         binary.evaluation, positives={"Abnormal": 40}, known={"Abnormal": 40}, notes=(Note("undefined_auroc", ("Abnormal",)),)
     )  # fmt: skip
-    said = sentences.notes(replace(binary, evaluation=evaluation))
-    assert said == ["AUROC is undefined: Abnormal (all 40 images are positive)."]
+    said = said_of(replace(binary, evaluation=evaluation), "note")
+    assert said == [("note", "AUROC is undefined: Abnormal (all 40 images are positive).")]
 
 
 def test_notes_on_thresholds_and_on_another_dataset(binary: Results) -> None:
@@ -149,7 +167,8 @@ def test_notes_on_thresholds_and_on_another_dataset(binary: Results) -> None:
             Note("logit_threshold", ("Fibrosis",)),
         ),
     )
-    assert sentences.notes(results) == [
+    said = [*said_of(results, "data_note"), *said_of(results, "threshold_note")]
+    assert [text for _, text in said] == [
         f"The dataset has no label {label}: an image with any of Mass, Edema counts as {label}.",
         "The validation images do not determine a threshold for Hernia: .5 is used.",
         "On validation the target sensitivity .9 is only reached by predicting every image positive: Mass.",
@@ -157,6 +176,7 @@ def test_notes_on_thresholds_and_on_another_dataset(binary: Results) -> None:
         "The threshold rests on fewer than 10 validation images of a class: Edema (4), Mass (9).",
         "The threshold of Fibrosis is a logit: the probabilities of the images that it parts round to 1.",
     ]
+    assert [severity for severity, _ in said] == ["note", "caution", "caution", "note", "note", "note"]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +196,9 @@ def test_leaks(shared: Any, what: str) -> None:
 
 def make_baseline(difference: Interval | None, *features: str) -> Baseline:
     auroc, auprc, brier = (Interval(v, v - 0.1, v + 0.1) for v in (0.6, 0.4, 0.2))
-    return Baseline("metadata only" if features else "prevalence", features, auroc, auprc, brier, difference, None)
+    name = "metadata only" if features else "prevalence"
+    beaten = None if difference is None or math.isnan(difference.low) else difference.low > 0
+    return Baseline(name, features, auroc, auprc, brier, difference, beaten, Interval(-0.02, -0.03, -0.01))
 
 
 @pytest.mark.parametrize(
@@ -202,128 +224,47 @@ def test_baselines(difference: Interval | None, end: str) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("trained", "calibrated", "end", "bad"),
+    [
+        (Interval(0.02, 0.01, 0.03), None, ".300], but its Brier score is worse by .020 [.010, .030].", True),
+        (Interval(0.02, -0.01, 0.05), None, "[.100, .300].", False),
+        (
+            Interval(0.02, 0.01, 0.03),
+            Interval(0.01, 0.005, 0.015),
+            ", but its Brier score is worse by .020 [.010, .030], after calibration by .010 [.005, .015].",
+            True,
+        ),
+        (
+            Interval(0.02, 0.01, 0.03),
+            Interval(-0.01, -0.015, -0.005),
+            "worse by .020 [.010, .030] as trained; after calibration it is not (-.010 [-.015, -.005]).",
+            False,
+        ),
+        (
+            Interval(-0.02, -0.03, -0.01),
+            Interval(0.01, 0.005, 0.015),
+            ", but its Brier score is worse by .010 [.005, .015] after calibration.",
+            True,
+        ),
+    ],
+)
+def test_a_worse_brier_score_is_said(
+    trained: Interval, calibrated: Interval | None, end: str, bad: bool, binary: Results
+) -> None:
+    found = replace(
+        make_baseline(Interval(0.2, 0.1, 0.3), "age"), brier_difference=trained, calibrated_brier_difference=calibrated
+    )
+    assert sentences.baseline(found, BINARY).endswith(end)
+    ((severity, _),) = said_of(replace(binary, baselines=(found,)), "baseline")
+    assert severity == ("bad" if bad else "good")
+
+
 def test_without_metadata_the_prevalence_says_why(binary: Results) -> None:
     found = make_baseline(Interval(0.2, 0.1, 0.3))
     (said,) = sentences.baselines(replace(binary, baselines=(found,)))
     assert said.startswith("Age, sex, view and follow-up are not known or do not vary")
     assert said.endswith(sentences.baseline(found, BINARY))
-
-
-def test_missed_and_unknown_targets(several: Results) -> None:
-    first, second = several.operating[:2]
-    missed = replace(
-        first,
-        rule="sensitivity",
-        target=0.95,
-        test={"sensitivity": Interval(0.93, 0.9, 0.96)},
-        shortfall=Interval(0.02, -0.01, 0.05),
-    )
-    unknown = replace(second, rule="sensitivity", target=0.95, test={"sensitivity": NAN}, shortfall=None)
-    assert detail_sentences.operating([missed, unknown]) == [
-        f"{first.label}: sensitivity .930 [.900, .960] on test misses the target .950 by .020, which may be chance: the "
-        "interval includes the target.",
-        f"Without positive test images it is unknown whether the target sensitivity is met: {second.label}.",
-    ]
-    assert detail_sentences.operating(several.operating) == []  # a fixed threshold has no target
-
-
-def test_groups_and_gaps() -> None:
-    value = Interval(0.5, 0.4, 0.6)
-    women = Group("sex", "F", "Abnormal", 200, 150, 90, 110, *(value,) * 5, small=False)
-    men = replace(women, name="M", small=True)
-    views = replace(women, column="view", name="PA")
-    ages = replace(women, column="age", name="unknown")
-    gap = Gap("sex", "F", "Abnormal", "auroc", Interval(-0.12, -0.2, -0.04))
-    assert detail_sentences.groups([women, men, views, ages], Gaps((gap,), 2), 0.95) == [
-        "All images are of one group by view (PA): there is no gap to measure.",
-        "The age of every image is unknown: there are no groups to compare.",
-        "Clear gaps to all other images: sex F, AUROC -.120 [-.200, -.040].",
-        "2 gaps were examined: where there is no real difference, about 5 of 100 such intervals exclude 0 by chance. A gap is "
-        "a question to follow up, not a finding.",
-        "Too few images for a conclusion (fewer than 10 of a class, or 20 patients): sex M.",
-    ]
-    macro = [replace(women, label="macro"), replace(men, label="Mass"), replace(women, label="Mass")]
-    said = detail_sentences.groups(macro, Gaps((replace(gap, label="Mass", metric="false_negative_rate"),), 1), 0.95)
-    assert "sex F, false-negative rate for Mass -.120" in said[0]
-    assert said[-1].startswith("Label by label, 1 of 2 groups have fewer than 10 images of a class or 20 patients")
-
-
-def test_other_reference_labels(several: Results) -> None:
-    evaluation, (mass, nodule) = several.evaluation, several.evaluation.task.labels[:2]
-    agreement = {"agree": 0.9, "own_positive": 5.0, "other_positive": 6.0, "both": 4.0, "images": 50.0}
-    found = ReferenceComparison(
-        source="panel.csv",
-        images=50,
-        patients=40,
-        own=evaluation,
-        other=evaluation,
-        agreement={mass: {**agreement, "kappa": 0.3}, nodule: {**agreement, "kappa": 0.7}},
-        absent=("Hernia",),
-        without=20,
-        left_out=4,
-    )
-    value = str(evaluation.headline)
-    assert detail_sentences.references(found) == [
-        f"On the 50 test images of 40 patients labelled in panel.csv, macro AUROC is {value} against its labels and {value} "
-        "against the run's own.",
-        f"The references agree with a mean kappa of .500 over 2 labels, from .300 ({mass}) to .700 ({nodule}).",
-        f"Agreement is at most fair (kappa up to .400, Landis & Koch 1977) for {mass}: a score against one reference says "
-        "little about the other there.",
-        "panel.csv has no column for Hernia.",
-        "4 images are left out: panel.csv does not name exactly one class for them.",
-        "20 of the run's test images are not in panel.csv.",
-    ]
-    single = replace(found, agreement={mass: {**agreement, "kappa": 0.7}}, absent=(), without=0, left_out=0)
-    assert detail_sentences.references(single)[1:] == [
-        f"Both references agree on {mass} on 90% of 50 images (kappa .700): 5 images are positive by the run's labels, 6 by "
-        "panel.csv, 4 by both."
-    ]
-
-
-def make_images(seed: int, stretch: float = 1.0, shift: float = 0.0, name: str = "f") -> Predictions:
-    rng = np.random.default_rng(seed)
-    z = rng.normal(0, 1.5, (800, len(SEVERAL.labels)))
-    y = (rng.random(z.shape) < 1 / (1 + np.exp(-z))).astype(float)
-    table = pd.DataFrame({"image": [f"{name}{i}" for i in range(800)], "patient": [str(i // 2) for i in range(800)]})
-    return Predictions(SEVERAL, table, y, stretch * z + shift)
-
-
-def test_what_calibration_changed() -> None:
-    first = SEVERAL.labels[0]
-    good = evaluate_calibration(make_images(0, 3), make_images(1, 3, name="t"), replicates=20)
-    said = detail_sentences.calibration(good)
-    assert said[0].startswith("Temperatures: on the validation images the outputs were overconfident for ")
-    ece = [np.mean([each.ece.value for each in stage.values()]) for stage in (good.before, good.after)]
-    assert f"the mean ECE is {ece[0]:.3f} before and {ece[1]:.3f} after".replace("0.", ".") in said[1]
-    spoiled = evaluate_calibration(make_images(0, shift=2), make_images(1, name="t"), "platt", replicates=200)
-    said = detail_sentences.calibration(spoiled)
-    assert f"Calibration made the Brier score worse on the test images: {first} by " in said[1]
-    mean = spoiled.calibration.probabilities(make_images(1).logits)[:, 0].mean()
-    share = make_images(1).labels[:, 0].mean()
-    assert f"{first} {mean:.3f} for {share:.3f}".replace("0.", ".") in said[2]
-    shared = detail_sentences.calibration(evaluate_calibration(make_images(0), make_images(0), replicates=0))
-    assert shared[-1].startswith("800 of the 800 images measured are among those the calibration was fitted on")
-
-
-def test_why_labels_stay_uncalibrated() -> None:
-    images = make_images(0)
-    labels = images.labels.copy()
-    labels[:, 0] = np.arange(800) < 9
-    flat = fit_calibration("platt", Predictions(SEVERAL, images.table, labels, np.ones_like(images.logits)))
-    test = evaluate_calibration(Predictions(SEVERAL, images.table, labels, -images.logits), images, replicates=0)
-    assert (
-        "9 positive validation images, 791 negative" in detail_sentences.calibration(replace(test, calibration=flat))[0]
-    )
-    kinds = ("constant_output", "separated", "no_temperature", "inverted", "not_increasing")
-    for kind in kinds:
-        one = Calibration("platt", SEVERAL, {}, {SEVERAL.labels[0]: Note(kind)})
-        (said,) = detail_sentences.calibration(replace(test, calibration=one, brier_change={}))
-        assert said.startswith(f"Left uncalibrated: {SEVERAL.labels[0]} (")
-    at_end = Calibration("temperature", SEVERAL, {SEVERAL.labels[0]: {"temperature": 100.0}})
-    said = detail_sentences.calibration(replace(test, calibration=at_end, brier_change={}))[0]
-    assert (
-        said == f"The temperature of {SEVERAL.labels[0]} is at the end of its range of 0.01 to 100: do not rely on it."
-    )
 
 
 def test_limitations_hold_leaks_drops_and_notes(several: Results, tmp_path: Path) -> None:
@@ -332,7 +273,7 @@ def test_limitations_hold_leaks_drops_and_notes(several: Results, tmp_path: Path
     found = sentences.limitations(replace(several, leaks=(leak,), evaluation=evaluation), {"split": "drawn"})
     assert found[0] == sentences.leak(leak)
     assert "same collection as the training images, by a random draw of patients." in " ".join(found)
-    assert found[-1] == "All images are of one patient, so there are no intervals."
+    assert "All images are of one patient, so there are no intervals." in found
 
 
 def test_evaluations_without_images_of_a_label_are_described(several: Results) -> None:

@@ -41,6 +41,21 @@ class Agreement(Serialisable):
     pairs: tuple[Pair, ...]
 
 
+@dataclass(frozen=True)
+class PanelAgreement:
+    """Each reader, and a model in his place, against the majority of the other readers.
+
+    `readers[name]` is Cohen's kappa of the reader with the panel of the others, `model[name]` that of the model with the same
+    panel on the same images, `difference` the mean over readers of the model's minus the reader's; None without a model.
+    Images where the panel is evenly divided are left out; `images` is how many the reader who has the fewest keeps.
+    """
+
+    images: int
+    readers: dict[str, Interval]
+    model: dict[str, Interval] | None
+    difference: Interval | None
+
+
 def cohen_kappa(first: np.ndarray, second: np.ndarray) -> float:
     """Cohen's kappa of two ratings `(N,)` of the same images (Cohen 1960, Educational and Psychological Measurement 20).
 
@@ -113,6 +128,50 @@ def agreement(
         ac1=interval(values[1][0], resampled[1], level),
         pairs=tuple(pairs),
     )
+
+
+def panel_agreement(
+    ratings: np.ndarray,
+    model: np.ndarray | None,
+    patients: np.ndarray,
+    readers: tuple[str, ...],
+    *,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> PanelAgreement:
+    """Leave one reader out at a time, and measure him and the model against the majority of the others.
+
+    Args:
+        ratings: `(N, R)`, 1, 0 or NaN where a reader gave none; at least three readers.
+        model: `(N,)`, the model's decisions, 1, 0 or NaN.
+        patients: `(N,)`.
+        readers: the R names.
+        replicates: resamples of the patients.
+        level: of the intervals, in (0, 1).
+        seed: of the resampling.
+    """
+    columns, kept = [], []
+    for j in range(len(readers)):
+        votes = np.delete(ratings, j, axis=1)
+        balance = np.nansum(2 * votes - 1, axis=1)
+        panel = np.where(balance == 0, np.nan, balance > 0)
+        rivals = [ratings[:, j]] if model is None else [np.where(np.isnan(model), np.nan, ratings[:, j]), model]
+        both = np.column_stack([panel, *rivals])
+        both[np.isnan(both).any(axis=1)] = np.nan
+        columns += [_pair_columns(both[:, [0, k]], np.array([0.0, 1.0])) for k in range(1, both.shape[1])]
+        kept.append(int((~np.isnan(both).any(axis=1)).sum()))
+    drawn = mean_replicates(np.concatenate(columns, axis=1), np.asarray(patients), replicates, seed)
+    parts = np.split(drawn, len(columns), axis=1)
+    found = [(_kappa(_means(own))[0], _kappa(part)) for own, part in zip(columns, parts, strict=True)]
+    step = 1 if model is None else 2
+    own, rival = found[::step], found[1::step]
+    difference = None
+    if model is not None:
+        value, replicate = (np.mean([b[k] - a[k] for a, b in zip(own, rival, strict=True)], axis=0) for k in (0, 1))
+        difference = interval(value, replicate, level)
+    sides = [{name: interval(*each, level) for name, each in zip(readers, side, strict=False)} for side in (own, rival)]
+    return PanelAgreement(min(kept), sides[0], None if model is None else sides[1], difference)
 
 
 def _categories(ratings: np.ndarray) -> np.ndarray:

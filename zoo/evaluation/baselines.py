@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,9 @@ class Baseline(Serialisable):
     `auroc`, `auprc` and `brier` are means over the labels where they are defined (the Brier score of a multiclass task is
     the mean over its classes, each against the rest). `difference` is the model's macro AUROC minus the baseline's, over the
     same draws of patients; None where it is undefined. `beaten`: its interval lies above 0; None without an interval.
+    `brier_difference` is the model's mean Brier score, of its probabilities as trained, minus the baseline's over the same
+    draws: above 0 the model is worse. `calibrated_brier_difference` is the same of its calibrated probabilities, None where
+    there are none.
     """
 
     name: Literal["metadata only", "prevalence"]
@@ -43,10 +46,23 @@ class Baseline(Serialisable):
     brier: Interval
     difference: Interval | None
     beaten: bool | None
+    brier_difference: Interval
+    calibrated_brier_difference: Interval | None = None
+
+    @property
+    def worse_brier(self) -> bool:
+        """Whether the model's Brier score is clearly worse than the baseline's, as it is used: calibrated where it can be."""
+        return (self.calibrated_brier_difference or self.brier_difference).low > 0
 
 
 def baselines(
-    training: pd.DataFrame, test: Predictions, *, replicates: int = 1000, level: float = 0.95, seed: int = 0
+    training: pd.DataFrame,
+    test: Predictions,
+    *,
+    calibrated: np.ndarray | None = None,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> tuple[Baseline, ...]:
     """Measure the baselines on the images of `test`, with intervals over patients and the model's lead.
 
@@ -54,6 +70,7 @@ def baselines(
         training: the images the model was trained on: age, sex, view and follow_up as far as known, and per label of the
             task the column label:NAME, 1, 0 or missing; one half, an uncertain label, counts as missing.
         test: the model's predictions, whose table has the same metadata.
+        calibrated: the model's calibrated probabilities `(N, K)` in [0, 1], where there are any.
         replicates: resamples of the patients; 0 leaves the intervals undefined.
         level: of the intervals, in (0, 1).
         seed: of the resampling.
@@ -68,7 +85,8 @@ def baselines(
     """
     test.check("test predictions")
     used = shared_features(training, test.table)
-    prevalence = _baseline("prevalence", (), _prevalence_predictions(training, test), test, replicates, level, seed)
+    how: dict[str, Any] = {"calibrated": calibrated, "replicates": replicates, "level": level, "seed": seed}
+    prevalence = _baseline("prevalence", (), _prevalence_predictions(training, test), test, **how)
     if not used:
         return (prevalence,)
     candidates = [used, *((name,) for name in used if len(used) > 1)]
@@ -76,7 +94,7 @@ def baselines(
     auroc = {names: metrics.mean_auroc(p.task, p.labels, p.logits) for names, p in scored.items()}
     best = max(candidates, key=lambda names: np.nan_to_num(auroc[names], nan=-1.0))  # of equals the first, which is all
     shown = dict.fromkeys((best, used))
-    metadata = [_baseline("metadata only", names, scored[names], test, replicates, level, seed) for names in shown]
+    metadata = [_baseline("metadata only", names, scored[names], test, **how) for names in shown]
     return (*metadata, prevalence)
 
 
@@ -205,6 +223,8 @@ def _baseline(
     used: tuple[str, ...],
     baseline: Predictions,
     model: Predictions,
+    *,
+    calibrated: np.ndarray | None,
     replicates: int,
     level: float,
     seed: int,
@@ -215,23 +235,34 @@ def _baseline(
     lead = metrics.by_label(metrics.auroc, labels, model.scores) - auroc
     drawn_lead = auroc_replicates(labels, model.scores, patients, replicates, seed) - drawn["auroc"]
     difference = mean_interval(lead, drawn_lead, level)
+    sides = [baseline.probabilities, model.probabilities, *([] if calibrated is None else [calibrated])]
+    scored = _brier(labels, sides, patients, replicates, seed)
+    brier = [mean_interval(own, resampled, level) for own, resampled in scored]
+    minus = [mean_interval(own - scored[0][0], resampled - scored[0][1], level) for own, resampled in scored[1:]]
     return Baseline(
         name,
         used,
         mean_interval(auroc, drawn["auroc"], level),
         mean_interval(auprc, drawn["auprc"], level),
-        _brier(baseline, replicates, level, seed),
+        brier[0],
         difference=None if np.isnan(difference.value) else difference,
         beaten=None if np.isnan(difference.low) else difference.low > 0,
+        brier_difference=minus[0],
+        calibrated_brier_difference=minus[1] if calibrated is not None else None,
     )
 
 
-def _brier(baseline: Predictions, replicates: int, level: float, seed: int) -> Interval:
-    """Mean squared difference of probability and label (Brier 1950), mean over labels."""
-    known = (~np.isnan(baseline.labels)).astype(np.float64)
-    error = np.nan_to_num((baseline.probabilities - baseline.labels) ** 2)
-    pieces = [(w @ error, w @ known) for w in weight_chunks(baseline.table["patient"], replicates, seed)]
-    empty = np.empty((0, baseline.task.outputs))
-    errors, weights = (np.concatenate([empty, *(p[i] for p in pieces)]) for i in (0, 1))
+def _brier(
+    labels: np.ndarray, sides: Sequence[np.ndarray], patients: pd.Series, replicates: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mean squared difference of probability and label (Brier 1950) of each of the probabilities `(N, K)`: of all images
+    `(K,)` and in every resample of the patients `(R, K)`, the same resamples for all."""
+    known, columns = (~np.isnan(labels)).astype(np.float64), labels.shape[1]
+    errors = np.concatenate([np.nan_to_num((each - labels) ** 2) for each in sides], axis=1)
+    pieces = [(w @ errors, w @ known) for w in weight_chunks(patients, replicates, seed)]
+    empty = (np.empty((0, errors.shape[1])), np.empty((0, columns)))
+    drawn, weights = (np.concatenate([empty[i], *(p[i] for p in pieces)]) for i in (0, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return mean_interval(error.sum(axis=0) / known.sum(axis=0), errors / weights, level)
+        own = errors.sum(axis=0).reshape(len(sides), columns) / known.sum(axis=0)
+        resampled = drawn.reshape(len(drawn), len(sides), columns) / weights[:, None]
+    return [(own[i], resampled[:, i]) for i in range(len(sides))]

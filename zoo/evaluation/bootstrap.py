@@ -133,7 +133,7 @@ def confusion_replicates(
     # each patient's own table, of which a replicate's is the sum over its draws
     columns = [part[:, k] for part in metrics.parts(labels, positive) for k in range(labels.shape[1])]
     tallies = np.stack([np.bincount(codes, column, minlength=number) for column in columns], axis=1)
-    return Confusion(*np.split(_sums(tallies, number, replicates, seed), 4, axis=1))
+    return Confusion(*np.split(drawn_sums(tallies, number, replicates, seed), 4, axis=1))
 
 
 def mean_replicates(
@@ -143,12 +143,12 @@ def mean_replicates(
     codes, number = patient_codes(patients)
     columns = np.concatenate([np.nan_to_num(values), ~np.isnan(values)], axis=1)
     tallies = np.stack([np.bincount(codes, column, minlength=number) for column in columns.T], axis=1)
-    total, count = np.split(_sums(tallies, number, replicates, seed), 2, axis=1)
+    total, count = np.split(drawn_sums(tallies, number, replicates, seed), 2, axis=1)
     with np.errstate(invalid="ignore"):
         return total / count
 
 
-def _sums(tallies: np.ndarray, patients: int, replicates: int, seed: int) -> np.ndarray:
+def drawn_sums(tallies: np.ndarray, patients: int, replicates: int, seed: int) -> np.ndarray:
     """Sums over the drawn patients `(R, M)` of what each of them adds `(patients, M)`."""
     draws = _draws(patients, replicates, seed, max(1, _CHUNK // max(patients, 1)))
     return np.concatenate([np.empty((0, tallies.shape[1])), *(counts @ tallies for counts in draws)])

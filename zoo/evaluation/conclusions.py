@@ -1,4 +1,4 @@
-"""What an evaluation shows as a whole: whether the outputs carry information, and whether test confirms validation."""
+"""What an evaluation shows as a whole: whether the outputs carry information."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from zoo.evaluation.evaluate import Evaluation
 from zoo.evaluation.notes import FEW
 
 NEAR_PERFECT = 0.99
-CLEAR_DROP = 0.05
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,6 @@ class Conclusion:
     rarer: int | None = None
 
 
-@dataclass(frozen=True)
-class Drop:
-    """By how much the AUROC on test is below that on validation; `overlap` says whether the intervals do, None without any."""
-
-    value: float
-    overlap: bool | None
-
-
 def conclude(evaluation: Evaluation) -> Conclusion:
     """Draw the conclusion from the headline AUROC of an evaluation."""
     found = evaluation.headline
@@ -61,19 +52,6 @@ def conclude(evaluation: Evaluation) -> Conclusion:
     if found.high < 0.5:
         return Conclusion("worse_than_chance", few)
     return Conclusion("chance" if found.low <= 0.5 else "better_than_chance", few)
-
-
-def clear_drop(validation: Evaluation, test: Evaluation) -> Drop | None:
-    """The drop from validation to test where it is clear, else None.
-
-    Clear: the intervals do not overlap, or the AUROC differs by more than .05.
-    """
-    before, after = validation.headline, test.headline
-    value = round(before.value, 3) - round(after.value, 3)  # the difference of the numbers as they are shown
-    apart = after.high < before.low
-    if math.isnan(value) or value <= 0 or not (apart or value > CLEAR_DROP + 1e-9):
-        return None
-    return Drop(value, None if math.isnan(after.high + before.low) else not apart)
 
 
 def _images_of_rarer_class(evaluation: Evaluation) -> int | None:

@@ -15,7 +15,9 @@ def jackknife_covariance(left_out: np.ndarray) -> np.ndarray:
 
     (P − 1) / P times the sum of products of deviations from their mean (Efron & Tibshirani 1993, section 11.5).
     """
-    patients = len(left_out)
+    patients, figures = left_out.shape
+    if not patients:
+        return np.full((figures, figures), math.nan)
     centred = left_out - left_out.mean(axis=0)
     return np.asarray((patients - 1) / patients * (centred.T @ centred))
 
@@ -25,19 +27,23 @@ def jackknife_aurocs(labels: np.ndarray, scores: np.ndarray, patients: np.ndarra
 
     Args:
         labels: `(N,)`, 1, 0 or NaN for unknown; the latter are left out.
-        scores: `(N, M)`, higher meaning more likely positive; NaN where there is none.
+        scores: finite `(N, M)`, higher meaning more likely positive; NaN where there is none.
         patients: `(N,)`.
 
     Returns:
         NaN for a score that lacks a class, or has all images of one class from a single patient.
     """
     codes, number = patient_codes(patients)
-    values, left_out = np.empty(scores.shape[1]), np.empty((number, scores.shape[1]))
-    for k in range(scores.shape[1]):
-        known = ~np.isnan(labels) & ~np.isnan(scores[:, k])
-        chosen = scores[known, k], codes[known], labels[known] > 0.5
+    # equal columns are worked through once: a model stands beside each of several readers
+    columns, place = np.unique(np.where(np.isnan(scores), np.inf, scores), axis=1, return_inverse=True)
+    values, left_out = np.empty(columns.shape[1]), np.empty((number, columns.shape[1]))
+    for k in range(columns.shape[1]):
+        known = ~np.isnan(labels) & np.isfinite(columns[:, k])
+        chosen = columns[known, k], codes[known], labels[known] > 0.5
         values[k], left_out[:, k] = _left_out(*chosen, number)
-    return DeLong(values, jackknife_covariance(left_out[np.unique(codes[~np.isnan(labels)])]))
+    place = place.reshape(-1)
+    covariance = jackknife_covariance(left_out[np.unique(codes[~np.isnan(labels)])])
+    return DeLong(values[place], covariance[np.ix_(place, place)])
 
 
 def _left_out(scores: np.ndarray, codes: np.ndarray, positive: np.ndarray, number: int) -> tuple[float, np.ndarray]:
@@ -50,9 +56,10 @@ def _left_out(scores: np.ndarray, codes: np.ndarray, positive: np.ndarray, numbe
     total = float(above.sum())
     gone = np.bincount(codes[positive], above, number) + np.bincount(codes[~positive], below, number)
     own = np.bincount(codes[positive], minlength=number), np.bincount(codes[~positive], minlength=number)
-    for patient in np.flatnonzero((own[0] > 0) & (own[1] > 0)):  # pairs within a patient are counted twice
-        here = codes == patient
-        gone[patient] -= successes(scores[here & ~positive], scores[here & positive]).sum()
+    order, ends = np.argsort(codes, kind="stable"), np.cumsum(own[0] + own[1])
+    for patient in np.flatnonzero((own[0] > 0) & (own[1] > 0)):  # pairs within a patient were taken away twice
+        here = order[ends[patient] - own[0][patient] - own[1][patient] : ends[patient]]
+        gone[patient] -= successes(scores[here][~positive[here]], scores[here][positive[here]]).sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         return total / (m * n), (total - gone) / ((m - own[0]) * (n - own[1]))
 

@@ -19,18 +19,23 @@ from zoo.core.tasks import Task
 from zoo.evaluation.agreement import cohen_kappa
 from zoo.evaluation.bootstrap import patient_codes
 from zoo.evaluation.evaluate import Evaluation, evaluate
+from zoo.evaluation.interval import Interval
+from zoo.evaluation.like_for_like import common_labels, headline_over
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable
 
 IMAGE_COLUMNS = ("image", "Image ID", "Image Index", "image_id", "image_index", "filename", "file", "path")
-_VALUES = {
+YES_NO = {
     **dict.fromkeys(("1", "1.0", "true", "yes"), 1.0),
     **dict.fromkeys(("0", "0.0", "false", "no"), 0.0),
     **dict.fromkeys(("", "-1", "-1.0"), np.nan),
 }
 _ABNORMAL = "abnormal"
 _NORMAL = ("nofinding", "normal", "negative", "healthy")
-_NO_FINDINGS = ("patient", "patientid", "subject", "subjectid", "age", "sex", "gender", "view", "followup", "split")
+NO_FINDINGS = (
+    *("patient", "patientid", "subject", "subjectid", "age", "patientage", "sex", "gender", "patientgender"),
+    *("view", "viewposition", "followup", "split", "setid"),
+)
 FAIR = 0.4  # kappa; Landis & Koch 1977 call what is not above it at most fair
 
 
@@ -39,6 +44,7 @@ class ReferenceComparison(Serialisable):
     """The same predictions against the run's own labels and against other reference labels.
 
     Both evaluations rest on the same images, and label by label on those where both references have a value.
+    `own_mean` and `other_mean` are the headline AUROC over the `labels` where it is defined against either reference.
     `agreement[label]` has kappa (Cohen 1960; NaN where chance alone agrees fully), agree (the share of images with the same
     value), own_positive, other_positive and both (images positive), and images. `absent` are labels that the other
     reference does not have, `without` counts the run's images that are not in it, `left_out` its images whose classes are
@@ -50,6 +56,9 @@ class ReferenceComparison(Serialisable):
     patients: int
     own: Evaluation
     other: Evaluation
+    labels: tuple[str, ...]
+    own_mean: Interval
+    other_mean: Interval
     agreement: dict[str, dict[str, float]]
     absent: tuple[str, ...] = ()
     without: int = 0
@@ -77,11 +86,13 @@ def read_reference(path: Path, task: Task) -> pd.DataFrame:
         DataError: the file cannot be read, has no image column or none of the labels, names an image twice, or holds a
             value that is not valid (names the column and the line).
     """
-    raw = _read_text(path)
+    raw = read_text_table(path, "reference labels")
     image = _image_column(raw, path)
     columns = _columns(raw, image, path)
-    found = {label: _values(raw[columns[_key(label)]], path) for label in task.labels if _key(label) in columns}
-    if task.kind == "binary" and not found and _key(task.labels[0]) == _ABNORMAL:
+    found = {
+        label: _values(raw[columns[column_key(label)]], path) for label in task.labels if column_key(label) in columns
+    }
+    if task.kind == "binary" and not found and column_key(task.labels[0]) == _ABNORMAL:
         found = _any_finding(raw, columns, task.labels[0], path)
     if task.exclusive and found:
         found = _with_normal(raw, columns, task, found, path)
@@ -119,7 +130,7 @@ def compare_reference(
     path, task = Path(path), predictions.task
     predictions.check(f"{split} predictions")
     table = read_reference(path, task)
-    row = _match(predictions.table["image"].astype(str), table["image"], path)
+    row = match_images(predictions.table["image"].astype(str), table["image"], path)
     there = row >= 0
     other = np.full((len(predictions), task.outputs), np.nan)
     for k, label in enumerate(task.labels):
@@ -137,23 +148,24 @@ def compare_reference(
         raise DataError(f"{path} and the {split} images have no image with a known label in common.")
     chosen = predictions.where(keep)
     logits, known = chosen.logits, both[keep]
-    evaluations = [
-        evaluate(
-            Predictions(task, chosen.table, np.where(known, labels, np.nan), logits),
-            thresholds,
-            split=split,
-            replicates=replicates,
-            level=level,
-            seed=seed,
-        )
+    sides = [
+        Predictions(task, chosen.table, np.where(known, labels, np.nan), logits)
         for labels in (chosen.labels, other[keep])
     ]
+    evaluations = [
+        evaluate(each, thresholds, split=split, replicates=replicates, level=level, seed=seed) for each in sides
+    ]
+    labels, _ = common_labels(evaluations[0], evaluations[1], "auroc")
+    means = [headline_over(labels, *each) for each in zip(evaluations, sides, strict=True)]
     return ReferenceComparison(
         source=path.name,
         images=int(keep.sum()),
         patients=patient_codes(chosen.table["patient"])[1],
         own=evaluations[0],
         other=evaluations[1],
+        labels=labels,
+        own_mean=means[0],
+        other_mean=means[1],
         agreement={
             label: _agreement(chosen.labels[known[:, k], k] > 0.5, other[keep][known[:, k], k] > 0.5)
             for k, label in enumerate(task.labels)
@@ -164,11 +176,11 @@ def compare_reference(
     )
 
 
-def _read_text(path: Path) -> pd.DataFrame:
+def read_text_table(path: Path, what: str) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
-        raise DataError(f"there is no file {path} with reference labels.") from None
+        raise DataError(f"there is no file {path} with {what}.") from None
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise DataError(f"{path} cannot be read as a CSV table: {error}") from None
     if not isinstance(frame.index, pd.RangeIndex):
@@ -179,13 +191,13 @@ def _read_text(path: Path) -> pd.DataFrame:
     return frame.apply(lambda cells: cells.fillna("").str.strip())
 
 
-def _key(name: str) -> str:
+def column_key(name: str) -> str:
     return re.sub(r"[\s_\-]+", "", str(name)).lower()
 
 
 def _image_column(raw: pd.DataFrame, path: Path) -> str:
-    accepted = list(dict.fromkeys(map(_key, IMAGE_COLUMNS)))
-    found = sorted((c for c in raw.columns if _key(c) in accepted), key=lambda c: accepted.index(_key(c)))
+    accepted = list(dict.fromkeys(map(column_key, IMAGE_COLUMNS)))
+    found = sorted((c for c in raw.columns if column_key(c) in accepted), key=lambda c: accepted.index(column_key(c)))
     if not found:
         raise DataError(
             f"{path} has no column that names the images. Accepted: {', '.join(IMAGE_COLUMNS)}. Its columns: "
@@ -203,23 +215,23 @@ def _columns(raw: pd.DataFrame, image: str, path: Path) -> dict[str, str]:
     """The columns by their key, without the image column; refuses two that differ in spelling alone."""
     columns: dict[str, str] = {}
     for name in raw.columns:
-        other = columns.setdefault(_key(name), str(name))
+        other = columns.setdefault(column_key(name), str(name))
         if other != name:
             raise DataError(f"{path}: the columns '{other}' and '{name}' have the same name but for its spelling.")
-    columns.pop(_key(image))
+    columns.pop(column_key(image))
     return columns
 
 
 def _values(cells: pd.Series, path: Path) -> np.ndarray:
     lowered = cells.str.lower()
-    strange = (~lowered.isin(list(_VALUES))).to_numpy()
+    strange = (~lowered.isin(list(YES_NO))).to_numpy()
     if strange.any():
         line = int(strange.argmax()) + 2
         raise DataError(
             f"{path}, line {line}: the column '{cells.name}' has the value '{cells.iloc[line - 2]}'; valid are yes, no, 1, "
             "0, true, false, and blank or -1 for unknown."
         )
-    return lowered.map(_VALUES).to_numpy(dtype=np.float64)
+    return lowered.map(YES_NO).to_numpy(dtype=np.float64)
 
 
 def _any_finding(raw: pd.DataFrame, columns: Mapping[str, str], label: str, path: Path) -> dict[str, np.ndarray]:
@@ -227,7 +239,7 @@ def _any_finding(raw: pd.DataFrame, columns: Mapping[str, str], label: str, path
     usable = {
         key: _values(raw[name], path)
         for key, name in columns.items()
-        if key not in _NO_FINDINGS and raw[name].str.lower().isin(list(_VALUES)).all()
+        if key not in NO_FINDINGS and raw[name].str.lower().isin(list(YES_NO)).all()
     }
     normal = [values for key, values in usable.items() if key in _NORMAL]
     findings = [values for key, values in usable.items() if key not in _NORMAL]
@@ -244,7 +256,7 @@ def _with_normal(
     raw: pd.DataFrame, columns: Mapping[str, str], task: Task, found: dict[str, np.ndarray], path: Path
 ) -> dict[str, np.ndarray]:
     """Add the class that means normal where the file has no column of that name."""
-    missing = [label for label in task.labels if label not in found and _key(label) in _NORMAL]
+    missing = [label for label in task.labels if label not in found and column_key(label) in _NORMAL]
     if not missing:
         return found
     if _ABNORMAL in columns:
@@ -254,7 +266,7 @@ def _with_normal(
     return {**found, missing[0]: np.where(present, 0.0, np.where(absent, 1.0, np.nan))}
 
 
-def _match(images: pd.Series, others: pd.Series, path: Path) -> np.ndarray:
+def match_images(images: pd.Series, others: pd.Series, path: Path) -> np.ndarray:
     """The row of the reference for each image `(N,)`, -1 where it has none."""
     for shorten in (lambda name: name, lambda name: Path(name.replace("\\", "/")).stem):
         keys, rows = images.map(shorten), pd.Index(others.map(shorten))

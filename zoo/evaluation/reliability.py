@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -147,7 +148,7 @@ def reliability(
     return Reliability(
         label,
         _brier(y[known], p[known], interval(mean[0], drawn[:, 0], level)),
-        _ece(mean[1:], drawn[:, 1:], level),
+        distance_interval(_sum_of_sizes, mean[1:], drawn[:, 1:], level),  # each bin's share of images × its gap
         tuple(_bin(y[known][code == b], p[known][code == b], level) for b in np.unique(code)),
     )
 
@@ -227,12 +228,28 @@ def _brier(y: np.ndarray, p: np.ndarray, value: Interval) -> Brier:
     return Brier(value, max(0.0, value.value - recalibrated), max(0.0, uncertainty - recalibrated), uncertainty)
 
 
-def _ece(gaps: np.ndarray, drawn: np.ndarray, level: float) -> Interval:
-    """From each bin's share of images × (observed - predicted), `(B,)`, and the same in every resample `(R, B)`."""
-    value = float(np.abs(gaps).sum())
-    low, high, _ = percentile_interval(np.abs(drawn).sum(axis=1), level)
+def distance_interval(
+    distance: Callable[[np.ndarray], np.ndarray], gaps: np.ndarray, drawn: np.ndarray, level: float
+) -> Interval:
+    """A distance of gaps `(..., B)` from 0, `(...)`, with its basic interval: the resamples of a distance are biased upwards.
+
+    The interval is kept around the value and within [0, 1], and starts at 0 where gaps that are all 0 would reach this
+    distance by chance; see `reliability`.
+
+    Args:
+        distance: such as the mean of their absolute values.
+        gaps: `(B,)`, in all images.
+        drawn: `(R, B)`, in every resample.
+        level: in (0, 1).
+    """
+    value = float(distance(gaps))
+    low, high, _ = percentile_interval(distance(drawn), level)
     if math.isnan(low):
         return Interval(value, low, high)
-    by_chance = float(np.nanquantile(np.abs(drawn - gaps).sum(axis=1), level))
+    by_chance = float(np.nanquantile(distance(drawn - gaps), level))
     lower = 0.0 if value <= by_chance else min(value, max(0.0, 2 * value - high))
     return Interval(value, lower, max(value, min(1.0, 2 * value - low)))
+
+
+def _sum_of_sizes(gaps: np.ndarray) -> np.ndarray:
+    return np.asarray(np.abs(gaps).sum(axis=-1))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zoo.runs.run import Run
 
 CARD = "model-card.md"
+NOTES = ("data_note", "threshold_note", "note", "most_probable_class")  # which stand among the limitations
 OPEN = "**To be completed by the authors:**"
 # a bracket before a number is left alone, for intervals are everywhere; without its partner it makes no link
 _MARKUP = re.compile(r"[\\`*|]|\[(?![-–.\d])|\](?=[(\[])|(?<!\w)_|_(?!\w)|^[#\[]")
@@ -125,15 +126,14 @@ def _values(material: Material) -> dict[str, Any]:
         "rule": _threshold(material),
         "level": f"{100 * evaluation.level:.0f}%",
         "replicates": f"{evaluation.replicates:,}",
-        "conclusion": sentences.conclusion(evaluation),
-        "gap": sentences.gap(results),
+        "statements": [text for each, text in sentences.summary(results) if each.kind not in NOTES],
         "results": _first(measured.metrics(material)),
         "operating": operating[0] if operating else None,
         "predictive": operating[1] if len(operating) > 1 else None,
         "baselines": sentences.baselines(results),
         "calibration": tables.calibration_table(results.calibration) if results.calibration else None,
         "calibration_notes": calibration(results.calibration) if results.calibration else (),
-        "groups": tables.groups_table(sentences.overall(results.groups)) if results.groups else None,
+        "groups": tables.groups_table(results.groups) if results.groups else None,
         "localisation": cases.localisation_table(material),
         "explained": str(material.explanations.get("method", "")) if material.explanations else "",
         "mistakes": cases.mistakes_table(material),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.core.text import count_of
+from zoo.core.text import count_of, listed
 from zoo.evaluation.calibration import TEMPERATURES, Calibration
 from zoo.evaluation.interval import short
 from zoo.evaluation.reference import FAIR, ReferenceComparison
@@ -95,11 +95,13 @@ def _gap(gap: Gap, several: bool) -> str:
 
 def references(found: ReferenceComparison) -> list[str]:
     """How the two references differ, in the classifier's score and in their labels."""
-    own, other, kappas = found.own, found.other, found.kappas
+    own, kappas = found.own, found.kappas
+    several = own.task.outputs > 1
+    over = f", over {listed(found.labels, 14)}," if several and len(found.labels) < own.task.outputs else ""
     said = [
         f"On the {count_of(found.images, f'{own.split} image')} of {count_of(found.patients, 'patient')} labelled in "
-        f"{found.source}, {headline_name(own.task)} is {other.headline} against its labels and {own.headline} against the "
-        "run's own."
+        f"{found.source}, {headline_name(own.task)}{over} is {shown(found.other_mean)} against its labels and "
+        f"{shown(found.own_mean)} against the run's own."
     ]
     agreement = {label: each for label, each in found.agreement.items() if each["images"]}
     if len(agreement) == 1:

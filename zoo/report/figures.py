@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
     from zoo.evaluation.reliability import Reliability
+    from zoo.evaluation.utility import DecisionCurve
 
 INK = "#010203"  # stands for the page's text colour until the drawing is finished
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#e69f00", "#009e73", "#d55e00"
@@ -145,6 +146,36 @@ def reliability_figure(
         return svg(figure)
 
 
+def decision_figure(curve: DecisionCurve, title: str) -> str:
+    """Net benefit against threshold probability: the network with its band, treating everybody, treating nobody.
+
+    The axis ends where neither of the first two is above 0 any more.
+    """
+    x = np.array([point.threshold for point in curve.points])
+    network, everybody = (
+        np.array([[v.value, v.low, v.high] for v in values]).T
+        for values in ([p.network for p in curve.points], [p.treat_all for p in curve.points])
+    )
+    above = np.flatnonzero((network[0] > 0) | (everybody[0] > 0))
+    end = min(len(x) - 1, int(above[-1]) + 1 if len(above) else 0)
+    top = max(float(np.nanmax(np.append(network[2][: end + 1], network[0][: end + 1]))), 1e-3)
+    with _drawing(margins=_SQUARE) as (figure, axes):
+        if not np.isnan(network[1]).any():
+            axes.fill_between(x, network[1], network[2], color=BLUE, alpha=0.18, linewidth=0)
+        axes.plot(x, network[0], color=BLUE, label="network")
+        axes.plot(x, everybody[0], color=ORANGE, linewidth=1.2, label="treat all")
+        axes.axhline(0, color=INK, alpha=0.45, linewidth=1, linestyle="--", label="treat none")
+        axes.set_xlim(0, float(x[end]))
+        axes.set_ylim(-0.15 * top, 1.1 * top)
+        axes.xaxis.get_major_locator().set_params(nbins=5)
+        axes.yaxis.get_major_locator().set_params(nbins=4)
+        axes.set_xlabel("threshold probability")
+        axes.set_ylabel("net benefit")
+        axes.set_title(_fit(title, _NAME), loc="left")
+        axes.legend(fontsize=8, loc="upper right", handlelength=1.6)
+        return svg(figure)
+
+
 def forest_figure(
     rows: Sequence[tuple[str, Interval, bool]], overall: float, xlabel: str, limits: tuple[float, float] = (0, 1)
 ) -> str:
@@ -168,6 +199,12 @@ def forest_figure(
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(xlabel)
         return svg(figure)
+
+
+def span(rows: Sequence[tuple[str, Interval, bool]], *more: float) -> tuple[float, float]:
+    """What the axis of a drawing has to hold."""
+    known = [v for _, i, _ in rows for v in (i.value, i.low, i.high) if not math.isnan(v)] + list(more)
+    return (min(known), max(known)) if known and min(known) < max(known) else (0.0, 1.0)
 
 
 def distribution_figure(lines: Mapping[str, np.ndarray], title: str, xlabel: str, ylabel: str) -> str:

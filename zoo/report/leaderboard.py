@@ -222,20 +222,14 @@ def _section(board: Board, number: int, groups: int) -> Section:
 
 def _figures(board: Board, metric: str) -> tuple[Figure, ...]:
     """The values of the first runs, and their differences to the best, as forest plots."""
-    from zoo.report.figures import forest_figure
+    from zoo.report.figures import forest_figure, span
 
     values = [(entry.name, entry.value, False) for entry in board.entries[:DRAWN]]
     found = [
-        Figure(forest_figure(values, board.entries[0].value.value, metric, _span(values)), f"{metric} of each run.")
+        Figure(forest_figure(values, board.entries[0].value.value, metric, span(values)), f"{metric} of each run.")
     ]
     if board.comparisons:
         differences = [(each.first, each.overall.difference, False) for each in board.comparisons[:DRAWN]]
-        drawing = forest_figure(differences, 0.0, f"{metric} minus the best", _span(differences, 0.0))
+        drawing = forest_figure(differences, 0.0, f"{metric} minus the best", span(differences, 0.0))
         found.append(Figure(drawing, f"{metric} of each run minus that of the best."))
     return tuple(found)
-
-
-def _span(rows: Sequence[tuple[str, Interval, bool]], *more: float) -> tuple[float, float]:
-    """What the axis of a drawing has to hold."""
-    known = [v for _, i, _ in rows for v in (i.value, i.low, i.high) if not math.isnan(v)] + list(more)
-    return (min(known), max(known)) if known and min(known) < max(known) else (0.0, 1.0)

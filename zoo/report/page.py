@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.core.files import write_text
 from zoo.core.text import RESEARCH_ONLY
-from zoo.report import cases, sections
+from zoo.report import cases, sections, utility
 from zoo.report import results as measured
 from zoo.report.blocks import Section, Table
 from zoo.report.material import Material
@@ -29,6 +29,8 @@ PARTS = (
     measured.curves,
     measured.calibration,
     measured.operating,
+    utility.utility,
+    utility.fit,
     measured.confusion,
     measured.subgroups,
     measured.baselines,

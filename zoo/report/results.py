@@ -189,26 +189,27 @@ def subgroups(material: Material) -> Section | None:
     groups = material.results.groups
     if not groups:
         return None
-    from zoo.report.figures import forest_figure
+    from zoo.report.figures import forest_figure, span
 
     first = sentences.overall(groups)
-    evaluation = material.results.evaluation
-    missed = evaluation.averages["macro"]["sensitivity"].value
     figures = []
-    for title, overall, values in (
-        (sentences.headline_name(evaluation.task), evaluation.headline.value, [group.auroc for group in first]),
-        ("false-negative rate", 1 - missed, [group.false_negative_rate for group in first]),
+    for title, values in (
+        (
+            f"{sentences.headline_name(material.results.evaluation.task)} minus all others’",
+            [g.auroc_gap for g in first],
+        ),
+        ("false-negative rate minus all others’", [g.fnr_gap for g in first]),
     ):
         rows = [(f"{g.column} {g.name}", value, g.small) for g, value in zip(first, values, strict=True)]
         label = f"Forest plot of {title} by group: {_spread(rows)}"
-        figures.append(Figure(forest_figure(rows, overall, title), label))
+        figures.append(Figure(forest_figure(rows, 0.0, title, span(rows, 0.0)), label))
     caption = (
-        "Groups with 95% intervals. Hollow points are groups too small for a conclusion; the dashed line is all images."
+        "Each group minus all images outside it, with 95% intervals: left of the dashed line the group’s AUROC is lower, right "
+        "of it more of its positive images are missed. Hollow points are groups too small for a conclusion."
     )
-    blocks: list[Block] = [Panels(caption, tuple(figures)), groups_table(first)]
-    others = [group for group in groups if group not in first]
-    if others:
-        blocks.append(groups_table(others, "Groups of images, label by label.", folded=True))
+    blocks: list[Block] = [Panels(caption, tuple(figures)), groups_table(groups)]
+    if any(group not in first for group in groups):
+        blocks.append(groups_table(groups, "Groups of images, label by label.", folded=True))
     return section("subgroups", "Subgroups", blocks)
 
 

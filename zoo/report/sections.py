@@ -16,6 +16,7 @@ from zoo.report.sentences import SPLITS, shown, split_name
 if TYPE_CHECKING:
     import pandas as pd
 
+_SHOWN = 5  # statements that stand on top
 _REASONS = 12  # different reasons for setting images aside that are listed
 
 
@@ -23,20 +24,13 @@ def summary(material: Material) -> Section | None:
     """What was trained on what, the headline, and what it means."""
     results = material.results
     blocks: list[Block] = []
-    if results.leaks:
-        blocks.append(Text("The images measured here are not independent of those used in training.", "alarm"))
-    blocks += [Text(line, "alarm") for line in sentences.alarms(results)]
+    said = sentences.summary(results)
+    for each, text in said[:_SHOWN]:
+        blocks.append(Text(text, each.severity))
     blocks.append(Text(sentences.trained(material.info, material.data, results.evaluation.task)))
     blocks.append(_cards(material))
-    blocks.append(Text(sentences.conclusion(results.evaluation), sentences.tone(results)))
-    if gap := sentences.gap(results):
-        blocks.append(Text(gap, "bad" if sentences.drop(results) else "plain"))
-    for line, baseline in zip(sentences.baselines(results), results.baselines, strict=True):
-        blocks.append(Text(line, sentences.baseline_tone(baseline)))
-    if results.leaks:
-        blocks.append(Text("None of these figures stands while there is a leak.", "alarm"))
-    if notes := [*sentences.notes(results), *details(results)]:
-        blocks.append(Points(tuple(notes)))
+    if rest := [*(text for _, text in said[_SHOWN:]), *details(results)]:
+        blocks.append(Points(tuple(rest)))
     return section("summary", "Summary", blocks)
 
 

@@ -1,4 +1,4 @@
-"""The facts of a run's results in sentences: conclusion, validation gap, leaks, notes, baselines, limitations."""
+"""The facts of a run's results in sentences: conclusion, drop from validation, leaks, notes, baselines, limitations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.text import count_of, listed
-from zoo.evaluation import Note, clear_drop, conclude
+from zoo.evaluation import Drop, Note, conclude
 from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.notes import CHANGED, DOUBTS, FEW
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zoo.evaluation.subgroups import Group
     from zoo.runs.leaks import Leak
     from zoo.runs.results import Results
+    from zoo.runs.statements import Statement
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 METRICS = {
@@ -107,37 +108,64 @@ def _why_undefined(evaluation: Evaluation) -> str:
     return "only one class is present" if evaluation.task.kind == "binary" else "no label has images of both classes"
 
 
-def tone(results: Results) -> str:
-    """Whether the headline is good news: "good", "bad" or "note"."""
-    found = results.evaluation.headline
-    if math.isnan(found.value) or math.isnan(found.low):
-        return "note"
-    return "good" if found.low > 0.5 and found.value < 0.99 and not alarms(results) else "bad"
+def summary(results: Results) -> list[tuple[Statement, str]]:
+    """Every statement about the results with its sentence, the worst first."""
+    return [(each, sentence(each, results)) for each in results.statements]
 
 
-def drop(results: Results) -> str | None:
-    """The warning where test is clearly worse than validation, else None."""
-    found = None if results.validation is None else clear_drop(results.validation, results.evaluation)
-    if found is None or results.validation is None:
-        return None
-    test, val = split_name(results.split), split_name(results.validation.split)
-    before, after = (short(each.headline.value) for each in (results.validation, results.evaluation))
-    overlap = ", though their intervals overlap" if found.overlap else ""
+def alarms(results: Results) -> list[str]:
+    """What makes every figure worthless: predictions that were changed, and leaks."""
+    return [text for each, text in summary(results) if each.severity == "alarm"]
+
+
+def sentence(each: Statement, results: Results) -> str:
+    """A statement in words."""
+    if each.kind == "leak":
+        return leak(results.leaks[each.place])
+    if each.kind == "headline":
+        return conclusion(results.evaluation)
+    if each.kind == "baseline":
+        return baselines(results)[each.place]
+    if each.kind == "data_note":
+        return _of_other_data(results.notes[each.place], results.evaluation.task)
+    if each.kind == "threshold_note":
+        return _of_thresholds(results.threshold_notes[each.place], results.rule)
+    if each.kind == "note":
+        return _of_evaluation(results.evaluation.notes[each.place], results.evaluation)
+    if each.kind == "most_probable_class":
+        return "Sensitivity, specificity, precision and F1 are of the most probable class, not at a threshold."
+    if results.drop is None:
+        raise ValueError(f"a statement of the kind {each.kind} about results without a drop")
+    return drop(results.drop, results) if each.kind == "drop" else left_out(results.drop, results)
+
+
+def drop(found: Drop, results: Results) -> str:
+    """How the result compares with validation: below it, or not clearly."""
+    test = split_name(results.split)
+    over = f" over {_counted(found, results)}" if found.left_out else ""
+    after, before = shown(found.test), shown(found.validation)
+    name = headline_name(results.evaluation.task)
+    if found.clear:
+        return (
+            f"{_capital(test)} {name}{over} ({after}) is {found.difference} below validation ({before}): the validation "
+            f"figure does not carry over to the {test} images."
+        )
+    start = f"On the validation images {name}{over} is {before}"
+    if math.isnan(found.difference.low):
+        return f"{start}; without an interval it is unknown whether {test} is lower."
+    lower = f"the {test} result{f' ({after})' if found.left_out else ''} is not clearly lower"
+    return f"{start}: {lower} (validation minus test: {found.difference})."
+
+
+def _counted(found: Drop, results: Results) -> str:
+    return f"the {len(found.labels)} of {results.evaluation.task.outputs} labels defined on both"
+
+
+def left_out(found: Drop, results: Results) -> str:
+    """Which labels a comparison of validation with test leaves out."""
     return (
-        f"{_capital(test)} {headline_name(results.evaluation.task)} {after} is {short(found.value)} below {val} ({before})"
-        f"{overlap}: the {val} figure does not carry over to the {test} images."
-    )
-
-
-def gap(results: Results) -> str:
-    """How the result compares with validation: the warning where there is one, else both numbers."""
-    if (warning := drop(results)) or results.validation is None:
-        return warning or ""
-    before, after = results.validation.headline, results.evaluation.headline
-    if math.isnan(before.value) or math.isnan(after.value):
-        return ""
-    return (
-        f"On the validation images it is {shown(before)}: the {split_name(results.split)} result is not clearly worse."
+        f"Validation and {split_name(results.split)} are compared over {_counted(found, results)}: without "
+        f"{listed(found.left_out)}, defined on one of them only."
     )
 
 
@@ -165,23 +193,6 @@ def doubt(note: Note) -> str:
         f"Changed: {what} are not those that the run was finished with"
         f"{f' ({listed(parts)})' if parts else ''}; no figure here is a result of its network."
     )
-
-
-def alarms(results: Results) -> list[str]:
-    """What makes every figure worthless: predictions that were changed, and leaks."""
-    changed = [doubt(note) for note in results.evaluation.notes if note.kind == CHANGED]
-    return [*changed, *map(leak, results.leaks)]
-
-
-def notes(results: Results) -> list[str]:
-    """What the reader must know of the thresholds and the evaluation, and of another dataset's labels."""
-    found = results.evaluation
-    said = [_of_other_data(note, found.task) for note in results.notes]
-    said += [_of_thresholds(note, results.rule) for note in results.threshold_notes]
-    said += [_of_evaluation(note, found) for note in found.notes if note.kind != CHANGED]
-    if found.task.exclusive:
-        said.append("Sensitivity, specificity, precision and F1 are of the most probable class, not at a threshold.")
-    return said
 
 
 def _of_other_data(note: Note, task: Task) -> str:
@@ -267,10 +278,25 @@ def baseline(found: Baseline, task: Task) -> str:
     if math.isnan(lead.low):
         return f"{start}: the network differs by {short(lead.value)}, without an interval."
     if lead.low > 0:
-        return f"{start}: the network is better by {lead}."
-    if lead.high < 0:
-        return f"{start}: the network is worse, its difference is {lead}."
-    return f"{start}: the network is not clearly better, its difference is {lead}."
+        said = f"the network is better by {lead}"
+    else:
+        said = f"the network is {'worse' if lead.high < 0 else 'not clearly better'}, its difference is {lead}"
+    return f"{start}: {said}{_brier(found)}."
+
+
+def _brier(found: Baseline) -> str:
+    """That the Brier score says otherwise, of the probabilities as trained or of the calibrated ones."""
+    worse, after = found.brier_difference, found.calibrated_brier_difference
+    if not found.worse_brier and not worse.low > 0:
+        return ""
+    but = ", but" if found.beaten else ", and"
+    if not worse.low > 0:
+        return f"{but} its Brier score is worse by {after} after calibration"
+    if after is None:
+        return f"{but} its Brier score is worse by {worse}"
+    if found.worse_brier:
+        return f"{but} its Brier score is worse by {worse}, after calibration by {after}"
+    return f"{but} its Brier score is worse by {worse} as trained; after calibration it is not ({after})"
 
 
 def baselines(results: Results) -> list[str]:
@@ -282,10 +308,6 @@ def baselines(results: Results) -> list[str]:
             f"{said[0]}"
         )
     return said
-
-
-def baseline_tone(found: Baseline) -> str:
-    return {True: "good", False: "bad", None: "note"}[found.beaten]
 
 
 def predicts(task: Task) -> str:
@@ -325,8 +347,8 @@ def split_origin(data: Mapping[str, Any], leaky: bool = False) -> str:
 
 def limitations(results: Results, data: Mapping[str, Any]) -> tuple[str, ...]:
     """The weaknesses that the run itself shows."""
-    found = [*alarms(results), *filter(None, [drop(results)])]
-    found += [baseline(each, results.evaluation.task) for each in results.baselines if each.beaten is False]
+    said = summary(results)
+    found = [text for each, text in said if each.severity in ("alarm", "bad")]
     if data.get("split") in ("drawn", "published"):
         drawn = ", by a random draw of patients" if data["split"] == "drawn" else ""
         found.append(f"The test images come from the same collection as the training images{drawn}.")
@@ -338,7 +360,7 @@ def limitations(results: Results, data: Mapping[str, Any]) -> tuple[str, ...]:
     small = [f"{group.column} {group.name}" for group in overall(results.groups) if group.small]
     if small:
         found.append(f"Groups too small for a conclusion: {listed(small)}.")
-    return (*found, *notes(results))
+    return (*found, *(text for each, text in said if each.severity in ("caution", "note") and each.kind != "drop"))
 
 
 def overall(groups: Sequence[Group]) -> list[Group]:

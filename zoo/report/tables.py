@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,16 +12,17 @@ from rich.console import RenderableType
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from zoo.core.text import count_of
+from zoo.core.text import count_of, listed
 from zoo.core.thresholds import as_probability
 from zoo.evaluation import Evaluation, OperatingPoint
 from zoo.evaluation.interval import Interval, short
+from zoo.evaluation.like_for_like import common_labels, common_means
 from zoo.evaluation.reference import ReferenceComparison
 from zoo.evaluation.reliability import CalibrationResult, Reliability
-from zoo.evaluation.subgroups import Group
+from zoo.evaluation.subgroups import MACRO, Group
 from zoo.report.blocks import Table
 from zoo.report.detail_sentences import binning
-from zoo.report.sentences import METRICS, shown, size, split_name
+from zoo.report.sentences import METRICS, overall, shown, size, split_name
 
 if TYPE_CHECKING:
     from zoo.runs.results import Results
@@ -134,6 +136,24 @@ def results_table(validation: Evaluation | None, test: Evaluation | None) -> Ter
     return table
 
 
+def like_for_like(validation: Evaluation | None, test: Evaluation | None) -> str | None:
+    """The line below `results_table` where the means of its two columns are over different labels: both over the same."""
+    if validation is None or test is None or test.task.kind == "binary":
+        return None
+    parts = []
+    for metric in test.task.metrics:
+        labels, left_out = common_labels(validation, test, metric)
+        if left_out and not (test.task.exclusive and metric == "accuracy"):
+            values = " and ".join(short(mean) for mean in common_means(validation, test, metric))
+            parts.append(f"{METRICS[metric]} {values} ({len(labels)} labels)")
+    if not parts:
+        return None
+    return (
+        "The macro means of the two columns are over different labels. Over those defined on both, validation and test: "
+        f"{', '.join(parts)}."
+    )
+
+
 def terminal(
     table: Table, title: str | None, columns: Mapping[str, str], words: int = 1, gap: int = 0
 ) -> TerminalTable:
@@ -199,21 +219,34 @@ def predictive_table(points: Sequence[OperatingPoint]) -> Table:
 
 
 def groups_table(groups: Sequence[Group], caption: str = "Groups of images.", folded: bool = False) -> Table:
-    """One row per group and label, small groups marked."""
-    single = len({group.label for group in groups}) == 1
-    rows = tuple(
-        (
-            f"{group.column} {group.name}" + (" (small)" if group.small else ""),
-            *(() if single else (group.label,)),
-            *(f"{count:,}" for count in (group.images, group.patients, group.positives)),
-            *(shown(v) for v in (group.auroc, group.auroc_gap, group.false_negative_rate, group.fnr_gap)),
-        )
-        for group in groups
-    )
-    names: tuple[str, ...] = ("group", *(() if single else ("label",)), "images", "patients", "positive")
+    """One row per group, small groups marked: means over the labels where there are several; `folded`: label by label."""
+    rows = [group for group in groups if group.label != MACRO] if folded else overall(groups)
+    several = any(group.label == MACRO for group in groups)
+    cells = []
+    for group in rows:
+        name = f"{group.column} {group.name}" + (" (small)" if group.small else "")
+        counts = [f"{count:,}" for count in (group.images, group.patients)]
+        # of a mean no positives are given: an image has several labels, so their sum is no number of images
+        counts.append(_defined(group, groups) if group.label == MACRO else f"{group.positives:,}")
+        values = (shown(v) for v in (group.auroc, group.auroc_gap, group.false_negative_rate, group.fnr_gap))
+        cells.append((name, *((group.label,) if folded and several else ()), *counts, *values))
+    names: tuple[str, ...] = ("group", *(("label",) if folded and several else ()), "images", "patients")
+    names += ("labels with an AUROC" if several and not folded else "positive images",)
     names += ("AUROC", "AUROC minus all others’", "false-negative rate", "the same minus all others’")
-    marked = frozenset(i for i, group in enumerate(groups) if group.small)
-    return Table(f"{caption} A difference is to all other images.", names, rows, folded=folded, marked=marked)
+    marked = frozenset(i for i, group in enumerate(rows) if group.small)
+    note = (
+        " A mean is over the labels that are defined in the group, a difference over those defined on both sides."
+        if several and not folded
+        else ""
+    )
+    caption = f"{caption} A difference is the group minus all images outside it.{note}"
+    return Table(caption, names, tuple(cells), folded=folded, marked=marked)
+
+
+def _defined(group: Group, groups: Sequence[Group]) -> str:
+    """How many of the labels have an AUROC in a group: "5 of 14"."""
+    labels = [g for g in groups if (g.column, g.name) == (group.column, group.name) and g.label != MACRO]
+    return f"{sum(not math.isnan(g.auroc.value) for g in labels)} of {len(labels)}"
 
 
 def calibration_table(found: CalibrationResult) -> Table:
@@ -256,7 +289,8 @@ def reference_table(found: ReferenceComparison) -> Table:
         counts = (f"{agreement[n]:,.0f}" for n in ("images", "own_positive", "other_positive", "both"))
         rows.append((label, *counts, short(agreement["kappa"]), short(agreement["agree"]), shown(own), shown(other)))
     if len(rows) > 1:
-        rows.append(("macro", *[""] * 6, shown(found.own.headline), shown(found.other.headline)))
+        number = f" of {len(found.labels)}" if len(found.labels) < len(rows) else ""
+        rows.append((f"macro{number}", *[""] * 6, shown(found.own_mean), shown(found.other_mean)))
     names = (
         *("label", "images", "positive in the dataset", "positive in the second", "positive in both"),
         *("Cohen’s kappa", "agreement", "AUROC against the dataset", "AUROC against the second"),
@@ -265,4 +299,6 @@ def reference_table(found: ReferenceComparison) -> Table:
         f"{count_of(found.images, 'image')} of {count_of(found.patients, 'patient')} that both references have; "
         f"the second is {found.source}."
     )
+    if 1 < len(found.agreement) > len(found.labels):
+        caption += f" The macro mean is over labels defined against both: {listed(found.labels, 14)}."
     return Table(caption, names, tuple(rows))

@@ -17,16 +17,19 @@ from zoo.core.thresholds import ThresholdRule
 from zoo.evaluation.baselines import Baseline, baselines
 from zoo.evaluation.calibration import METHODS
 from zoo.evaluation.evaluate import Evaluation, evaluate
+from zoo.evaluation.like_for_like import Drop, measure_drop
 from zoo.evaluation.notes import Note
 from zoo.evaluation.operating import OperatingPoint, operating_points
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.reference import ReferenceComparison, compare_reference
 from zoo.evaluation.reliability import CalibrationResult, evaluate_calibration
-from zoo.evaluation.serialise import Serialisable, to_csv
+from zoo.evaluation.serialise import Serialisable, to_csv, to_plain
+from zoo.evaluation.sheet import Sheet, make_sheet
 from zoo.evaluation.subgroups import DEFAULT_COLUMNS, Gaps, Group, clear_gaps, subgroups
 from zoo.evaluation.thresholds import choose_thresholds, threshold_notes
 from zoo.runs.leaks import Leak, find_leaks
 from zoo.runs.run import Run
+from zoo.runs.statements import Statement, statements
 
 REPLICATES = 1000
 
@@ -35,7 +38,8 @@ REPLICATES = 1000
 class Results(Serialisable):
     """What was measured on one split of a run, and on the validation images beside it.
 
-    `validation` is None where the split is validation itself. `operating` is empty for a multiclass task, which has no
+    `validation` is None where the split is validation itself, and so is `drop`, which is None too where the two have no label
+    in common. `operating` is empty for a multiclass task, which has no
     thresholds. `leaks` put all other numbers in doubt. `threshold_notes` are facts about the choice of the thresholds, `notes`
     about how another dataset's labels were matched.
     """
@@ -45,6 +49,7 @@ class Results(Serialisable):
     rule: ThresholdRule
     evaluation: Evaluation
     validation: Evaluation | None
+    drop: Drop | None
     operating: tuple[OperatingPoint, ...]
     calibration: CalibrationResult | None
     groups: tuple[Group, ...]
@@ -53,15 +58,26 @@ class Results(Serialisable):
     reference: ReferenceComparison | None
     leaks: tuple[Leak, ...]
     threshold_notes: tuple[Note, ...]
+    sheet: Sheet
     notes: tuple[Note, ...] = ()
 
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """What the results come to, the worst true statement first."""
+        facts = ("leaks", "baselines", "drop", "notes", "threshold_notes")
+        return statements(self.evaluation, **{name: getattr(self, name) for name in facts})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values ready for JSON, NaN as None, with the `statements`."""
+        return {**super().to_dict(), "statements": to_plain(self.statements)}
+
     def save(self, directory: Path) -> None:
-        """Write the evaluation's own files (see `Evaluation.save`), `results-<split>.json` with everything, and two parts as
-        CSV: `operating-<split>.csv` and `subgroups-<split>.csv`."""
+        """Write the evaluation's own files (see `Evaluation.save`), `results-<split>.json` with everything, and parts as
+        CSV: `operating-<split>.csv`, `subgroups-<split>.csv`, and those of `Sheet.tables`."""
         self.evaluation.save(directory)
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
         write_text(directory / f"results-{self.split}.json", text)
-        for name, rows in (("operating", self.operating), ("subgroups", self.groups)):
+        for name, rows in (("operating", self.operating), ("subgroups", self.groups), *self.sheet.tables()):
             if rows:
                 write_text(directory / f"{name}-{self.split}.csv", to_csv(rows))
 
@@ -146,9 +162,10 @@ def measure(
     predictions.check(f"{split} predictions")
     thresholds = choose_thresholds(validation, rule)
     evaluation = evaluate(predictions, thresholds, split=split, rule=rule, **resampling)
-    other = None
+    other = drop = None
     if predictions is not validation:
         other = evaluate(validation, thresholds, split="val", rule=rule, **resampling)
+        drop = measure_drop(other, evaluation, validation, predictions)
         doubts = [note for note in validation.notes if note not in evaluation.notes]
         evaluation = dataclasses.replace(evaluation, notes=(*doubts, *evaluation.notes))
     points: tuple[OperatingPoint, ...] = ()
@@ -166,6 +183,7 @@ def measure(
     if labels is not None:
         reference = compare_reference(labels, predictions, thresholds, split=split, **resampling)
     training = images[images["split"] == "train"]
+    used = None if calibrated is None else calibrated.calibration.probabilities(predictions.logits)
     known = any(column.startswith("label:") for column in images.columns)
     return Results(
         run=name,
@@ -173,14 +191,16 @@ def measure(
         rule=rule,
         evaluation=evaluation,
         validation=other,
+        drop=drop,
         operating=points,
         calibration=calibrated,
         groups=groups,
         gaps=clear_gaps(groups),
-        baselines=baselines(training, predictions, **resampling) if known else (),
+        baselines=baselines(training, predictions, calibrated=used, **resampling) if known else (),
         reference=reference,
         leaks=leaks,
         threshold_notes=threshold_notes(validation, rule),
+        sheet=make_sheet(predictions, evaluation, calibrated.calibration if calibrated else None),
     )
 
 

@@ -1,0 +1,145 @@
+"""`zoo readers`: several readers of the same images, their agreement, the modalities they used, and a model against them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from zoo.cli.options import AS_JSON, PATH, RUNS_DIR, command
+from zoo.cli.printing import plain_console, print_json
+
+if TYPE_CHECKING:
+    from zoo.evaluation.readers import Model, ReaderResults
+    from zoo.evaluation.readings import Readings
+
+logger = logging.getLogger(__name__)
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@command()
+@click.argument("table", type=PATH, metavar="TABLE")
+@click.option(
+    "--run", "run_reference", metavar="NAME", help="Also compare this run with the readers, on its own images."
+)
+@click.option(
+    "--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Images of the run."
+)
+@click.option(
+    "--labels",
+    type=PATH,
+    metavar="FILE",
+    help="A CSV file with the reference labels [default: TABLE's, then the run's].",
+)
+@click.option("--label", "only", multiple=True, metavar="NAME", help="This label only, in full. Can be repeated.")
+@click.option(
+    "--positive-from",
+    "cut",
+    type=float,
+    metavar="SCORE",
+    help="Take scores of at least this as positive readings, for agreement.",
+)
+@click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write a CSV file, one row per label and reader.")
+@click.option("--html", "html_file", type=FILE, metavar="FILE", help="Write an HTML page.")
+@AS_JSON
+@RUNS_DIR
+@click.option(
+    "--replicates",
+    type=click.IntRange(min=100),
+    default=1000,
+    show_default=True,
+    help="Bootstrap resamples of the patients, for agreement.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed of the resamples.")
+def readers(
+    table: Path,
+    run_reference: str | None,
+    split: str,
+    labels: Path | None,
+    only: tuple[str, ...],
+    cut: float | None,
+    csv_file: Path | None,
+    html_file: Path | None,
+    as_json: bool,
+    runs_dir: Path,
+    replicates: int,
+    seed: int,
+) -> None:
+    """Evaluate a reader study: agreement, modalities (MRMC), and a run against the readers.
+
+    TABLE is a CSV file with a row per image and reader: the columns image, reader, and one per finding (yes or no, or a
+    score); or a row per image, label and reader with the columns label and score. Optional columns: patient, modality,
+    and in the second layout reference.
+
+    \b
+    zoo readers readings.csv --labels expert_labels.csv
+    zoo readers readings.csv --run NAME --label Effusion
+    zoo readers readings.csv --html readers.html
+    """
+    from zoo.evaluation.readers import evaluate_readers, join_run
+    from zoo.evaluation.readings import read_readings, reference_from
+
+    readings = read_readings(table)
+    model: Model | None = None
+    source = f"{table.name}" if readings.has_reference else None
+    if run_reference is not None:
+        from zoo.evaluation.thresholds import choose_thresholds
+        from zoo.runs.results import stored_rule
+        from zoo.runs.run import Run
+
+        run = Run.find(run_reference, runs_dir)
+        thresholds = choose_thresholds(run.predictions("val"), stored_rule(run))
+        source = source or f"the run {run.name}"
+        readings, model = join_run(readings, run.predictions(split), thresholds, run.name, table)
+    if labels is not None:
+        readings, source = readings.with_reference(reference_from(labels, readings)), labels.name
+    if only:
+        readings, model = _chosen(readings, model, only)
+    results = evaluate_readers(readings, model, reference=source, cut=cut, replicates=replicates, seed=seed)
+    if as_json:
+        print_json(results.to_dict())
+    else:
+        _print(results)
+    _write(results, csv_file, html_file)
+
+
+def _chosen(readings: Readings, model: Model | None, names: tuple[str, ...]) -> tuple[Readings, Model | None]:
+    """The readings and the model of some labels only."""
+    from zoo.core.errors import unknown
+    from zoo.evaluation.reference import column_key
+
+    places = {column_key(label): k for k, label in enumerate(readings.labels)}
+    for name in names:
+        if column_key(name) not in places:
+            raise unknown("label", name, readings.labels)
+    kept = [places[column_key(name)] for name in names]
+    return readings.of_labels(kept), None if model is None else model.of_labels(kept)
+
+
+def _print(results: ReaderResults) -> None:
+    from zoo.core.text import RESEARCH_ONLY
+    from zoo.report.readers import heading, sentences, terminal_tables
+
+    console = plain_console()
+    console.print(heading(results))
+    for title, each in terminal_tables(results):
+        console.print()
+        console.print(title)
+        console.print(each)
+    console.print()
+    for line in sentences(results):
+        console.print(line)
+    console.print(RESEARCH_ONLY)
+
+
+def _write(results: ReaderResults, csv_file: Path | None, html_file: Path | None) -> None:
+    from zoo.core.files import write_text
+    from zoo.report.readers import readers_csv, readers_html
+
+    for file, text in ((csv_file, readers_csv), (html_file, readers_html)):
+        if file is not None:
+            write_text(file, text(results))
+            logger.info(f"Written: {file}")

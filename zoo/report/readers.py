@@ -1,0 +1,256 @@
+"""Results of several readers as tables, CSV and one self-contained page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from rich.table import Table as TerminalTable
+
+from zoo.evaluation.interval import Interval, short
+from zoo.evaluation.mrmc import Estimate
+from zoo.evaluation.readers import LabelResult, ModalityResult, ReaderResults
+from zoo.evaluation.readings import ONE
+from zoo.evaluation.serialise import to_csv
+from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table
+from zoo.report.reader_sentences import heading, in_modality, sentences
+from zoo.report.sentences import p_text, shown
+from zoo.report.tables import terminal
+
+# what a terminal has room for, with the headings that it has there
+READERS = {"reader": "reader", "images": "images", "AUROC": "AUROC"}
+RATES = {"sensitivity": "sens", "specificity": "spec"}
+RIVAL = {"model minus reader": "model minus reader", "p": "p"}
+MEANS = {"positive": "pos.", "mean AUROC of the readers": "readers' mean"}
+MEANS_RIVAL = {"model minus their mean": "model minus it", "p": "p"}
+PAIRS = {"modalities": "modalities", "difference": "difference", "p": "p"} | {
+    "p, these readers": "p, these",
+    "p, one-shot": "one-shot",
+}
+AGREEMENT = {"agreement": "agree", "Fleiss’ kappa": "Fleiss' kappa", "Gwet’s AC1": "Gwet's AC1"}
+
+
+def terminal_tables(results: ReaderResults) -> Iterator[tuple[str, TerminalTable]]:
+    """The tables with their titles, each reader where there is one label, else a row per label."""
+    first, measured = results.labels[0], results.reference is not None
+    rival = measured and results.model is not None
+    names = {"label": "label"} if len(results.labels) > 1 else {}
+    modes = {"modality": "modality"} if len(results.modalities) > 1 else {}
+    if measured and not names:
+        for each in first.modalities:
+            rates = RATES if first.yes_or_no else {}
+            columns = READERS | rates | (RIVAL if rival else {})
+            yield f"Readers{in_modality(each)}", terminal(readers_table(first, each), None, columns)
+    elif measured:
+        columns = names | modes | MEANS | (MEANS_RIVAL if rival else {})
+        yield "Readers, label by label", terminal(means_table(results), None, columns, words=1 + len(modes))
+    if any(each.mrmc is not None for each in results.labels):
+        title = "Modalities, for readers and images like these"
+        yield title, terminal(pairs_table(results), None, names | PAIRS, words=1 + len(names))
+    if any(m.agreement is not None for each in results.labels for m in each.modalities):
+        columns = ((names | modes) or {"label": ""}) | AGREEMENT
+        yield (
+            "Agreement of the readers",
+            terminal(agreement_table(results), None, columns, words=len(names | modes) or 1),
+        )
+
+
+def _estimate(found: Estimate | None) -> str:
+    return "–" if found is None else shown(found.value)
+
+
+def readers_table(label: LabelResult, modality: ModalityResult) -> Table:
+    """One row per reader, then their mean for readers and images like these, then the model."""
+    rows = []
+    for each in modality.readers:
+        cells = [each.reader, f"{each.images:,}", shown(each.auroc), short(each.sensitivity), short(each.specificity)]
+        rows.append((*cells, _estimate(each.minus), "–" if each.minus is None else p_text(each.p_holm)))
+    minus = modality.model
+    last = (_estimate(minus), "–" if minus is None else p_text(minus.p))
+    rows.append(("(mean)", f"{label.images:,}", _estimate(modality.mean), *_mean_rates(modality), *last))
+    names = ("reader", "images", "AUROC", "sensitivity", "specificity", "model minus reader", "p")
+    caption = (
+        f"{label.label}: readers{in_modality(modality)}. The mean is for readers and images like these; p of the readers by "
+        "the method of Holm."
+    )
+    return Table(caption, names, tuple(rows))
+
+
+def _mean_rates(modality: ModalityResult) -> tuple[str, str]:
+    found = []
+    for name in ("sensitivity", "specificity"):
+        values = [v for each in modality.readers if not math.isnan(v := getattr(each, name))]
+        found.append(short(sum(values) / len(values)) if values else "–")
+    return found[0], found[1]
+
+
+def means_table(results: ReaderResults) -> Table:
+    """One row per label and modality: the readers' mean AUROC, and the model minus it."""
+    rows = []
+    for label in results.labels:
+        for each in label.modalities:
+            cells = [label.label, each.modality, "–" if label.positives is None else f"{label.positives:,}"]
+            p = "–" if each.model is None else p_text(each.model.p)
+            rows.append((*cells, _estimate(each.mean), shown(label.model_auroc), _estimate(each.model), p))
+    names = (
+        "label",
+        "modality",
+        "positive",
+        "mean AUROC of the readers",
+        "AUROC of the model",
+        "model minus their mean",
+    )
+    return Table("The readers' mean, for readers and images like these.", (*names, "p"), tuple(rows))
+
+
+def pairs_table(results: ReaderResults) -> Table:
+    """One row per label and pair of modalities."""
+    rows = []
+    for label in results.labels:
+        for pair in () if label.mrmc is None else label.mrmc.pairs:
+            shot = "–" if pair.one_shot is None else p_text(pair.one_shot.p)
+            rows.append(
+                (
+                    *(label.label, f"{pair.first} minus {pair.second}", shown(pair.random.value)),
+                    *(short(pair.random.standard_error), f"{pair.random.df:.1f}", p_text(pair.random.p)),
+                    *(p_text(pair.fixed.p), shot),
+                )
+            )
+    names = ("label", "modalities", "difference", "standard error", "degrees of freedom", "p", "p, these readers")
+    caption = (
+        "Modalities by the analysis of Obuchowski and Rockette, for readers and images like these; beside it the p for these "
+        "readers alone, and that of Gallas' one-shot variance."
+    )
+    return Table(caption, (*names, "p, one-shot"), tuple(rows))
+
+
+def agreement_table(results: ReaderResults) -> Table:
+    """One row per label and modality; with the model's gain in the place of a reader where there is a model."""
+    rows = []
+    for label in results.labels:
+        for each in label.modalities:
+            if (found := each.agreement) is None:
+                continue
+            panel = each.panel
+            kappas = [] if panel is None else [v.value for v in panel.readers.values() if not math.isnan(v.value)]
+            with_others = short(sum(kappas) / len(kappas)) if kappas else "–"
+            gain = "–" if panel is None or panel.difference is None else shown(panel.difference)
+            measured = (shown(each_one) for each_one in (found.agree, found.fleiss, found.ac1))
+            rows.append((label.label, each.modality, *measured, with_others, gain))
+    names = (
+        "label",
+        "modality",
+        "agreement",
+        "Fleiss’ kappa",
+        "Gwet’s AC1",
+        "kappa with the others",
+        "model minus that",
+    )
+    caption = (
+        "Agreement of the readers; Cohen's kappa of a reader with the majority of the others, their mean; and the model's "
+        "with the same panels, minus it."
+    )
+    return Table(caption, names, tuple(rows))
+
+
+def reader_pairs_table(label: LabelResult, modality: ModalityResult) -> Table:
+    """Every two readers: the difference of their AUROCs and their kappa."""
+    kappas = {} if modality.agreement is None else {(p.first, p.second): p for p in modality.agreement.pairs}
+    rows = []
+    for pair in modality.pairs:
+        kappa = kappas.get((pair.first, pair.second))
+        cells = ("–", "–") if kappa is None else (shown(kappa.kappa), shown(kappa.agree))
+        rows.append((f"{pair.first} – {pair.second}", _estimate(pair.minus), p_text(pair.p_holm), *cells))
+    caption = f"{label.label}: every two readers{in_modality(modality)}; p by the method of Holm."
+    return Table(caption, ("readers", "AUROC difference", "p", "Cohen’s kappa", "agreement"), tuple(rows), folded=True)
+
+
+def readers_csv(results: ReaderResults) -> str:
+    """One row per label, modality and reader, then their mean."""
+    rows: list[dict[str, Any]] = []
+    for label in results.labels:
+        for each in label.modalities:
+            place = {"label": label.label, "modality": each.modality}
+            for reader in each.readers:
+                minus = {} if reader.minus is None else {"model_minus": reader.minus.value, "p_holm": reader.p_holm}
+                own = {"reader": reader.reader, "images": reader.images, "auroc": reader.auroc}
+                rates = {"sensitivity": reader.sensitivity, "specificity": reader.specificity}
+                rows.append({**place, **own, **rates, **minus})
+            if each.mean is not None:
+                minus = {} if each.model is None else {"model_minus": each.model.value, "p": each.model.p}
+                rows.append({**place, "reader": "(mean)", "images": label.images, "auroc": each.mean.value, **minus})
+    return to_csv(rows)
+
+
+def readers_html(results: ReaderResults) -> str:
+    """The results as one HTML page without any outside resource."""
+    from zoo.report.page import render_sections
+
+    parts = [Section("results", "Results", tuple(_overview(results)))]
+    parts += [
+        Section(f"label-{n}", each.label, tuple(_details(results, each))) for n, each in enumerate(results.labels)
+    ]
+    remarks = [
+        f"{heading(results)}. Intervals are {100 * results.level:.0f}% intervals: of AUROCs by a jackknife over patients, of "
+        f"agreement by a bootstrap over patients ({results.replicates:,} resamples, seed {results.seed})."
+    ]
+    return render_sections("Readers", [each for each in parts if each.blocks], remarks)
+
+
+def _of_page(table: Table) -> Table:
+    """The table without columns that say nothing here: dashes all the way down, or the one modality without a name."""
+    kept = [i for i in range(len(table.columns)) if {row[i] for row in table.rows} - {"–"} - {ONE}]
+    columns, *rows = (tuple(row[i] for i in kept) for row in (table.columns, *table.rows))
+    return replace(table, columns=columns, rows=tuple(rows))
+
+
+def _limits(rows: list[tuple[str, Interval, bool]]) -> tuple[float, float]:
+    """From the tenth below the lowest bound to 1."""
+    known = [v for _, each, _ in rows for v in (each.value, each.low) if not math.isnan(v)]
+    return (min(math.floor(10 * min(known)) / 10, 0.9), 1.0) if known else (0.0, 1.0)
+
+
+def _overview(results: ReaderResults) -> Iterator[Block]:
+    yield Points(tuple(sentences(results)))
+    if results.reference is not None:
+        figures = tuple(_mean_figures(results)) if len(results.labels) > 1 else ()
+        if figures:
+            yield Panels("The readers' mean AUROC on each label, for readers and images like these.", figures)
+        yield _of_page(means_table(results))
+    if any(each.mrmc is not None for each in results.labels):
+        yield _of_page(pairs_table(results))
+    if any(m.agreement is not None for each in results.labels for m in each.modalities):
+        yield _of_page(agreement_table(results))
+
+
+def _mean_figures(results: ReaderResults) -> Iterator[Figure]:
+    from zoo.report.figures import forest_figure
+
+    for i, modality in enumerate(results.modalities):
+        means = [(label.label, label.modalities[i].mean) for label in results.labels]
+        rows = [(name, found.value, False) for name, found in means if found is not None]
+        if rows:
+            title = "mean AUROC" if modality == ONE else f"mean AUROC, {modality}"
+            yield Figure(forest_figure(rows, math.nan, title, _limits(rows)), f"{title} of the readers on each label.")
+
+
+def _details(results: ReaderResults, label: LabelResult) -> Iterator[Block]:
+    from zoo.report.figures import forest_figure
+
+    if label.positives is None:
+        return
+    figures = []
+    for each in label.modalities:
+        rows = [(r.reader, r.auroc, False) for r in each.readers]
+        rows += [("(mean)", each.mean.value, False)] if each.mean is not None else []
+        line = math.nan if label.yes_or_no or label.model_auroc is None else label.model_auroc.value
+        drawn = forest_figure(rows, line, f"AUROC{in_modality(each)}", _limits(rows))
+        figures.append(Figure(drawn, f"AUROC of each reader{in_modality(each)}."))
+    dashed = "; dashed: the model" if results.model is not None and not label.yes_or_no else ""
+    yield Panels(f"AUROC of each reader with its interval, and their mean{dashed}.", tuple(figures))
+    for each in label.modalities:
+        yield _of_page(readers_table(label, each))
+        if each.pairs:
+            yield _of_page(reader_pairs_table(label, each))
