@@ -135,7 +135,7 @@ def test_the_table_of_operating_points_shows_validation_test_and_the_shortfall(f
     titles = ("specificity of at least 1.000 on validation", "Predictive values", "At the assumed prevalence")
     for part in (*titles, "val sens", ".100"):
         assert part in result.stdout
-    assert all(len(line) <= 80 for line in result.stdout.splitlines() if not line.startswith("Saved"))
+    assert all(len(line) <= 80 for line in result.stdout.splitlines() if not line.startswith(("More", "Saved")))
 
 
 def test_one_rule_at_a_time(finished: Finished) -> None:
@@ -163,7 +163,7 @@ def test_prevalences_are_given_for_all_labels_or_one_by_one(finished: Finished) 
     rows = list(csv.DictReader(Path("runs/first/operating-test.csv").read_text().splitlines()))
     assert [float(row["assumed_prevalence"]) for row in rows] == [*assumed.values()]
     shown = zoo("evaluate", "first", "--prevalence", f"{one}=.12").stdout.partition("At the assumed prevalence")[2]
-    table = shown[: shown.index("Groups")]
+    table = shown[: shown.index("More (")]
     assert re.search(rf"{one} +\.120 ", table)
     assert other not in table
     for words, message in (
