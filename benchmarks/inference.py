@@ -1,15 +1,16 @@
-"""The inference pass of `zoo predict` and `zoo evaluate` in each runtime, beside stock Keras' `predict` on arrays.
+"""Speed of the inference pass of `zoo predict` and `zoo evaluate` in each runtime, compared with stock Keras' `predict`.
 
     python benchmarks/inference.py [ROUNDS [MODEL IMAGES]...]
 
-The network is the registered one at 224 pixels with random weights; the images are 8-bit noise in memory, and all contenders get
-the same array. Stock Keras is `keras.Model.predict(images, batch_size=32)` on the network as it is saved, on TensorFlow with
-autotune as it comes. zoo-keras, zoo-litert and zoo-onnx are what `zoo.inference.runtimes.runtime.open_runtime` opens; they give the
-features beside the logits. A round runs every contender once, each in a process of its own, in an order that rotates. A process
-opens its runtime, computes all images once to warm up, and then three times; the fastest pass counts. Ratios are to stock
-Keras in the same round: images per second, and processor time, in which other programs have less part. open_s is from a running
-interpreter to the first answer, loading libraries included; convert_s, once for a network, is what the conversion alone takes.
-Written to benchmarks/results/inference.csv.
+The networks have 224 pixels and random weights. The images are 8-bit noise in memory, the same array for all contenders. Stock
+Keras is `keras.Model.predict(images, batch_size=32)` on the saved network, on TensorFlow with its default autotune. zoo-keras,
+zoo-litert and zoo-onnx are the runtimes of `zoo.inference.runtimes.runtime.open_runtime`; they compute features as well as logits.
+
+A round runs every contender once, each in its own process, in rotating order. A process opens its runtime, predicts all images
+once to warm up and then three times; the fastest pass counts. Ratios compare with stock Keras in the same round: images per
+second, and processor time, which other programs affect less. open_s is the time from a running interpreter to the first
+prediction, loading of libraries included; convert_s is the time of the conversion, which happens once per network. Results go
+to benchmarks/results/inference.csv.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 A run without an OOD detector gets one, from the validation images of its dataset. The kinds made here are changed test images,
 two photographs that come with scikit-learn, text, noise and drawn hands; FOLDER adds a kind per sub-folder of images. The
 interval of the test images' rate is a bootstrap over patients, that of other kinds Wilson's over images. `cpu_ms` is
-the processor time of `judge` per image in batches of 32 (a flagged image costs more: its reason is looked for),
+the processor time of `OODDetector.score` per image in batches of 32 (a flagged image costs more: its reason is looked for),
 `cpu_ms_network` that of the network. Results: benchmarks/results/ood.csv.
 """
 

@@ -1,4 +1,4 @@
-"""`zoo predict`: what a run says of images, one row each."""
+"""`zoo predict`: a run's predictions for images, one row each."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def _finish(
     heatmaps: Path | None,
     as_json: bool,
 ) -> None:
-    """The table of a few images or the count of many, what was written where, and what all of it is not for."""
+    """Print a table of a few images or counts of many, the files written, and the notice on use."""
     from zoo.core.text import RESEARCH_ONLY
 
     console = plain_console(stderr=as_json)
@@ -212,18 +212,22 @@ def _print_images(console: Console, classifier: Classifier, predictions: list[Pr
         notes = [prediction.reason and f"not read: {prediction.reason}", prediction.note]
         if prediction.ood is not None and prediction.ood.flagged:
             notes.insert(0, f"flagged: {prediction.ood.reason}")
-        cells = [_shorten(shown(prediction.file)), _said(classifier, prediction), shown("; ".join(filter(None, notes)))]
+        cells = [
+            _shorten(shown(prediction.file)),
+            _decision(classifier, prediction),
+            shown("; ".join(filter(None, notes))),
+        ]
         table.add_row(*(Text(cell) for cell in cells[: len(table.columns)]))
     console.print(table)
 
 
 def _shorten(name: str) -> str:
-    """The end of a long path: its last part tells images apart."""
+    """The end of a long path: images differ in its last part."""
     return name if len(name) <= WIDEST else f"…{name[1 - WIDEST :]}"
 
 
-def _said(classifier: Classifier, prediction: Prediction) -> str:
-    """The decision in words with its probabilities, the most probable first."""
+def _decision(classifier: Classifier, prediction: Prediction) -> str:
+    """The positive labels with their probabilities, the most probable first; or that there are none."""
     from zoo.evaluation.interval import short
 
     if prediction.probabilities is None or prediction.positive is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Le, Lt
 
-from zoo import BackboneModel, BackboneOptions, Model, ModelInfo, Task, hookimpl, option
+from zoo import SYMMETRIC, BackboneModel, BackboneOptions, Model, ModelInfo, Task, hookimpl, option
 
 if TYPE_CHECKING:
     import keras
@@ -75,7 +75,7 @@ class CNNBaseline(BackboneModel):
     """
 
     Options = CNNBaselineOptions
-    scaling = (1 / 127.5, -1.0)
+    scaling = SYMMETRIC
     channels = 1
     info = ModelInfo(
         name="cnn-baseline",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Gt
 
-from zoo import BackboneModel, BackboneOptions, Model, ModelInfo, UsageError, hookimpl, option
+from zoo import SYMMETRIC, BackboneModel, BackboneOptions, Model, ModelInfo, UsageError, hookimpl, option
 
 if TYPE_CHECKING:
     import keras
@@ -26,7 +26,7 @@ class MobileNetV3(BackboneModel):
     """`keras.applications` MobileNetV3Small or MobileNetV3Large on pixels scaled to [-1, 1]."""
 
     Options = MobileNetV3Options
-    scaling = (1 / 127.5, -1.0)
+    scaling = SYMMETRIC
     info = ModelInfo(
         name="mobilenetv3",
         summary="MobileNetV3 small or large: fast, for CPU and first experiments",
@@ -38,9 +38,7 @@ class MobileNetV3(BackboneModel):
     )
 
     def backbone(self, image_size: int, weights: str | None, options: Any) -> keras.Model:
-        import warnings
-
-        import keras
+        from zoo.nn.backbone import application
 
         published = (1.0,) if options.minimalistic else (0.75, 1.0)
         if weights == "imagenet" and options.alpha not in published:
@@ -50,19 +48,8 @@ class MobileNetV3(BackboneModel):
                 f"them for alpha {' and '.join(f'{a:g}' for a in published)}. Set model.alpha to one of these or use "
                 "--weights none."
             )
-        applications = keras.applications
-        network = applications.MobileNetV3Small if options.size == "small" else applications.MobileNetV3Large
-        with warnings.catch_warnings():
-            # the backbone is convolutional: weights published for 224 pixels serve every size
-            warnings.filterwarnings("ignore", message="`input_shape` is undefined or non-square")
-            return network(
-                input_shape=(image_size, image_size, self.channels),
-                alpha=float(options.alpha),
-                minimalistic=options.minimalistic,
-                include_top=False,
-                weights=weights,
-                include_preprocessing=False,
-            )
+        name, shape = f"MobileNetV3{options.size.capitalize()}", (image_size, image_size, self.channels)
+        return application(name, shape, weights, alpha=float(options.alpha), minimalistic=options.minimalistic)
 
 
 @hookimpl

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Len
 
-from zoo import BackboneModel, BackboneOptions, Model, ModelInfo, hookimpl, option
+from zoo import SYMMETRIC, BackboneModel, BackboneOptions, Model, ModelInfo, hookimpl, option
 from zoo.nn.blocks import conv, norm_relu
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class SimplifiedDenseNet(BackboneModel):
     """
 
     Options = SimplifiedDenseNetOptions
-    scaling = (1 / 127.5, -1.0)
+    scaling = SYMMETRIC
     channels = 1
     info = ModelInfo(
         name="simplified-densenet",

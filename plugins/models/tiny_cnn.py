@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge
 
-from zoo import BackboneModel, BackboneOptions, Model, ModelInfo, hookimpl, option
+from zoo import SYMMETRIC, BackboneModel, BackboneOptions, Model, ModelInfo, hookimpl, option
 from zoo.nn.blocks import conv, norm_relu
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class TinyCNN(BackboneModel):
     """
 
     Options = TinyCNNOptions
-    scaling = (1 / 127.5, -1.0)
+    scaling = SYMMETRIC
     channels = 1
     info = ModelInfo(
         name="tiny-cnn",

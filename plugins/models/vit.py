@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Lt
 
-from zoo import BackboneModel, BackboneOptions, Model, ModelInfo, hookimpl, option
+from zoo import SYMMETRIC, BackboneModel, BackboneOptions, Model, ModelInfo, hookimpl, option
 
 if TYPE_CHECKING:
     import keras
@@ -51,7 +51,7 @@ class VisionTransformer(BackboneModel):
     """
 
     Options = ViTOptions
-    scaling = (1 / 127.5, -1.0)
+    scaling = SYMMETRIC
     blocks = r"\bblock(\d+)_"
 
     def __init__(self, name: str, width: int, heads: int, parameters: int, summary: str) -> None:

@@ -70,7 +70,7 @@ def test_weights_and_features_and_what_others_do_with_them(finished: Finished) -
     fitted = zoo("ensemble", "one", "two", "--weights", "fitted", "--run", "fitted")
     assert fitted.exit_code == 0, fitted.output
     assert "Weights fitted to" in fitted.stderr
-    assert "too good" in fitted.stderr
+    assert "too optimistic" in fitted.stderr
     head = zoo("ensemble", "one", "two", "--by", "features", "--epochs", "2", "--run", "head")
     assert head.exit_code == 0, head.output
     assert len(Path("runs/head/metrics.csv").read_text().splitlines()) == 3

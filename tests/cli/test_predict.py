@@ -359,11 +359,11 @@ def test_thousands_of_images_take_no_more_memory_than_hundreds(
         def close(self) -> None:
             pass
 
-    opened = Classifier.open.__func__  # type: ignore[attr-defined]
+    opened = Classifier.open.__func__
 
     def quick(cls: type[Classifier], *words: Any, **keywords: Any) -> Classifier:
         classifier: Classifier = opened(cls, *words, **keywords)
-        classifier.runtime, classifier.detector = Still(), None  # type: ignore[assignment]
+        classifier.runtime, classifier.detector = Still(), None
         return classifier
 
     monkeypatch.setattr(Classifier, "open", classmethod(quick))

@@ -39,7 +39,7 @@ def test_an_item_that_crashes_is_split_to_find_the_culprit() -> None:
 
 def test_errors_of_the_work_are_raised() -> None:
     with pytest.raises(TypeError):
-        list(process_map(square, ["text"], 1, ahead=1, crashed=crashed))  # type: ignore[list-item]
+        list(process_map(square, ["text"], 1, ahead=1, crashed=crashed))
 
 
 def test_crash_after_crash_ends_the_work_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def test_a_worked_example() -> None:
 def test_the_classes_of_exclusive_tasks_are_drawn_towards_even_shares(kind: str, names: tuple[str, ...]) -> None:
     has = np.arange(100) < 8
     labels = has[:, None] if kind == "binary" else np.stack([~has, has], axis=1)
-    found = repeat_factors(Task(kind, names), labels.astype(np.float32))  # type: ignore[arg-type]  # a kind from a parameter
+    found = repeat_factors(Task(kind, names), labels.astype(np.float32))  # a kind from a parameter
     assert found.threshold == pytest.approx(0.5)
     np.testing.assert_allclose(found.factors, np.where(has, math.sqrt(0.5 / 0.08), 1))
     assert found.before[1] == pytest.approx(0.08)

@@ -67,7 +67,7 @@ def decoded(log: Path) -> Counter[str]:
 
 def assert_same(store: Store, records: Records, other_cache: Path) -> None:
     """A store equals the one that a preparation without any history makes."""
-    fresh = prepare(records_of(records.table["path"], FileSource(str(records.source.root))), SIZE, other_cache)  # type: ignore[attr-defined]
+    fresh = prepare(records_of(records.table["path"], FileSource(str(records.source.root))), SIZE, other_cache)
     np.testing.assert_array_equal(store.images, fresh.images)
     pd.testing.assert_frame_equal(store.table, fresh.table)
 

@@ -115,18 +115,18 @@ def test_multiclass_of_some_findings_takes_images_of_exactly_those_classes() -> 
 )
 def test_findings_that_a_task_cannot_use_are_refused(kind: str, findings: list[str], part: str) -> None:
     with pytest.raises(UsageError, match=part):
-        make_targets(records(SOME, NAMES), kind, findings=findings)  # type: ignore[arg-type]  # a kind from a parameter
+        make_targets(records(SOME, NAMES), kind, findings=findings)  # a kind from a parameter
 
 
 @pytest.mark.parametrize(("policy", "value"), [("zero", 0.0), ("one", 1.0), ("half", 0.5)])
 def test_unknown_labels_are_answered_for_training_alone(policy: str, value: float) -> None:
     rows = [[1, NAN], [NAN, NAN], [0, 0], [0, NAN]]
-    many = make_targets(records(rows), "multilabel", uncertain=policy)  # type: ignore[arg-type]  # from a parameter
+    many = make_targets(records(rows), "multilabel", uncertain=policy)  # from a parameter
     np.testing.assert_array_equal(many.labels, rows)
     np.testing.assert_array_equal(many.training, [[1, value], [value, value], [0, 0], [0, value]])
     assert many.usable.all()
     assert many.training_only.tolist() == [False, True, False, False]
-    one = make_targets(records(rows), "binary", uncertain=policy)  # type: ignore[arg-type]  # from a parameter
+    one = make_targets(records(rows), "binary", uncertain=policy)  # from a parameter
     np.testing.assert_array_equal(one.labels[:, 0], [1, NAN, 0, NAN])
     np.testing.assert_array_equal(one.training[:, 0], [1, value, 0, value])
     assert one.training_only.tolist() == [False, True, False, True]
@@ -169,7 +169,7 @@ def test_a_half_is_given_only_where_a_finding_asked_for_is_in_doubt() -> None:
 def test_tasks_know_their_outputs_and_activation(
     kind: str, labels: tuple[str, ...], outputs: int, activation: str
 ) -> None:
-    task = Task(kind, labels)  # type: ignore[arg-type]  # the literal is what is tested
+    task = Task(kind, labels)  # the literal is what is tested
     assert (task.outputs, task.activation, task.exclusive) == (outputs, activation, kind == "multiclass")
 
 
@@ -178,4 +178,4 @@ def test_tasks_know_their_outputs_and_activation(
 )
 def test_impossible_tasks_are_refused(kind: str, labels: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=r"label|class|kind"):
-        Task(kind, labels)  # type: ignore[arg-type]  # one of them is no kind
+        Task(kind, labels)  # one of them is no kind

@@ -106,7 +106,7 @@ def test_chunks_are_handed_out_as_they_are_needed(root: Path, tmp_path: Path) ->
     for done in range(1, 40):
         next(results)
         assert asked <= done + 4
-    results.close()  # type: ignore[attr-defined]
+    results.close()
 
 
 def test_a_worker_starts_without_heavy_libraries() -> None:

@@ -174,15 +174,15 @@ def test_a_good_network_beats_the_baseline_and_a_blind_one_does_not() -> None:
     training, test = make_data(signal=3.0, view=1.0)
     found = baselines(training, test, replicates=100)[0]
     assert found.beaten is True
-    assert found.difference.low > 0  # type: ignore[union-attr]
+    assert found.difference.low > 0
     training, test = make_data(signal=0.0, view=3.0)
     found = baselines(training, test, replicates=100)[0]
     assert found.beaten is False
-    assert found.difference.high < 0  # type: ignore[union-attr]
+    assert found.difference.high < 0
     training, test = make_data(signal=0.0)
     found = baselines(training, test, replicates=100)[-1]
     assert found.beaten is False
-    assert found.difference.low < 0 < found.difference.high  # type: ignore[union-attr]
+    assert found.difference.low < 0 < found.difference.high
 
 
 def test_a_single_feature_that_carries_over_better_than_all_comes_first() -> None:

@@ -269,7 +269,7 @@ def test_fixed_and_multiclass_do_not_look_at_the_images() -> None:
 
 def test_bad_rules_and_predictions_are_refused() -> None:
     with pytest.raises(UsageError, match="unknown threshold rule 'best'"):
-        ThresholdRule("best")  # type: ignore[arg-type]  # which is no rule
+        ThresholdRule("best")  # which is no rule
     with pytest.raises(UsageError, match="from 0 to 1, not 50"):
         ThresholdRule("fixed", 50)
     predictions = binary([0, 1], [0.2, 0.9])

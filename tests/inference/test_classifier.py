@@ -256,7 +256,7 @@ def test_an_answer_that_is_no_number_is_no_answer() -> None:
             return logits, features
 
     classifier = still(task)
-    classifier.runtime = Broken(2)  # type: ignore[assignment]
+    classifier.runtime = Broken(2)
     predictions = list(classifier.stream([np.zeros((8, 8), np.uint8)] * 3))
     assert [each.reason for each in predictions] == ["", NOT_FINITE, ""]
     assert predictions[1].probabilities is None

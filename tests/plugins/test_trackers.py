@@ -50,7 +50,6 @@ def client(run: Run) -> Any:
     return lambda: MlflowClient(tracking_uri=f"sqlite:///{run.path.parent.resolve() / 'mlflow.db'}")
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLAlchemy, of what MLflow does
 def test_mlflow_has_settings_epochs_and_files_and_a_resumed_run_goes_on_there(
     run: Run, config: RunConfig, client: Any
 ) -> None:

@@ -183,7 +183,7 @@ def test_other_reference_labels_are_shown(tmp_path: Path) -> None:
     page = Page(render(Material.of(run, found)))
     assert "reference" in keys(page)
     assert "second.csv" in page.text
-    assert str(found.reference.other.per_label["Mass"]["auroc"]) in page.text  # type: ignore[union-attr]
+    assert str(found.reference.other.per_label["Mass"]["auroc"]) in page.text
 
 
 HOSTILE = '<script>alert("1")</script> & <img src=https://example.org/x.png onerror=x>'

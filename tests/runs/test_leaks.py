@@ -29,7 +29,7 @@ def test_separate_splits_share_nothing() -> None:
 def test_what_is_shared_with_training_or_validation_is_named(column: str, value: str, shared: str) -> None:
     images = IMAGES.copy()
     images.loc[2, column] = value
-    assert find_leaks(images, "test") == (Leak(shared, "test", 1, 2, images["image"][2]),)  # type: ignore[arg-type]
+    assert find_leaks(images, "test") == (Leak(shared, "test", 1, 2, images["image"][2]),)
     assert find_leaks(images, "val") == ()
 
 

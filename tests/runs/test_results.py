@@ -155,7 +155,7 @@ def test_arguments_that_do_not_fit_are_refused(tmp_path: Path, options: dict[str
     table = make_images()
     run = make_run(tmp_path, table, noisy(table, 1.0))
     with pytest.raises(UsageError, match=error):
-        evaluate_run(run, replicates=10, **options)  # type: ignore[arg-type]
+        evaluate_run(run, replicates=10, **options)
 
 
 def test_predictions_that_are_not_finite_are_refused(tmp_path: Path) -> None:

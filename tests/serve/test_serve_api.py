@@ -158,7 +158,7 @@ def test_a_heat_map_that_is_zero_everywhere_says_so(serve: Serve, tmp_path: Path
     stub = Stub(tmp_path / "a")
     served = serve(stub)
     full = served.post(flat(99), "/api/heat-maps?run=a&label=Effusion")
-    stub.heat = lambda images, columns, method: np.zeros(images.shape, np.float32)  # type: ignore[method-assign]
+    stub.heat = lambda images, columns, method: np.zeros(images.shape, np.float32)
     empty = served.post(flat(99), "/api/heat-maps?run=a&label=Effusion")
     assert (full.headers["heat-map-empty"], empty.headers["heat-map-empty"]) == ("false", "true")
     assert (pixels(empty.content)[..., 3] == 0).all()
@@ -172,7 +172,7 @@ def test_a_network_without_maps_is_served_without_them(
     def refuse(images: np.ndarray, columns: list[int], method: str) -> np.ndarray:
         raise UsageError("the network has no maps.")
 
-    stub.heat = refuse  # type: ignore[method-assign]
+    stub.heat = refuse
     served = serve(stub)
     monkeypatch.setattr(served.service.decoder, "start", lambda: None)  # it has been started
     served.service.start()
@@ -210,7 +210,7 @@ def test_a_bomb_is_refused_by_its_header(serve: Serve) -> None:
     assert "20,000 × 10,000 pixels" in got.json()["detail"]
     assert served.post(flat(1, 20, 51)).status_code == 413
     assert served.post(flat(1, 20, 50)).status_code == 200
-    assert served.service.classifiers["first"].asked == 1  # type: ignore[attr-defined]
+    assert served.service.classifiers["first"].asked == 1
 
 
 def test_the_runs_are_described(serve: Serve, tmp_path: Path) -> None:

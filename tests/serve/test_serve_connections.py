@@ -126,7 +126,7 @@ def test_half_uploads_time_out_and_leave_nothing(serve: Serve) -> None:
             assert closed(each)
             each.close()
         until(lambda: not (server.server_state.connections or served.app.app.state.uploads.held))
-    assert served.service.classifiers["first"].asked == 1  # type: ignore[attr-defined]
+    assert served.service.classifiers["first"].asked == 1
 
 
 def test_too_many_connections_are_turned_away_with_the_time_to_come_back(serve: Serve) -> None:

@@ -56,7 +56,7 @@ def begin(name: str, machines: str, kill: str, *words: str) -> None:
         return pretend(job, watched)
 
     platform.node = lambda: name
-    Processes.__call__ = execute  # type: ignore[method-assign]
+    Processes.__call__ = execute
     storage: Any = optuna.storages.RDBStorage
     storage.check_trial_is_updatable = slowed(storage.check_trial_is_updatable)
     await_the_others(name, int(machines))

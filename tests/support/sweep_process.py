@@ -108,7 +108,7 @@ def sweep(
 ) -> Results:
     """Run a sweep in a folder of runs, or what is left of it; a search's trials are in `storage`, a database's address."""
     folder = Folder(Path(runs), wanted.name)
-    runner = Runner(folder, wanted, execute, Stop())  # type: ignore[arg-type]
+    runner = Runner(folder, wanted, execute, Stop())
     if wanted.trials is None:
         trials = grid.plan(wanted, folder, registry())
         with folder.locked(shared=False):

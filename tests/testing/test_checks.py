@@ -312,6 +312,6 @@ def test_an_option_without_help_is_caught() -> None:
         amount: float = 1.0
 
     augmenter = FunctionAugmenter(lambda x, y, seed: (x, y))
-    augmenter.Options = Silent  # type: ignore[misc]  # set on the instance to keep the class whole
+    augmenter.Options = Silent  # set on the instance to keep the class whole
     with pytest.raises(AssertionError, match="option 'amount' has no help text"):
         check_augmenter(augmenter)

@@ -103,7 +103,7 @@ def with_settings(function: Function) -> Function:
         )
         for each in all_settings()
     ]
-    function.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]
+    function.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]  # read by `inspect`, unknown to mypy
     lines = (f"    {each.name}: {each.help} [default: {each.default_text}]." for each in all_settings())
     function.__doc__ = f"{inspect.getdoc(function)}\n\nSettings:\n" + "\n".join(lines)
     return function

@@ -51,7 +51,7 @@ _without_dicom_logs = _Shared(_disable_dicom_loggers)
 @contextmanager
 def silent_dicom() -> Iterator[None]:
     """Drop warnings, and what the DICOM libraries log; both would quote values of the file."""
-    import pydicom  # noqa: F401  # so that its loggers are there
+    import pydicom  # noqa: F401  # creates its loggers
 
     with without_warnings(), _without_dicom_logs():
         yield

@@ -24,7 +24,7 @@ def import_keras() -> Any:
 
             if keras.backend.backend() == "jax":
                 with suppress(ImportError):
-                    import tensorflow  # noqa: F401  # Keras would, amid the first training, with all its lines
+                    import tensorflow  # noqa: F401  # else Keras does it during the first training, with all its messages
     except (ImportError, ValueError) as error:
         chosen = os.environ.get("KERAS_BACKEND", "tensorflow")
         raise ZooError(

@@ -1,1 +1,1 @@
-"""Ensembles: finished runs joined into one network, which is a run like any other."""
+"""Ensembles: several finished runs joined into one run."""

@@ -1,4 +1,4 @@
-"""What several networks say together: the weighted mean of their probabilities, and the weights that suit some images best."""
+"""The weighted mean of several networks' probabilities, and the weights with the smallest log-loss on given images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoo.core.errors import DataError
 from zoo.core.tasks import Task
 from zoo.evaluation import metrics
 
-SMALLEST = 1e-4  # a fitted weight below it is 0: the network behind it would be asked for nothing
+SMALLEST = 1e-4  # a fitted weight below it is 0, so that its network need not be computed
 
 
 def combine(task: Task, logits: np.ndarray, weights: Sequence[float]) -> np.ndarray:
@@ -20,7 +20,7 @@ def combine(task: Task, logits: np.ndarray, weights: Sequence[float]) -> np.ndar
     classes the logits are log p̄, whose softmax is p̄.
 
     Args:
-        task: says which activation.
+        task: determines the activation.
         logits: of M networks, `(M, N, K)`.
         weights: M numbers ≥ 0 with the sum 1.
 
@@ -55,11 +55,11 @@ def log_loss(task: Task, labels: np.ndarray, logits: np.ndarray) -> float:
 def fit_weights(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """The weights of a mean of probabilities with the smallest log-loss on images, each ≥ 0 and together 1.
 
-    The loss is convex in the weights, so that the smallest one is found from anywhere: SciPy's SLSQP (Kraft 1988) from
-    equal weights, which are kept where nothing is gained.
+    The loss is convex in the weights, so any start leads to its minimum. SciPy's SLSQP (Kraft 1988) starts from equal
+    weights, which are kept if it finds nothing better.
 
     Args:
-        task: says which activation.
+        task: determines the activation.
         labels: `(N, K)`, NaN for unknown.
         logits: of M networks, `(M, N, K)`.
 
@@ -93,16 +93,16 @@ def fit_weights(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarra
 
 
 def _likelihoods(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """The probability that each of M networks gave to what is so: `(M, L)` for L known labels, above 0."""
+    """The probability that each of M networks gave to each of the L known labels: `(M, L)`, above 0."""
     labels = np.asarray(labels, np.float64)
     probability = np.stack([metrics.probabilities(task, each) for each in logits])
     if task.exclusive:
         known = ~np.isnan(labels).any(axis=1)
-        of_truth = (probability * np.nan_to_num(labels)).sum(axis=-1)
+        of_label = (probability * np.nan_to_num(labels)).sum(axis=-1)
     else:
         known = ~np.isnan(labels)
         other = np.stack([metrics.probabilities(task, -np.asarray(each)) for each in logits])  # 1 - p, not rounded
-        of_truth = np.where(labels == 1, probability, other)
+        of_label = np.where(labels == 1, probability, other)
     if not known.any():
         raise DataError("the weights cannot be fitted: no label of the validation images is known.")
-    return np.asarray(np.maximum(of_truth[:, known], np.finfo(np.float64).tiny))
+    return np.asarray(np.maximum(of_label[:, known], np.finfo(np.float64).tiny))

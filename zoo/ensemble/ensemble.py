@@ -1,4 +1,4 @@
-"""Joining finished runs into a run: checked, combined or given a new head, and measured as any other run is."""
+"""Joins finished runs into a new run: averages their networks or trains a new head, and evaluates it like any other run."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ logger = logging.getLogger(__name__)
 FITTED = "fitted"
 EPOCHS = 20
 RATE = 2e-3  # of the new head, as of any head on loaded weights
-AGREEMENT = 1e-3  # of a probability: more, and a member's network is not the one that made its predictions
+AGREEMENT = 1e-3  # a larger difference of a probability means that a member's network did not make its predictions
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked for.
+    """How to join runs.
 
     `by` is a key of `zoo.ensemble.strategy.WAYS`; `weights` are numbers, one per run, or "fitted"; None fits them where `by`
     is "weighted". `rule` chooses the thresholds on validation, that of the first run if None. `epochs` and `lr` are for the
-    new head of "features"; `device` computes.
+    new head of "features"; `device` is where it is computed.
     """
 
     by: str = "mean"
@@ -75,7 +75,7 @@ def ensemble(runs: Sequence[Run], options: Options, registry: Registry, runs_dir
         changes = changed_images(runs[0], images)
         if changes:
             raise DataError(
-                f"since the run {runs[0].name} was trained {'; '.join(changes)}: the images of its split are needed as they were."
+                f"since the run {runs[0].name} was trained {'; '.join(changes)}: an ensemble needs its split's images unchanged."
             )
 
     outcome = train(config, with_ensembles(registry), runs_dir, name, check=check)
@@ -85,7 +85,7 @@ def ensemble(runs: Sequence[Run], options: Options, registry: Registry, runs_dir
 
 
 def configuration(runs: Sequence[Run], options: Options, weights: Sequence[float], registry: Registry) -> RunConfig:
-    """The configuration of an ensemble: the images and the arithmetic of its first run, and a training of its head or none."""
+    """The configuration of an ensemble: images and precision of its first run, and the training of its head, if any."""
     first = runs[0].config()
     features = options.by == "features"
     values: dict[str, Any] = {key: first[key] for key in OF_THE_IMAGES if key in first}
@@ -125,7 +125,7 @@ def _check_options(runs: Sequence[Run], options: Options) -> None:
 
 
 def _weights(runs: Sequence[Run], options: Options, validation: Sequence[Predictions]) -> list[float]:
-    """What each run counts, together 1."""
+    """The weight of each run; they sum to 1."""
     if options.by != "weighted":
         return [1 / len(runs)] * len(runs)
     if options.weights not in (None, FITTED):
@@ -139,7 +139,9 @@ def _weights(runs: Sequence[Run], options: Options, validation: Sequence[Predict
         f"Weights fitted to {len(labels):,} validation images: {shown} (log-loss there "
         f"{log_loss(task, labels, combine(task, logits, list(found))):.4f}, with equal weights {equal:.4f})"
     )
-    logger.warning("what is measured on validation is now too good, its intervals included: look at the test images.")
+    logger.warning(
+        "results on the validation images, intervals included, are now too optimistic: use those on the test images."
+    )
     for run, weight in zip(runs, found, strict=True):
         if not weight:
             logger.warning(f"{run.name} has no weight and is left out of the network.")
@@ -160,7 +162,7 @@ def _logits(several: Sequence[Predictions]) -> np.ndarray:
 
 
 def _compare(run: Run, weights: Sequence[float], validation: Sequence[Predictions]) -> None:
-    """Say how well the network agrees with what the members' saved predictions come to."""
+    """Log how far the network's predictions are from the members' saved ones combined."""
     own = run.predictions("val")
     logits = _logits([own, *validation])
     expected = Predictions(own.task, own.table, own.labels, combine(own.task, logits[1:], weights)).probabilities
@@ -168,6 +170,6 @@ def _compare(run: Run, weights: Sequence[float], validation: Sequence[Prediction
     logger.info(f"Agreement: its validation probabilities are those of the runs combined, to {largest:.1g}")
     if largest > AGREEMENT:
         logger.warning(
-            "that is much. One of the runs was trained on another kind of device or in lower precision, or its model.keras "
-            "is not what made its predictions."
+            "this difference is large. One of the runs was trained on another kind of device or in lower precision, or its "
+            "model.keras did not make its predictions."
         )

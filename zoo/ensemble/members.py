@@ -1,4 +1,4 @@
-"""Which runs can be joined: finished ones of one task, one image size and the same images on the same sides."""
+"""Checks that runs can be joined: finished, with one task, one image size and the same images in the same splits."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from zoo.config.run_config import OF_THE_IMAGES
 from zoo.core.errors import DataError, UsageError, ZooError
 from zoo.runs.run import Run
 
-LEARNED = ("train", "val")  # the sides of which a network, or what was chosen for it, has seen the labels
+LEARNED = ("train", "val")  # the splits whose labels a network was trained or its settings chosen on
 
 
 def check_members(runs: Sequence[Run]) -> None:
-    """Make sure that runs can be joined.
+    """Check that runs can be joined.
 
     Raises:
         UsageError: there are fewer than two, or one is named twice.
         ZooError: one is not finished, or lacks a file.
-        DataError: their tasks, labels, image sizes, images or splits differ; says how, and what makes them alike.
+        DataError: their tasks, labels, image sizes, images or splits differ; the message says how to make them match.
     """
     if len(runs) < 2:
         raise UsageError("an ensemble needs at least two runs: zoo ensemble RUN RUN [RUN...].")
     paths = [run.path.resolve() for run in runs]
     for number, path in enumerate(paths):
         if path in paths[:number]:
-            raise UsageError(f"the run {runs[number].name} is named twice: each run of an ensemble is another one.")
+            raise UsageError(f"the run {runs[number].name} is named twice: give each run once.")
     for run in runs:
         _check_finished(run)
     first = runs[0]
@@ -73,7 +73,7 @@ def _check_split(first: Run, a: pd.DataFrame, other: Run, b: pd.DataFrame) -> No
     leaks = [*_leaks(first, a, other, b), *_leaks(other, b, first, a)]
     if leaks:
         raise DataError(
-            f"{' and '.join(leaks)}: what the ensemble says of images that one of its networks learned from is too good. "
+            f"{' and '.join(leaks)}: results on images that one of the networks was trained on are too optimistic. "
             f"{_remedy(first, other)}"
         )
     only = [(run, x.index.difference(y.index)) for run, x, y in ((first, a, b), (other, b, a))]
@@ -86,7 +86,7 @@ def _check_split(first: Run, a: pd.DataFrame, other: Run, b: pd.DataFrame) -> No
     moved = (a["split"] != b["split"]).to_numpy()
     if moved.any():
         raise DataError(
-            f"{moved.sum():,} images stand on another side in {other.name} than in {first.name}, such as "
+            f"{moved.sum():,} images are in another split in {other.name} than in {first.name}, such as "
             f"'{a.index[int(moved.argmax())]}'. {_remedy(first, other)}"
         )
     for column in ("digest", *(f"label:{label}" for label in first.task().labels)):
@@ -101,19 +101,19 @@ def _check_split(first: Run, a: pd.DataFrame, other: Run, b: pd.DataFrame) -> No
 
 
 def _leaks(learner: Run, a: pd.DataFrame, measured: Run, b: pd.DataFrame) -> list[str]:
-    """A phrase where a network has learned from images that the other run holds back for its measurement.
+    """A phrase if a network was trained on images that the other run holds out.
 
     Validation images count too: the ensemble's thresholds are chosen on them.
     """
     found = []
-    for side, called in (("test", "test"), ("val", "validation")):
+    for side, name in (("test", "test"), ("val", "validation")):
         held = b.index[b["split"] == side]
         sides = ("train",) if side == "val" else LEARNED
         learned = a[a["split"].isin(sides)]
         shared = held[held.isin(learned.index) | b.loc[held, "digest"].isin(set(learned["digest"])).to_numpy()]
         if len(shared):
             found.append(
-                f"{learner.name} has learned from {len(shared):,} of the {len(held):,} {called} images of {measured.name}, such "
+                f"{learner.name} has learned from {len(shared):,} of the {len(held):,} {name} images of {measured.name}, such "
                 f"as '{shared[0]}'"
             )
             break
@@ -121,16 +121,16 @@ def _leaks(learner: Run, a: pd.DataFrame, measured: Run, b: pd.DataFrame) -> lis
 
 
 def _remedy(first: Run, other: Run) -> str:
-    """What to do, and which settings differ."""
+    """How to make the runs match, and which settings differ."""
     a, b = first.config(), other.config()
     differ = [name for name in OF_THE_IMAGES if _plain(a.get(name)) != _plain(b.get(name))]
     settings = "; ".join(f"{name}: {_plain(a.get(name))} and {_plain(b.get(name))}" for name in differ)
-    said = f" They differ in {settings}." if differ else ""
-    return f"Train them on the same images and with the same seed, which draws the split.{said}"
+    difference = f" They differ in {settings}." if differ else ""
+    return f"Train them on the same images and with the same seed, which draws the split.{difference}"
 
 
 def _plain(value: Any) -> Any:
-    """A setting in words; of a dataset its options too."""
+    """A setting as text; for a dataset with its options."""
     if isinstance(value, dict):
         return ", ".join(f"{key} {each}" for key, each in value.items())
     return value

@@ -1,4 +1,4 @@
-"""One network out of several: the image goes through each of them, and what they say is combined into logits."""
+"""Builds one network from several: each of them reads the image, and their outputs are combined into logits."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from zoo.nn.members import BACKBONE, PREFIX
 
 
 def averaged(networks: Sequence[Any], weights: Sequence[float], task: Task) -> keras.Model:
-    """A network whose probabilities are the weighted mean of those of `networks`; its logits are those of `combine`.
+    """Build a network whose probabilities are the weighted mean of those of `networks`; its logits are those of `combine`.
 
-    Where all networks end in a Dense layer, these layers become one that reads the features of all and has zeros where one
-    network's features meet another's logits. The features of the whole then stand in front of it, as in any network.
+    Where all networks end in a Dense layer, these layers become one that reads all features and has zeros between one
+    network's features and another's logits. The joint features then come right before it, as in any network.
 
     Args:
-        networks: from pixels `(N, S, S, 1)` to logits `(N, K)`, one S and K.
-        weights: of each, above 0, together 1.
-        task: says which activation.
+        networks: from pixels `(N, S, S, 1)` to logits `(N, K)`, all with the same S and K.
+        weights: one per network, above 0, with the sum 1.
+        task: determines the activation.
     """
     heads = [_head(network) for network in networks]
     image = keras.Input(networks[0].input_shape[1:], name="image")
@@ -43,17 +43,17 @@ def averaged(networks: Sequence[Any], weights: Sequence[float], task: Task) -> k
 
 
 def concatenated(networks: Sequence[Any], task: Task) -> keras.Model:
-    """The networks without their heads as one backbone, their features side by side, and a new head behind it.
+    """Build one backbone of the networks without their heads, their features concatenated, with a new head.
 
     Raises:
-        UsageError: a network does not end in a Dense layer, so that there is no telling its head from the rest.
+        UsageError: a network does not end in a Dense layer, so its head cannot be separated from the rest.
     """
     trunks = []
     for network in networks:
         head = _head(network)
         if head is None:
             raise UsageError(
-                f"the network {network.name} does not end in a Dense layer, so that its features cannot be told from its head: "
+                f"the network {network.name} does not end in a Dense layer, so its head cannot be separated from its features: "
                 "use --by mean or --by weighted."
             )
         trunks.append(_trunk(network, head))
@@ -64,7 +64,7 @@ def concatenated(networks: Sequence[Any], task: Task) -> keras.Model:
 
 
 def _head(network: Any) -> Any | None:
-    """The linear Dense layer that gives a network's logits; None where something else does."""
+    """The linear Dense layer that computes a network's logits; None if another layer does."""
     if not is_functional(network):
         return None
     layer = node_of(network.outputs[0]).operation
@@ -74,13 +74,13 @@ def _head(network: Any) -> Any | None:
 
 
 def _trunk(network: Any, head: Any) -> keras.Model:
-    """The network up to what its head reads, without what only its own training needed, such as dropout."""
+    """The network up to the input of its head, without layers that only its training needed, such as dropout."""
     features = keras.Model(network.inputs[0], head.input, name=network.name)
     return for_inference(features)
 
 
 def _backbone(parts: Sequence[Any]) -> keras.Model:
-    """One image to what all parts give for it, side by side, in float32."""
+    """From an image to the outputs of all parts, concatenated, in float32."""
     image = keras.Input(parts[0].input_shape[1:])
     for number, part in enumerate(parts, 1):
         part.name = f"{PREFIX}{number}"
@@ -99,7 +99,7 @@ def _side_by_side(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
 
 
 def _mean(logits: Sequence[Any], weights: Sequence[float], task: Task) -> Any:
-    """`combine` of logits `(N, K)` of each network in operations that every export format knows; `(N, K)` float32."""
+    """`combine` for logits `(N, K)` of each network, in operations that every export format supports; `(N, K)` float32."""
     if task.exclusive:
         return _log_sum([ops.log_softmax(each, axis=-1) for each in logits], weights)
     # log σ(z) = min(z, 0) − log(1 + e^−|z|), and log σ(−z) = log σ(z) − z
@@ -112,7 +112,7 @@ def _mean(logits: Sequence[Any], weights: Sequence[float], task: Task) -> Any:
 
 
 def _log_sum(values: Sequence[Any], weights: Sequence[float]) -> Any:
-    """log Σ w·exp(value), member by member: one number times one tensor leaves nothing to broadcast."""
+    """log Σ w·exp(value), one member at a time, so that nothing needs to be broadcast."""
     top = functools.reduce(ops.maximum, values)
     parts = [ops.multiply(ops.exp(ops.subtract(v, top)), float(w)) for v, w in zip(values, weights, strict=True)]
     return ops.add(ops.log(functools.reduce(ops.add, parts)), top)

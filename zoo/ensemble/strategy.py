@@ -1,4 +1,4 @@
-"""An ensemble as a model like any other, made of finished runs; it is known to those that make or resume one, not to plugins."""
+"""An ensemble of finished runs as a model. It is registered only where an ensemble is made or resumed."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ WAYS = {
 class EnsembleOptions:
     """Options of an ensemble."""
 
-    members: tuple[str, ...] = option((), "the runs it is made of")
+    members: tuple[str, ...] = option((), "the runs that are joined")
     by: Literal["mean", "weighted", "features"] = option("mean", "how they are joined")
-    weights: tuple[float, ...] = option((), "of the runs' probabilities, together 1")
+    weights: tuple[float, ...] = option((), "weights of the runs' probabilities, with the sum 1")
     fitted: bool = option(False, "whether the weights were fitted to the validation images")
 
 
@@ -51,7 +51,7 @@ class Ensemble(Model):
         used = _used(options)
         missing = [path for path, _ in used if not Run(path).model_file.is_file()]
         if missing:
-            raise UsageError(f"the run {missing[0]}, of which the ensemble is made, has no model.keras any more.")
+            raise UsageError(f"the run {missing[0]}, which is part of the ensemble, no longer has its model.keras.")
         networks = [load_network(Run(path)) for path, _ in used]
         if options.by == "features":
             return network.concatenated(networks, task)
@@ -62,24 +62,24 @@ class Ensemble(Model):
 
 
 def _used(options: Any) -> list[tuple[Path, float]]:
-    """The members with their shares, but for those of weight 0, which would be computed for nothing."""
+    """The members with their weights, without those of weight 0, which need not be computed."""
     shares = options.weights or (1.0,) * len(options.members)
     return [(Path(path), share) for path, share in zip(options.members, shares, strict=True) if share > 0]
 
 
 def with_ensembles(registry: Registry) -> Registry:
-    """The registry with the model of ensembles in it."""
+    """The registry with the ensemble model added."""
     own = next(entry.origin for entry in registry.entries("augmenter") if entry.name == "none")
     return registry.including(Entry("model", Ensemble(), own))
 
 
 def refuse_to_train(layers: Iterable[Mapping[str, Any]]) -> None:
-    """Raise UsageError where a configuration is that of an ensemble, of which the members must be checked first."""
+    """Raise UsageError if the configuration is that of an ensemble, whose members must be checked first."""
     for layer in layers:
         model = layer.get("model")
         if isinstance(model, dict) and model.get("name") == NAME and "members" in model:
             runs = " ".join(str(each) for each in model["members"])
             raise UsageError(
-                f"this is the configuration of an ensemble, which zoo train does not make. Make it again with: zoo ensemble "
+                f"this is the configuration of an ensemble, which zoo train cannot make. Make it again with: zoo ensemble "
                 f"{runs} --by {model.get('by', 'mean')}"
             )

@@ -1,4 +1,4 @@
-"""What images there are to read, and reading them: names from files, folders, globs and lists, pixels from any known format."""
+"""Finds the images that a user names (files, folders, patterns, lists) and reads them, whatever their format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.data.formats import is_dicom, read_head
 from zoo.runs.run import Run
 
 STDIN = "-"
-# what counts as an image inside a folder; a file named on its own is read whatever its ending
+# files in a folder that count as images; a file named by itself is read whatever its ending
 ENDINGS = frozenset(
     (
         *(".png", ".jpg", ".jpeg", ".jpe", ".jp2", ".j2k", ".jpx", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
@@ -27,13 +27,16 @@ ENDINGS = frozenset(
 
 
 def expand(paths: Iterable[str]) -> Iterator[str]:
-    """The names of images behind what a user typed, lazily and in the order given.
+    """Yield the names of the images that a user named, lazily and in the order given.
 
-    A file stands for itself. A folder stands for the images in it and in the folders below, sorted by name: files with one of
-    `ENDINGS`, and DICOM files whose name has no ending or a number for one; hidden files are left out. A name that does not
-    exist and has `*`, `?` or `[` in it is a pattern (`**` goes through folders), its matches sorted. "-" reads names from
-    standard input, one on a line, which may again be files, folders or patterns. A folder without images or without leave to
-    look into it, and a pattern without matches, come out as they are: `read_image` has a reason for each.
+    - A file yields itself.
+    - A folder yields the images in it and below, sorted by name: files with one of `ENDINGS`, and DICOM files whose name has
+      no ending or ends in a number. Hidden files are left out.
+    - A name with `*`, `?` or `[` that does not exist is a pattern (`**` matches nested folders); its matches are sorted.
+    - "-" reads files, folders or patterns from standard input, one per line.
+
+    A folder that has no images or cannot be read, and a pattern without matches, are yielded unchanged: `read_image` gives the
+    reason.
     """
     for path in paths:
         if path == STDIN:
@@ -46,7 +49,7 @@ def expand(paths: Iterable[str]) -> Iterator[str]:
 
 
 def expand_one(path: str) -> Iterator[str]:
-    """As `expand` for one name, of which "-" is none in particular."""
+    """As `expand` for one name; "-" has no special meaning."""
     try:
         if os.path.isdir(path):
             yield from _folder(path)
@@ -55,7 +58,7 @@ def expand_one(path: str) -> Iterator[str]:
             for each in found:
                 if not os.path.isdir(each):
                     yield each
-                elif "**" not in path:  # which names what is inside by itself
+                elif "**" not in path:  # which matches the files inside as well
                     yield from _folder(each)
             if not found:
                 yield path
@@ -75,7 +78,7 @@ def _folder(path: str) -> Iterator[str]:
 
 
 def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    """The images below a folder; `above` are the folders that lead here, so that a link to one of them is not followed."""
+    """The images below a folder. `above` are the folders on the way here: a link back to one of them is not followed."""
     try:
         status = os.stat(folder)
         here = (status.st_dev, status.st_ino)
@@ -84,7 +87,7 @@ def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
         with os.scandir(folder) as entries:
             names = sorted((each.name, each.is_dir()) for each in entries if not each.name.startswith("."))
     except OSError:
-        yield folder  # `read_image` says why
+        yield folder  # `read_image` gives the reason
         return
     for name, is_folder in names:
         path = os.path.join(folder, name)
@@ -98,7 +101,7 @@ def _is_image(path: str, name: str) -> bool:
     ending = os.path.splitext(name)[1].lower()
     if ending in ENDINGS:
         return True
-    # scanners name DICOM files IM000001 or by a number with dots; DICOMDIR is a list of them and no image
+    # scanners name DICOM files IM000001 or by a number with dots; DICOMDIR is an index, not an image
     return (not ending or ending[1:].isdigit()) and name != "DICOMDIR" and is_dicom(read_head(path))
 
 
@@ -106,15 +109,15 @@ def read_image(file: str | Path, *, views: frozenset[str] | None = None, force: 
     """Read one image of any known format.
 
     Args:
-        file: PNG, JPEG and other images as `zoo.data.decode.decode` takes them, or DICOM, told by its content.
-        views: the projections ("PA", "AP", "LATERAL") that a DICOM image may have; None: not checked.
-        force: take a DICOM image although its tags say that it is no chest X-ray, or another view.
+        file: PNG, JPEG and other images as `zoo.data.decode.decode` takes them, or DICOM, recognised by its content.
+        views: the views ("PA", "AP", "LATERAL") that a DICOM image may have; None: any.
+        force: accept a DICOM image even if its header names another body part or view.
 
     Returns:
-        uint8 pixels `(H, W)`, and a note that is "" where nothing had to be normalised.
+        uint8 pixels `(H, W)`, and a note on how they were normalised, "" if they were not.
 
     Raises:
-        BadImage: the image cannot be read; its message is the reason.
+        BadImage: the image cannot be read; the message is the reason.
     """
     path = Path(file)
     if str(file) and os.path.isdir(path):
@@ -131,7 +134,7 @@ def _no_image_in(folder: Path) -> str:
 
 
 def views_seen(run: Run) -> frozenset[str] | None:
-    """The views of the images the run was trained on; None where they are not known."""
+    """The views of the images the run was trained on; None if they are not known."""
     try:
         images = run.images()
     except DataError:

@@ -1,4 +1,4 @@
-"""The OOD detector: whether an image resembles those that a run was validated on, before its probabilities are believed."""
+"""The out-of-distribution (OOD) detector: does an image resemble those that a run was validated on?"""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from zoo.runs.run import Run
 
 FILE = "ood.npz"
 VERSION = 1
-FALSE_FLAGS = 0.02  # of images like those of validation, half of it by each check
-LEAST = 20  # validation images: fewer say too little of what images look like
-MOST = 1500  # more would not fit into the ten megabytes that an OOD detector may take
+FALSE_FLAGS = 0.02  # share of images like those of validation; each check gets half
+LEAST = 20  # validation images that fitting needs
+MOST = 1500  # validation images used: the file stays below 10 MB
 NEIGHBOURS = 5
 COMPONENTS = 20
 FOLDS, REPEATS = 5, 4
-FLAT = 16.0  # grey levels of contrast below which a flagged image is called blank
+FLAT = 16.0  # gray levels: a flagged image of less contrast is reported as blank
 TINY = 1e-12
-# what an image is whose negative, or half turn, or quarter turn, resembles the validation images
+# the likely fault of an image whose negative, half turn or quarter turn resembles the validation images
 LIKELY = ("inverted?", "upside down?", "turned to its side?", "turned to its side?")
 
 
 @dataclass(frozen=True)
 class OODScore:
-    """How unlike the validation images one image is.
+    """How much one image differs from the validation images.
 
     Attributes:
         flagged: whether the score is above the threshold.
-        score: the distance of the worse check in units of that check's limit, ≥ 0.
-        threshold: above which an image is flagged: 1.
+        score: the larger of the two checks' distances, each divided by its limit; ≥ 0.
+        threshold: images with a higher score are flagged; always 1.
         reason: what is unusual; "" if not flagged.
     """
 
@@ -49,7 +49,7 @@ class OODScore:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Distance to the fifth nearest of the reference images, in the directions of their features.
+    """Distance to the fifth nearest reference image, between features scaled to length 1.
 
     Deep nearest neighbours: Sun, Ming, Zhu and Li 2022, arXiv:2204.06507. `reference` `(M, D)` float32 has rows of length 1.
     """
@@ -65,7 +65,7 @@ class Neighbours:
         return cls(_directions(features).astype(np.float32))
 
     def distance(self, features: np.ndarray) -> np.ndarray:
-        """`(N,)` for features `(N, D)`; in float64, since a weak network's directions hardly differ."""
+        """`(N,)` for features `(N, D)`; in float64, since the directions of a weak network hardly differ."""
         cosine = _directions(features) @ self._reference.T
         # a row's float32 length is not 1 to the last digit, hence the clip
         squares = (2 - 2 * cosine).clip(0)
@@ -75,10 +75,10 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Subspace:
-    """Distance from what principal components know of the image statistics, within and beside their subspace.
+    """Distance of image statistics from their mean, within and outside the subspace of their principal components.
 
     The combined index of Yue and Qin 2001 (Ind. Eng. Chem. Res. 40, 4403): mean square of the whitened components
-    (Hotelling's T² over their number) plus the squared residual over its mean; here its root.
+    (Hotelling's T² over their number) plus the squared residual over its mean; here the root of that sum.
     """
 
     mean: np.ndarray
@@ -107,9 +107,9 @@ class Subspace:
 
 @dataclass(frozen=True)
 class OODDetector:
-    """Two checks fitted on validation images, each with a limit: the features of the network, and statistics of the pixels.
+    """Two checks fitted on validation images, each with a limit: one on network features, one on pixel statistics.
 
-    `rate` is the share of images like those of validation that is expected to be flagged, at most.
+    At most a share `rate` of images like those of validation is expected to be flagged.
     """
 
     neighbours: Neighbours
@@ -121,14 +121,14 @@ class OODDetector:
     rate: float
 
     def score(self, features: np.ndarray, images: np.ndarray) -> list[OODScore]:
-        """Judge images.
+        """Score images.
 
         Args:
             features: `(N, D)` float32, by `zoo.inference.features.with_features` of the run's network.
-            images: the same images as the network saw them, `(N, S, S)` uint8.
+            images: the same images as prepared for the network, `(N, S, S)` uint8.
 
         Raises:
-            ZooError: the shapes are not those that the OOD detector was fitted on.
+            ZooError: the shapes differ from those that the detector was fitted on.
         """
         wanted = (self.neighbours.reference.shape[1], (self.image_size, self.image_size))
         if (features.shape[1], images.shape[1:]) != wanted or len(features) != len(images):
@@ -161,10 +161,10 @@ class OODDetector:
         return f"unlike the validation images{both}"
 
     def save(self, file: Path) -> None:
-        """Write the OOD detector, atomically.
+        """Write the detector atomically.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         subspace = self.subspace
         arrays: dict[str, Any] = {
@@ -183,10 +183,10 @@ class OODDetector:
 
     @classmethod
     def load(cls, file: Path) -> OODDetector:
-        """Read an OOD detector.
+        """Read a detector.
 
         Raises:
-            ZooError: the file is damaged, or of another version of zoo.
+            ZooError: the file is damaged, or from another version of zoo.
         """
         try:
             with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
@@ -209,7 +209,7 @@ class OODDetector:
                 raise ValueError(f"{name} is not finite")
         reference, axes, mean, deviations = (arrays[n] for n in ("reference", "axes", "mean", "deviations"))
         if reference.ndim != 2 or axes.shape != (len(deviations), len(mean)):
-            raise ValueError("arrays of shapes that do not belong together")
+            raise ValueError("shapes of its arrays do not match")
         by_features, by_pixels = arrays["limits"].tolist()
         size, images = arrays["counts"].tolist()
         subspace = Subspace(mean, axes, deviations, float(arrays["residual"]))
@@ -226,17 +226,16 @@ def fit_detector(
 ) -> OODDetector:
     """Fit the OOD detector.
 
-    An image that a check was fitted on looks nearer than it is. The limits are therefore quantiles of the distances of images
-    that were left out, with their patients: five folds, drawn four times. They are the quantiles of split conformal
-    prediction (Vovk, Gammerman and Shafer 2005), the k-th smallest of n with k = ⌈(n + 1)(1 - false_flags / 2)⌉; where there
-    are too few images for that, the largest.
+    A check gives too small a distance for an image it was fitted on. So each limit is a quantile of cross-validated distances:
+    five folds by patient, drawn four times. The quantile is that of split conformal prediction (Vovk, Gammerman and Shafer
+    2005), the k-th smallest of n with k = ⌈(n + 1)(1 - false_flags / 2)⌉, or the largest if there are too few images.
 
     Args:
         features: `(N, D)` of the validation images.
         images: the same images, `(N, S, S)` uint8.
-        patients: whose they are; each image its own patient's if None.
-        false_flags: wanted share of flags on such images, half of it for each check.
-        seed: of the folds, and of the choice where there are more than `MOST` images.
+        patients: one per image; None: each image is of another patient.
+        false_flags: share of such images to be flagged, half of it by each check.
+        seed: of the folds, and of the sample if there are more than `MOST` images.
 
     Raises:
         DataError: fewer than `LEAST` images, or features that are not finite.
@@ -252,7 +251,7 @@ def fit_detector(
     statistics = image_statistics(images)
     rank = min(int(np.ceil((len(images) + 1) * (1 - false_flags / 2))), len(images))
     folds = _folds(names, seed)
-    # as many components in the folds as in the whole, or their distances would not be of one scale
+    # the folds use as many components as the final fit, so that distances have one scale
     subspace = partial(Subspace.fit, components=max(1, min(COMPONENTS, len(images) // 10)))
     return OODDetector(
         neighbours=Neighbours.fit(features),
@@ -266,14 +265,14 @@ def fit_detector(
 
 
 def choose(count: int, seed: int = 0) -> np.ndarray:
-    """Which of so many validation images an OOD detector is fitted on: all, or `MOST` of them, in ascending order."""
+    """Rows of the `count` validation images to fit on: all, or a sample of `MOST`, in ascending order."""
     if count <= MOST:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, MOST, replace=False))
 
 
 def load_detector(run: Run) -> OODDetector | None:
-    """The OOD detector of a run; None where it has none, as one trained before there were OOD detectors.
+    """The OOD detector of a run; None if it has none.
 
     Raises:
         ZooError: the file is damaged.
@@ -297,9 +296,9 @@ def _folds(names: np.ndarray, seed: int) -> list[np.ndarray]:
 
 
 def _limit(fit: Callable[[np.ndarray], Any], values: np.ndarray, folds: list[np.ndarray], rank: int) -> float:
-    """The `rank`-th smallest distance to a check fitted without the image's fold, the mean over the assignments.
+    """The `rank`-th smallest cross-validated distance, averaged over the assignments.
 
-    The mean is of the quantiles: distances averaged first would be less extreme than those of a new image.
+    Quantiles are averaged, not distances, which would then be less extreme than those of a new image.
     """
     limits = []
     for fold in folds:

@@ -1,4 +1,4 @@
-"""Fitting a run's detector: when its training ends, or afterwards from its own validation images."""
+"""Fits a run's OOD detector on its validation images: at the end of training or later."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 def fit_after_training(network: Any, images: ImageSet, run: Run, batch_size: int) -> None:
-    """Fit and save the OOD detector of a run that has just been trained; none where there are too few validation images for one,
-    or the network has no features. Nothing else of the run depends on it.
+    """Fit and save the OOD detector of a run that has just been trained.
+
+    There is none if the validation images are too few or the network has no features.
     """
     rows = images.of("val")
     (run.path / FILE).unlink(missing_ok=True)
@@ -32,14 +33,14 @@ def fit_after_training(network: Any, images: ImageSet, run: Run, batch_size: int
 
 
 def fit_for_run(run: Run, registry: Registry) -> OODDetector:
-    """Fit and save the OOD detector of a run that has none, from the validation images of its own dataset.
+    """Fit and save the OOD detector of a finished run on the validation images of its dataset.
 
     Args:
         run: a finished run.
         registry: where its dataset's reader is.
 
     Raises:
-        ZooError: the dataset is not where it was, its images are not those of the run, or they are too few.
+        ZooError: the dataset was moved, its images changed, or they are too few.
     """
     from zoo.data.run_images import run_images
     from zoo.engine import devices

@@ -116,18 +116,32 @@ class ApplicationModel(BackboneModel):
         self.application, self.info, self.scaling, self.before = application, info, scaling, before
 
     def backbone(self, image_size: int, weights: str | None, options: Any) -> keras.Model:
-        import inspect
-        import warnings
-
         import keras
 
-        build = getattr(keras.applications, self.application)
-        own = {"include_preprocessing": False} if "include_preprocessing" in inspect.signature(build).parameters else {}
-        with warnings.catch_warnings():
-            # the backbone is convolutional: weights published for 224 pixels serve every size
-            warnings.filterwarnings("ignore", message="`input_shape` is undefined or non-square")
-            shape = (image_size, image_size, self.channels)
-            network = build(include_top=False, weights=weights, input_shape=shape, **own)
+        network = application(self.application, (image_size, image_size, self.channels), weights)
         if self.before:
             network = keras.Model(network.get_layer(self.before).input, network.output, name=network.name)
         return network
+
+
+def application(name: str, shape: tuple[int, int, int], weights: str | None, **arguments: Any) -> keras.Model:
+    """Build a network of `keras.applications` without its head and, where that can be switched off, its pixel scaling.
+
+    Args:
+        name: the function's name, such as "ResNet50".
+        shape: height, width and channels of the images.
+        weights: "imagenet" or None.
+        **arguments: more that the function takes.
+    """
+    import inspect
+    import warnings
+
+    import keras
+
+    build = getattr(keras.applications, name)
+    if "include_preprocessing" in inspect.signature(build).parameters:
+        arguments["include_preprocessing"] = False
+    with warnings.catch_warnings():
+        # the backbone is convolutional: weights published for 224 pixels serve every size
+        warnings.filterwarnings("ignore", message="`input_shape` is undefined or non-square")
+        return build(include_top=False, weights=weights, input_shape=shape, **arguments)

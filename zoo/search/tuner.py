@@ -331,7 +331,7 @@ def _carry_out(
 def import_optuna() -> None:
     """Raise ZooError where Optuna is not installed."""
     try:
-        import optuna  # noqa: F401  # whether it is there
+        import optuna  # noqa: F401  # is it installed?
     except ImportError as error:
         raise ZooError(
             f"a search (--trials) needs Optuna, which cannot be loaded ({error}). Install it: pip install 'cxr-zoo[search]'. "

@@ -129,7 +129,7 @@ async def card(request: Request, run: str) -> Response:
 @routes.post("/images", responses=_UPLOAD, openapi_extra=_IMAGE)
 async def image(
     request: Request,
-    names: Names = [],  # noqa: B006  (FastAPI copies it)
+    names: Names = [],  # noqa: B006  # FastAPI copies it
     picture: Annotated[bool, Query(description="Give the image back as a PNG.")] = False,
 ) -> Predictions:
     """The runs' predictions for one image, sent as the request's body. Nothing of it is kept."""

@@ -100,7 +100,7 @@ def _set_up(max_pixels: int) -> None:
     warnings.simplefilter("ignore")
     from PIL import Image
 
-    import zoo.inference.intake  # noqa: F401  (loaded now, not with the first image)
+    import zoo.inference.intake  # noqa: F401  # loaded now, not with the first image
 
     Image.MAX_IMAGE_PIXELS = None  # the limit is ours, see `read`
     limit_memory(max_pixels * _BYTES_PER_PIXEL + _SPARE_BYTES)

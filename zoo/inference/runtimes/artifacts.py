@@ -1,4 +1,4 @@
-"""Converted networks, kept beside the run: made once for a network and the versions at hand, and used only if proven."""
+"""Converted networks, cached with the run: made once per network and software version, and verified before use."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from zoo.inference.runtimes.outputs import Runtime
 from zoo.nn.keras_compat import flatten_layers
 from zoo.runs.run import Run
 
-FORMAT = 1  # counts changes of what is written here
-# of an output, in units of the largest where that is over 1: sums in another order differ by less
+FORMAT = 1  # raised when the files or their record change
+# largest accepted difference of an output, relative to the largest output if that is over 1; rounding stays below it
 TOLERANCE = 1e-4
-TRIAL = 32  # images
-WORTH = 1.1  # times less processor time than compiled Keras
+TRIAL = 32  # images to verify with
+WORTH = 1.1  # how many times less processor time than compiled Keras is worth using it
 SUFFIX = {"litert": ".tflite", "onnx": ".onnx"}
-# what a converted network depends on: the converter, and what runs it
+# packages that a converted network depends on: converter and runtime
 SOFTWARE = {
     "litert": ("keras", "tensorflow", "ai-edge-litert"),
     "onnx": ("keras", "tensorflow", "tf2onnx", "onnxruntime"),
@@ -37,11 +37,15 @@ SOFTWARE = {
 
 @dataclass(frozen=True)
 class Artifact:
-    """A converted network with what was found out about it.
+    """A converted network and how it compares with compiled Keras.
 
-    `digest` is the file's, `difference` the largest of an output to compiled Keras' on the trial images (in units of the
-    largest output where that is over 1), `speed` how many times less processor time it takes, `seconds` what converting
-    took. `refused` says why it must not be used, "" where it may.
+    Attributes:
+        file: the network in its format.
+        digest: SHA-256 of the file.
+        difference: largest difference of an output on the trial images, relative to the largest output if that is over 1.
+        speed: how many times less processor time it takes.
+        seconds: duration of the conversion.
+        refused: why it must not be used; "" if it may.
     """
 
     file: Path
@@ -57,7 +61,7 @@ class Artifact:
 
 
 def find(run: Run, form: str) -> Artifact | None:
-    """The artifact of the run's network as it is now, or what is known of its failure; None if it was not made yet."""
+    """The artifact of the run's current network, or the record of its failure; None if it was not made yet."""
     name = _name(run, form)
     for folder in _folders(run):
         try:
@@ -66,18 +70,17 @@ def find(run: Run, form: str) -> Artifact | None:
             if found.refused or _digest(found.file) == found.digest:
                 return found
         except (OSError, ValueError, TypeError):
-            continue  # not there, half of it gone, or another's file
+            continue  # missing, incomplete or damaged
     return None
 
 
 def make(run: Run, form: str, network: Any, open_file: Callable[[Path], Runtime]) -> Artifact:
-    """Convert `network`, which gives logits and features, and try it on images beside compiled Keras.
+    """Convert `network`, which gives logits and features, and compare it with compiled Keras on images.
 
-    A network that cannot be converted, or computes something else afterwards, gives an artifact with the reason, which is
-    kept too: it is not tried again.
+    If the conversion fails or changes the outputs, the artifact records the reason, so that it is not tried again.
 
     Raises:
-        ZooError: neither the run nor the cache can be written, or the converter is not at hand.
+        ZooError: neither the run nor the cache can be written, or the converter is not installed.
     """
     name = _name(run, form)
     file = _writable(run) / f"{name}{SUFFIX[form]}"
@@ -90,7 +93,9 @@ def make(run: Run, form: str, network: Any, open_file: Callable[[Path], Runtime]
         file.unlink(missing_ok=True)
     record = asdict(made)
     del record["file"]
-    write_text(file.with_suffix(".json"), json.dumps(record, indent=2) + "\n")  # last: with it the artifact is whole
+    write_text(
+        file.with_suffix(".json"), json.dumps(record, indent=2) + "\n"
+    )  # written last: it marks the artifact as complete
     return made
 
 
@@ -115,15 +120,15 @@ def _convert(run: Run, form: str, network: Any, file: Path, open_file: Callable[
     got, after = _tried(runtime, images)
     worst = max(_difference(mine, theirs) for mine, theirs in zip(got, expected, strict=True))
     refused = ""
-    if not worst <= TOLERANCE:  # a NaN is no agreement either
+    if not worst <= TOLERANCE:  # NaN fails too
         refused = f"its outputs differ from Keras' by up to {worst:.1e}, more than {TOLERANCE:.0e}."
     return Artifact(file, _digest(file), worst, round(before / after, 2), round(seconds, 1), refused)
 
 
 def _tried(runtime: Runtime, images: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], float]:
-    """The outputs for the images and the processor time in seconds, the better of two after one to start with.
+    """The outputs for the images, and the processor time in seconds: the better of two passes after a warm-up.
 
-    Processor time, since other programs have less part in it.
+    Processor time depends less on other programs than wall time.
     """
     try:
         outputs, times = runtime.predict(images), []
@@ -143,7 +148,7 @@ def _difference(mine: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def trial_images(run: Run, size: int) -> np.ndarray:
-    """Images `(32, size, size)` uint8 to compare runtimes on: of the run's own store where it still is, else drawn."""
+    """Images `(32, size, size)` uint8 to compare runtimes on: from the run's store if it still exists, else generated."""
     try:
         data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
         images = np.load(Path(data["store"]) / IMAGES, mmap_mode="r", allow_pickle=False)
@@ -158,7 +163,7 @@ def trial_images(run: Run, size: int) -> np.ndarray:
 
 
 def _name(run: Run, form: str) -> str:
-    """The form with a digest of the network's file and the software's versions."""
+    """The form and a digest of the network's file and the software versions."""
     digest = hashlib.blake2b(_digest(run.model_file).encode(), digest_size=8)
     digest.update(json.dumps([FORMAT, *map(_version, SOFTWARE[form])]).encode())
     return f"{form}-{digest.hexdigest()}"
@@ -182,7 +187,7 @@ def _folders(run: Run) -> Iterator[Path]:
 
 
 def _writable(run: Run) -> Path:
-    """The run's folder of artifacts, or where the run can only be read the cache's."""
+    """The run's folder of artifacts, or the cache's if the run is read-only."""
     for folder in _folders(run):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -194,13 +199,13 @@ def _writable(run: Run) -> Path:
             continue
         return folder
     raise ZooError(
-        f"neither {run.path} nor {default_cache()} can be written: no place for a converted network. Choose another cache "
+        f"neither {run.path} nor {default_cache()} can be written: a converted network cannot be saved. Choose another cache "
         "folder with the environment variable ZOO_CACHE."
     )
 
 
 def _clear(folder: Path, form: str, name: str) -> None:
-    """Remove what was made of an earlier network of the run, or with other versions; the cache is shared by runs."""
+    """Remove the run's artifacts of earlier networks and versions. The cache, which runs share, is left alone."""
     if folder.parent == default_cache():
         return
     for file in folder.glob(f"{form}-*"):
