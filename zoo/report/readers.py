@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +15,11 @@ from zoo.evaluation.readers import LabelResult, ModalityResult, ReaderResults
 from zoo.evaluation.readings import ONE
 from zoo.evaluation.serialise import to_csv
 from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table
+from zoo.report.blocks import Text as Paragraph
 from zoo.report.reader_sentences import FIGURES, heading, in_modality, sentences
-from zoo.report.sentences import p_text, shown
+from zoo.report.sentences import leak, p_text, shown
 from zoo.report.tables import terminal
+from zoo.runs.leaks import Leak
 
 # what a terminal has room for, with the headings that it has there
 READERS = {"reader": "reader", "images": "images"}
@@ -202,11 +204,12 @@ def readers_csv(results: ReaderResults) -> str:
     return to_csv(rows)
 
 
-def readers_html(results: ReaderResults) -> str:
-    """The results as one HTML page without any outside resource."""
+def readers_html(results: ReaderResults, leaks: Sequence[Leak] = ()) -> str:
+    """The results as one HTML page without any outside resource; `leaks` of the run that was compared stand first."""
     from zoo.report.page import render_sections
 
-    parts = [Section("results", "Results", tuple(_overview(results)))]
+    warned = tuple(Paragraph(leak(each), "bad") for each in leaks)
+    parts = [Section("results", "Results", (*warned, *_overview(results)))]
     parts += [
         Section(f"label-{n}", each.label, tuple(_details(results, each))) for n, each in enumerate(results.labels)
     ]
