@@ -175,7 +175,7 @@ def measure(
         evaluation = with_doubts(evaluation, validation)
     points: tuple[OperatingPoint, ...] = ()
     if not predictions.task.exclusive:
-        points = operating_points(validation, predictions, rule, prevalence=prevalence, **resampling)
+        points = operating_points(validation, predictions, rule, prevalence=prevalence)
     elif prevalence is not None:
         raise UsageError(
             "--prevalence is for one label against the rest; a multiclass task takes the most probable class."
