@@ -46,8 +46,8 @@ class Fairness(Serialisable):
     """One group, a value of `column` or an intersection such as "sex × age", and one label or the mean over labels ("macro").
 
     `under_diagnosis` is the false-negative rate of a finding and the false-positive rate of a healthy label (`HEALTHY`),
-    `over_diagnosis` the other one; macro is over findings only. `images` have the label known, `patients` are theirs; for
-    macro they are the sum over labels and the patients of any.
+    `over_diagnosis` the other one; macro is over findings only. `images` have the label known, for macro any
+    finding, and `patients` are theirs.
     """
 
     column: str
@@ -115,7 +115,7 @@ def fairness(
             for label, members in _labels(predictions.task.labels):
                 pairs = _pairs(own, rest, members, predictions.task.labels)
                 some = known[:, members].any(axis=1) & inside
-                counts = int(known[inside][:, members].sum()), len(np.unique(codes[some]))
+                counts = int(some.sum()), len(np.unique(codes[some]))
                 rates = (Rate(*pair.rates(level), examined=False, clear=False) for pair in pairs)
                 found.append((Fairness(column, group, label, *counts, *rates), pairs, len(present) == 2))
     return _tested(found, 1 - level)
