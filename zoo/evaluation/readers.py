@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from zoo.evaluation import influence, metrics
 from zoo.evaluation.agreement import Agreement, PanelAgreement, agreement, panel_agreement
 from zoo.evaluation.bootstrap import patient_codes
-from zoo.evaluation.delong import DeLong
 from zoo.evaluation.froc import Froc
-from zoo.evaluation.interval import Interval
+from zoo.evaluation.interval import UNDEFINED, Interval, intervals
 from zoo.evaluation.mrmc import MRMC, Estimate, estimate, mean_over_readers, obuchowski_rockette
 from zoo.evaluation.mrmc_auroc import jackknife_aurocs, one_shot_variance
 from zoo.evaluation.p_values import holm
@@ -48,8 +48,8 @@ class ReaderResult:
     reader: str
     images: int
     auroc: Interval
-    sensitivity: float
-    specificity: float
+    sensitivity: Interval
+    specificity: Interval
     minus: Estimate | None = None
     p_holm: float = math.nan
 
@@ -217,7 +217,7 @@ def _label(
     for i, modality in enumerate(readings.modalities):
         rival = decision if binary else probability
         alone = jackknife_aurocs(part.reference, part.scores[:, i], part.patients)
-        own = part.readers_of(i, alone)
+        own = part.readers_of(i)
         minus = None
         if rival is not None:
             own, minus = part.against(i, own, rival[used])
@@ -241,7 +241,7 @@ def _label(
         modalities=tuple(modalities),
         mrmc=part.modalities_of(readings.modalities),
         p_holm=math.nan,
-        model_auroc=None if probability is None else part.auroc_of(probability[used]),
+        model_auroc=None if probability is None else part.measured(probability[used])["auroc"],
     )
 
 
@@ -263,16 +263,26 @@ class _Part:
     binary: bool
     level: float
 
-    def auroc_of(self, scores: np.ndarray) -> Interval:
-        found = jackknife_aurocs(self.reference, scores[:, None], self.patients)
-        return _auroc(float(found.aurocs[0]), float(found.covariance[0, 0]), self.level)
+    def measured(self, scores: np.ndarray) -> dict[str, Interval]:
+        """ "auroc" of the scores `(N,)`, NaN left out, and of decisions "sensitivity" and "specificity"."""
+        read = ~np.isnan(scores)
+        labels, own = self.reference[read, None], scores[read, None]
+        codes, patients = patient_codes(self.patients[read])
+        found = {"auroc": influence.ranked("auroc", labels, own, codes, patients)}
+        if self.binary:
+            parts = (influence.by_patient(part, codes, patients) for part in metrics.parts(labels, own > 0.5))
+            found |= influence.decided(metrics.Confusion(*parts))
+        return {name: each[0] for name, each in intervals(found, self.level).items()}
 
-    def readers_of(self, i: int, alone: DeLong) -> tuple[ReaderResult, ...]:
+    def readers_of(self, i: int) -> tuple[ReaderResult, ...]:
         """Every reader in modality i by himself."""
-        return tuple(
-            self._reader(j, self.scores[:, i, j], alone.aurocs[j], alone.covariance[j, j])
-            for j in range(len(self.readers))
-        )
+        results = []
+        for name, own in zip(self.readers, self.scores[:, i].T, strict=True):
+            found = self.measured(own)
+            sensitivity, specificity = (found.get(each, UNDEFINED) for each in ("sensitivity", "specificity"))
+            images = int((~np.isnan(own)).sum())
+            results.append(ReaderResult(name, images, found["auroc"], sensitivity, specificity))
+        return tuple(results)
 
     def against(
         self, i: int, results: tuple[ReaderResult, ...], rival: np.ndarray
@@ -306,15 +316,6 @@ class _Part:
         one, other = np.split(found.aurocs, 2)
         upper, lower = (np.split(half, 2, axis=1) for half in np.split(found.covariance, 2))
         return one - other, upper[0] + lower[1] - upper[1] - lower[0]
-
-    def _reader(self, j: int, scores: np.ndarray, value: float, variance: float) -> ReaderResult:
-        read = ~np.isnan(scores)
-        rates = [math.nan, math.nan]
-        if self.binary:
-            for place, side in enumerate((1, 0)):
-                chosen = scores[read & (self.reference == side)]
-                rates[place] = float((chosen == side).mean()) if len(chosen) else math.nan
-        return ReaderResult(self.readers[j], int(read.sum()), _auroc(value, variance, self.level), rates[0], rates[1])
 
     def modalities_of(self, names: tuple[str, ...]) -> MRMC | None:
         """The modalities compared, of readers who have all of them, each on the images that he read in all."""
@@ -358,12 +359,3 @@ def _within_unit(found: Estimate | None) -> Estimate | None:
         return None
     value, low, high = found.value.value, *(min(max(bound, 0.0), 1.0) for bound in (found.value.low, found.value.high))
     return replace(found, value=Interval(value, low, high))
-
-
-def _auroc(value: float, variance: float, level: float) -> Interval:
-    """An AUROC with an interval on the scale of log odds; without one where it is 0 or 1, or has no variance."""
-    if math.isnan(value) or math.isnan(variance) or not 0 < value < 1:
-        return Interval(value, math.nan, math.nan)
-    odds = math.log(value / (1 - value))
-    found = estimate(odds, variance / (value * (1 - value)) ** 2, math.inf, level).value
-    return Interval(value, *(1 / (1 + math.exp(-bound)) for bound in (found.low, found.high)))
