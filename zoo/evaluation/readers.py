@@ -14,6 +14,7 @@ import numpy as np
 from zoo.evaluation import influence, metrics
 from zoo.evaluation.agreement import Agreement, PanelAgreement, agreement, panel_agreement
 from zoo.evaluation.bootstrap import patient_codes
+from zoo.evaluation.delong import DeLong
 from zoo.evaluation.froc import Froc
 from zoo.evaluation.interval import UNDEFINED, Interval, intervals
 from zoo.evaluation.mrmc import MRMC, Estimate, estimate, mean_over_readers, obuchowski_rockette
@@ -229,7 +230,7 @@ def _label(
                 chosen = None if decision is None else decision[used]
                 panel = panel_agreement(ratings, chosen, part.patients, readings.readers, **bootstrap)
         mean = _within_unit(_mean(alone.aurocs, alone.covariance, level))
-        modalities.append(ModalityResult(modality, own, mean, part.pairs_of(i), agreed, panel, minus))
+        modalities.append(ModalityResult(modality, own, mean, part.pairs_of(i, alone), agreed, panel, minus))
     known = ~np.isnan(part.reference)
     return LabelResult(
         label=readings.labels[k],
@@ -295,14 +296,18 @@ class _Part:
         compared = (replace(r, minus=m, p_holm=p) for r, m, p in zip(results, minus, adjusted, strict=True))
         return tuple(compared), _mean(values, covariance, self.level)
 
-    def pairs_of(self, i: int) -> tuple[ReaderPair, ...]:
-        """Every two readers in modality i, on the images that both read."""
+    def pairs_of(self, i: int, alone: DeLong) -> tuple[ReaderPair, ...]:
+        """Every two readers in modality i, on the images that both read; `alone` is each on all that he read."""
         couples = list(combinations(range(len(self.readers)), 2))
         if not couples:
             return ()
-        first, second = (self.scores[:, i, [couple[side] for couple in couples]] for side in (0, 1))
-        unread = np.isnan(first) | np.isnan(second)
-        values, covariance = self._differences(*(np.where(unread, np.nan, each) for each in (first, second)))
+        places = [[couple[side] for couple in couples] for side in (0, 1)]
+        own = self.scores[:, i]
+        if np.isnan(own).any():
+            unread = np.isnan(own[:, places[0]]) | np.isnan(own[:, places[1]])
+            values, covariance = self._differences(*(np.where(unread, np.nan, own[:, side]) for side in places))
+        else:
+            values, covariance = _contrast(alone, *places)
         minus = [estimate(float(v), float(covariance[j, j]), math.inf, self.level) for j, v in enumerate(values)]
         adjusted = holm([each.p for each in minus])
         return tuple(
@@ -313,9 +318,8 @@ class _Part:
     def _differences(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """AUROCs of the columns `(N, M)` of the one minus those of the other, and the covariance of these."""
         found = jackknife_aurocs(self.reference, np.concatenate([first, second], axis=1), self.patients)
-        one, other = np.split(found.aurocs, 2)
-        upper, lower = (np.split(half, 2, axis=1) for half in np.split(found.covariance, 2))
-        return one - other, upper[0] + lower[1] - upper[1] - lower[0]
+        number = first.shape[1]
+        return _contrast(found, list(range(number)), list(range(number, 2 * number)))
 
     def modalities_of(self, names: tuple[str, ...]) -> MRMC | None:
         """The modalities compared, of readers who have all of them, each on the images that he read in all."""
@@ -345,6 +349,13 @@ class _Part:
             one_shot=shots,
             level=self.level,
         )
+
+
+def _contrast(found: DeLong, first: list[int], second: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Some AUROCs minus others, `(M,)`, and the covariance of the differences."""
+    c = found.covariance
+    parts = [[c[np.ix_(one, two)] for two in (first, second)] for one in (first, second)]
+    return found.aurocs[first] - found.aurocs[second], parts[0][0] + parts[1][1] - parts[0][1] - parts[1][0]
 
 
 def _mean(values: np.ndarray, covariance: np.ndarray, level: float) -> Estimate | None:
