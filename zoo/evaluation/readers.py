@@ -178,7 +178,7 @@ def evaluate_readers(
     Args:
         readings: the table; figures against reference labels need some.
         model: to be compared with every reader, their mean, and the panel of the others.
-        reference: where the reference labels are from, for the record.
+        reference: where the reference labels are from, for the record; the table unless said.
         cut: scores of this or above are positive readings, for agreement.
         froc: of readings that are made of marks, which have no agreement.
         replicates: resamples of the patients, for agreement.
@@ -190,7 +190,7 @@ def evaluate_readers(
     adjusted = holm([math.nan if each.mrmc is None else each.mrmc.p for each in labels])
     return ReaderResults(
         source=readings.source,
-        reference=reference,
+        reference=reference or (readings.source if readings.has_reference else None),
         model=None if model is None else model.name,
         readers=readings.readers,
         modalities=readings.modalities,

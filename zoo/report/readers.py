@@ -123,9 +123,10 @@ def pairs_table(results: ReaderResults) -> Table:
     for label in results.labels:
         for pair in () if label.mrmc is None else label.mrmc.pairs:
             shot = "–" if pair.one_shot is None else p_text(pair.one_shot.p)
+            value = pair.fixed.value if math.isnan(pair.random.p) else pair.random.value
             rows.append(
                 (
-                    *(label.label, f"{pair.first} minus {pair.second}", shown(pair.random.value)),
+                    *(label.label, f"{pair.first} minus {pair.second}", shown(value)),
                     *(short(pair.random.standard_error), f"{pair.random.df:.1f}", p_text(pair.random.p)),
                     *(p_text(pair.fixed.p), shot),
                 )
