@@ -70,7 +70,7 @@ def pairs_within(hashes: np.ndarray, threshold: int, advance: Advance = lambda r
     Returns:
         first, second and distance, `(P,)` each, sorted, first < second.
     """
-    from zoo.data.store import usable_cores
+    from zoo.core.pools import usable_cores
 
     found: list[tuple[np.ndarray, ...]] = []
     starts = range(0, len(hashes), _BLOCK)
