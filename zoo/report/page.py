@@ -31,6 +31,7 @@ PARTS = (
     measured.operating,
     utility.utility,
     utility.fit,
+    utility.uncertainty,
     measured.confusion,
     measured.subgroups,
     fairness.fairness,
