@@ -52,6 +52,7 @@ def selective(
     task, labels = predictions.task, predictions.labels
     order = np.argsort(predictions.table["image"].astype(str).to_numpy(), kind="stable")
     codes = patient_codes(predictions.table["patient"])[0][order]
+    names: tuple[str, ...]
     positive = metrics.decisions(task, predictions.logits, thresholds)
     if task.exclusive:
         wrong = np.where((labels == 1).any(axis=1), (positive != (labels == 1)).any(axis=1), np.nan)[:, None]

@@ -81,9 +81,10 @@ def uncertainty(material: Material) -> Section | None:
     ]
     blocks: list[Block] = []
     if sets:
+        held = 100 * (1 - sheet.conformal[0].alpha)
         caption = (
-            f"Conformal sets of yes and no, calibrated on validation to hold the label of {100 * (1 - sheet.conformal[0].alpha):g}% "
-            "of positive and of negative images of new patients: how many they hold here, and the share of images whose set is "
+            f"Conformal sets of yes and no, calibrated on validation to hold the label of {held:g}% of "
+            "positive and of negative images of new patients: how many they hold here, and the share of images whose set is "
             "both or neither."
         )
         blocks.append(Table(caption, ("label", "positive held", "negative held", "both or neither"), tuple(sets)))
