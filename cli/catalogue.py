@@ -45,6 +45,7 @@ BUILTINS: dict[str, Builtin] = {
         "zoo.cli.readers:readers",
         "Evaluate a reader study: agreement, modalities (MRMC), and a run against the readers.",
     ),
+    "plan": Builtin("zoo.cli.plan:plan", "Plan an evaluation: how many images and patients it needs."),
     "explain": Builtin(
         "zoo.cli.explain:explain", "Draw heat maps that show which parts of an image a run's predictions come from."
     ),

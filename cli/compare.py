@@ -7,15 +7,17 @@ import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.options import METRICS, RUNS_DIR, command
+from zoo.cli.options import ACCEPT_CHANGED, METRICS, RUNS_DIR, chosen_rule, command, threshold_options
 from zoo.cli.printing import plain_console, print_json
 
 if TYPE_CHECKING:
-    from zoo.runs.leaderboard import Board, Found
+    from zoo.core.thresholds import ThresholdRule
+    from zoo.runs.entries import Found
+    from zoo.runs.leaderboard import Board
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.argument("references", metavar="[RUN]...", nargs=-1)
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which images.")
 @click.option("--metric", type=click.Choice(METRICS), default="auroc", show_default=True, help="Metric to rank by.")
+@threshold_options
 @click.option(
     "--top",
     type=click.IntRange(min=1),
@@ -38,6 +41,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write a CSV file, one row per run.")
 @click.option("--html", "html_file", type=FILE, metavar="FILE", help="Write an HTML page.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@ACCEPT_CHANGED
 @RUNS_DIR
 @click.option(
     "--replicates",
@@ -56,34 +60,54 @@ def compare(
     csv_file: Path | None,
     html_file: Path | None,
     as_json: bool,
+    accept_changed: bool,
     runs_dir: Path,
     replicates: int,
     seed: int,
+    **rules: Any,
 ) -> None:
     """Rank runs on the same images and test which of them differ significantly.
 
     RUN is a name, a path or a pattern such as 'lite-*'; without any, all finished runs of the folder are ranked. Runs on
-    different images, labels, tasks or kinds of split are refused: rank them in separate tables with --group.
+    different images, labels, tasks or kinds of split are refused: rank them in separate tables with --group. Metrics at
+    thresholds are compared where all runs follow one rule: their own if it is the same, or the one that is given here. Runs
+    that were tested on images they were trained or chosen on are shown, but not ranked.
 
     \b
     zoo compare FIRST SECOND
+    zoo compare FIRST SECOND --metric f1 --youden
     zoo compare 'densenet121-*' --split val
     zoo compare --group --html runs.html            (every run there is)
     """
     from zoo.runs import leaderboard
+    from zoo.runs.entries import read
 
-    found = leaderboard.read(references, runs_dir, split, metric)
+    rule = chosen_rule(rules)
+    _check_rule(rule, metric)
+    found = read(references, runs_dir, split, metric, rule=rule, accept_changed=accept_changed)
     _require_runs(found, references, runs_dir, split)
     groups = leaderboard.comparable(found.entries)
     if len(groups) > 1 and not group:
         raise leaderboard.incomparable(groups)
-    boards = [leaderboard.rank(each, top=top, replicates=replicates, seed=seed) for each in groups]
+    options = {"top": top, "replicates": replicates, "seed": seed}
+    boards = [leaderboard.rank(each, accept_changed=accept_changed, **options) for each in groups]
     remarks = _remarks(found, references, runs_dir)
     if as_json:
         _print_json(boards, found)
     else:
         _print(boards, remarks)
     _write(boards, remarks, csv_file, html_file)
+
+
+def _check_rule(rule: ThresholdRule | None, metric: str) -> None:
+    from zoo.core.errors import UsageError
+    from zoo.evaluation.comparison import AT_THRESHOLD
+
+    if rule is not None and metric not in AT_THRESHOLD:
+        raise UsageError(
+            f"{metric} needs no thresholds: leave the rule out, or give --metric {', '.join(AT_THRESHOLD[:-1])} or "
+            f"{AT_THRESHOLD[-1]}."
+        )
 
 
 def _require_runs(found: Found, references: tuple[str, ...], runs_dir: Path, split: str) -> None:
@@ -97,16 +121,19 @@ def _require_runs(found: Found, references: tuple[str, ...], runs_dir: Path, spl
         )
     if not found.entries or (len(found.entries) == 1 and references and left_out):
         listed = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
-        first = next((Run(runs_dir / name).reference for name in found.unfinished), "RUN")
+        advice = ""
+        for name, status in list(found.unfinished.items())[:1]:
+            run, measured = Run(runs_dir / name).reference, status.startswith("no results")
+            advice = f" Measure it: zoo evaluate {run}" if measured else f" Finish it first: zoo train --resume {run}"
         raise DataError(
-            f"there are not two finished runs to compare on {split} images ({listed}{'; …' if len(left_out) > 3 else ''}). "
-            f"Finish them first: zoo train --resume {first}"
+            f"there are not two finished runs to compare on {split} images ({listed}{'; …' if len(left_out) > 3 else ''})."
+            f"{advice}"
         )
 
 
 def _remarks(found: Found, references: tuple[str, ...], runs_dir: Path) -> list[str]:
-    """Which runs are left out and why."""
-    from zoo.core.text import count_of
+    """Which runs are left out and why, and which were measured again."""
+    from zoo.core.text import count_of, listed
 
     said = []
     unfinished = [f"{name}: {status}" for name, status in found.unfinished.items()]
@@ -115,6 +142,11 @@ def _remarks(found: Found, references: tuple[str, ...], runs_dir: Path) -> list[
             shown = f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
             where = f" of {runs_dir}" if not references else ""
             said.append(f"{count_of(len(names), 'run')}{where} not shown, {what}{shown}.")
+    if stale := [entry.name for entry in found.entries if entry.stale]:
+        said.append(
+            f"Measured again, since what is saved is of other predictions or thresholds: {listed(stale, 3)}. zoo evaluate RUN "
+            "saves it."
+        )
     return said
 
 
@@ -125,19 +157,23 @@ def _print_json(boards: list[Board], found: Found) -> None:
 
 
 def _print(boards: list[Board], remarks: list[str]) -> None:
-    from zoo.report.leaderboard import heading, labels_sentence, leaderboard_table, sentences, terminal_labels
+    from rich.text import Text
+
+    from zoo.report import leaderboard as shown
 
     console = plain_console()
     for number, board in enumerate(boards, 1):
         prefix = f"Group {number} of {len(boards)}: " if len(boards) > 1 else ""
-        console.print(f"{chr(10) if number > 1 else ''}{prefix}{heading(board)}")
-        console.print(leaderboard_table(board))
-        for line in sentences(board):
+        console.print(f"{chr(10) if number > 1 else ''}{prefix}{shown.heading(board)}")
+        console.print(shown.leaderboard_table(board))
+        for line in shown.alarms(board):
+            console.print(Text(line, style="bold red"))
+        for line in shown.sentences(board):
             console.print(line)
-        if len(board.entries) == 2 and board.comparisons and board.comparisons[0].per_label:
+        if len(board.ranked) == 2 and board.comparisons and board.comparisons[0].per_label:
             console.print()
-            console.print(terminal_labels(board.comparisons[0]))
-            console.print(labels_sentence(board))
+            console.print(shown.terminal_labels(board.comparisons[0]))
+            console.print(shown.labels_sentence(board))
     for line in remarks:
         console.print(line)
 

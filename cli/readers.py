@@ -10,6 +10,7 @@ import click
 
 from zoo.cli.options import AS_JSON, PATH, RUNS_DIR, command
 from zoo.cli.printing import plain_console, print_json
+from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.evaluation.readers import Model, ReaderResults
@@ -33,6 +34,12 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     type=PATH,
     metavar="FILE",
     help="A CSV file with the reference labels [default: TABLE's, then the run's].",
+)
+@click.option(
+    "--boxes",
+    type=PATH,
+    metavar="FILE",
+    help="A CSV file with the lesions' boxes: TABLE then holds marks (x, y and score), for FROC and AFROC.",
 )
 @click.option("--label", "only", multiple=True, metavar="NAME", help="This label only, in full. Can be repeated.")
 @click.option(
@@ -59,6 +66,7 @@ def readers(
     run_reference: str | None,
     split: str,
     labels: Path | None,
+    boxes: Path | None,
     only: tuple[str, ...],
     cut: float | None,
     csv_file: Path | None,
@@ -72,33 +80,22 @@ def readers(
 
     TABLE is a CSV file with a row per image and reader: the columns image, reader, and one per finding (yes or no, or a
     score); or a row per image, label and reader with the columns label and score. Optional columns: patient, modality,
-    and in the second layout reference.
+    and in the second layout reference. With --boxes it has a row per mark with x, y and score.
 
     \b
     zoo readers readings.csv --labels expert_labels.csv
     zoo readers readings.csv --run NAME --label Effusion
-    zoo readers readings.csv --html readers.html
+    zoo readers marks.csv --boxes boxes.csv --html readers.html
     """
-    from zoo.evaluation.readers import evaluate_readers, join_run
-    from zoo.evaluation.readings import read_readings, reference_from
-
-    readings = read_readings(table)
-    model: Model | None = None
-    source = f"{table.name}" if readings.has_reference else None
-    if run_reference is not None:
-        from zoo.evaluation.thresholds import choose_thresholds
-        from zoo.runs.results import stored_rule
-        from zoo.runs.run import Run
-
-        run = Run.find(run_reference, runs_dir)
-        thresholds = choose_thresholds(run.predictions("val"), stored_rule(run))
-        source = source or f"the run {run.name}"
-        readings, model = join_run(readings, run.predictions(split), thresholds, run.name, table)
-    if labels is not None:
-        readings, source = readings.with_reference(reference_from(labels, readings)), labels.name
-    if only:
-        readings, model = _chosen(readings, model, only)
-    results = evaluate_readers(readings, model, reference=source, cut=cut, replicates=replicates, seed=seed)
+    if boxes is not None:
+        if run_reference is not None or labels is not None or cut is not None:
+            raise UsageError(
+                "--run, --labels and --positive-from are for readings; with --boxes the table holds marks."
+            )
+        results = _of_marks(table, boxes, only, replicates, seed)
+    else:
+        run = None if run_reference is None else (run_reference, runs_dir, split)
+        results = _of_readings(table, run, labels, only, cut, replicates, seed)
     if as_json:
         print_json(results.to_dict())
     else:
@@ -106,8 +103,52 @@ def readers(
     _write(results, csv_file, html_file)
 
 
-def _chosen(readings: Readings, model: Model | None, names: tuple[str, ...]) -> tuple[Readings, Model | None]:
-    """The readings and the model of some labels only."""
+def _of_readings(
+    table: Path,
+    run: tuple[str, Path, str] | None,
+    labels: Path | None,
+    only: tuple[str, ...],
+    cut: float | None,
+    replicates: int,
+    seed: int,
+) -> ReaderResults:
+    from zoo.evaluation.readers import evaluate_readers, join_run
+    from zoo.evaluation.readings import read_readings, reference_from
+
+    readings = read_readings(table)
+    model: Model | None = None
+    source = table.name if readings.has_reference else None
+    if run is not None:
+        from zoo.evaluation.thresholds import choose_thresholds
+        from zoo.runs.results import stored_rule
+        from zoo.runs.run import Run
+
+        found = Run.find(*run[:2])
+        thresholds = choose_thresholds(found.predictions("val"), stored_rule(found))
+        source = source or f"the run {found.name}"
+        readings, model = join_run(readings, found.predictions(run[2]), thresholds, found.name, table)
+    if labels is not None:
+        readings, source = readings.with_reference(reference_from(labels, readings)), labels.name
+    if only:
+        kept = _places(readings, only)
+        readings, model = readings.of_labels(kept), None if model is None else model.of_labels(kept)
+    return evaluate_readers(readings, model, reference=source, cut=cut, replicates=replicates, seed=seed)
+
+
+def _of_marks(table: Path, boxes: Path, only: tuple[str, ...], replicates: int, seed: int) -> ReaderResults:
+    from zoo.evaluation.marks import read_marks
+    from zoo.evaluation.readers import evaluate_readers
+
+    marks = read_marks(table, boxes)
+    readings, froc = marks.readings(), marks.froc(replicates=replicates, seed=seed)
+    if only:
+        readings = readings.of_labels(_places(readings, only))
+        froc = tuple(each for each in froc if each.label in readings.labels)
+    return evaluate_readers(readings, reference=boxes.name, froc=froc, replicates=replicates, seed=seed)
+
+
+def _places(readings: Readings, names: tuple[str, ...]) -> list[int]:
+    """The numbers of the labels named."""
     from zoo.core.errors import unknown
     from zoo.evaluation.reference import column_key
 
@@ -115,8 +156,7 @@ def _chosen(readings: Readings, model: Model | None, names: tuple[str, ...]) -> 
     for name in names:
         if column_key(name) not in places:
             raise unknown("label", name, readings.labels)
-    kept = [places[column_key(name)] for name in names]
-    return readings.of_labels(kept), None if model is None else model.of_labels(kept)
+    return [places[column_key(name)] for name in names]
 
 
 def _print(results: ReaderResults) -> None:

@@ -123,7 +123,7 @@ def test_the_same_predictions_in_another_form_are_the_same(run: Run) -> None:
 def test_a_run_without_digests_is_read_and_the_reader_told(run: Run) -> None:
     info = {key: value for key, value in run.info().items() if key != "predictions"}
     run.write_json("run.json", info)
-    result = zoo("evaluate", "run", "--replicates", "100")
+    result = zoo("--verbose", "evaluate", "run", "--replicates", "100")
     assert result.exit_code == 0, result.output
     assert "The run keeps no digest of the predictions on test images" in flat(result.stdout)
     edit(run, repeated)
@@ -149,7 +149,7 @@ def test_identical_images_under_different_patients_are_pointed_out(run: Run) -> 
     apart = 2 * int((patients[:, 0] != patients[:, 1]).sum())
     assert note["counts"] == [40, apart]
     said = f"40 images have the same pixels as another one under another name ({apart} of them under different patients"
-    assert said in flat(zoo("evaluate", "run", "--replicates", "100").stdout)
+    assert said in flat(zoo("--verbose", "evaluate", "run", "--replicates", "100").stdout)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])

@@ -11,20 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
-import yaml
 from commandline import zoo
+from comparable import SEVERAL, make_run
 
 from zoo.cli.compare import METRICS
 from zoo.core.tasks import Task
 from zoo.core.text import RESEARCH_ONLY
-from zoo.evaluation import Predictions, comparison, evaluate
+from zoo.evaluation import comparison
 
-BINARY = Task("binary", ("Abnormal",))
-SEVERAL = Task("multilabel", ("Mass", "Nodule", "Hernia"))
-TEST = range(100, 220)
 Finished = Callable[..., dict[str, Any]]
 Shell = Callable[..., Any]
 
@@ -33,43 +28,6 @@ Shell = Callable[..., Any]
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-
-
-def make_run(
-    name: str,
-    skill: float = 1.0,
-    seed: int = 0,
-    task: Task = BINARY,
-    protocol: str = "published",
-    test: range = TEST,
-    per_patient: int = 2,
-    model: str = "tiny-cnn",
-    status: str = "complete",
-    flipped: int = 0,
-    folder: str = "runs",
-) -> Path:
-    """A run folder as training leaves it, without the network."""
-    path = Path(folder, name)
-    path.mkdir(parents=True)
-    info = {"status": status, "task": task.kind, "labels": list(task.labels), "model": model, "image_size": 32}
-    thresholds = dict.fromkeys(task.labels, 0.5)
-    (path / "run.json").write_text(json.dumps(info | {"thresholds": thresholds, "seconds": 1.5}))
-    (path / "data.json").write_text(json.dumps({"dataset": "phantom", "split": protocol}))
-    config = {"loss": {"name": "bce"}, "augment": {"name": "none"}, "seed": seed, "epochs": 3, "recipe": None}
-    (path / "config.yaml").write_text(yaml.safe_dump(config))
-    if status != "complete":
-        return path
-    for split, numbers in (("val", range(60)), ("test", test)):
-        rows = np.array(numbers)
-        labels = (np.random.default_rng(0).random((1000, task.outputs))[rows] < 0.4).astype(float)
-        signal = skill * labels
-        labels[:flipped] = 1 - labels[:flipped]
-        noise = np.random.default_rng(10 + seed).normal(size=(1000, task.outputs))[rows]
-        table = {"image": [f"{i:04d}.png" for i in rows], "patient": [f"p{i // per_patient}" for i in rows]}
-        predictions = Predictions(task, pd.DataFrame(table), labels, signal + noise)
-        predictions.save(path / "predictions" / f"{split}.csv")
-        evaluate(predictions, thresholds, split=split, seed=seed, replicates=100).save(path)
-    return path
 
 
 def flat(text: str) -> str:
@@ -264,7 +222,9 @@ def test_every_metric_ranks(metric: str) -> None:
     assert found["overall"]["second"] == pytest.approx(best["value"]["value"])
     assert found["overall"]["first"] == pytest.approx(other["value"]["value"])
     assert found["metric"] == metric
-    assert flat(zoo("compare", "--metric", metric).stdout).count("own thresholds") == (metric not in ("auroc", "auprc"))
+    assert flat(zoo("compare", "--metric", metric).stdout).count("the fixed threshold .500 in every run") == (
+        metric not in ("auroc", "auprc")
+    )
 
 
 def test_the_command_offers_the_metrics_there_are() -> None:

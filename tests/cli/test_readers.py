@@ -175,3 +175,40 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     make_run("net", task=EFFUSION, folder="elsewhere")
     found = zoo("readers", str(table), "--run", "net", "--runs-dir", "elsewhere")
     refused(found, 1, "names none of the 120 images", "00000000_000.png")
+
+
+def write_marks(images: int = 120) -> None:
+    """Marks of three readers in two modalities; half the images have a lesion at the same place, better seen in the second."""
+    rng = np.random.default_rng(0)
+    rows = ["image,patient,reader,modality,x,y,score"]
+    for n, reader, modality in np.ndindex(images, 3, 2):
+        name = f"{n:03d}.png,{n // 2},r{reader},{('plain', 'new')[modality]}"
+        rows.append(f"{name},,,")
+        if n % 2 and rng.random() < 0.9:
+            rows.append(f"{name},55,55,{1 + 2 * modality + rng.normal():.3f}")
+        rows += [f"{name},{rng.integers(0, 40)},5,{rng.normal():.3f}" for _ in range(rng.poisson(0.5))]
+    Path("marks.csv").write_text("\n".join(rows) + "\n")
+    boxes = ["image,label,x,y,width,height", *(f"{n:03d}.png,Nodule,50,50,10,10" for n in range(1, images, 2))]
+    Path("boxes.csv").write_text("\n".join(boxes) + "\n")
+
+
+def test_marks_go_from_their_table_to_afroc_and_froc() -> None:
+    write_marks()
+    result = zoo("readers", "marks.csv", "--boxes", "boxes.csv", "--html", "page.html", "--replicates", "100")
+    assert result.exit_code == 0, result.output
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    said = flat(result.stdout)
+    assert "120 images, 60 lesions, 3 readers; boxes: boxes.csv" in said
+    assert "new is better than plain: mean AFROC difference" in said
+    assert "AUROC" not in said
+    assert "false marks per image (FROC)" in Path("page.html").read_text()
+    found = json.loads(zoo("readers", "marks.csv", "--boxes", "boxes.csv", "--json", "--replicates", "100").stdout)
+    assert (found["figure"], found["labels"][0]["positives"]) == ("afroc", 60)
+    rates = found["froc"][0]["sensitivity"]
+    assert list(rates) == ["0.125", "0.25", "0.5", "1", "2", "4"]
+    assert rates["4"]["value"] == pytest.approx(0.9, abs=0.1)
+
+
+def test_boxes_go_with_marks_alone() -> None:
+    write_marks(8)
+    refused(zoo("readers", "marks.csv", "--boxes", "boxes.csv", "--labels", "boxes.csv"), 2, "--boxes", "marks")

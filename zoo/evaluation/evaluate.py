@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+import zoo.evaluation.influence as influence
 import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.files import write_text
 from zoo.core.tasks import Task
 from zoo.core.thresholds import ThresholdRule
-from zoo.evaluation.bootstrap import Replicates, patient_codes, resample, unknown_patients
-from zoo.evaluation.interval import Interval, interval
+from zoo.evaluation.bootstrap import patient_codes, unknown_patients
+from zoo.evaluation.interval import UNDEFINED, Interval, intervals, spread_interval
 from zoo.evaluation.notes import FEW, Note
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable, to_csv
@@ -31,8 +32,9 @@ class Evaluation(Serialisable):
 
     `per_label[label][metric]` and `averages["macro" | "micro" | "weighted"][metric]` are intervals, for the metrics of
     `metrics.METRICS`; a multilabel task has the average "samples" as well, see `metrics.image_rates`. `positives` and
-    `known` count images per label, `notes` are facts the reader must see. Intervals are percentiles of `replicates`
-    resamples of the patients. A multiclass task predicts the most probable class, so its `thresholds` are not used.
+    `known` count images per label, `notes` are facts the reader must see. Intervals are over patients, see
+    `interval.METHODS`; `seed` and `replicates` are those of what is resampled beside them (calibration errors). A
+    multiclass task predicts the most probable class, so its `thresholds` are not used.
     `constant` names the labels with the same output on every image. `images_digest` and `labels_digest` (see `Predictions`)
     identify the images and labels that were measured, `predictions_digest` everything it was computed from besides the
     thresholds; `rule` is the one they follow, where it is known.
@@ -126,9 +128,9 @@ def evaluate(
         thresholds: a probability per label, chosen on validation images; not needed for a multiclass task.
         split: the name of these images: "val", "test".
         rule: the one that the thresholds follow, kept with the evaluation.
-        replicates: resamples of the patients; 0 leaves the intervals undefined.
+        replicates: resamples of what is resampled beside these intervals, kept with the evaluation.
         level: of the intervals, in (0, 1).
-        seed: of the resampling.
+        seed: of that resampling, likewise.
 
     Raises:
         DataError: there are no images, a logit is not finite, or an image is named twice.
@@ -137,22 +139,18 @@ def evaluate(
     predictions.check(f"{split} predictions")
     labels, scores = predictions.labels, predictions.scores
     positive = metrics.decisions(task, predictions.logits, thresholds)
-    point = _measure(task, labels, scores, positive)
-    by_image = metrics.image_rates(labels, positive) if task.kind == "multilabel" else None
-    drawn = resample(labels, scores, positive, images["patient"], replicates, seed, by_image)
-    per_label = {
-        label: {m: interval(point.labels[m][k], drawn.labels[m][:, k], level) for m in metrics.METRICS}
-        for k, label in enumerate(task.labels)
-    }
+    codes, patients = patient_codes(images["patient"])
+    per_label, averages = _measure(task, labels, scores, positive, codes, patients, level)
+    positives = (labels > 0.5).sum(axis=0)
     found = Evaluation(
         split=split,
         task=task,
         images=len(images),
-        patients=patient_codes(images["patient"])[1],
+        patients=patients,
         per_label=per_label,
-        averages=_averages(task, point, drawn, level),
+        averages=averages,
         thresholds={label: float(t) for label, t in thresholds.items() if label in task.labels},
-        positives=dict(zip(task.labels, point.positives.tolist(), strict=True)),
+        positives=dict(zip(task.labels, positives.tolist(), strict=True)),
         known=dict(zip(task.labels, (~np.isnan(labels)).sum(axis=0).tolist(), strict=True)),
         notes=(),
         seed=seed,
@@ -164,38 +162,50 @@ def evaluate(
         predictions_digest=predictions.digest,
         rule=rule,
     )
-    notes = _notes(found, images, np.isnan(drawn.labels["auroc"]).sum(axis=0))
-    return dataclasses.replace(found, notes=(*predictions.notes, *notes))
+    return dataclasses.replace(found, notes=(*predictions.notes, *_notes(found, images)))
 
 
-def _measure(task: Task, labels: np.ndarray, scores: np.ndarray, positive: np.ndarray) -> Replicates:
-    """All images measured once, in the form of one replicate without its axis."""
-    table = metrics.confusion(labels, positive)
-    ranked = {"auroc": metrics.auroc, "auprc": metrics.auprc}
-    return Replicates(
-        labels={name: metrics.by_label(f, labels, scores) for name, f in ranked.items()} | metrics.rates(table),
-        micro={name: np.array([f(labels.ravel(), scores.ravel())]) for name, f in ranked.items()}
-        | metrics.rates(table.total()),
-        positives=table.tp + table.fn,
-        samples=metrics.mean_over_images(metrics.image_rates(labels, positive)) if task.kind == "multilabel" else None,
-    )
-
-
-def _averages(task: Task, point: Replicates, drawn: Replicates, level: float) -> dict[str, dict[str, Interval]]:
-    values, resampled = (
-        metrics.averages(task, each.labels, each.micro, each.positives, each.samples) for each in (point, drawn)
-    )
-    return {
-        name: {m: interval(found[m], resampled[name][m], level) for m in metrics.METRICS}
-        for name, found in values.items()
+def _measure(
+    task: Task,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    positive: np.ndarray,
+    codes: np.ndarray,
+    patients: int,
+    level: float,
+) -> tuple[dict[str, dict[str, Interval]], dict[str, dict[str, Interval]]]:
+    """The intervals of every label and of every average."""
+    found = influence.of_labels(labels, scores, positive, codes, patients)
+    by_metric = intervals(found, level)
+    per_label = {label: {m: by_metric[m][k] for m in metrics.METRICS} for k, label in enumerate(task.labels)}
+    if task.outputs == 1:
+        return per_label, dict.fromkeys(("macro", "micro", "weighted"), per_label[task.labels[0]])
+    flat = [each.reshape(-1, 1) for each in (labels, scores, positive)]
+    micro = influence.of_labels(flat[0], flat[1], flat[2], np.repeat(codes, task.outputs), patients)
+    positives = influence.by_patient(labels > 0.5, codes, patients)
+    means = influence.averages(task.exclusive, found, micro, positives)
+    averages = {
+        name: {m: spread_interval(m, each[m], 0, level) for m in metrics.METRICS} for name, each in means.items()
     }
+    averages["micro"] |= {m: each[0] for m, each in intervals(micro, level).items()}
+    if task.exclusive:  # these are the same in all three
+        for metric, source in (
+            ("accuracy", averages["micro"]["sensitivity"]),
+            ("balanced_accuracy", averages["macro"]["sensitivity"]),
+        ):
+            averages |= {name: {**each, metric: source} for name, each in averages.items()}
+    if task.kind == "multilabel":
+        samples = influence.image_means(metrics.image_rates(labels, positive), codes, patients)
+        averages["samples"] = dict.fromkeys(metrics.METRICS, UNDEFINED) | {
+            m: spread_interval(m, samples, k, level) for k, m in enumerate(metrics.IMAGE_METRICS)
+        }
+    return per_label, averages
 
 
-def _notes(found: Evaluation, images: pd.DataFrame, dropped: np.ndarray) -> tuple[Note, ...]:
-    """What the evaluation leaves out or cannot show; `dropped` counts the resamples without AUROC of each label `(K,)`."""
+def _notes(found: Evaluation, images: pd.DataFrame) -> tuple[Note, ...]:
+    """What the evaluation leaves out or cannot show."""
     labels = found.task.labels
     rarer = {each: min(found.positives[each], found.known[each] - found.positives[each]) for each in labels}
-    lost = {each: int(n) for each, n in zip(labels, dropped, strict=True) if n and rarer[each]}
     chosen = {
         "undefined_auroc": [each for each in labels if not rarer[each]],
         "few_images": [each for each in labels if 0 < rarer[each] < FEW],
@@ -216,10 +226,8 @@ def _notes(found: Evaluation, images: pd.DataFrame, dropped: np.ndarray) -> tupl
             notes.append(Note("duplicate_images", counts=(len(copies), int((owners > 1).sum()))))
     if found.patients == 1:
         notes.append(Note("one_patient"))
-    elif found.replicates and found.patients < FEW:
+    elif found.patients < FEW:
         notes.append(Note("few_patients", counts=(found.patients,)))
-    if lost:
-        notes.append(Note("dropped_resamples", tuple(lost), tuple(lost.values())))
-    if none := [each for each, number in lost.items() if number > found.replicates / 2]:
+    if none := [each for each in labels if rarer[each] and math.isnan(found.per_label[each]["auroc"].low)]:
         notes.append(Note("no_interval", tuple(none)))
     return tuple(notes)

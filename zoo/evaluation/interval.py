@@ -1,7 +1,8 @@
-"""A value with its confidence interval."""
+"""A value with its confidence interval, and how each metric gets one: see `METHODS`."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.evaluation.bootstrap import percentile_interval
+from zoo.evaluation.influence import FEWEST, Influence
+
+# Which interval a single label's metric gets; a mean over labels gets "t", on the scale of `_on_its_scale`.
+METHODS = {
+    "auroc": "t",
+    "auprc": "t",
+    "mcc": "t",
+    "sensitivity": "wilson",
+    "specificity": "wilson",
+    "precision": "wilson",
+    "npv": "wilson",
+    "accuracy": "wilson",
+    "prevalence": "wilson",
+    "f1": "jaccard",
+    "balanced_accuracy": "both",
+}
 
 
 @dataclass(frozen=True)
@@ -61,3 +78,107 @@ def mean_interval(values: np.ndarray, drawn: np.ndarray, level: float) -> Interv
     with np.errstate(invalid="ignore"):
         means = np.where(known, drawn, 0.0).sum(axis=1) / known.sum(axis=1)
     return interval(values[defined].mean(), means, level)
+
+
+def quantile(level: float, freedom: float) -> float:
+    """The two-sided quantile of Student's t distribution, such as 1.960 for 0.95 and infinitely many degrees of freedom."""
+    from scipy.special import ndtri, stdtrit
+
+    share = (1 + level) / 2
+    return float(ndtri(share) if math.isinf(freedom) else stdtrit(max(freedom, 1.0), share))
+
+
+def wilson(share: float, number: float, quantile: float) -> tuple[float, float]:
+    """The score interval of a share of `number` independent images (Wilson 1927), at a normal or t quantile."""
+    z = quantile
+    centre = (share + z * z / (2 * number)) / (1 + z * z / number)
+    half = z / (1 + z * z / number) * math.sqrt(share * (1 - share) / number + z * z / (4 * number * number))
+    return (0.0 if share == 0 else max(0.0, centre - half)), (1.0 if share == 1 else min(1.0, centre + half))
+
+
+def intervals(found: Mapping[str, Influence], level: float) -> dict[str, list[Interval]]:
+    """The interval of every label's metrics, each by its method of `METHODS`.
+
+    "wilson": of a share of images, with as many independent images as the patients' variance implies, see `_share`.
+    "jaccard": F1 is 2J / (1 + J), J = tp / (tp + fp + fn) being such a share (Lam, Gopal & Qian 2023, arXiv:2309.14621).
+    "both": the mean of sensitivity and specificity, whose intervals are put together by the squares of their arms (MOVER:
+    Zou & Donner 2008, Statistics in Medicine 27:1693). "t": see `spread_interval`.
+    """
+    made: dict[str, list[Interval]] = {}
+    for metric, each in found.items():
+        method = METHODS[metric]
+        make = {"wilson": _share, "jaccard": _f1}.get(method, spread_interval)
+        made[metric] = [make(metric, each, k, level) for k in range(len(each.value))]
+    if "balanced_accuracy" in made and {"sensitivity", "specificity"} <= set(made):
+        pairs = zip(made["sensitivity"], made["specificity"], strict=True)
+        made["balanced_accuracy"] = [_half(*pair) for pair in pairs]
+    return made
+
+
+def spread_interval(metric: str, found: Influence, k: int, level: float) -> Interval:
+    """Value ± t quantile × standard error on the logit scale (AUROC, AUPRC: Boyd, Eng & Page 2013), for MCC on Fisher's.
+
+    Where the value is at an end of its range there is no standard error: the bound on the other side is Wilson's for as many
+    images as there are patients. Where the metric rests on fewer than `FEWEST` patients nothing can be said.
+    """
+    value, variance = float(found.value[k]), float(found.variance[k])
+    if math.isnan(value) or found.patients[k] < FEWEST:
+        return Interval(value, math.nan, math.nan)
+    low = -1.0 if metric == "mcc" else 0.0
+    share = min(1.0, max(0.0, (value - low) / (1 - low)))
+    q = quantile(level, float(found.freedom[k]))
+    if min(share, 1 - share) < 1e-12:
+        ends = wilson(round(share), float(found.clusters[k]), q)
+    else:
+        arm = min(q * math.sqrt(variance) / (1 - low) / (share * (1 - share)), 700.0)
+        odds = math.log(share / (1 - share))
+        ends = (1 / (1 + math.exp(min(arm - odds, 700.0))), 1 / (1 + math.exp(-arm - odds)))
+    bottom, top = (low + (1 - low) * end for end in ends)
+    return Interval(value, min(value, bottom), max(value, top))
+
+
+def _share(metric: str, found: Influence, k: int, level: float) -> Interval:
+    """Wilson's interval of a share, its number of independent images being images / design effect.
+
+    The design effect is the patients' variance over that of independent images, at least 1; half-unseen clustering is
+    guarded against by one patient more, whose images all count as one. At 0 or 1, where the variance vanishes, the number
+    is that of the patients. Where each patient has one image it is that of the images, with the normal quantile.
+    """
+    value, images, patients = float(found.value[k]), float(found.images[k]), float(found.patients[k])
+    clusters = float(found.clusters[k])
+    if math.isnan(value) or patients < FEWEST:
+        return Interval(value, math.nan, math.nan)
+    if images == patients:
+        return Interval(value, *wilson(value, images, quantile(level, math.inf)))
+    number, binomial = clusters, value * (1 - value)
+    if binomial > 0:
+        variance = (patients * float(found.variance[k]) + binomial / clusters) / (patients + 1)
+        number = min(images, binomial / variance)
+    return Interval(value, *wilson(value, number, quantile(level, clusters - 1)))
+
+
+def _f1(metric: str, found: Influence, k: int, level: float) -> Interval:
+    f1 = found.value
+    share = dataclasses.replace(found, value=f1 / (2 - f1), variance=found.variance * (2 / (2 - f1) ** 2) ** 2)
+    j = _share(metric, share, k, level)
+    return Interval(float(f1[k]), 2 * j.low / (1 + j.low), 2 * j.high / (1 + j.high))
+
+
+def _half(one: Interval, two: Interval) -> Interval:
+    value = (one.value + two.value) / 2
+    below, above = (
+        math.hypot(one.value - one.low, two.value - two.low),
+        math.hypot(one.high - one.value, two.high - two.value),
+    )
+    return Interval(value, value - below / 2, value + above / 2)
+
+
+def difference(one: Interval, two: Interval) -> Interval:
+    """One minus two, of images that have nothing to do with each other, from the arms of both intervals (MOVER, as Newcombe
+    1998, Statistics in Medicine 17:873, method 10, for shares)."""
+    value = one.value - two.value
+    below, above = (
+        math.hypot(one.value - one.low, two.high - two.value),
+        math.hypot(one.high - one.value, two.value - two.low),
+    )
+    return Interval(value, value - below, value + above)

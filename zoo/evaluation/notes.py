@@ -17,8 +17,8 @@ class Note:
 
     Kinds of an evaluation: "undefined_auroc", "few_images", "no_predicted_positives",
     "constant_output", "worse_than_chance" (labels each), "unknown_patients", "duplicate_images", "few_patients" (a count),
-    "one_patient", "dropped_resamples" (labels and counts), "no_interval" (labels). "duplicate_images" has a second count: those
-    whose copies are under different patients.
+    "one_patient", "no_interval" (labels). "duplicate_images" has a second count: those whose copies are under different
+    patients.
 
     Kinds of the predictions that were measured (`DOUBTS`), whose `labels` are the splits they are of: "changed_predictions", not
     those that the run was finished with, with the numbers of images that are missing, foreign and under another patient, and

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
+import zoo.evaluation.influence as influence
 import zoo.evaluation.metrics as metrics
 from zoo.core.errors import UsageError
 from zoo.core.thresholds import ThresholdRule, check_rule
-from zoo.evaluation.bootstrap import confusion_replicates
-from zoo.evaluation.interval import Interval, interval
+from zoo.evaluation.bootstrap import patient_codes
+from zoo.evaluation.interval import Interval, intervals
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable
 from zoo.evaluation.thresholds import choose_thresholds
@@ -59,9 +58,7 @@ def operating_points(
     rule: ThresholdRule,
     *,
     prevalence: float | None = None,
-    replicates: int = 1000,
     level: float = 0.95,
-    seed: int = 0,
 ) -> tuple[OperatingPoint, ...]:
     """Choose the thresholds on validation and measure them on test, label by label.
 
@@ -70,9 +67,7 @@ def operating_points(
         test: images to measure on, of the same task.
         rule: how to choose.
         prevalence: the share of positives, in (0, 1), of the population that predictive values are wanted for.
-        replicates: resamples of the test patients; 0 leaves the intervals undefined. The thresholds stay as chosen.
-        level: of the intervals, in (0, 1).
-        seed: of the resampling.
+        level: of the intervals, in (0, 1), which hold for the thresholds as they were chosen.
 
     Raises:
         UsageError: the prevalence is not in (0, 1), or a target is asked for on a multiclass task.
@@ -88,11 +83,13 @@ def operating_points(
     positive = metrics.decisions(task, test.logits, thresholds)
     before = metrics.rates(metrics.confusion(validation.labels, metrics.decisions(task, validation.logits, thresholds)))
     table = metrics.confusion(test.labels, positive)
-    drawn = confusion_replicates(test.labels, positive, test.table["patient"], replicates, seed)
-    point, resampled = (_rates_at(each, prevalence) for each in (table, drawn))
+    codes, patients = patient_codes(test.table["patient"])
+    by_patient = (influence.by_patient(part, codes, patients) for part in metrics.parts(test.labels, positive))
+    measured = intervals(influence.decided(metrics.Confusion(*by_patient)), level)
     found = []
     for k, label in enumerate(task.labels):
-        values = {name: interval(point[name][k], resampled[name][:, k], level) for name in point}
+        values = {name: each[k] for name, each in measured.items()}
+        at = None if prevalence is None else _predictive(values["sensitivity"], values["specificity"], prevalence)
         found.append(
             OperatingPoint(
                 label=label,
@@ -105,24 +102,50 @@ def operating_points(
                 shortfall=_shortfall(rule, values),
                 prevalence=values["prevalence"].value,
                 assumed_prevalence=prevalence,
-                ppv_at=values.get("ppv_at"),
-                npv_at=values.get("npv_at"),
+                ppv_at=at[0] if at else None,
+                npv_at=at[1] if at else None,
             )
         )
     return tuple(found)
 
 
-def _rates_at(table: metrics.Confusion, prevalence: float | None) -> dict[str, np.ndarray]:
-    """The rates of a table, and the predictive values at a prevalence where one is assumed."""
-    found = metrics.rates(table)
-    if prevalence is not None:
-        sensitivity, specificity = found["sensitivity"], found["specificity"]
-        with np.errstate(invalid="ignore"):
-            true, false = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
-            found["ppv_at"] = true / (true + false)
-            true, false = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
-            found["npv_at"] = true / (true + false)
-    return found
+def _predictive(sensitivity: Interval, specificity: Interval, prevalence: float) -> tuple[Interval, Interval]:
+    """PPV and NPV at a prevalence, by Bayes' rule on the odds: prior odds × likelihood ratio."""
+    odds = prevalence / (1 - prevalence)
+    return _posterior(sensitivity, specificity, odds), _posterior(specificity, sensitivity, 1 / odds)
+
+
+def _posterior(found: Interval, other: Interval, odds: float) -> Interval:
+    """The share that is right among those decided one way: `found` of its own class are, 1 - `other` of the other class.
+
+    The arms of the logarithms of both are put together by their squares (MOVER: Donner & Zou 2012, Statistical Methods in
+    Medical Research 21:347); where one is infinite, both ends of the intervals are taken together.
+    """
+
+    def share(own: float, wrong: float) -> float:
+        return own * odds / (own * odds + wrong) if own or wrong else math.nan
+
+    value = share(found.value, 1 - other.value)
+    if math.isnan(value + found.low + other.low):
+        return Interval(value, math.nan, math.nan)
+    if value in (0.0, 1.0):
+        return Interval(
+            value, min(value, share(found.low, 1 - other.low)), max(value, share(found.high, 1 - other.high))
+        )
+    logs = [[_log(each) for each in (i.value, i.low, i.high)] for i in (found, _complement(other))]
+    (own, own_low, own_high), (wrong, wrong_low, wrong_high) = logs
+    centre = own - wrong + math.log(odds)
+    below, above = math.hypot(own - own_low, wrong_high - wrong), math.hypot(own_high - own, wrong - wrong_low)
+    low, high = (1 / (1 + math.exp(min(-end, 700.0))) for end in (centre - below, centre + above))
+    return Interval(value, low, high)
+
+
+def _log(share: float) -> float:
+    return math.log(share) if share > 0 else -math.inf
+
+
+def _complement(found: Interval) -> Interval:
+    return Interval(1 - found.value, 1 - found.high, 1 - found.low)
 
 
 def _shortfall(rule: ThresholdRule, values: dict[str, Interval]) -> Interval | None:

@@ -14,6 +14,7 @@ import numpy as np
 from zoo.evaluation.agreement import Agreement, PanelAgreement, agreement, panel_agreement
 from zoo.evaluation.bootstrap import patient_codes
 from zoo.evaluation.delong import DeLong
+from zoo.evaluation.froc import Froc
 from zoo.evaluation.interval import Interval
 from zoo.evaluation.mrmc import MRMC, Estimate, estimate, mean_over_readers, obuchowski_rockette
 from zoo.evaluation.mrmc_auroc import jackknife_aurocs, one_shot_variance
@@ -107,7 +108,8 @@ class ReaderResults(Serialisable):
     """All labels of a table of readings; `p_holm` of a label corrects the modalities' p for the number of labels.
 
     `cut` is the score from which a reading counts as positive, where it was given; `unknown_patients` counts images without
-    a patient, each taken as one of its own.
+    a patient, each taken as one of its own. Of marks `figure` is "afroc": every AUROC is then the area under the AFROC, its
+    images the lesions and the images without, and `froc` has each reader's sensitivity at rates of false marks.
     """
 
     source: str
@@ -121,6 +123,8 @@ class ReaderResults(Serialisable):
     replicates: int
     level: float
     seed: int
+    figure: str = "auroc"
+    froc: tuple[Froc, ...] = ()
 
 
 def join_run(
@@ -163,6 +167,7 @@ def evaluate_readers(
     *,
     reference: str | None = None,
     cut: float | None = None,
+    froc: tuple[Froc, ...] = (),
     replicates: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -174,12 +179,13 @@ def evaluate_readers(
         model: to be compared with every reader, their mean, and the panel of the others.
         reference: where the reference labels are from, for the record.
         cut: scores of this or above are positive readings, for agreement.
+        froc: of readings that are made of marks, which have no agreement.
         replicates: resamples of the patients, for agreement.
         level: of the intervals, in (0, 1).
         seed: of the resampling.
     """
     bootstrap: dict[str, Any] = {"replicates": replicates, "level": level, "seed": seed}
-    labels = [_label(readings, k, model, cut, bootstrap) for k in range(len(readings.labels))]
+    labels = [_label(readings, k, model, cut, bool(froc), bootstrap) for k in range(len(readings.labels))]
     adjusted = holm([math.nan if each.mrmc is None else each.mrmc.p for each in labels])
     return ReaderResults(
         source=readings.source,
@@ -193,11 +199,13 @@ def evaluate_readers(
         replicates=replicates,
         level=level,
         seed=seed,
+        figure="afroc" if froc else "auroc",
+        froc=froc,
     )
 
 
 def _label(
-    readings: Readings, k: int, model: Model | None, cut: float | None, bootstrap: dict[str, Any]
+    readings: Readings, k: int, model: Model | None, cut: float | None, marks: bool, bootstrap: dict[str, Any]
 ) -> LabelResult:
     scores = readings.scores[k]
     used = (~np.isnan(scores)).any(axis=(1, 2))
@@ -213,7 +221,7 @@ def _label(
         minus = None
         if rival is not None:
             own, minus = part.against(i, own, rival[used])
-        ratings = _ratings(scores[used, i], binary, cut)
+        ratings = None if marks else _ratings(scores[used, i], binary, cut)
         panel, agreed = None, None
         if ratings is not None:
             agreed = agreement(ratings, part.patients, readings.readers, **bootstrap) if ratings.shape[1] > 1 else None

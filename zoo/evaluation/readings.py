@@ -95,7 +95,7 @@ def read_readings(path: Path) -> Readings:
             has two patients or two reference labels.
     """
     raw = read_text_table(path, "readings")
-    found = _named(raw, path)
+    found = named_columns(raw, path, COLUMNS, ("image", "reader"))
     table = pd.DataFrame({name: raw[column] for name, column in found.items()}).assign(line=np.arange(len(raw)) + 2)
     table["modality"] = table.get("modality", ONE)
     table["patient"] = table.get("patient", "")
@@ -111,20 +111,26 @@ def read_readings(path: Path) -> Readings:
     return _arrange(table, path)
 
 
-def _named(raw: pd.DataFrame, path: Path) -> dict[str, str]:
-    """The columns that the table has, by what they mean."""
+def named_columns(
+    raw: pd.DataFrame, path: Path, accepted: Mapping[str, tuple[str, ...]], needed: Sequence[str]
+) -> dict[str, str]:
+    """The columns that a table has, by what they mean; `accepted` lists the names that each may have.
+
+    Raises:
+        DataError: a needed one is missing.
+    """
     keys = {column_key(c): str(c) for c in reversed(raw.columns)}
     found = {
         name: keys[key]
-        for name, accepted in COLUMNS.items()
-        for key in map(column_key, reversed(accepted))
+        for name, spellings in accepted.items()
+        for key in map(column_key, reversed(spellings))
         if key in keys
     }
-    missing = [name for name in ("image", "reader") if name not in found]
+    missing = [name for name in needed if name not in found]
     if missing:
-        accepted = "; ".join(f"{name}: {', '.join(COLUMNS[name])}" for name in missing)
+        names = "; ".join(f"{name}: {', '.join(accepted[name])}" for name in missing)
         raise DataError(
-            f"{path} has no column for {' and '.join(missing)}. Accepted are {accepted}. Its columns: "
+            f"{path} has no column for {' and '.join(missing)}. Accepted are {names}. Its columns: "
             f"{', '.join(map(str, raw.columns))}."
         )
     return found

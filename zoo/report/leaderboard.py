@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from rich.table import Table as TerminalTable
 
 from zoo.core.text import listed
-from zoo.evaluation.comparison import AT_THRESHOLD, Comparison
+from zoo.evaluation.comparison import Comparison
 from zoo.evaluation.interval import Interval, short
-from zoo.evaluation.notes import FEW
+from zoo.evaluation.notes import CHANGED, FEW, UNCHECKED
 from zoo.evaluation.p_values import ALPHA, holm
 from zoo.report.blocks import Block, Code, Intervals, Lead, Section, Table
 from zoo.report.blocks import Text as Paragraph
-from zoo.report.sentences import METRICS, p_text, split_name
-from zoo.report.tables import terminal
+from zoo.report.sentences import METRICS, doubt, leak, p_text, split_name
+from zoo.report.tables import RULES, terminal
+from zoo.runs.entries import Entry
 from zoo.runs.leaderboard import Board
+from zoo.runs.leaks import Leak
 
 DRAWN = 40  # runs of the page's drawings
 COMPARED = ("minus the best", "p")
@@ -27,8 +29,8 @@ def runs_table(board: Board) -> Table:
     rows = []
     for rank, (entry, run) in enumerate(zip(board.entries, board.to_dict()["runs"], strict=True)):
         cells = [
-            str(rank + 1),
-            entry.name,
+            str(board.place(rank) or "–"),
+            _marked(entry),
             *(str(run[name] or "–") for name in ("model", "recipe", "loss")),
             str(entry.seed),
         ]
@@ -89,10 +91,24 @@ def board_metric(board: Board) -> str:
     return f"{'macro ' if first.task.outputs > 1 and not whole else ''}{METRICS[first.metric]}"
 
 
+def alarms(board: Board) -> list[str]:
+    """The runs whose predictions were changed, and those that leak."""
+    said = [f"{e.name}: {doubt(note)}" for e in board.entries for note in e.doubts if note.kind == CHANGED]
+    leaking: dict[tuple[Leak, ...], list[str]] = {}
+    for entry in board.entries:
+        if entry.leaks:
+            leaking.setdefault(entry.leaks, []).append(entry.name)
+    for leaks, names in leaking.items():
+        said.append(f"Not ranked, and not compared: {listed(names)}. {' '.join(map(leak, leaks))}")
+    return said
+
+
 def sentences(board: Board) -> list[str]:
     """What the ranking means and rests on."""
-    if len(board.entries) == 1:
-        return ["There is one run only: nothing to compare it with."]
+    if len(board.ranked) < 2:
+        without = " without a leak" if len(board.entries) > 1 else ""
+        only = f"There is one run{without} only" if board.ranked else "There is no run without a leak"
+        return [f"{only}: nothing to compare{' it with' if board.ranked else ''}."]
     said = [conclusion(board.comparisons[0])] if len(board.comparisons) == 1 else _conclusions(board)
     if board.comparisons:
         first = board.comparisons[0]
@@ -103,22 +119,45 @@ def sentences(board: Board) -> list[str]:
         said += _delong(board.comparisons)
         if first.patients < FEW:
             said.append(f"There are only {first.patients} patients, so intervals and p are not reliable.")
-    if len(board.entries) > len(board.comparisons) + 1:
+    if len(board.ranked) > len(board.comparisons) + 1:
         said.append(
-            f"Differences are given for the first {len(board.comparisons) + 1} of {len(board.entries):,} (--top)."
+            f"Differences are given for the first {len(board.comparisons) + 1} of {len(board.ranked):,} (--top)."
         )
     entry = board.entries[0]
     undefined = [label for label, found in entry.per_label.items() if math.isnan(found.value)]
     if undefined and not math.isnan(entry.value.value):
         said.append(f"Undefined on these images and left out of the mean: {', '.join(undefined)}.")
-    if entry.metric in AT_THRESHOLD and not entry.task.exclusive:
-        title = METRICS[entry.metric]
-        said.append(f"{title[0].upper()}{title[1:]} is at each run's own thresholds, chosen on its validation images.")
-    if entry.split == "test" and len(board.entries) > 2:
+    if entry.at_thresholds:
+        said.append(_thresholds(entry))
+    said += _unchecked(board)
+    if entry.split == "test" and len(board.ranked) > 2:
         said.append(
             "The best of several runs on the test images is biased upwards: choose with --split val, then read test."
         )
     return said
+
+
+def _thresholds(entry: Entry) -> str:
+    title = METRICS[entry.metric]
+    start = f"{title[0].upper()}{title[1:]} is at"
+    if entry.rule.target is None and entry.rule.rule == "fixed":
+        return f"{start} the fixed threshold {short(entry.rule.value)} in every run."
+    rule = RULES[entry.rule.rule].format(short(entry.rule.value)).removesuffix(" on validation")
+    return f"{start} thresholds chosen by one rule on each run's validation images: {rule}."
+
+
+def _unchecked(board: Board) -> list[str]:
+    names = [entry.name for entry in board.entries if any(note.kind == UNCHECKED for note in entry.doubts)]
+    if not names:
+        return []
+    return [f"Made by an older zoo, without a digest that would show a change of the predictions: {listed(names, 3)}."]
+
+
+def _marked(entry: Entry) -> str:
+    """The name of a run, with what puts its value in doubt."""
+    marks = ["changed"] if any(note.kind == CHANGED for note in entry.doubts) else []
+    marks += ["leak"] if entry.leaks else []
+    return f"{entry.name} ({', '.join(marks)})" if marks else entry.name
 
 
 def conclusion(comparison: Comparison) -> str:
@@ -219,12 +258,12 @@ def leaderboard_html(boards: Sequence[Board], remarks: Sequence[str] = (), comma
 
 def _section(board: Board, number: int, groups: int) -> Section:
     metric, compared = board_metric(board), bool(board.comparisons)
-    said = sentences(board)
+    said = [*(("alarm", line) for line in alarms(board)), *(("note", line) for line in sentences(board))]
     datasets = listed(sorted({entry.dataset for entry in board.entries if entry.dataset}))
-    blocks: list[Block] = [Lead("note", said[0], tuple(("note", line) for line in said[1:]))]
+    blocks: list[Block] = [Lead(*said[0], tuple(said[1:]))]
     blocks += [Paragraph(f"Dataset: {datasets}.")] if datasets else []
     blocks += [*_charts(board, metric), runs_table(board)]
-    pair = board.comparisons[0] if len(board.entries) == 2 and compared else None
+    pair = board.comparisons[0] if len(board.ranked) == 2 and compared else None
     if pair is not None and pair.per_label:
         blocks += [labels_table(pair), Paragraph(labels_sentence(board))]
     prefix = ""
@@ -238,7 +277,7 @@ def _section(board: Board, number: int, groups: int) -> Section:
 def _charts(board: Board, metric: str) -> list[Block]:
     """The values of the first runs, and what each of the next is below or above the best."""
     values = tuple(
-        (entry.name, entry.value, "" if rank else "strong") for rank, entry in enumerate(board.entries[:DRAWN])
+        (_marked(entry), entry.value, "" if rank else "strong") for rank, entry in enumerate(board.entries[:DRAWN])
     )
     drawn = f", the first {DRAWN} of {len(board.entries):,}" if len(board.entries) > DRAWN else ""
     level, best = f"{100 * board.level:.0f}% intervals over patients", board.entries[0].name

@@ -73,8 +73,8 @@ def page(material: Material, parts: list[Section]) -> str:
     if material.pictures:
         remarks.append("This page holds images of the dataset: pass it on only where the images may be passed on.")
     remarks.append(
-        f"Intervals are {100 * evaluation.level:.0f}% percentile intervals of a bootstrap over patients "
-        f"({evaluation.replicates:,} resamples, seed {evaluation.seed}; 500 for the bands of curves)."
+        f"Intervals are {100 * evaluation.level:.0f}% intervals over patients. Those of calibration are percentiles of "
+        f"{evaluation.replicates:,} resamples (seed {evaluation.seed}), the bands of curves of 500."
     )
     return render_sections(f"{material.results.run}: {split_name(evaluation.split)} report", parts, remarks)
 

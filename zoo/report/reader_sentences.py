@@ -12,9 +12,16 @@ from zoo.evaluation.readers import LabelResult, ModalityResult, ReaderResults
 from zoo.evaluation.readings import ONE, UNNAMED
 from zoo.report.sentences import p_text, shown
 
+FIGURES = {"auroc": "AUROC", "afroc": "AFROC"}
+
 
 def heading(results: ReaderResults) -> str:
     """What was read, by how many, and against which labels."""
+    if results.froc:
+        first = results.froc[0]
+        lesions = sum({each.label: each.lesions for each in results.froc}.values())
+        seen = f"{count_of(first.images, 'image')}, {count_of(lesions, 'lesion')}, {count_of(len(results.readers), 'reader')}"
+        return f"{results.source}: {seen}; boxes: {results.reference}"
     images = max(each.images for each in results.labels)
     patients = max(each.patients for each in results.labels)
     parts = [
@@ -39,7 +46,9 @@ def sentences(results: ReaderResults) -> list[str]:
 
 
 def _caveats(results: ReaderResults) -> Iterator[str]:
-    if results.reference is None:
+    if results.froc:
+        yield "AFROC is the chance that a lesion is marked higher than anything on an image without lesions."
+    elif results.reference is None:
         yield "There are no reference labels: only agreement can be measured. Give them with --labels FILE."
     elif any(each.yes_or_no for each in results.labels):
         yield "Readings of yes or no have one operating point: their AUROC is the mean of sensitivity and specificity."
@@ -54,7 +63,7 @@ def _modality_sentences(results: ReaderResults) -> Iterator[str]:
         return
     known = [each for each in results.labels if each.mrmc is not None and not math.isnan(each.mrmc.p)]
     for each in known if len(known) == 1 else ():
-        yield _modalities_of_one(each)
+        yield _modalities_of_one(each, FIGURES[results.figure])
     if len(known) > 1:
         different = [f"{each.label} (p {p_text(each.p_holm)})" for each in known if each.p_holm < ALPHA]
         which = f"on {listed(different)}" if different else "on no label"
@@ -63,7 +72,7 @@ def _modality_sentences(results: ReaderResults) -> Iterator[str]:
         yield "The modalities cannot be compared for readers like these: that takes two readers who used all of them."
 
 
-def _modalities_of_one(label: LabelResult) -> str:
+def _modalities_of_one(label: LabelResult, figure: str) -> str:
     found = label.mrmc
     if found is None or len(found.pairs) > 1:
         p = math.nan if found is None else found.p
@@ -73,12 +82,12 @@ def _modalities_of_one(label: LabelResult) -> str:
     first, second, value = pair.first, pair.second, pair.random.value
     if not found.p < ALPHA:
         return (
-            f"{first} and {second} do not differ significantly: mean AUROC difference {value}, p {p_text(found.p)}, for readers "
+            f"{first} and {second} do not differ significantly: mean {figure} difference {value}, p {p_text(found.p)}, for readers "
             "and images like these."
         )
     if value.value < 0:
         first, second, value = second, first, Interval(-value.value, -value.high, -value.low)
-    better = f"{first} is better than {second}: mean AUROC difference {value}, p {p_text(found.p)}"
+    better = f"{first} is better than {second}: mean {figure} difference {value}, p {p_text(found.p)}"
     return f"{better}, for readers and images like these."
 
 
@@ -134,7 +143,7 @@ def _order_sentences(results: ReaderResults) -> Iterator[str]:
 def _agreement_sentences(results: ReaderResults) -> Iterator[str]:
     found = [m for label in results.labels for m in label.modalities if m.agreement is not None]
     if not found:
-        if len(results.readers) > 1 and results.cut is None:
+        if len(results.readers) > 1 and results.cut is None and not results.froc:
             yield "Agreement needs yes or no: say with --positive-from from which score on a reading is positive."
         return
     if len(found) == 1 and found[0].agreement is not None:

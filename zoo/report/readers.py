@@ -15,40 +15,44 @@ from zoo.evaluation.readers import LabelResult, ModalityResult, ReaderResults
 from zoo.evaluation.readings import ONE
 from zoo.evaluation.serialise import to_csv
 from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table
-from zoo.report.reader_sentences import heading, in_modality, sentences
+from zoo.report.reader_sentences import FIGURES, heading, in_modality, sentences
 from zoo.report.sentences import p_text, shown
 from zoo.report.tables import terminal
 
 # what a terminal has room for, with the headings that it has there
-READERS = {"reader": "reader", "images": "images", "AUROC": "AUROC"}
+READERS = {"reader": "reader", "images": "images"}
 RATES = {"sensitivity": "sens", "specificity": "spec"}
 RIVAL = {"model minus reader": "model minus reader", "p": "p"}
-MEANS = {"positive": "pos.", "mean AUROC of the readers": "readers' mean"}
+MEANS = {"positive": "pos.", "mean of the readers": "readers' mean"}
 MEANS_RIVAL = {"model minus their mean": "model minus it", "p": "p"}
 PAIRS = {"modalities": "modalities", "difference": "difference", "p": "p"} | {
     "p, these readers": "p, these",
     "p, one-shot": "one-shot",
 }
+FALSE_MARKS = "Share of the lesions found at no more than so many false marks per image"
 AGREEMENT = {"agreement": "agree", "Fleiss’ kappa": "Fleiss' kappa", "Gwet’s AC1": "Gwet's AC1"}
 
 
 def terminal_tables(results: ReaderResults) -> Iterator[tuple[str, TerminalTable]]:
     """The tables with their titles, each reader where there is one label, else a row per label."""
-    first, measured = results.labels[0], results.reference is not None
+    first, measured, figure = results.labels[0], results.reference is not None, FIGURES[results.figure]
     rival = measured and results.model is not None
     names = {"label": "label"} if len(results.labels) > 1 else {}
     modes = {"modality": "modality"} if len(results.modalities) > 1 else {}
     if measured and not names:
         for each in first.modalities:
             rates = RATES if first.yes_or_no else {}
-            columns = READERS | rates | (RIVAL if rival else {})
-            yield f"Readers{in_modality(each)}", terminal(readers_table(first, each), None, columns)
+            columns = READERS | {figure: figure} | rates | (RIVAL if rival else {})
+            yield f"Readers{in_modality(each)}", terminal(readers_table(first, each, figure), None, columns)
     elif measured:
         columns = names | modes | MEANS | (MEANS_RIVAL if rival else {})
         yield "Readers, label by label", terminal(means_table(results), None, columns, words=1 + len(modes))
     if any(each.mrmc is not None for each in results.labels):
         title = "Modalities, for readers and images like these"
         yield title, terminal(pairs_table(results), None, names | PAIRS, words=1 + len(names))
+    if results.froc:
+        table, words = froc_table(results, short_cells=True), names | modes | {"reader": "reader"}
+        yield FALSE_MARKS, terminal(table, None, words | {name: name for name in table.columns[4:]}, words=len(words))
     if any(m.agreement is not None for each in results.labels for m in each.modalities):
         columns = ((names | modes) or {"label": ""}) | AGREEMENT
         yield (
@@ -61,7 +65,7 @@ def _estimate(found: Estimate | None) -> str:
     return "–" if found is None else shown(found.value)
 
 
-def readers_table(label: LabelResult, modality: ModalityResult) -> Table:
+def readers_table(label: LabelResult, modality: ModalityResult, figure: str) -> Table:
     """One row per reader, then their mean for readers and images like these, then the model."""
     rows = []
     for each in modality.readers:
@@ -70,7 +74,7 @@ def readers_table(label: LabelResult, modality: ModalityResult) -> Table:
     minus = modality.model
     last = (_estimate(minus), "–" if minus is None else p_text(minus.p))
     rows.append(("(mean)", f"{label.images:,}", _estimate(modality.mean), *_mean_rates(modality), *last))
-    names = ("reader", "images", "AUROC", "sensitivity", "specificity", "model minus reader", "p")
+    names = ("reader", "images", figure, "sensitivity", "specificity", "model minus reader", "p")
     caption = (
         f"{label.label}: readers{in_modality(modality)}. The mean is for readers and images like these; p of the readers by "
         "the method of Holm."
@@ -98,11 +102,13 @@ def means_table(results: ReaderResults) -> Table:
         "label",
         "modality",
         "positive",
-        "mean AUROC of the readers",
+        "mean of the readers",
         "AUROC of the model",
         "model minus their mean",
     )
-    return Table("The readers' mean, for readers and images like these.", (*names, "p"), tuple(rows))
+    return Table(
+        f"The readers' mean {FIGURES[results.figure]}, for readers and images like these.", (*names, "p"), tuple(rows)
+    )
 
 
 def pairs_table(results: ReaderResults) -> Table:
@@ -155,7 +161,17 @@ def agreement_table(results: ReaderResults) -> Table:
     return Table(caption, names, tuple(rows))
 
 
-def reader_pairs_table(label: LabelResult, modality: ModalityResult) -> Table:
+def froc_table(results: ReaderResults, short_cells: bool = False) -> Table:
+    """One row per label, modality and reader: the share of lesions found at no more than so many false marks per image."""
+    rows = []
+    for each in results.froc:
+        cells = [short(v.value) if short_cells else shown(v) for v in each.sensitivity.values()]
+        rows.append((each.label, each.modality, each.reader, f"{each.lesions:,}", *cells))
+    rates = tuple(short(float(rate)) if float(rate) < 1 else rate for rate in results.froc[0].sensitivity)
+    return Table(f"{FALSE_MARKS} (FROC).", ("label", "modality", "reader", "lesions", *rates), tuple(rows))
+
+
+def reader_pairs_table(label: LabelResult, modality: ModalityResult, figure: str) -> Table:
     """Every two readers: the difference of their AUROCs and their kappa."""
     kappas = {} if modality.agreement is None else {(p.first, p.second): p for p in modality.agreement.pairs}
     rows = []
@@ -164,7 +180,9 @@ def reader_pairs_table(label: LabelResult, modality: ModalityResult) -> Table:
         cells = ("–", "–") if kappa is None else (shown(kappa.kappa), shown(kappa.agree))
         rows.append((f"{pair.first} – {pair.second}", _estimate(pair.minus), p_text(pair.p_holm), *cells))
     caption = f"{label.label}: every two readers{in_modality(modality)}; p by the method of Holm."
-    return Table(caption, ("readers", "AUROC difference", "p", "Cohen’s kappa", "agreement"), tuple(rows), folded=True)
+    return Table(
+        caption, ("readers", f"{figure} difference", "p", "Cohen’s kappa", "agreement"), tuple(rows), folded=True
+    )
 
 
 def readers_csv(results: ReaderResults) -> str:
@@ -217,10 +235,15 @@ def _overview(results: ReaderResults) -> Iterator[Block]:
     if results.reference is not None:
         figures = tuple(_mean_figures(results)) if len(results.labels) > 1 else ()
         if figures:
-            yield Panels("The readers' mean AUROC on each label, for readers and images like these.", figures)
+            yield Panels(
+                f"The readers' mean {FIGURES[results.figure]} on each label, for readers and images like these.",
+                figures,
+            )
         yield _of_page(means_table(results))
     if any(each.mrmc is not None for each in results.labels):
         yield _of_page(pairs_table(results))
+    if results.froc:
+        yield _of_page(froc_table(results))
     if any(m.agreement is not None for each in results.labels for m in each.modalities):
         yield _of_page(agreement_table(results))
 
@@ -232,7 +255,7 @@ def _mean_figures(results: ReaderResults) -> Iterator[Figure]:
         means = [(label.label, label.modalities[i].mean) for label in results.labels]
         rows = [(name, found.value, False) for name, found in means if found is not None]
         if rows:
-            title = "mean AUROC" if modality == ONE else f"mean AUROC, {modality}"
+            title = f"mean {FIGURES[results.figure]}" + ("" if modality == ONE else f", {modality}")
             yield Figure(forest_figure(rows, math.nan, title, _limits(rows)), f"{title} of the readers on each label.")
 
 
@@ -241,16 +264,16 @@ def _details(results: ReaderResults, label: LabelResult) -> Iterator[Block]:
 
     if label.positives is None:
         return
-    figures = []
+    figures, figure = [], FIGURES[results.figure]
     for each in label.modalities:
         rows = [(r.reader, r.auroc, False) for r in each.readers]
         rows += [("(mean)", each.mean.value, False)] if each.mean is not None else []
         line = math.nan if label.yes_or_no or label.model_auroc is None else label.model_auroc.value
-        drawn = forest_figure(rows, line, f"AUROC{in_modality(each)}", _limits(rows))
-        figures.append(Figure(drawn, f"AUROC of each reader{in_modality(each)}."))
+        drawn = forest_figure(rows, line, f"{figure}{in_modality(each)}", _limits(rows))
+        figures.append(Figure(drawn, f"{figure} of each reader{in_modality(each)}."))
     dashed = "; dashed: the model" if results.model is not None and not label.yes_or_no else ""
-    yield Panels(f"AUROC of each reader with its interval, and their mean{dashed}.", tuple(figures))
+    yield Panels(f"{figure} of each reader with its interval, and their mean{dashed}.", tuple(figures))
     for each in label.modalities:
-        yield _of_page(readers_table(label, each))
+        yield _of_page(readers_table(label, each, FIGURES[results.figure]))
         if each.pairs:
-            yield _of_page(reader_pairs_table(label, each))
+            yield _of_page(reader_pairs_table(label, each, FIGURES[results.figure]))

@@ -50,8 +50,8 @@ def metrics(material: Material) -> Section | None:
             rows.append((f"{name} average", "", *(shown(values[m]) if m in values else "" for m in COLUMNS)))
     level = f"{100 * found.level:.0f}%"
     caption = (
-        f"Metrics on the {split_name(found.split)} images with {level} intervals from "
-        f"{found.replicates:,} resamples of the patients. A dash is undefined, not zero."
+        f"Metrics on the {split_name(found.split)} images with {level} intervals over patients. "
+        f"A dash is undefined, not zero."
     )
     decided = (
         "Sensitivity, specificity, precision and F1 take the most probable class."

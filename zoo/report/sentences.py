@@ -175,6 +175,7 @@ def leak(found: Leak) -> str:
         "patient": "belong to patients",
         "pixels": "are, pixel for pixel, images",
         "name": "have the names of images",
+        "near": "are near-duplicates of images",
     }[found.shared]
     return (
         f"Leak: {found.images:,} of the {found.of:,} {found.split} images {what} that the network was trained or chosen on "
@@ -232,14 +233,11 @@ def _of_evaluation(note: Note, found: Evaluation) -> str:
     if note.kind == "no_predicted_positives":
         left_out = " and left out of its means" if several else ""
         return f"No image is predicted positive for {names}: precision is undefined there{left_out}."
-    if note.kind == "dropped_resamples":
-        each = ", ".join(f"{label} {count}" for label, count in zip(note.labels, note.counts, strict=True))
-        return f"Resamples without one of the classes are left out of the intervals (of {found.replicates}): {each}."
     count = note.counts[0] if note.counts else 0
     return {
         "constant_output": f"The output is the same on every image for {names}: it carries no information there.",
         "worse_than_chance": f"Worse than chance, so labels or outputs may be swapped: {names}.",
-        "no_interval": f"That is more than half for {names}: too few patients for an interval.",
+        "no_interval": f"Too few patients to say how uncertain the results for {names} are, so they have no interval.",
         "unknown_patients": f"The patient of {count:,} of {count_of(found.images, 'image')} is unknown, so each counts as a "
         "patient of its own: where such images share a patient, the intervals are too narrow.",
         "duplicate_images": f"{count:,} images have the same pixels as another one under another name{_moved(note)}; each is "

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from zoo.core.thresholds import ThresholdRule
 from zoo.evaluation.evaluate import Evaluation, evaluate
 from zoo.evaluation.thresholds import choose_thresholds
-from zoo.runs.results import stored_rule
+from zoo.runs.results import stored_rule, with_doubts
 from zoo.runs.run import Run
 
 
@@ -14,8 +16,14 @@ def current_evaluation(
 ) -> tuple[Evaluation, bool]:
     """The evaluation of a split at the run's thresholds, or at those that `rule` chooses on its validation images.
 
-    A saved evaluation is used where it has the digest of the predictions and the thresholds that run.json keeps. Otherwise the
-    predictions are measured again, and nothing is written.
+    A saved evaluation is used where it has the digest of the predictions, the thresholds and the rule that run.json keeps.
+    Otherwise the predictions are measured again, with the resamples of the saved one, and nothing is written.
+
+    Args:
+        run: a finished run.
+        split: "test" or "val".
+        rule: another rule than the run's own.
+        accept_changed: whether predictions that were changed since are measured, with a note, instead of what is saved.
 
     Returns:
         The evaluation, and whether it is the saved one.
@@ -24,39 +32,35 @@ def current_evaluation(
         DataError: nothing is saved, or what is saved is damaged.
         ZooError: the predictions are needed and cannot be read.
     """
-    saved = Evaluation.load(run.path, split)
-    if is_current(run, saved, rule):
+    saved, info = Evaluation.load(run.path, split), run.info()
+    images = run.predictions(split, accept_changed=True) if accept_changed else None
+    digest = images.digest if images is not None else (info.get("predictions") or {}).get(split)
+    if digest in (None, saved.predictions_digest) and _at_thresholds(run, info, saved, rule):
         return saved, True
-    return measured_again(run, saved, rule, accept_changed=accept_changed), False
-
-
-def is_current(run: Run, saved: Evaluation, rule: ThresholdRule | None = None) -> bool:
-    """Whether a saved evaluation is of the predictions and thresholds that run.json keeps, and follows the rule if one is given."""
-    info = run.info()
-    digest = (info.get("predictions") or {}).get(saved.split)
-    if digest is not None and saved.predictions_digest != digest:
-        return False
-    if rule is not None:
-        return saved.rule is not None and str(saved.rule) == str(rule)
-    kept = info.get("thresholds")
-    same_rule = saved.rule is None or str(saved.rule) == str(stored_rule(run))
-    return same_rule and (kept is None or saved.task.exclusive or saved.thresholds == kept)
-
-
-def measured_again(
-    run: Run, saved: Evaluation, rule: ThresholdRule | None = None, *, accept_changed: bool = False
-) -> Evaluation:
-    """A new evaluation from the run's predictions, with the resamples of the saved one."""
-    rule = rule or stored_rule(run)
+    chosen = rule or stored_rule(run)
     validation = run.predictions("val", accept_changed=accept_changed)
-    images = validation if saved.split == "val" else run.predictions(saved.split, accept_changed=accept_changed)
-    thresholds = choose_thresholds(validation, rule)
-    return evaluate(
+    if images is None:
+        images = validation if split == "val" else run.predictions(split)
+    found = evaluate(
         images,
-        thresholds,
-        split=saved.split,
-        rule=rule,
+        choose_thresholds(validation, chosen),
+        split=split,
+        rule=chosen,
         replicates=saved.replicates,
         level=saved.level,
         seed=saved.seed,
+    )
+    return with_doubts(found, validation), False
+
+
+def _at_thresholds(run: Run, info: dict[str, Any], saved: Evaluation, rule: ThresholdRule | None) -> bool:
+    """Whether an evaluation is at the thresholds that are wanted: those of the rule, or else those that the run keeps."""
+    if saved.task.exclusive:
+        return True
+    if rule is not None and str(saved.rule) != str(rule):
+        return False
+    kept = info.get("thresholds")
+    own = rule is None or str(rule) == str(stored_rule(run))
+    return not own or (
+        kept in (None, saved.thresholds) and str(saved.rule or stored_rule(run)) == str(stored_rule(run))
     )

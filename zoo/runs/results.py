@@ -131,6 +131,12 @@ def evaluate_run(
     )
 
 
+def with_doubts(evaluation: Evaluation, validation: Predictions) -> Evaluation:
+    """An evaluation with the doubts about the validation images, on which its thresholds were chosen."""
+    doubts = [note for note in validation.notes if note not in evaluation.notes]
+    return dataclasses.replace(evaluation, notes=(*doubts, *evaluation.notes))
+
+
 def stored_rule(run: Run) -> ThresholdRule:
     """The rule that the run's thresholds follow."""
     kept = run.info().get("threshold_rule") or run.config().get("threshold") or {"rule": "fixed"}
@@ -166,11 +172,10 @@ def measure(
     if predictions is not validation:
         other = evaluate(validation, thresholds, split="val", rule=rule, **resampling)
         drop = measure_drop(other, evaluation, validation, predictions)
-        doubts = [note for note in validation.notes if note not in evaluation.notes]
-        evaluation = dataclasses.replace(evaluation, notes=(*doubts, *evaluation.notes))
+        evaluation = with_doubts(evaluation, validation)
     points: tuple[OperatingPoint, ...] = ()
     if not predictions.task.exclusive:
-        points = operating_points(validation, predictions, rule, prevalence=prevalence, **resampling)
+        points = operating_points(validation, predictions, rule, prevalence=prevalence)
     elif prevalence is not None:
         raise UsageError(
             "--prevalence is for one label against the rest; a multiclass task takes the most probable class."
