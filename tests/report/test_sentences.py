@@ -127,7 +127,7 @@ def test_notes_on_an_evaluation_of_several_labels(several: Results) -> None:
         ),
     )
     found = replace(several, evaluation=evaluation, threshold_notes=())
-    said = [sentences.sentence(Statement("note", "note", place), found) for place in range(10)]
+    said = [sentences.sentence(Statement("note", "note", place), found) for place in range(len(evaluation.notes))]
     assert said == [
         f"AUROC is undefined for these labels, which its means leave out: {mass} (unknown on every image).",
         f"Fewer than 10 images of a class, so read these with care: {nodule} (3 positive, 197 negative).",
