@@ -208,7 +208,8 @@ def table(rows: list[dict[str, str]]) -> str:
     """The rows as people read them."""
     lines = ["| set-up | run | AUROC | F1 | validation AUROC | reduction |", "|---|---|---|---|---|---|"]
     for row in rows:
-        cells = [row["set_up"], row["run"], _interval(row, "auroc"), _interval(row, "f1"), _short(row["val_auroc"])]
+        intervals = [_interval(row, metric).replace(" ", "&nbsp;") for metric in ("auroc", "f1")]
+        cells = [row["set_up"], row["run"], *intervals, _short(row["val_auroc"])]
         lines.append(f"| {' | '.join([*cells, row['reduction'] or 'none'])} |")
     return "\n".join(lines) + "\n"
 

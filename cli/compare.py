@@ -13,6 +13,7 @@ from zoo.cli.printing import plain_console, print_json
 
 if TYPE_CHECKING:
     from zoo.core.thresholds import ThresholdRule
+    from zoo.evaluation.margins import MarginTest
     from zoo.runs.entries import Found
     from zoo.runs.leaderboard import Board
 
@@ -34,6 +35,12 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="N",
     help="Compare the first N runs with the best.",
 )
+@click.option(
+    "--margin",
+    type=float,
+    metavar="M",
+    help="Of two runs: test whether the first is not inferior, and equivalent, to the second by this margin.",
+)
 @click.option("--group", is_flag=True, help="Print one table per group of comparable runs.")
 @click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write a CSV file, one row per run.")
 @click.option("--html", "html_file", type=FILE, metavar="FILE", help="Write an HTML page.")
@@ -45,6 +52,7 @@ def compare(
     split: str,
     metric: str,
     top: int,
+    margin: float | None,
     group: bool,
     csv_file: Path | None,
     html_file: Path | None,
@@ -63,6 +71,7 @@ def compare(
     \b
     zoo compare FIRST SECOND
     zoo compare FIRST SECOND --metric f1 --youden
+    zoo compare NEW REFERENCE --margin 0.02
     zoo compare 'densenet121-*' --split val
     zoo compare --group --html runs.html            (every run there is)
     """
@@ -71,6 +80,7 @@ def compare(
 
     rule = chosen_rule(rules)
     _check_rule(rule, metric)
+    _check_margin(margin, references)
     found = read(references, runs_dir, split, metric, rule=rule, accept_changed=accept_changed)
     _require_runs(found, references, runs_dir, split)
     groups = leaderboard.comparable(found.entries)
@@ -78,8 +88,13 @@ def compare(
         raise leaderboard.incomparable(groups)
     boards = [leaderboard.rank(each, top=top, accept_changed=accept_changed) for each in groups]
     remarks = _remarks(found, references, runs_dir)
+    tested = _test_margin(boards, references[1], runs_dir, margin) if margin is not None else None
+    if tested is not None:
+        from zoo.report.margins import sentence
+
+        remarks.insert(0, sentence(tested))
     if as_json:
-        _print_json(boards, found)
+        _print_json(boards, found, tested)
     else:
         _print(boards, remarks)
     _write(boards, remarks, csv_file, html_file)
@@ -94,6 +109,33 @@ def _check_rule(rule: ThresholdRule | None, metric: str) -> None:
             f"{metric} needs no thresholds: leave the rule out, or give --metric {', '.join(AT_THRESHOLD[:-1])} or "
             f"{AT_THRESHOLD[-1]}."
         )
+
+
+def _check_margin(margin: float | None, references: tuple[str, ...]) -> None:
+    from zoo.core.errors import UsageError
+    from zoo.evaluation.margins import check_margin
+
+    if margin is None:
+        return
+    check_margin(margin)
+    if len(references) != 2:
+        raise UsageError("--margin is for two runs, the new one first: zoo compare NEW REFERENCE --margin M")
+
+
+def _test_margin(boards: list[Board], reference: str, runs_dir: Path, margin: float) -> MarginTest:
+    from zoo.core.errors import UsageError
+    from zoo.evaluation.margins import against_margin
+    from zoo.runs.run import Run
+
+    path = Run.find(reference, runs_dir).path.resolve()
+    pairs = [(board, each) for board in boards for each in board.comparisons]
+    names = [entry.name for board in boards for entry in board.entries if entry.path.resolve() == path]
+    if len(pairs) != 1 or not names:
+        raise UsageError(
+            "--margin cannot be tested: these are not two different runs that can be compared and do not leak."
+        )
+    (board, comparison) = pairs[0]
+    return against_margin(comparison, names[0], margin, board.level)
 
 
 def _require_runs(found: Found, references: tuple[str, ...], runs_dir: Path, split: str) -> None:
@@ -136,9 +178,11 @@ def _remarks(found: Found, references: tuple[str, ...], runs_dir: Path) -> list[
     return said
 
 
-def _print_json(boards: list[Board], found: Found) -> None:
+def _print_json(boards: list[Board], found: Found, tested: MarginTest | None) -> None:
     groups = [board.to_dict() for board in boards]
     document = {"groups": groups, "unfinished": found.unfinished, "damaged": found.damaged}
+    if tested is not None:
+        document["margin"] = tested.to_dict()
     print_json(document)
 
 

@@ -16,6 +16,7 @@ from zoo.cli.options import (
     PREVALENCE,
     REPLICATES,
     RUNS_DIR,
+    chosen_prevalence,
     chosen_rule,
     command,
     threshold_options,
@@ -52,7 +53,7 @@ logger = logging.getLogger(__name__)
 def evaluate(
     run_reference: str,
     split: str | None,
-    prevalence: float | None,
+    prevalences: tuple[str, ...],
     calibration: str | None,
     by: tuple[str, ...],
     labels: Path | None,
@@ -74,6 +75,7 @@ def evaluate(
     \b
     zoo evaluate NAME
     zoo evaluate NAME --sensitivity 0.95 --prevalence 0.1
+    zoo evaluate NAME --prevalence Effusion=0.12 --prevalence Mass=0.03
     zoo evaluate NAME --by view --labels expert_labels.csv
     zoo evaluate NAME --data csv --root DIR         (all images of another dataset)
     """
@@ -82,6 +84,7 @@ def evaluate(
 
     rule = chosen_rule(rules)
     run = Run.find(run_reference, runs_dir)
+    prevalence = chosen_prevalence(prevalences, run.task())
     options = {
         "rule": rule,
         "prevalence": prevalence,

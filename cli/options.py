@@ -12,6 +12,7 @@ from zoo.cli import catalogue
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from zoo.core.tasks import Task
     from zoo.core.thresholds import ThresholdRule
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -67,7 +68,11 @@ TRACK = click.option(
     help="Log epochs and results to a tracker: tensorboard, mlflow, mlflow=URI.  zoo list trackers",
 )
 PREVALENCE = click.option(
-    "--prevalence", type=float, metavar="P", help="Also show predictive values at this prevalence, such as 0.1."
+    "--prevalence",
+    "prevalences",
+    multiple=True,
+    metavar="[LABEL=]P",
+    help="Also show predictive values at this prevalence: 0.1, or Effusion=0.12 for one label; may be repeated.",
 )
 LABELS = click.option(
     "--labels",
@@ -117,3 +122,30 @@ def chosen_rule(values: dict[str, Any]) -> ThresholdRule | None:
         rule: Any = "fixed" if name == "threshold" else name
         return ThresholdRule(rule) if value is True else ThresholdRule(rule, value)
     return None
+
+
+def chosen_prevalence(given: tuple[str, ...], task: Task) -> dict[str, float] | None:
+    """The prevalences of `--prevalence`, by label: P is that of every label without one of its own. None without the option.
+
+    Raises:
+        UsageError: one is not valid, given twice, or of a label that the task does not have.
+    """
+    from zoo.evaluation.operating import assumed_prevalences
+
+    found: dict[str, float] = {}
+    for each in given:
+        label, _, text = each.rpartition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            raise UsageError(
+                f"--prevalence takes P or LABEL=P, such as 0.1 or {task.labels[0]}=0.12, not '{each}'."
+            ) from None
+        if label in found:
+            raise UsageError(f"--prevalence is given twice {f'for {label}' if label else 'for all labels'}.")
+        found[label] = value
+    if not found:
+        return None
+    everywhere = dict.fromkeys(task.labels, found.pop("")) if "" in found else {}
+    assumed_prevalences(task, found or next(iter(everywhere.values())))
+    return everywhere | found

@@ -61,7 +61,9 @@ _NAMES = {
 @click.option("--level", type=float, default=0.95, show_default=True, metavar="L", help="Level of the intervals.")
 @AS_JSON
 def plan(as_json: bool, **values: float) -> None:
-    """Plan an evaluation: the images and patients that give intervals as narrow as wanted.
+    """Plan an evaluation: how many images and patients it needs.
+
+    They are as many as give intervals as narrow as wanted.
 
     \b
     zoo plan --prevalence 0.08 --auroc 0.85

@@ -15,6 +15,7 @@ from zoo.core.errors import UsageError
 if TYPE_CHECKING:
     from zoo.evaluation.readers import Model, ReaderResults
     from zoo.evaluation.readings import Readings
+    from zoo.runs.leaks import Leak
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,8 @@ def readers(
     zoo readers readings.csv --run NAME --label Effusion
     zoo readers marks.csv --boxes boxes.csv --html readers.html
     """
+    from zoo.evaluation.serialise import to_plain
+
     if boxes is not None:
         if run_reference is not None or labels is not None or cut is not None:
             raise UsageError(
@@ -96,11 +99,26 @@ def readers(
     else:
         run = None if run_reference is None else (run_reference, runs_dir, split)
         results = _of_readings(table, run, labels, only, cut, replicates, seed)
+    leaks = () if run_reference is None else _leaks(run_reference, runs_dir, split)
     if as_json:
-        print_json(results.to_dict())
+        print_json({**results.to_dict(), "leaks": to_plain(leaks)})
     else:
-        _print(results)
-    _write(results, csv_file, html_file)
+        _print(results, leaks)
+    _write(results, leaks, csv_file, html_file)
+
+
+def _leaks(run_reference: str, runs_dir: Path, split: str) -> tuple[Leak, ...]:
+    """What the run's images of the split share with those it was trained on."""
+    from zoo.core.errors import ZooError
+    from zoo.runs.leaks import find_leaks
+    from zoo.runs.run import Run
+
+    try:
+        images = Run.find(run_reference, runs_dir).images()
+    except ZooError as error:
+        logger.warning(f"leaks between training and {split} images cannot be looked for: {error}")
+        return ()
+    return find_leaks(images, split)
 
 
 def _of_readings(
@@ -159,27 +177,35 @@ def _places(readings: Readings, names: tuple[str, ...]) -> list[int]:
     return [places[column_key(name)] for name in names]
 
 
-def _print(results: ReaderResults) -> None:
+def _print(results: ReaderResults, leaks: tuple[Leak, ...]) -> None:
+    from rich.text import Text
+
     from zoo.core.text import RESEARCH_ONLY
     from zoo.report.readers import heading, sentences, terminal_tables
+    from zoo.report.sentences import leak
 
     console = plain_console()
     console.print(heading(results))
-    for title, each in terminal_tables(results):
+    for each in leaks:
+        console.print(Text(leak(each), style="bold red"))
+    for title, table in terminal_tables(results):
         console.print()
         console.print(title)
-        console.print(each)
+        console.print(table)
     console.print()
     for line in sentences(results):
         console.print(line)
     console.print(RESEARCH_ONLY)
 
 
-def _write(results: ReaderResults, csv_file: Path | None, html_file: Path | None) -> None:
+def _write(results: ReaderResults, leaks: tuple[Leak, ...], csv_file: Path | None, html_file: Path | None) -> None:
     from zoo.core.files import write_text
     from zoo.report.readers import readers_csv, readers_html
 
-    for file, text in ((csv_file, readers_csv), (html_file, readers_html)):
+    if csv_file is not None:
+        write_text(csv_file, readers_csv(results))
+    if html_file is not None:
+        write_text(html_file, readers_html(results, leaks))
+    for file in (csv_file, html_file):
         if file is not None:
-            write_text(file, text(results))
             logger.info(f"Written: {file}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.options import ACCEPT_CHANGED, LABELS, PREVALENCE, RUNS_DIR, command
+from zoo.cli.options import ACCEPT_CHANGED, LABELS, PREVALENCE, RUNS_DIR, chosen_prevalence, command
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -24,7 +24,7 @@ def report(
     run_reference: str,
     out: Path | None,
     split: str,
-    prevalence: float | None,
+    prevalences: tuple[str, ...],
     labels: Path | None,
     no_images: bool,
     accept_changed: bool,
@@ -45,6 +45,7 @@ def report(
     from zoo.runs.run import Run
 
     run = Run.find(run_reference, runs_dir)
+    prevalence = chosen_prevalence(prevalences, run.task())
     found = evaluate_run(run, split, prevalence=prevalence, labels=labels, accept_changed=accept_changed)
     target = out or run.path
     page = write_report(run, found, target, pictures=not no_images)

@@ -143,7 +143,8 @@ def _print_operating(console: Console, results: Results) -> None:
     predictive = tables.predictive_table(points)
     title = "Predictive values (PPV, NPV) and the prevalence they hold at"
     _print_part(console, tables.terminal(predictive, title, tables.PREDICTIVE))
-    if len(predictive.columns) > len(tables.PREDICTIVE):
+    if assumed := [point for point in points if point.assumed_prevalence is not None]:
+        predictive = tables.predictive_table(assumed)
         _print_part(console, tables.terminal(predictive, "At the assumed prevalence", tables.ASSUMED))
 
 

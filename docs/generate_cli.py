@@ -11,7 +11,11 @@ from zoo.cli.main import ZooGroup, cli
 
 TARGET = Path(__file__).parent / "cli.md"
 WIDTH = 100
-TOP = """# The command line
+TOP = """---
+hide: [navigation]
+---
+
+# The command line
 
 Made from `--help` by `python docs/generate_cli.py`; do not edit.
 """

@@ -23,7 +23,7 @@ SHORT = "resnet_plugin.py"  # a plugin of one module, shown whole
 def blocks(page: Path) -> dict[str, list[str]]:
     """The code blocks of a page that name a file, by file."""
     found: dict[str, list[str]] = {}
-    for name, code in re.findall(r"^```\w+ (\S+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+    for name, code in re.findall(r'^```\w+ title="(\S+)"\n(.*?)^```$', page.read_text(), re.MULTILINE | re.DOTALL):
         found.setdefault(name, []).append(code)
     return found
 

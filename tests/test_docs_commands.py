@@ -21,6 +21,7 @@ PAGES = sorted(
 NOT_RUN = {
     "export.md": "needs an image and a file of each format; tests/export asks exported files with the same lines",
     "zoo data download": "needs a network; tests/cli/test_data_download.py has it with a server of its own",
+    "zoo readers": "needs tables of readings; tests/cli/test_readers.py makes them",
     "zoo serve": "goes on until it is stopped; tests/serve starts it",
     "zoo plugin": "installs a package; tests/cli/test_plugin.py and CI's stage of the example plugin do",
     "zoo train --model mine": "needs the plugin that the lines above it install",

@@ -48,4 +48,6 @@ def test_a_figure_is_shown_with_its_interval(script: dict[str, Any]) -> None:
     row = {"set_up": "one", "run": "r", "val_auroc": "0.7", "reduction": ""}
     for metric, kind in (("auroc", "value"), ("f1", "none")):
         row |= dict(zip((metric, f"{metric}_low", f"{metric}_high"), bounds[kind], strict=True))
-    assert "| one | r | .600 [.550, .650] | undefined [undefined, undefined] | .700 | none |" in script["table"]([row])
+    shown = script["table"]([row]).replace("&nbsp;", " ")
+    assert "| one | r | .600 [.550, .650] | undefined [undefined, undefined] | .700 | none |" in shown
+    assert ".600&nbsp;[.550,&nbsp;.650]" in script["table"]([row])  # not broken into lines

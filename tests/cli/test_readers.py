@@ -123,6 +123,21 @@ def test_a_run_stands_beside_readers_of_known_skill() -> None:
     assert max(each["p_holm"] for each in by_name.values()) < 0.001
 
 
+def test_a_leak_of_the_run_is_said() -> None:
+    run = make_run("net", task=EFFUSION, test=range(100, 160))
+    table = readers_of("net", {"a": 1.0, "b": 1.0})
+    splits = [Run(run).predictions(split).table.assign(split=split) for split in ("val", "test")]
+    earlier = pd.DataFrame(
+        {"image": ["seen.png"], "patient": ["p50"], "split": ["train"]}
+    )  # p50 has two of the test images
+    pd.concat([earlier, *splits]).to_csv(run / "images.csv", index=False)
+    result = zoo("readers", str(table), "--run", "net", "--html", "page.html")
+    assert result.exit_code == 0, result.output
+    assert "Leak: 2 of the 60 test images belong to patients that the network was trained" in flat(result.stdout)
+    assert "Leak: 2 of the 60 test images" in Path("page.html").read_text()
+    assert json.loads(zoo("readers", str(table), "--run", "net", "--json").stdout)["leaks"][0]["shared"] == "patient"
+
+
 def test_decisions_are_compared_with_decisions() -> None:
     """Against readings of yes or no the run is taken at its threshold, not with its whole curve."""
     make_run("net", skill=1.5, task=EFFUSION, test=range(100, 300))

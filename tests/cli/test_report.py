@@ -87,4 +87,4 @@ def test_an_unfinished_run_says_how_to_finish_it(finished: Finished) -> None:
 
 
 def test_the_command_says_what_it_takes() -> None:
-    assert {"out", "split", "labels", "prevalence", "no_images", "runs_dir"} <= {p.name for p in module.report.params}
+    assert {"out", "split", "labels", "prevalences", "no_images", "runs_dir"} <= {p.name for p in module.report.params}

@@ -45,16 +45,21 @@ def test_the_search_finds_the_pairs_that_brute_force_finds(
     expected = {
         (i, j, distance[i, j]) for i in range(count) for j in range(i + 1, count) if distance[i, j] <= threshold
     }
+    half = count // 2
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(near, "_BLOCK", block)
         found = list(zip(*near.pairs_within(hashes, threshold), strict=True))
+        between = list(zip(*near.pairs_between(hashes[:half], hashes[half:], threshold), strict=True))
+    assert between == sorted((i, j - half, d) for i, j, d in expected if i < half <= j)
     assert set(found) == expected
     assert len(found) == len(expected)
     assert found == sorted(found)
 
 
 def test_no_image_has_no_pair() -> None:
-    assert [len(part) for part in near.pairs_within(np.zeros((0, 4), np.uint64), 10)] == [0, 0, 0]
+    none = np.zeros((0, 4), np.uint64)
+    for pairs in (near.pairs_within(none, 10), near.pairs_between(none, none, 10)):
+        assert [len(part) for part in pairs] == [0, 0, 0]
 
 
 def test_the_hash_is_that_of_imagehash() -> None:

@@ -114,6 +114,21 @@ def test_predictive_values_by_bayes_agree_with_the_images_at_their_own_prevalenc
     assert 0 < rare.ppv_at.low < rare.ppv_at.value < rare.ppv_at.high
 
 
+def test_each_label_has_predictive_values_at_its_own_prevalence() -> None:
+    both, rule = (make_images(0), make_images(1)), ThresholdRule("youden")
+    mass, edema = operating_points(*both, rule, prevalence={"Edema": 0.12})
+    assert (mass.assumed_prevalence, mass.ppv_at, mass.npv_at) == (None, None, None)
+    assert edema.assumed_prevalence == 0.12
+    for shares in ({"Mass": 0.03, "Edema": 0.12}, 0.12):
+        found = operating_points(*both, rule, prevalence=shares)
+        assert (found[1].ppv_at, found[1].npv_at) == (edema.ppv_at, edema.npv_at)
+        assert found[0].assumed_prevalence == (0.12 if shares == 0.12 else 0.03)
+    with pytest.raises(UsageError, match=r"unknown label 'Masses'\. Did you mean 'Mass'"):
+        operating_points(*both, rule, prevalence={"Masses": 0.1})
+    with pytest.raises(UsageError, match=r"prevalence of Edema is a share of images between 0 and 1, .*not 30"):
+        operating_points(*both, rule, prevalence={"Edema": 30})
+
+
 def test_a_missed_target_is_a_shortfall_with_its_interval() -> None:
     validation, test = make_images(0, signal=4), make_images(1, signal=1.5, number=1000, patients=200)
     points = operating_points(validation, test, ThresholdRule("sensitivity", 0.95))

@@ -172,6 +172,21 @@ def test_maps_without_energy_are_left_out_and_said() -> None:
     assert any("1 of 3 maps is zero everywhere" in note for note in found.notes)
 
 
+def test_energy_is_of_the_same_maps_for_the_network_and_the_baselines() -> None:
+    # the centre is far better on the two maps that the network leaves empty
+    scores = two_methods([math.nan, 0.5, 0.7, math.nan, 0.2], [0.9, 0.1, 0.3, 1.0, 0.2])
+    found = localisation(scores, ["Mass"] * 4 + ["Nodule"], [1] * 5, list("abcde"))
+    by_row = {(row.label, row.method): row for row in found.rows}
+    assert by_row["Mass", "gradcam"].energy.value == pytest.approx(0.6)
+    assert by_row["Mass", "centre"].energy.value == pytest.approx(0.2)
+    assert by_row["all", "centre"].energy.value == pytest.approx(0.2)
+    assert [(row.images, row.energy_images) for row in found.rows] == [(4, 2)] * 2 + [(1, 1)] * 2 + [(5, 3)] * 2
+    gain = by_row["all", "gradcam"].energy.value - by_row["all", "centre"].energy.value
+    assert f"({gain:.3f} [".replace("0.", ".") in found.notes[0]
+    # nothing is left out of the other scores, where a map of zeros is a miss
+    assert by_row["Mass", "centre"].pointing.value == pytest.approx(2.3 / 4)
+
+
 @pytest.mark.parametrize(("own", "other", "words"), [(0.8, 0.3, "better by .500"), (0.2, 0.6, "WORSE by .400")])
 def test_the_sentence_says_whether_the_maps_beat_the_centre(own: float, other: float, words: str) -> None:
     found = localisation(two_methods([own] * 20, [other] * 20), ["Mass"] * 20, [1] * 20, [str(i) for i in range(20)])

@@ -18,7 +18,7 @@ from reportable import BINARY, CLASSES, SEVERAL, make_results, make_run
 
 from zoo.core.tasks import Task
 from zoo.core.text import RESEARCH_ONLY
-from zoo.evaluation import Interval, Predictions
+from zoo.evaluation import Interval, Predictions, ThresholdRule, choose_thresholds
 from zoo.evaluation.subgroups import Gaps
 from zoo.report import cases
 from zoo.report import images as images
@@ -252,6 +252,29 @@ def test_the_worst_mistakes_are_the_surest() -> None:
     ]
     assert found[1].probability == pytest.approx(1 / (1 + np.exp(4)))
     assert [m.image for m in cases.worst_mistakes(predictions, {"Mass": 0.5, "Nodule": 0.5}, most=2)] == ["e", "c"]
+
+
+def test_the_worst_mistakes_of_rare_findings_are_of_both_kinds_label_by_label() -> None:
+    rng = np.random.default_rng(0)
+    task = Task("multilabel", tuple("ABCDEFGH"))
+    rare = -np.linspace(0, 5, 8)  # the logits of a network that knows how rare each finding is
+    labels = (rng.random((2000, 8)) < 1 / (1 + np.exp(-rare))).astype(float)
+    logits = rare + labels + rng.normal(size=labels.shape)
+    names = [str(i) for i in range(2000)]
+    predictions = Predictions(task, pd.DataFrame({"image": names, "patient": names}), labels, logits)
+    thresholds = choose_thresholds(predictions, ThresholdRule("youden"))
+    found = cases.worst_mistakes(predictions, thresholds)
+    assert [m.predicted == m.label for m in found] == [False] * 6 + [True] * 6
+    # six labels find room, each with a missed image and a false alarm
+    assert {m.label for m in found[:6]} == {m.label for m in found[6:]}
+    assert len({m.label for m in found}) == 6
+    for each in found:
+        k, row = task.labels.index(each.label), int(each.image)
+        threshold = thresholds[each.label]
+        distance = abs(float(predictions.logits[row, k]) - np.log(threshold / (1 - threshold)))
+        assert each.wrongness == pytest.approx(distance)
+    extreme = cases.worst_mistakes(predictions, dict.fromkeys(task.labels, 0.5) | {"A": 41.5, "B": 0.0, "C": 1.0})
+    assert all(np.isfinite(m.wrongness) for m in extreme)
 
 
 def test_the_worst_mistakes_of_classes_are_the_surest_wrong_classes() -> None:

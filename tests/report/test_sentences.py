@@ -156,7 +156,7 @@ def test_notes_on_thresholds_and_on_another_dataset(binary: Results) -> None:
         binary,
         rule=ThresholdRule("sensitivity", 0.9),
         evaluation=replace(binary.evaluation, notes=()),
-        notes=(Note("any_finding", ("Mass", "Edema")),),
+        notes=(Note("any_finding", ("Mass", "Edema")), Note("near_duplicates_unchecked")),
         threshold_notes=(
             Note("undetermined_threshold", ("Hernia",)),
             Note("target_by_one_decision", ("Mass",)),
@@ -168,13 +168,14 @@ def test_notes_on_thresholds_and_on_another_dataset(binary: Results) -> None:
     said = [*said_of(results, "data_note"), *said_of(results, "threshold_note")]
     assert [text for _, text in said] == [
         f"The dataset has no label {label}: an image with any of Mass, Edema counts as {label}.",
+        "The images that the network was trained on could not be read: near-duplicates of them may be among these.",
         "The validation images do not determine a threshold for Hernia: .5 is used.",
         "On validation the target sensitivity .9 is only reached by predicting every image positive: Mass.",
         "The target sensitivity .9 rests on fewer than 10 positive validation images: Edema (4).",
         "The threshold rests on fewer than 10 validation images of a class: Edema (4), Mass (9).",
         "The threshold of Fibrosis is a logit: the probabilities of the images that it parts round to 1.",
     ]
-    assert [severity for severity, _ in said] == ["note", "caution", "caution", "note", "note", "note"]
+    assert [severity for severity, _ in said] == ["note", "note", "caution", "caution", "note", "note", "note"]
 
 
 @pytest.mark.parametrize(

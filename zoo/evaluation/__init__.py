@@ -1,4 +1,4 @@
-"""From saved predictions to metrics with intervals, thresholds and conclusions. NumPy only; never imports Keras."""
+"""Evaluation: from saved predictions to metrics with intervals, thresholds and conclusions. NumPy only; never imports Keras."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Note:
     Kinds of thresholds (`thresholds.threshold_notes`): "undetermined_threshold", "target_by_one_decision", "logit_threshold"
     (labels), "threshold_on_few_images", "target_on_few_images" (labels and counts). Kinds of a label that stays
     uncalibrated: see `Calibration`. Of another dataset (`zoo evaluate --data`): "any_finding", whose labels together stand
-    for the network's one.
+    for the network's one, and "near_duplicates_unchecked", where the run's own images could not be read.
     """
 
     kind: str

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import zoo.evaluation.influence as influence
 import zoo.evaluation.metrics as metrics
-from zoo.core.errors import UsageError
+from zoo.core.errors import UsageError, unknown
+from zoo.core.tasks import Task
 from zoo.core.thresholds import ThresholdRule, check_rule
 from zoo.evaluation.bootstrap import patient_codes
 from zoo.evaluation.interval import Interval, intervals
@@ -33,7 +35,7 @@ class OperatingPoint(Serialisable):
         confusion: test images: tp, fp, fn, tn.
         shortfall: target minus what was achieved on test, where that is below the target, else None.
         prevalence: share of positives among the test images, NaN where the label is unknown on all.
-        assumed_prevalence: the prevalence given by the caller, in (0, 1).
+        assumed_prevalence: the prevalence given by the caller for this label, in (0, 1); None where there is none.
         ppv_at: positive predictive value at the assumed prevalence, by Bayes' rule from sensitivity and specificity.
         npv_at: negative predictive value likewise.
     """
@@ -52,12 +54,28 @@ class OperatingPoint(Serialisable):
     npv_at: Interval | None
 
 
+def assumed_prevalences(task: Task, prevalence: float | Mapping[str, float] | None) -> dict[str, float | None]:
+    """The assumed prevalence of every label, None where there is none, from one for all or from those of some labels.
+
+    Raises:
+        UsageError: one is not in (0, 1) or of no label of the task.
+    """
+    given = prevalence if isinstance(prevalence, Mapping) else dict.fromkeys(task.labels, prevalence)
+    for label, value in given.items():
+        if label not in task.labels:
+            raise unknown("label", label, task.labels, "A prevalence is given as P, or as LABEL=P.")
+        if value is not None and not 0 < value < 1:
+            of = f" of {label}" if isinstance(prevalence, Mapping) else ""
+            raise UsageError(f"the prevalence{of} is a share of images between 0 and 1, such as .1, not {value!r}.")
+    return {label: given.get(label) for label in task.labels}
+
+
 def operating_points(
     validation: Predictions,
     test: Predictions,
     rule: ThresholdRule,
     *,
-    prevalence: float | None = None,
+    prevalence: float | Mapping[str, float] | None = None,
     level: float = 0.95,
 ) -> tuple[OperatingPoint, ...]:
     """Choose the thresholds on validation and measure them on test, label by label.
@@ -66,16 +84,16 @@ def operating_points(
         validation: images to choose on.
         test: images to measure on, of the same task.
         rule: how to choose.
-        prevalence: the share of positives, in (0, 1), of the population that predictive values are wanted for.
+        prevalence: the share of positives, in (0, 1), of the population that predictive values are wanted for: one for all
+            labels, or by label, where those that are not named have no such values.
         level: of the intervals, in (0, 1), which hold for the thresholds as they were chosen.
 
     Raises:
-        UsageError: the prevalence is not in (0, 1), or a target is asked for on a multiclass task.
+        UsageError: a prevalence is not in (0, 1) or of no label, or a target is asked for on a multiclass task.
         DataError: one of the two has no images, a logit that is not finite, or an image twice.
     """
     task = test.task
-    if prevalence is not None and not 0 < prevalence < 1:
-        raise UsageError(f"the prevalence is a share of images between 0 and 1, such as .1, not {prevalence!r}.")
+    assumed = assumed_prevalences(task, prevalence)
     check_rule(task.kind, rule)
     validation.check("validation predictions")
     test.check("test predictions")
@@ -89,7 +107,8 @@ def operating_points(
     found = []
     for k, label in enumerate(task.labels):
         values = {name: each[k] for name, each in measured.items()}
-        at = None if prevalence is None else _predictive(values["sensitivity"], values["specificity"], prevalence)
+        share = assumed[label]
+        at = None if share is None else _predictive(values["sensitivity"], values["specificity"], share)
         found.append(
             OperatingPoint(
                 label=label,
@@ -101,7 +120,7 @@ def operating_points(
                 confusion={name: int(part[k]) for name, part in table._asdict().items()},
                 shortfall=_shortfall(rule, values),
                 prevalence=values["prevalence"].value,
-                assumed_prevalence=prevalence,
+                assumed_prevalence=share,
                 ppv_at=at[0] if at else None,
                 npv_at=at[1] if at else None,
             )

@@ -30,12 +30,17 @@ class Scores:
 
 @dataclass(frozen=True)
 class LocalisationRow:
-    """One method on the images of one label, or of all: means with intervals, `iou` by threshold."""
+    """One method on the images of one label, or of all: means with intervals, `iou` by threshold.
+
+    `energy` is the mean over `energy_images` of the `images`: those where it is defined for every method, so that all are
+    measured on the same ones. A map of zeros has none.
+    """
 
     label: str
     method: str
     boxes: int
     images: int
+    energy_images: int
     pointing: Interval
     energy: Interval
     iou: dict[str, Interval]
@@ -178,6 +183,7 @@ def localisation(
     for label in [*groups, ALL] if len(groups) > 1 else groups:
         keep = np.flatnonzero((names == label) | (label == ALL))
         weights = _weights(people[keep], replicates, seed)
+        energetic = ~np.isnan([found.energy[keep] for found in scores.values()]).any(axis=0)
         for method, found in scores.items():
             rows.append(
                 LocalisationRow(
@@ -185,8 +191,9 @@ def localisation(
                     method=method,
                     boxes=int(counts[keep].sum()),
                     images=len(keep),
+                    energy_images=int(energetic.sum()),
                     pointing=_mean(found.pointing[keep], weights, level),
-                    energy=_mean(found.energy[keep], weights, level),
+                    energy=_mean(np.where(energetic, found.energy[keep], np.nan), weights, level),
                     iou={f"{t:g}": _mean(found.iou[keep, k], weights, level) for k, t in enumerate(thresholds)},
                 )
             )
@@ -250,4 +257,4 @@ def _zero_note(scores: Scores) -> list[str]:
         return []
     verb = "is" if empty == 1 else "are"
     of = f"{empty} of {len(scores.energy)} maps {verb}"
-    return [f"{of} zero everywhere: a miss in the pointing game, IoU 0, left out of energy."]
+    return [f"{of} zero everywhere: a miss in the pointing game, IoU 0, left out of energy for every row."]

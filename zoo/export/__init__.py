@@ -1,1 +1,1 @@
-"""A run as one file that works without zoo."""
+"""Export: a run as one file that works without zoo."""

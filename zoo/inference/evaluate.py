@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from zoo.config.run_config import Choice
 from zoo.core.errors import ZooError
@@ -18,7 +17,7 @@ from zoo.data.pipeline import ImageSet, load_all, with_writable_names
 from zoo.engine.predict import read_ahead
 from zoo.evaluation import Predictions
 from zoo.inference.runtimes.runtime import Runtime, open_runtime
-from zoo.runs.leaks import Leak
+from zoo.inference.seen import seen_before
 from zoo.runs.results import Results, measure, stored_rule
 from zoo.runs.run import Run
 
@@ -48,12 +47,12 @@ def evaluate_on(run: Run, data: Choice, root: Path | None, registry: Registry, *
     folder = run.path / "evaluations" / f"{data.name}-{images.store.fingerprint}"
     predictions.save(folder / "predictions.csv")
     images.set_aside.to_csv(folder / "set_aside.csv", index=False)
-    seen = _seen_before(run, images)
+    seen, unchecked = seen_before(run, images, registry)
     rule = options.pop("rule", None) or stored_rule(run)
     result = measure(
         run.name, "test", predictions, validation, run.images(), leaks=seen, rule=rule, seed=config["seed"], **options
     )
-    result = dataclasses.replace(result, notes=notes)
+    result = dataclasses.replace(result, notes=(*notes, *unchecked))
     result.save(folder)
     return result, folder
 
@@ -64,16 +63,6 @@ def _predict(run: Run, images: ImageSet) -> Predictions:
     with closing(open_runtime(run, images=len(rows))) as runtime:
         logits = runtime_logits(runtime, images.store.images, images.rows[rows])
     return Predictions(images.task, images.table.iloc[rows].reset_index(drop=True), images.labels[rows], logits)
-
-
-def _seen_before(run: Run, images: ImageSet) -> tuple[Leak, ...]:
-    """The images of another dataset that are, pixel for pixel, images the run was trained or chosen on."""
-    own = pd.read_csv(run.path / "images.csv", dtype=str)
-    table = images.store.table.iloc[images.rows]
-    seen = table["digest"].isin(set(own.loc[own["split"] != "test", "digest"].dropna()))
-    if not seen.any():
-        return ()
-    return (Leak("pixels", "test", int(seen.sum()), len(table), str(table["image"][seen].iloc[0])),)
 
 
 def runtime_logits(runtime: Runtime, images: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -30,46 +31,56 @@ class Mistake:
     predicted: str
     reference: str
     probability: float
-    wrongness: float  # 1 is entirely confident and wrong
+    wrongness: float  # distance from the threshold in log-odds, so that the sides compare; of classes the probability
 
 
 def worst_mistakes(predictions: Predictions, thresholds: Mapping[str, float], most: int = MOST) -> tuple[Mistake, ...]:
-    """The most confident wrong predictions, half of them missed images and half false alarms.
+    """The wrong predictions farthest beyond the threshold, half of them missed images and half false alarms.
 
-    With several labels no label takes more than its share while others have mistakes too. For a multiclass task the
-    mistakes are those of the most probable class, by its probability.
+    Each label gives its worst missed image and its worst false alarm before any label gives a second one of either; the
+    labels with the worst mistakes come first. For a multiclass task the mistakes are those of the most probable class, by
+    its probability.
     """
     if predictions.task.exclusive:
         return _wrong_classes(predictions)[:most]
-    probability = predictions.probabilities
     positive = metrics.decisions(predictions.task, predictions.logits, thresholds)
-    names = predictions.table["image"].astype(str).to_numpy()
-    missed, alarms = [], []
-    for k, label in enumerate(predictions.task.labels):
-        labels = predictions.labels[:, k]
-        wrong = ~np.isnan(labels) & (positive[:, k] != (labels > 0.5))
-        for row in np.flatnonzero(wrong):
-            p = float(probability[row, k])
-            yes, no = label, f"no {label}"
-            if labels[row] > 0.5:
-                missed.append(Mistake(names[row], label, no, yes, p, 1 - p))
-            else:
-                alarms.append(Mistake(names[row], label, yes, no, p, p))
+    by_label = [
+        [_farthest(predictions, positive, k, missed, thresholds[label], most) for missed in (True, False)]
+        for k, label in enumerate(predictions.task.labels)
+    ]
+    by_label.sort(key=lambda kinds: -max((m.wrongness for mistakes in kinds for m in mistakes[:1]), default=0.0))
+    missed, alarms = (_in_rounds([kinds[n] for kinds in by_label]) for n in (0, 1))
     half = most // 2
-    first = _spread(missed, half if len(alarms) >= half else most - len(alarms))
-    return (*first, *_spread(alarms, most - len(first)))
+    first = missed[: half if len(alarms) >= half else most - len(alarms)]
+    chosen = (first, alarms[: most - len(first)])
+    return tuple(m for part in chosen for m in sorted(part, key=lambda m: (-m.wrongness, m.image, m.label)))
 
 
-def _spread(mistakes: list[Mistake], most: int) -> tuple[Mistake, ...]:
-    """The worst of every label first, then the second worst, and so on; each round from the surest down."""
-    ranked = sorted(mistakes, key=lambda m: (-m.wrongness, m.image, m.label))
-    seen: dict[str, int] = {}
-    rounds = []
-    for mistake in ranked:
-        rounds.append(seen.get(mistake.label, 0))
-        seen[mistake.label] = rounds[-1] + 1
-    order = sorted(range(len(ranked)), key=lambda i: (rounds[i], i))
-    return tuple(ranked[i] for i in order[:most])
+def _farthest(
+    predictions: Predictions, positive: np.ndarray, k: int, missed: bool, threshold: float, most: int
+) -> list[Mistake]:
+    """The mistakes of one label and kind, the farthest from the threshold first, from decisions `(N, K)`."""
+    label, limit = predictions.task.labels[k], threshold if threshold > 1 else _log_odds(threshold)
+    rows = np.flatnonzero((predictions.labels[:, k] == missed) & (positive[:, k] != missed))
+    distance = np.abs(predictions.logits[rows, k].astype(np.float64) - limit)
+    first = np.argsort(-distance, kind="stable")[:most]
+    names, probability = predictions.table["image"].astype(str).to_numpy(), predictions.probabilities[:, k]
+    predicted, reference = (f"no {label}", label) if missed else (label, f"no {label}")
+    return [
+        Mistake(names[rows[i]], label, predicted, reference, float(probability[rows[i]]), float(distance[i]))
+        for i in first
+    ]
+
+
+def _in_rounds(by_label: Sequence[Sequence[Mistake]]) -> list[Mistake]:
+    """The first of every label, then the second ones, and so on."""
+    return [mistake for each in zip_longest(*by_label) for mistake in each if mistake is not None]
+
+
+def _log_odds(threshold: float) -> float:
+    """The logit of a probability in [0, 1]; of 0 and 1 that of the nearest float, so that distances stay finite."""
+    p = min(max(threshold, float(np.nextafter(0, 1))), float(np.nextafter(1, 0)))
+    return math.log(p) - math.log1p(-p)
 
 
 def _wrong_classes(predictions: Predictions) -> tuple[Mistake, ...]:
@@ -111,8 +122,10 @@ def _mistakes_caption(material: Material) -> str:
     task = material.predictions.task
     if task.exclusive:
         return "Images predicted wrongly, the most confident first."
-    several = " The worst of each label comes first." if task.outputs > 1 else ""
-    return f"Images predicted wrongly, the most confident first: missed images, then false alarms.{several}"
+    several = " Each label gives its worst of either kind before a second one." if task.outputs > 1 else ""
+    return (
+        f"Images predicted wrongly, the farthest beyond the threshold first: missed images, then false alarms.{several}"
+    )
 
 
 def _mistake(mistake: Mistake, source: str | None) -> Picture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +15,11 @@ from zoo.evaluation.readers import LabelResult, ModalityResult, ReaderResults
 from zoo.evaluation.readings import ONE
 from zoo.evaluation.serialise import to_csv
 from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table
+from zoo.report.blocks import Text as Paragraph
 from zoo.report.reader_sentences import FIGURES, heading, in_modality, sentences
-from zoo.report.sentences import p_text, shown
+from zoo.report.sentences import leak, p_text, shown
 from zoo.report.tables import terminal
+from zoo.runs.leaks import Leak
 
 # what a terminal has room for, with the headings that it has there
 READERS = {"reader": "reader", "images": "images"}
@@ -202,11 +204,12 @@ def readers_csv(results: ReaderResults) -> str:
     return to_csv(rows)
 
 
-def readers_html(results: ReaderResults) -> str:
-    """The results as one HTML page without any outside resource."""
+def readers_html(results: ReaderResults, leaks: Sequence[Leak] = ()) -> str:
+    """The results as one HTML page without any outside resource; `leaks` of the run that was compared stand first."""
     from zoo.report.page import render_sections
 
-    parts = [Section("results", "Results", tuple(_overview(results)))]
+    warned = tuple(Paragraph(leak(each), "bad") for each in leaks)
+    parts = [Section("results", "Results", (*warned, *_overview(results)))]
     parts += [
         Section(f"label-{n}", each.label, tuple(_details(results, each))) for n, each in enumerate(results.labels)
     ]
@@ -259,18 +262,25 @@ def _mean_figures(results: ReaderResults) -> Iterator[Figure]:
             yield Figure(forest_figure(rows, math.nan, title, _limits(rows)), f"{title} of the readers on each label.")
 
 
+def _rows(modality: ModalityResult) -> list[tuple[str, Interval, bool]]:
+    """The readers and their mean, as a forest plot takes them."""
+    rows = [(each.reader, each.auroc, False) for each in modality.readers]
+    return rows + ([("(mean)", modality.mean.value, False)] if modality.mean is not None else [])
+
+
 def _details(results: ReaderResults, label: LabelResult) -> Iterator[Block]:
     from zoo.report.figures import forest_figure
 
     if label.positives is None:
         return
     figures, figure = [], FIGURES[results.figure]
+    drawn = {each.modality: _rows(each) for each in label.modalities}
+    limits = _limits([row for rows in drawn.values() for row in rows])
+    line = math.nan if label.yes_or_no or label.model_auroc is None else label.model_auroc.value
     for each in label.modalities:
-        rows = [(r.reader, r.auroc, False) for r in each.readers]
-        rows += [("(mean)", each.mean.value, False)] if each.mean is not None else []
-        line = math.nan if label.yes_or_no or label.model_auroc is None else label.model_auroc.value
-        drawn = forest_figure(rows, line, f"{figure}{in_modality(each)}", _limits(rows))
-        figures.append(Figure(drawn, f"{figure} of each reader{in_modality(each)}."))
+        where = in_modality(each)
+        drawing = forest_figure(drawn[each.modality], line, f"{figure}{where}", limits)
+        figures.append(Figure(drawing, f"{figure} of each reader{where}."))
     dashed = "; dashed: the model" if results.model is not None and not label.yes_or_no else ""
     yield Panels(f"{figure} of each reader with its interval, and their mean{dashed}.", tuple(figures))
     for each in label.modalities:

@@ -197,6 +197,10 @@ def doubt(note: Note) -> str:
 
 
 def _of_other_data(note: Note, task: Task) -> str:
+    if note.kind == "near_duplicates_unchecked":
+        return (
+            "The images that the network was trained on could not be read: near-duplicates of them may be among these."
+        )
     (label,) = task.labels
     return f"The dataset has no label {label}: an image with any of {', '.join(note.labels)} counts as {label}."
 

@@ -204,16 +204,17 @@ def operating_table(points: Sequence[OperatingPoint], here: str) -> Table:
 
 
 def predictive_table(points: Sequence[OperatingPoint]) -> Table:
-    """Predictive values at the prevalence of the images, and at the assumed one where there is one."""
-    assumed = points[0].assumed_prevalence
+    """Predictive values at the prevalence of the images, and at the assumed one of each label where there is one."""
+    assumed = any(point.assumed_prevalence is not None for point in points)
     rows = []
     for point in points:
         cells = [point.label, short(point.prevalence), shown(point.test["precision"]), shown(point.test["npv"])]
-        rows.append(
-            (*cells, *((short(assumed), shown(point.ppv_at), shown(point.npv_at)) if assumed is not None else ()))
-        )
-    names = (*PREDICTIVE, *(tuple(ASSUMED)[1:] if assumed is not None else ()))
-    note = " “zoo report RUN --prevalence P” gives them at another." if assumed is None else ""
+        if assumed:
+            at = point.assumed_prevalence
+            cells += ["–" if at is None else short(at), shown(point.ppv_at), shown(point.npv_at)]
+        rows.append(tuple(cells))
+    names = (*PREDICTIVE, *(tuple(ASSUMED)[1:] if assumed else ()))
+    note = "" if assumed else " “zoo report RUN --prevalence P” gives them at another, “LABEL=P” for one label."
     return Table(f"Predictive values (PPV, NPV) at the prevalence they hold at.{note}", names, tuple(rows))
 
 

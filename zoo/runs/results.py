@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def evaluate_run(
     split: str = "test",
     *,
     rule: ThresholdRule | None = None,
-    prevalence: float | None = None,
+    prevalence: float | Mapping[str, float] | None = None,
     columns: Sequence[str] | None = None,
     labels: Path | None = None,
     calibration: str = "temperature",
@@ -100,7 +100,7 @@ def evaluate_run(
         run: a finished run.
         split: "test" or "val".
         rule: how thresholds are chosen on validation; the run's own by default.
-        prevalence: in (0, 1), for predictive values in another population.
+        prevalence: in (0, 1), for predictive values in another population: one for all labels, or by label.
         columns: the columns whose groups are compared; sex, age and view by default, as far as they are known.
         labels: a table with other reference labels of the images.
         calibration: "temperature", "platt", "isotonic" or "none".
@@ -152,7 +152,7 @@ def measure(
     *,
     leaks: tuple[Leak, ...],
     rule: ThresholdRule,
-    prevalence: float | None,
+    prevalence: float | Mapping[str, float] | None,
     columns: Sequence[str] | None,
     labels: Path | None,
     calibration: str,

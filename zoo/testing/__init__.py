@@ -1,4 +1,4 @@
-"""Public conformance checks of strategies, built in or from plugins.
+"""Public conformance checks: what every strategy, built in or from a plugin, must pass.
 
 Each check raises AssertionError with a message that says what is wrong. Use them in the tests of a plugin, on the active
 Keras backend:

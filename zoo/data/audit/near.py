@@ -70,37 +70,58 @@ def pairs_within(hashes: np.ndarray, threshold: int, advance: Advance = lambda r
     Returns:
         first, second and distance, `(P,)` each, sorted, first < second.
     """
+
+    def found(start: int) -> tuple[np.ndarray, ...]:
+        first, second, distance = _close(hashes[start : start + _BLOCK], hashes[start:], threshold)
+        later = first < second
+        return first[later] + start, second[later] + start, distance[later]
+
+    return _in_blocks(found, len(hashes), advance)
+
+
+def pairs_between(
+    hashes: np.ndarray, others: np.ndarray, threshold: int, advance: Advance = lambda rows: None
+) -> tuple[np.ndarray, ...]:
+    """The same for pairs of a row of `hashes` and a row of `others` `(M, W)`: first, second (of `others`) and distance."""
+
+    def found(start: int) -> tuple[np.ndarray, ...]:
+        first, second, distance = _close(hashes[start : start + _BLOCK], others, threshold)
+        return first + start, second, distance
+
+    return _in_blocks(found, len(hashes), advance)
+
+
+def _in_blocks(found: Callable[[int], tuple[np.ndarray, ...]], count: int, advance: Advance) -> tuple[np.ndarray, ...]:
+    """The pairs of all blocks, sorted."""
     from zoo.data.store import usable_cores
 
-    found: list[tuple[np.ndarray, ...]] = []
-    starts = range(0, len(hashes), _BLOCK)
+    parts: list[tuple[np.ndarray, ...]] = []
+    starts = range(0, count, _BLOCK)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for start, pairs in zip(starts, pool.map(lambda s: _from_block(hashes, s, threshold), starts), strict=True):
-            found.append(pairs)
-            advance(min(_BLOCK, len(hashes) - start))
-    if not found:
+        for start, pairs in zip(starts, pool.map(found, starts), strict=True):
+            parts.append(pairs)
+            advance(min(_BLOCK, count - start))
+    if not parts:
         return np.empty(0, int), np.empty(0, int), np.empty(0, int)
-    first, second, distance = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    first, second, distance = (np.concatenate(each) for each in zip(*parts, strict=True))
     order = np.lexsort((second, first))
     return first[order], second[order], distance[order]
 
 
-def _from_block(hashes: np.ndarray, start: int, threshold: int) -> tuple[np.ndarray, ...]:
-    """The pairs whose first row lies in the block from `start` on."""
-    words = hashes.shape[1]
-    rows = hashes[start : start + _BLOCK]
+def _close(rows: np.ndarray, columns: np.ndarray, threshold: int) -> tuple[np.ndarray, ...]:
+    """The pairs of one of a block of `rows` and one of the `columns`."""
+    words = rows.shape[1]
     firsts, seconds = [np.empty(0, int)], [np.empty(0, int)]
-    for other in range(start, len(hashes), _BLOCK):
-        columns = hashes[other : other + _BLOCK]
-        close = np.zeros((len(rows), len(columns)), bool)
+    for start in range(0, len(columns), _BLOCK):
+        part = columns[start : start + _BLOCK]
+        close = np.zeros((len(rows), len(part)), bool)
         for word in range(words):
-            close |= np.bitwise_count(rows[:, word, None] ^ columns[None, :, word]) <= threshold // words
+            close |= np.bitwise_count(rows[:, word, None] ^ part[None, :, word]) <= threshold // words
         a, b = np.nonzero(close)
-        firsts.append(a + start)
-        seconds.append(b + other)
+        firsts.append(a)
+        seconds.append(b + start)
     first, second = np.concatenate(firsts), np.concatenate(seconds)
-    first, second = first[first < second], second[first < second]
-    distance = distances(hashes, first, second)
+    distance = np.bitwise_count(rows[first] ^ columns[second]).sum(axis=1, dtype=int)
     keep = distance <= threshold
     return first[keep], second[keep], distance[keep]
 
