@@ -76,7 +76,7 @@ def runs(seed: int, loss: float) -> Comparison:
         noise = (shared + rng.normal(size=120)) / math.sqrt(2)
         logits = (noise + y * math.sqrt(2) * norm.ppf(area))[:, None]
         images = Predictions(Task("binary", ("A",)), table, y[:, None], logits)
-        found.append(measure(name, images, replicates=200))
+        found.append(measure(name, images))
     return compare(*found)
 
 
