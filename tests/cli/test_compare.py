@@ -51,9 +51,7 @@ def test_runs_are_ranked_with_their_difference_to_the_best() -> None:
     assert "good is not significantly better than fair (difference -." in said
     assert "good is better than poor." in said
     assert "their intervals and p allow for all pairs of 3 runs (Tukey)" in said
-    assert (
-        "DeLong's test is not given: it takes images as independent, and these 120 images are of 60 patients." in said
-    )
+    assert "DeLong's test as a second opinion agrees on every run." in said
     assert "choose with --split val" in said
     assert "choose with" not in flat(zoo("compare", "poor", "good", "fair", "--split", "val").stdout)
 
