@@ -77,7 +77,7 @@ for name in sys.argv[1:]:
 @pytest.mark.slow
 @pytest.mark.conformance
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this run is on JAX itself")
-def test_the_lightest_model_of_each_family_answers_on_jax_and_small_ones_conform() -> None:
+def test_the_lightest_model_of_each_family_computes_on_jax_and_small_ones_conform() -> None:
     pytest.importorskip("jax")
     names = [entry.name for entry in representatives()]
     done = subprocess.run(

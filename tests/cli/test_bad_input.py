@@ -48,7 +48,7 @@ def test_bad_usage_is_one_clear_line(words: list[str], parts: list[str]) -> None
     refused(zoo("train", "--limit", "60", *words), 2, *parts)
 
 
-def test_a_missing_option_name_is_answered_by_click_with_the_closest() -> None:
+def test_an_unknown_option_gets_click_s_closest_match() -> None:
     result = zoo("train", "--epoch", "3")
     assert result.exit_code == 2
     assert "--epochs" in result.stderr

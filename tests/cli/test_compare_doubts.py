@@ -13,7 +13,10 @@ import pandas as pd
 import pytest
 from commandline import zoo
 from comparable import BINARY, SEVERAL, make_run
+from reportable import CLASSES
+from reportable import make_run as reportable_run
 
+from zoo.cli.options import METRICS
 from zoo.core.tasks import Task
 from zoo.evaluation import ThresholdRule, choose_thresholds
 from zoo.runs.run import Run
@@ -217,3 +220,14 @@ def test_a_finished_run_without_results_is_to_be_evaluated_and_not_resumed() -> 
     result = zoo("compare", "a", "b")
     assert result.exit_code == 1
     assert "b: no results on test images). Measure it: zoo evaluate b" in flat(result.stderr)
+
+
+def test_a_multiclass_task_has_no_thresholds_to_agree_on() -> None:
+    made = reportable_run(Path("runs"), CLASSES, explained=False, pixels=False)
+    assert zoo("evaluate", made.name, "--replicates", "100").exit_code == 0
+    shutil.copytree(made.path, "runs/copy")
+    made.update_info(threshold_rule={"rule": "youden", "value": 0.5})
+    for metric in METRICS:
+        best, other = runs_of("--metric", metric)
+        assert other["comparison"]["overall"]["difference"]["value"] == 0
+        assert best["value"] == other["value"]

@@ -168,7 +168,7 @@ def test_a_corrupted_download_is_refused_and_thrown_away(kaggle: Kaggle) -> None
 
 
 @pytest.mark.parametrize("status", [401, 404, 500])
-def test_what_the_server_refuses_is_said_with_the_way_by_hand(kaggle: Kaggle, status: int) -> None:
+def test_a_refusal_of_the_server_is_reported_with_the_download_by_hand(kaggle: Kaggle, status: int) -> None:
     kaggle.status = status
     result = zoo("data", "download", "nih", "--out", "images")
     refused(result, 1, "nih cannot be downloaded", str(status), "https://nihcc.app.box.com/v/ChestXray-NIHCC")
@@ -177,7 +177,7 @@ def test_what_the_server_refuses_is_said_with_the_way_by_hand(kaggle: Kaggle, st
     assert [p.name for p in Path().iterdir() if p.name != "home"] == []
 
 
-def test_without_network_or_without_the_extra_the_way_by_hand_is_told(
+def test_without_network_or_the_extra_the_error_explains_the_download_by_hand(
     kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kagglesdk import kaggle_env
@@ -189,7 +189,7 @@ def test_without_network_or_without_the_extra_the_way_by_hand_is_told(
     assert [p.name for p in Path().iterdir() if p.name != "home"] == []
 
 
-def test_a_disk_without_room_is_told_before_anything_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_space_is_an_error_before_any_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoo.data.download.need_room", need_room)
     monkeypatch.setattr("zoo.data.archives.shutil.disk_usage", lambda path: type("Usage", (), {"free": 40 * 10**9}))
     result = zoo("data", "download", "nih")

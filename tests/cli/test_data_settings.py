@@ -56,14 +56,14 @@ def labels_of(found: ImageSet, split: str) -> np.ndarray:
     return found.labels[found.of(split)]
 
 
-def test_a_filter_is_counted_and_told() -> None:
+def test_a_filter_reports_how_many_images_it_keeps() -> None:
     found, lines = make_images(where="view == 'PA' and quality == 'good'")
     assert found.filtered_out == IMAGES - len(found.table) > 0
     assert set(found.table["view"]) == {"PA"}
     assert any(f"{len(found.table)} of {IMAGES} images kept" in line for line in lines)
 
 
-def test_all_policies_share_one_split_and_answer_in_training_alone() -> None:
+def test_all_uncertain_policies_share_one_split_and_change_training_labels_only() -> None:
     several = {
         policy: make_images(uncertain=policy, findings="Mass")[0] for policy in ("ignore", "zero", "one", "half")
     }
@@ -85,7 +85,7 @@ def test_an_empty_cell_can_mean_absent() -> None:
     assert np.isnan(absent.labels[:, 0]).sum() == IMAGES / 4
 
 
-def test_a_balance_is_told_label_by_label_and_reaches_the_counts_of_the_loss() -> None:
+def test_a_balance_is_reported_by_label_and_reaches_the_counts_of_the_loss() -> None:
     found, lines = make_images(balance="repeat-factor", balance_threshold=0.9)
     assert found.balance is not None
     assert any(line.lstrip().startswith("Nodule") and "→" in line for line in lines)

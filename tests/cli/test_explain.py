@@ -91,7 +91,7 @@ def test_a_split_without_boxes_shows_images_with_a_finding(finished: Finished) -
     assert [(each["reference"], each["boxes"]) for each in found["images"]] == [(1, 0)] * 3
 
 
-def test_files_are_explained_and_bad_ones_said(finished: Finished) -> None:
+def test_files_are_explained_and_bad_ones_reported(finished: Finished) -> None:
     finished(task="multilabel")
     make_images(2, size=50)
     Path("images/1.png").write_text("no image")
@@ -160,7 +160,7 @@ def test_a_run_is_explained_when_the_weights_it_started_from_are_gone(finished: 
     assert result.exit_code == 0, result.output
 
 
-def test_changed_images_are_said(finished: Finished) -> None:
+def test_changed_images_are_reported(finished: Finished) -> None:
     finished()
     file = Path("runs/first/data.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | {"fingerprint": "another"}))
@@ -190,14 +190,14 @@ def test_what_cannot_be_explained_is_refused(words: list[str], code: int, parts:
     assert not FOLDER.exists()
 
 
-def test_a_run_without_a_network_says_so(finished: Finished) -> None:
+def test_a_run_without_a_network_is_an_error(finished: Finished) -> None:
     finished()
     Path("runs/first/model.keras").unlink()
     result = run("first", "--boxes")
     assert "has no trained network" in result.stderr
 
 
-def test_a_dataset_without_boxes_says_so(finished: Finished) -> None:
+def test_a_dataset_without_boxes_is_an_error(finished: Finished) -> None:
     finished(task="multilabel")
     make_images(40)
     labels = ["Effusion" if i % 2 else "No Finding" for i in range(40)]

@@ -124,7 +124,7 @@ def test_images_come_from_folders_patterns_and_standard_input_in_the_order_typed
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_the_number_of_readers_changes_no_answer(finished: Finished, workers: str) -> None:
+def test_the_number_of_readers_changes_no_prediction(finished: Finished, workers: str) -> None:
     finished()
     make_images(5)
     assert lines(predict("first", "images", "--json")) == lines(
@@ -295,7 +295,7 @@ def test_an_error_before_the_first_row_leaves_no_table(finished: Finished) -> No
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_said_with_what_was_kept(finished: Finished) -> None:
+def test_a_full_disk_is_reported_with_what_was_kept(finished: Finished) -> None:
     finished()
     make_images(1)
     Path("a.csv.partial").symlink_to("/dev/full")

@@ -33,7 +33,7 @@ def error(*words: str) -> str:
     return line
 
 
-def test_what_cannot_be_served_is_said_before_anything_is_loaded(
+def test_what_cannot_be_served_is_an_error_before_anything_is_loaded(
     finished: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finished()
@@ -47,7 +47,7 @@ def test_what_cannot_be_served_is_said_before_anything_is_loaded(
     assert "pip install 'cxr-zoo[serve]'" in error("first")
 
 
-def test_a_run_is_served_until_it_is_told_to_stop(finished: Finished, tmp_path: Path) -> None:
+def test_a_run_is_served_until_a_signal(finished: Finished, tmp_path: Path) -> None:
     finished(task="multilabel")
     environment = os.environ | {"TMPDIR": str(tmp_path / "none")}
     (tmp_path / "none").mkdir()

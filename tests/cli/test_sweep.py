@@ -44,7 +44,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         (["--resume", "s", "--over", "epochs=1,2"], ["takes no --over"]),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_starts(words: list[str], parts: list[str]) -> None:
+def test_mistakes_are_errors_before_anything_starts(words: list[str], parts: list[str]) -> None:
     refused(zoo("sweep", *words), 2, *parts)
 
 

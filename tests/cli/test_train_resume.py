@@ -112,7 +112,7 @@ def test_a_signal_saves_says_how_to_go_on_and_ends_with_its_code(number: int, co
     assert Path("runs/long/metrics.csv").read_text().splitlines()[: len(rows)] == rows
 
 
-def test_a_read_only_run_is_said(finished: Finished) -> None:
+def test_a_read_only_run_is_an_error(finished: Finished) -> None:
     finished()
     Path("runs/first").chmod(0o500)
     try:

@@ -63,7 +63,7 @@ def test_wrong_value_names_option_value_and_what_is_valid(values: dict[str, Any]
     assert "\n" not in str(caught.value)
 
 
-def test_one_problem_of_a_value_with_several_readings_is_said_once() -> None:
+def test_one_problem_of_a_value_with_several_types_is_reported_once() -> None:
     with pytest.raises(UsageError) as caught:
         validate(Knobs, {"depth": "deep"}, "model")
     assert str(caught.value).count("model.depth") == 1

@@ -231,7 +231,7 @@ def test_other_content_under_a_name_that_is_there_is_refused(tmp_path: Path) -> 
         unpack(zipped(tmp_path / "d.zip", twice), root, lambda m: "images/7.png", Limits())
 
 
-def test_a_full_disk_is_said_before_and_during(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_before_and_during(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tar(tmp_path / "a.tar.gz", FILES)
     monkeypatch.setattr("zoo.data.archives.shutil.disk_usage", lambda path: type("U", (), {"free": 10}))
     with pytest.raises(ZooError, match=r"takes at least 0\.0 GB, but .* has only"):

@@ -205,7 +205,7 @@ def test_a_constant_image_and_one_all_padding_are_read(tmp_path: Path) -> None:
         assert shown(tmp_path, np.full((9, 9), 7, np.uint16), **attributes)[0].shape == (9, 9)
 
 
-def test_a_presentation_lut_shape_that_contradicts_is_told(tmp_path: Path) -> None:
+def test_a_contradicting_presentation_lut_shape_is_noted(tmp_path: Path) -> None:
     assert "not followed" not in shown(tmp_path, PresentationLUTShape="IDENTITY")[1]
     pixels, note = shown(tmp_path, PresentationLUTShape="INVERSE")
     assert "(2050,0020) PresentationLUTShape is INVERSE, not followed" in note
@@ -272,7 +272,7 @@ def test_the_chest_has_many_names(tmp_path: Path, part: str) -> None:
     assert note_of(tmp_path, BodyPartExamined=part) == ""
 
 
-def test_what_is_not_said_is_accepted_and_noted(tmp_path: Path) -> None:
+def test_missing_attributes_are_accepted_and_noted(tmp_path: Path) -> None:
     assert note_of(tmp_path, BodyPartExamined=None, Modality=None) == "modality not given, body part not given"
     assert note_of(tmp_path, Modality="OT") == "modality not given"
     text = note_of(tmp_path, BodyPartExamined="BRUSTKORB MEIER", Modality="MEIER")

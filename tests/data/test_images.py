@@ -17,7 +17,8 @@ from PIL import Image
 
 from zoo.core.records import BadImage
 from zoo.data import png
-from zoo.data.images import ArraySource, FileSource, decode
+from zoo.data.decode import decode
+from zoo.data.images import ArraySource, FileSource
 
 RNG = np.random.default_rng(7)
 GRAY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)

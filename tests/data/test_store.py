@@ -13,7 +13,8 @@ from prepared import records_of, write_images
 from zoo.core.errors import ZooError
 from zoo.core.records import Records
 from zoo.data.images import FileSource
-from zoo.data.store import prepare, square
+from zoo.data.resize import square
+from zoo.data.store import prepare
 
 
 def make_records(root: Path, count: int, size: int = 40) -> Records:

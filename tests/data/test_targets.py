@@ -119,7 +119,7 @@ def test_findings_that_a_task_cannot_use_are_refused(kind: str, findings: list[s
 
 
 @pytest.mark.parametrize(("policy", "value"), [("zero", 0.0), ("one", 1.0), ("half", 0.5)])
-def test_unknown_labels_are_answered_for_training_alone(policy: str, value: float) -> None:
+def test_unknown_labels_are_replaced_for_training_only(policy: str, value: float) -> None:
     rows = [[1, NAN], [NAN, NAN], [0, 0], [0, NAN]]
     many = make_targets(records(rows), "multilabel", uncertain=policy)  # from a parameter
     np.testing.assert_array_equal(many.labels, rows)

@@ -71,7 +71,7 @@ def test_an_unknown_value_decides_nothing_that_the_rest_decides() -> None:
     assert kept("not (age < 18 or view == 'PA')") == "b"
 
 
-def test_the_count_of_the_others_is_kept_and_told() -> None:
+def test_the_number_of_filtered_images_is_kept_and_reported() -> None:
     records = filter_records(make_images(), "view == 'PA'")
     assert records.filtered_out == 3
     assert records.notes == ("Filter view == 'PA': 2 of 5 images kept",)

@@ -145,7 +145,7 @@ def test_members_of_the_published_archives_have_their_places() -> None:
     assert {name: Nih().destination(name) for name in places} == places
 
 
-def test_images_without_file_and_files_without_row_are_told(tmp_path: Path) -> None:
+def test_images_without_file_and_files_without_row_are_reported(tmp_path: Path) -> None:
     root = build(tmp_path)
     (root / "images" / "00000002_000.png").unlink()
     write_image(root / "images" / "99999999_000.png")

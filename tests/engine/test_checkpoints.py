@@ -122,7 +122,9 @@ def test_two_checkpoints_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> No
     assert found.state == {"number": 4}
 
 
-def test_a_damaged_checkpoint_is_said_and_the_one_before_it_is_used_and_kept(tmp_path: Path, logged: list[str]) -> None:
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_is_used_and_kept(
+    tmp_path: Path, logged: list[str]
+) -> None:
     folder = CheckpointFolder(tmp_path)
     for number in range(1, 4):
         folder.save(example(number))

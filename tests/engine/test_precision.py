@@ -50,7 +50,7 @@ def with_auto(monkeypatch: pytest.MonkeyPatch, device: tuple[str, str], **layer:
     return config.settings.precision, line
 
 
-def test_a_configuration_is_decided_and_the_reason_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_precision_is_chosen_and_the_reason_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     found, line = with_auto(monkeypatch, ("cpu:0", "CPU (tensorflow)"), model="densenet121")
     assert found == "mixed_bfloat16"
     assert line == (

@@ -184,7 +184,7 @@ def test_a_run_on_jax_is_resumed_as_exactly(run_python: Callable[..., Any]) -> N
 
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize("damage", slow_but(("newest",), "both"))
-def test_a_damaged_checkpoint_is_said_and_costs_only_time(
+def test_a_damaged_checkpoint_is_reported_and_costs_only_time(
     damage: str, expected: dict[str, Any], logged: list[str]
 ) -> None:
     there = CheckpointFolder(Path("runs/base/checkpoints")).paths()
@@ -247,7 +247,7 @@ def test_checkpoints_within_epochs_and_prefetching_change_nothing(
 
 
 @pytest.mark.parametrize("stage", slow_but(("later checkpoint",), "first checkpoint", "weights"))
-def test_a_full_disk_is_said_and_the_run_goes_on_when_there_is_room(stage: str, expected: dict[str, Any]) -> None:
+def test_a_full_disk_is_reported_and_the_run_goes_on_when_there_is_room(stage: str, expected: dict[str, Any]) -> None:
     owner, function = (recorder.Recorder, "_write_weights") if stage == "weights" else (CheckpointFolder, "save")
     inner, calls = getattr(owner, function), iter(range(1, 10_000))
 

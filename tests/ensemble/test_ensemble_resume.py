@@ -129,7 +129,7 @@ def test_a_member_that_was_trained_anew_meanwhile_is_not_taken_for_the_old_one(c
     assert "was removed" in zoo("train", "--resume", "new").stderr
 
 
-def test_the_two_ensembles_are_told_apart_by_what_is_compared(expected: Expected) -> None:
+def test_the_comparison_separates_two_different_ensembles(expected: Expected) -> None:
     features, mean = expected("features"), expected("mean")
     assert len(features["rows"]) == EPOCHS
     assert mean["rows"] == []

@@ -103,7 +103,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1)).astype(np.flo
 
 
 @pytest.mark.parametrize("task", [SEVERAL, CLASSES], ids=lambda task: task.kind)
-def test_the_network_says_what_the_networks_say_together(task: Task, tmp_path: Path) -> None:
+def test_the_ensemble_s_probabilities_are_the_weighted_mean_of_its_members(task: Task, tmp_path: Path) -> None:
     import keras
 
     from zoo.ensemble.network import averaged

@@ -238,7 +238,7 @@ def test_looking_leaves_no_trace_in_the_network() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_an_unknown_layer_is_answered_with_the_closest_and_the_last_ones() -> None:
+def test_an_unknown_layer_error_names_the_closest_and_the_last_ones() -> None:
     with pytest.raises(UsageError) as error:
         find_layer(build("tiny-cnn", 32), "out_rely")
     assert "Did you mean 'out_relu'?" in str(error.value)

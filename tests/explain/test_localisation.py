@@ -165,7 +165,7 @@ def test_intervals_resample_patients_not_images() -> None:
     assert together.high - together.low > 2 * (apart.high - apart.low)
 
 
-def test_maps_without_energy_are_left_out_and_said() -> None:
+def test_maps_without_energy_are_left_out_and_counted() -> None:
     found = localisation(two_methods([math.nan, 0.5, 0.7], [0.1] * 3), ["Mass"] * 3, [1] * 3, ["a", "b", "c"])
     assert found.rows[0].energy.value == pytest.approx(0.6)
     assert found.rows[0].pointing.value == pytest.approx(0.4)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from zoo.core.tasks import Task
 from zoo.data.boxes import in_square
-from zoo.data.store import square
+from zoo.data.resize import square
 from zoo.explain.explain import Pair, _positive_labels, _spread
 from zoo.explain.overlay import Picture, file_name, save_picture
 from zoo.explain.pairs import no_boxes

@@ -46,7 +46,7 @@ def test_without_a_calibration_it_is_the_activation(task: Task) -> None:
     np.testing.assert_allclose(computed(logits, task, None), metrics.probabilities(task, logits), atol=1e-6)
 
 
-def test_layers_for_training_go_and_the_answers_stay() -> None:
+def test_layers_for_training_are_removed_and_outputs_stay() -> None:
     network = exported.network(BINARY, dropout=0.5)
     bare = for_inference(network)
     assert not [each for each in bare._flatten_layers() if isinstance(each, keras.layers.Dropout)]

@@ -166,7 +166,7 @@ def make_separable(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_without_labels_a_quantised_file_cannot_be_judged(tmp_path: Path) -> None:
+def test_without_labels_a_quantised_file_cannot_be_checked(tmp_path: Path) -> None:
     from PIL import Image
 
     run = exported.make_run(tmp_path / "first", exported.BINARY)

@@ -122,7 +122,7 @@ def test_predictions_for_the_run_s_images_are_those_it_saved(run: Run, trained: 
         assert classifier.thresholds == thresholds
 
 
-def test_images_read_by_processes_have_the_same_answers(run: Run, trained: Path) -> None:
+def test_images_read_by_processes_have_the_same_predictions(run: Run, trained: Path) -> None:
     files = [*images_of(trained, run)[:6], "nothing.png"]
     with Classifier.open(run) as classifier:
         one = list(classifier.stream(files, 4))
@@ -131,7 +131,7 @@ def test_images_read_by_processes_have_the_same_answers(run: Run, trained: Path)
     assert np.array_equal(given(one[:6], "probabilities"), given(other[:6], "probabilities"))
 
 
-def test_arrays_are_answered_as_their_files_are(run: Run, trained: Path) -> None:
+def test_arrays_get_the_predictions_of_their_files(run: Run, trained: Path) -> None:
     files = images_of(trained, run)[:3]
     arrays = [np.asarray(Image.open(file)) for file in files]
     with Classifier.open(run) as classifier:
@@ -246,7 +246,7 @@ def test_each_image_has_its_ood_score() -> None:
     assert table["flag_reason"].tolist() == ["", "", "too bright"]
 
 
-def test_an_answer_that_is_no_number_is_no_answer() -> None:
+def test_a_prediction_that_is_not_finite_is_none() -> None:
     task = Task("multiclass", ("a", "b"))
 
     class Broken(Still):
@@ -262,7 +262,7 @@ def test_an_answer_that_is_no_number_is_no_answer() -> None:
     assert predictions[1].probabilities is None
 
 
-def test_images_are_taken_as_the_answers_are() -> None:
+def test_images_are_read_as_predictions_are_consumed() -> None:
     taken = []
 
     def images() -> Iterator[np.ndarray]:
@@ -297,7 +297,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     assert peak(3000) < peak(300) + 200_000  # bytes: 2,700 predictions alone take some ten times that
 
 
-def test_every_file_of_a_broken_corpus_has_an_answer_or_a_reason(
+def test_every_file_of_a_broken_corpus_has_a_prediction_or_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "core"))
@@ -352,7 +352,7 @@ def test_the_labels_an_image_is_positive_for_come_first_else_the_most_probable()
     assert classifier.positive_labels(Prediction("", reason="missing file")) == []
 
 
-def test_what_cannot_be_asked_is_refused(run: Run, tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused(run: Run, tmp_path: Path) -> None:
     with Classifier.open(run) as classifier:
         image = np.zeros((9, 9), np.uint8)
         with pytest.raises(UsageError, match=r"unknown label 'Effusio'. Did you mean 'Effusion'\?"):
@@ -385,7 +385,7 @@ def test_a_run_that_is_not_whole_says_what_it_lacks(run: Run, change: Any, messa
         Classifier.open(run)
 
 
-def test_a_run_without_a_network_says_so(run: Run) -> None:
+def test_a_run_without_a_network_is_an_error(run: Run) -> None:
     run.model_file.unlink()
     with pytest.raises(ZooError, match="has no trained network"):
         Classifier.open(run)

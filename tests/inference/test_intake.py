@@ -245,7 +245,7 @@ def test_arrays_are_images_too_and_what_is_none_is_refused(way: Way) -> None:
             list(way(ImageReader(8), [bad], 1, 4))
 
 
-def test_an_image_that_kills_its_reader_is_one_image_without_an_answer() -> None:
+def test_an_image_that_kills_its_reader_costs_one_prediction() -> None:
     names = write_images(7)
     names.insert(2, "deadly-a.png")
     names.insert(3, "deadly-b.png")

@@ -83,14 +83,14 @@ def test_what_is_no_chest_image_is_flagged(detector: OODDetector, kind: str) -> 
     assert score.reason
 
 
-def test_inverted_images_are_flagged_and_called_so(detector: OODDetector, images: np.ndarray) -> None:
+def test_inverted_images_are_flagged_with_that_reason(detector: OODDetector, images: np.ndarray) -> None:
     images = 255 - images[300:400]
     found = detector.score(drawn(images), images)
     assert np.mean([score.flagged for score in found]) > 0.95
     assert np.mean(["inverted?" in score.reason for score in found]) > 0.9
 
 
-def test_blank_images_are_called_so(detector: OODDetector) -> None:
+def test_blank_images_are_flagged_with_that_reason(detector: OODDetector) -> None:
     image = np.full((1, SIZE, SIZE), 90, np.uint8)
     assert "blank?" in detector.score(drawn(image), image)[0].reason
 
@@ -160,7 +160,9 @@ def test_features_that_are_not_finite_are_flagged(detector: OODDetector, images:
     assert detector.score(values, images[300:302])[1].flagged
 
 
-def test_saved_and_loaded_it_judges_the_same(detector: OODDetector, images: np.ndarray, tmp_path: Path) -> None:
+def test_a_saved_and_loaded_detector_gives_the_same_scores(
+    detector: OODDetector, images: np.ndarray, tmp_path: Path
+) -> None:
     detector.save(tmp_path / "ood.npz")
     loaded = OODDetector.load(tmp_path / "ood.npz")
     images = np.concatenate([images[300:340], 255 - images[300:310]])

@@ -103,13 +103,15 @@ def test_a_configuration_is_where_training_starts_and_settings_lie_on_top(here: 
         ({"run": "a/b"}, "a run's name"),
     ],
 )
-def test_what_cannot_be_trained_is_said_and_leaves_nothing(here: Path, settings: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_trained_is_an_error_and_leaves_nothing(
+    here: Path, settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         zoo.train(**settings)
     assert not (here / "runs").exists()
 
 
-def test_a_run_that_is_not_there_is_said(here: Path) -> None:
+def test_a_missing_run_is_an_error(here: Path) -> None:
     with pytest.raises(ZooError, match="there is no run 'nothing'"):
         zoo.load("nothing")
     with pytest.raises(ZooError, match=f"No run lies in {here}"):

@@ -117,17 +117,17 @@ def opened(request: pytest.FixtureRequest, converted: Path) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("count", [1, 3, 32, 45])
-def test_every_runtime_gives_the_saved_network_s_answers(opened: Any, converted: Path, count: int) -> None:
+def test_every_runtime_gives_the_saved_network_s_outputs(opened: Any, converted: Path, count: int) -> None:
     images = some_images(count)
     agree(opened.predict(images), by_keras(Run(converted), images))
 
 
-def test_no_images_give_no_answers(opened: Any, converted: Path) -> None:
+def test_no_images_give_empty_outputs(opened: Any, converted: Path) -> None:
     one = opened.predict(some_images(1))
     assert [each.shape for each in opened.predict(some_images(0))] == [(0, each.shape[1]) for each in one]
 
 
-def test_an_answer_does_not_depend_on_the_other_images(opened: Any) -> None:
+def test_an_output_does_not_depend_on_the_other_images(opened: Any) -> None:
     images = some_images(40)
     order = np.random.default_rng(0).permutation(40)
     for straight, shuffled in zip(opened.predict(images), opened.predict(images[order]), strict=True):

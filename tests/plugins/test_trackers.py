@@ -78,9 +78,7 @@ def test_mlflow_has_settings_epochs_and_files_and_a_resumed_run_goes_on_there(
     assert [each.path for each in client().list_artifacts(number)] == ["config.yaml"]
 
 
-def test_a_server_that_is_not_there_is_said_at_once(
-    run: Run, config: RunConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_server_is_an_error_at_once(run: Run, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ZooError, match=r"MLflow cannot be reached at http://127.0.0.1:9 .*--track mlflow=URI"):
         build("mlflow", "http://127.0.0.1:9").on_start(run.path, config.to_dict(), ())

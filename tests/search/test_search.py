@@ -273,7 +273,7 @@ def test_a_search_has_exactly_its_trials_within_the_space_and_prunes_what_falls_
         sweep(definition("grid"))
 
 
-def test_a_search_killed_before_it_heard_of_a_pruned_trial_ends_with_the_same_table() -> None:
+def test_a_search_killed_before_it_received_a_pruned_trial_ends_with_the_same_table() -> None:
     pytest.importorskip("optuna")
     expected = sweep(definition("search", name="whole", trials=7)).to_csv()
     assert "pruned after epoch" in expected

@@ -76,7 +76,7 @@ def test_a_large_image_comes_back_for_a_screen(serve: Serve) -> None:
     assert pixels(base64.b64decode(got["picture"].partition(",")[2])).shape == (512, 1024)
 
 
-def test_several_runs_answer_in_their_order_or_those_asked_for(serve: Serve, tmp_path: Path) -> None:
+def test_several_runs_predict_in_their_order_or_those_asked_for(serve: Serve, tmp_path: Path) -> None:
     served = serve(Stub(tmp_path / "x" / "same"), Stub(tmp_path / "y" / "same", size=8), Stub(tmp_path / "other"))
 
     def runs(path: str) -> list[str]:
@@ -89,7 +89,7 @@ def test_several_runs_answer_in_their_order_or_those_asked_for(serve: Serve, tmp
     assert "same, same-2, other" in refused.json()["detail"]
 
 
-def test_a_run_without_an_answer_says_why_and_the_others_answer(serve: Serve, tmp_path: Path) -> None:
+def test_a_run_without_a_prediction_gives_the_reason_and_the_others_predict(serve: Serve, tmp_path: Path) -> None:
     silent = Stub(tmp_path / "silent")
     silent.reason = "the network's answer is not a finite number"
     first, second = serve(silent, Stub(tmp_path / "b")).post(flat(99)).json()["predictions"]
@@ -261,7 +261,7 @@ def test_a_card_is_made_where_the_run_has_none(serve: Serve, tmp_path: Path) -> 
     assert "zoo report" in none.json()["detail"]
 
 
-def test_metrics_count_what_was_asked(serve: Serve) -> None:
+def test_metrics_count_requests(serve: Serve) -> None:
     served = serve()
     served.post(flat(1))
     served.post(b"text")
@@ -294,7 +294,7 @@ def test_health_says_how_busy_it_is(serve: Serve) -> None:
     assert serve(queue=5).client.get("/api/health").json() == {"status": "ok", "runs": 1, "waiting": 0, "queue": 5}
 
 
-def test_the_openapi_document_names_every_answer_and_no_other_host(serve: Serve) -> None:
+def test_the_openapi_document_names_every_response_and_no_other_host(serve: Serve) -> None:
     client = serve().client
     document = client.get("/api/openapi.json").json()
     codes = {path: {m: set(op["responses"]) for m, op in each.items()} for path, each in document["paths"].items()}
@@ -340,7 +340,7 @@ def test_the_page_asks_no_other_host_and_holds_no_inline_script_or_style(serve: 
     ("method", "path", "status"),
     [("GET", "/", 200), ("GET", "/nothing", 404), ("PUT", "/api/images", 405), ("POST", "/api/images", 422)],
 )
-def test_every_answer_has_the_safe_headers(serve: Serve, method: str, path: str, status: int) -> None:
+def test_every_response_has_the_safe_headers(serve: Serve, method: str, path: str, status: int) -> None:
     got = serve().client.request(method, path)
     assert got.status_code == status
     assert {name: got.headers.get(name) for name in HEADERS} == HEADERS
@@ -360,14 +360,14 @@ def ask(served: Served, **headers: str) -> Any:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1:8000", "localhost", "LOCALHOST:9", "[::1]:8000", "192.168.1.7:8000", "images.lan"]
 )
-def test_asked_by_its_own_names_it_answers(serve: Serve, host: str) -> None:
+def test_requests_under_the_server_s_own_names_get_a_response(serve: Serve, host: str) -> None:
     assert ask(serve(names=("Images.lan",)), host=host).status_code == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::1", "a@localhost.x"]
 )
-def test_asked_by_another_name_it_does_not(serve: Serve, host: str) -> None:
+def test_requests_under_another_name_are_rejected(serve: Serve, host: str) -> None:
     got = ask(serve(names=("Images.lan",)), host=host)
     assert got.status_code == 421
     assert "--allow-host" in got.json()["detail"]

@@ -229,7 +229,7 @@ def test_an_image_can_be_dropped_and_several_cannot(opened: Open) -> None:
     settle(page)
 
 
-def test_a_busy_server_is_asked_again_and_a_missing_one_is_said(opened: Open) -> None:
+def test_a_busy_server_is_tried_again_and_a_missing_one_reported(opened: Open) -> None:
     page = opened(expected="Failed to load resource")
     answers = iter([503, 503])
 

@@ -171,7 +171,7 @@ def test_what_is_under_way_is_finished_before_it_stops(serve: Serve) -> None:
     assert found == [200]
 
 
-def test_a_port_that_is_taken_and_a_host_that_is_not_here_are_said() -> None:
+def test_a_taken_port_and_a_foreign_host_are_errors() -> None:
     with bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(UsageError, match=f"port {port} on 127.0.0.1 is taken.*--port N"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.core import manager
 from zoo.core.composition import SEPARATOR, Composition, part_names
 from zoo.core.contracts import Augmenter, Dataset, Info, Loss, Model, Recipe, Tracker
-from zoo.core.errors import UsageError, unknown
+from zoo.core.errors import unknown
 from zoo.core.manager import Failure, Origin, Plugins
 
 if TYPE_CHECKING:
@@ -186,6 +186,3 @@ def kind_of(word: str) -> str:
         if word in (kind, plural):
             return kind
     raise unknown("kind", word, PLURALS.values(), "See 'zoo list'.")
-
-
-__all__ = ["KINDS", "PLURALS", "Entry", "Registry", "UsageError", "kind_of", "registry"]

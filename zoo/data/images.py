@@ -16,8 +16,6 @@ from zoo.core.records import BadImage, ImageSource
 from zoo.data.decode import decode, scaled
 from zoo.data.formats import reason_of
 
-__all__ = ["ArraySource", "FileSource", "decode"]
-
 
 def _digest(lines: Iterable[str]) -> str:
     digest = hashlib.blake2b(digest_size=16)

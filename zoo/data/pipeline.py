@@ -84,10 +84,10 @@ def with_writable_names(records: Records) -> Records:
 
 
 def load_images(config: RunConfig, registry: Registry) -> ImageSet:
-    """Everything before training. Lines a user should read go to `say`.
+    """Read, project, prepare, split and check the images of a configuration: everything before training.
 
     Raises:
-        UsageError, DataError: the data cannot serve this configuration; says why.
+        UsageError, DataError: the data do not fit this configuration; the message gives the reason.
     """
     settings = config.settings
     records = read_records(config, registry)
@@ -97,8 +97,8 @@ def load_images(config: RunConfig, registry: Registry) -> ImageSet:
     store = prepare(records, int(settings.image_size or 0), name=config.data.name)
     images = _usable(records, targets, store)
     images = _split(images, records, targets, config)
-    _tell(images)
-    _tell_uncertain(images, targets, settings.uncertain)
+    _log_notes(images)
+    _log_uncertain(images, targets, settings.uncertain)
     _check_batches(images, settings.batch_size)
     _check_classes(images)
     _check_validation(images, settings.monitor)
@@ -115,7 +115,7 @@ def _balanced(images: ImageSet, config: RunConfig) -> ImageSet:
     return replace(images, balance=balance)
 
 
-def _tell(images: ImageSet) -> None:
+def _log_notes(images: ImageSet) -> None:
     for note in images.notes:
         logger.info(note)
     if len(images.set_aside):
@@ -129,7 +129,7 @@ def load_all(records: Records, targets: Targets, size: int, name: str) -> ImageS
         logger.info(note)
     images = _usable(records, targets, prepare(records, size, name=name))
     images.table["split"] = "test"
-    _tell(images)
+    _log_notes(images)
     return images
 
 
@@ -262,13 +262,13 @@ def _with_training_labels(images: ImageSet, targets: Targets) -> ImageSet:
     unknown = targets.training_only[images.rows] & ~training
     images = replace(images, labels=labels)
     return (
-        _without(images, unknown, "label unknown, which the setting uncertain answers in training alone")
+        _without(images, unknown, "label unknown: the setting uncertain replaces it in training only")
         if unknown.any()
         else images
     )
 
 
-def _tell_uncertain(images: ImageSet, targets: Targets, policy: str) -> None:
+def _log_uncertain(images: ImageSet, targets: Targets, policy: str) -> None:
     if policy == "ignore":
         return
     rows = images.rows[images.of("train")]

@@ -26,12 +26,9 @@ from zoo.core.progress import Progress
 from zoo.core.records import Records
 from zoo.data.journal import IMAGES, JOURNAL, Finished, Pixels, PreparedImage, copies, read
 from zoo.data.png import fast_png
-from zoo.data.resize import square
 from zoo.data.workers import Chunk, run
 
 logger = logging.getLogger(__name__)
-
-__all__ = ["Store", "default_cache", "fingerprint", "prepare", "square", "usable_cores", "verify"]
 
 FORMAT = 2  # part of the fingerprint: a change in the preparation makes new stores
 CHUNK = 64
@@ -195,7 +192,7 @@ class _Making:
     def make(self, workers: int | None) -> Store:
         taken_up = (self.partial / IMAGES).exists()
         self._take_back()
-        self._say_size()
+        self._log_size()
         pixels, kept = self._open_pixels()
         for finished in kept:
             self._note(finished)
@@ -238,7 +235,7 @@ class _Making:
                 (self.path / name).replace(self.partial / name)
         shutil.rmtree(self.path)
 
-    def _say_size(self) -> None:
+    def _log_size(self) -> None:
         """Log what will be written, and refuse if it does not fit on the disk."""
         images = f"{len(self.paths):,} images at {self.size}×{self.size}"
         needed = len(self.paths) * (self.size * self.size + 200)  # and the tables

@@ -107,6 +107,3 @@ class Guarded(Observer):
                 f"the tracker {self.name} failed and is switched off ({describe(error)}). The training continues, and "
                 "its folder has everything."
             )
-
-
-__all__ = ["RECORDED", "Guarded", "Remembered", "Tracked", "observers", "parse"]

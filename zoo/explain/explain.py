@@ -93,8 +93,8 @@ def explain_files(run: Run, files: Sequence[Path], options: Options, out: Path |
         ZooError: the run has no network, or an option does not fit it.
     """
     from zoo.core.records import BadImage
-    from zoo.data.images import decode
-    from zoo.data.store import square
+    from zoo.data.decode import decode
+    from zoo.data.resize import square
 
     task, columns = run.task(), _columns(run.task(), options.labels)
     size = int(run.info()["image_size"])

@@ -7,10 +7,7 @@ which shrinks in two steps and enlarges by a bicubic filter.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 POOLING = (1, 2, 4, 8, 16, 32, 64)  # pixels averaged each way before LiteRT resamples
 

@@ -343,6 +343,3 @@ def _each(images: ImageFile | Iterable[ImageFile]) -> Iterator[ImageFile]:
             yield image
         else:
             yield from intake.expand_one(str(image))
-
-
-__all__ = ["BATCH", "Classifier", "Prediction"]

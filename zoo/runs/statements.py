@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from zoo.evaluation.conclusions import conclude
-from zoo.evaluation.notes import CHANGED
+from zoo.evaluation.notes import CHANGED, UNCHECKED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ Severity = Literal["alarm", "bad", "caution", "good", "note"]
 # notes that put a figure in doubt; the others explain one
 CAUTIONS = {
     *("constant_output", "worse_than_chance", "duplicate_images", "unknown_patients", "few_patients", "one_patient"),
-    *("no_interval", "undetermined_threshold", "target_by_one_decision"),
+    *("no_interval", "undetermined_threshold", "target_by_one_decision", "near_duplicates_unchecked", UNCHECKED),
 }
 
 

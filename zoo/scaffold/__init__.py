@@ -98,6 +98,3 @@ def _files(name: str, kinds: list[str]) -> dict[str, str]:
         **{f"{module}/{kind}.py": f"{kind}.py.j2" for kind in kinds},
     }
     return {file: templates.get_template(template).render(values) for file, template in files.items()}
-
-
-__all__ = ["PARTS", "write_plugin"]

@@ -1,1 +1,1 @@
-"""Sweeps: many trainings of one configuration in which some settings vary, by a grid or by a search."""
+"""Sweeps: many trainings of one configuration with some settings varied, as a grid or a search."""

@@ -1,4 +1,4 @@
-"""Optuna's database as several machines use it at once."""
+"""Opens Optuna's database for use by several machines at once."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
-ATTEMPTS = 8  # to make the tables
-PATIENCE_S = 60  # for another process to be done with an SQLite file
+ATTEMPTS = 8  # to create the tables
+PATIENCE_S = 60  # to wait for another process that uses an SQLite file
 
 
 def opened(address: str) -> RDBStorage:
-    """The database of an SQLAlchemy address, with Optuna's tables in it.
+    """Open the database at an SQLAlchemy address and create Optuna's tables if they are missing.
 
     Raises:
-        Exception: whatever the database's driver raises.
+        Exception: of the database's driver.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -25,7 +25,7 @@ def opened(address: str) -> RDBStorage:
         except Exception as error:
             if attempt == ATTEMPTS or not _made_meanwhile(error):
                 raise
-        time.sleep(random.uniform(0.1, 0.5))  # not all machines again at once
+        time.sleep(random.uniform(0.1, 0.5))  # so that machines do not try again at the same time
     raise AssertionError
 
 
@@ -35,8 +35,8 @@ def _opened(address: str) -> RDBStorage:
 
     if not address.startswith("sqlite"):
         return optuna.storages.RDBStorage(address)
-    # Optuna reads a trial and then changes it, and relies on the row being locked in between, which SQLite does not know:
-    # there every transaction has the file to itself from its beginning
+    # Optuna reads a trial, then changes it, and relies on a lock of its row in between. SQLite has no such locks, so each
+    # transaction locks the whole file from its beginning.
     waiting = {"timeout": PATIENCE_S, "isolation_level": None}
     storage = optuna.storages.RDBStorage(address, engine_kwargs={"connect_args": waiting})
 
@@ -48,7 +48,7 @@ def _opened(address: str) -> RDBStorage:
 
 
 def _made_meanwhile(error: BaseException | None) -> bool:
-    """Whether the error is that a table or row exists already: another machine that begins at the same time has made it."""
+    """Whether the error means that another machine has just created the same table or row."""
     import sqlalchemy
 
     while error is not None:

@@ -1,4 +1,4 @@
-"""The folder of a sweep, RUNS/NAME: what was asked for and how far it is (sweep.json), and the table (results.csv)."""
+"""The folder of a sweep, RUNS/NAME: its definition and trials (sweep.json) and its table (results.csv)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,18 @@ FILE, TABLE = "sweep.json", "results.csv"
 
 @dataclass
 class Definition:
-    """What a sweep was asked for.
+    """What to vary and how.
 
-    `below` and `above` are the layers of the configuration, a file's and what was typed on top of it; `over` what varies,
-    as typed. `trials` is the number of a search, None for a grid; `storage` the address of a search's database without its
-    password, None for the file in the sweep's own folder.
+    Attributes:
+        name: of the sweep.
+        over: the settings that vary, as typed.
+        below: layers of the configuration from a file.
+        above: layers from the command line, which override those.
+        metric: validation metric that ranks the trials.
+        trials: number of trials of a search; None for a grid.
+        prune: whether a search stops trials that fall behind.
+        storage: address of a search's database without its password; None for the file in the sweep's folder.
+        checkpoint_every: steps between checkpoints; None for one per epoch.
     """
 
     name: str
@@ -45,7 +52,7 @@ class Definition:
 
 @dataclass(frozen=True)
 class Folder:
-    """A sweep's folder among the runs. It is no run itself: its trials are, as NAME-01, NAME-02 and so on beside it."""
+    """A sweep's folder. Its trials are runs beside it: NAME-01, NAME-02 and so on."""
 
     runs_dir: Path
     name: str
@@ -56,11 +63,11 @@ class Folder:
 
     @property
     def reference(self) -> str:
-        """What follows `zoo sweep --resume` to mean this sweep."""
+        """The arguments after `zoo sweep --resume` that name this sweep."""
         return self.name if self.runs_dir == Path("runs") else f"{self.name} --runs-dir {self.runs_dir}"
 
     def check_name(self) -> None:
-        """Raise UsageError where the name cannot be a sweep's."""
+        """Raise UsageError if the name is not valid or is a run's."""
         if not re.fullmatch(r"[\w.+=@-]+", self.name) or self.name.strip(".") == "":
             raise UsageError(
                 f"a sweep's name is made of letters, digits and . _ + = @ -, not '{self.name}'; its folder is --runs-dir."
@@ -72,11 +79,11 @@ class Folder:
         return f"{self.name}-{number:02d}"
 
     def taken(self, names: list[str]) -> list[str]:
-        """Those of the names that runs have already."""
+        """The names that runs have already."""
         return [name for name in names if (self.runs_dir / name).exists()]
 
     def refuse_taken(self, names: list[str]) -> None:
-        """Raise UsageError where runs that are not this sweep's have names of its trials."""
+        """Raise UsageError if `names`, of other runs, are those of this sweep's trials."""
         if names:
             raise UsageError(
                 f"the run '{names[0]}' exists already in {self.runs_dir}, and a trial of the sweep '{self.name}' would have "
@@ -84,7 +91,7 @@ class Folder:
             )
 
     def read(self) -> tuple[Definition, list[Trial]] | None:
-        """Read sweep.json; None where there is none yet.
+        """Read sweep.json; None if there is none yet.
 
         Raises:
             ZooError: it is damaged.
@@ -100,10 +107,10 @@ class Folder:
             raise ZooError(f"{file} cannot be read ({error}): it is not the file of a sweep.") from error
 
     def require(self) -> tuple[Definition, list[Trial]]:
-        """As `read`, of a sweep that must be there.
+        """Read sweep.json.
 
         Raises:
-            UsageError: it is not; names the closest.
+            UsageError: there is no such sweep; names the closest.
         """
         found = self.read()
         if found is None:
@@ -125,14 +132,14 @@ class Folder:
         write_text(self.path / TABLE, results.to_csv())
 
     def writing(self) -> AbstractContextManager[None]:
-        """Hold both files, waiting for the other machines that share the folder."""
+        """Lock both files, after waiting for other machines that share the folder."""
         return locked(self.path / ".files.lock")
 
     def locked(self, *, shared: bool) -> AbstractContextManager[None]:
-        """Hold the sweep: one process at a time, or one of each machine where `shared`.
+        """Lock the sweep for one process, or if `shared` for one process per machine.
 
         Raises (on entering):
-            ZooError: another process holds it, or the folder cannot be written.
+            ZooError: another process has the lock, or the folder cannot be written.
         """
         name = f".sweep-{platform.node()}.lock" if shared else ".sweep.lock"
         return locked(self.path / name, busy=f"the sweep {self.path} is being run")

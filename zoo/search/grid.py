@@ -1,4 +1,4 @@
-"""A grid: every combination of the values, in the order given, the last setting varying fastest."""
+"""A grid: every combination of the values, in the order given; the last setting varies fastest."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def configurations(
     """The resolved configuration of each assignment, in plain values.
 
     Raises:
-        UsageError: some are not valid; lists every reason once, with the assignments it holds for.
+        UsageError: some are not valid; lists each reason once with its assignments.
     """
     found, wrong, count = [], dict[str, list[str]](), 0
     for values in assignments:
@@ -59,10 +59,10 @@ def _which(named: Sequence[str]) -> str:
 
 
 def plan(definition: Definition, folder: Folder, registry: Registry) -> list[Trial]:
-    """The trials of a grid: those that the folder has already, and the new ones behind them.
+    """The trials of a grid: existing ones first, then new ones.
 
     Raises:
-        UsageError: a combination is not valid, the grid contradicts the sweep of that name, or a run is in the way.
+        UsageError: a combination is not valid, the grid contradicts the sweep of that name, or a run has the name of a trial.
     """
     dimensions = [each for each in parse_overs(definition.over, ranges=False) if isinstance(each, Values)]
     assignments = combinations(dimensions)
@@ -85,7 +85,7 @@ def _agreed(
     configs: list[dict[str, Any]],
     folder: Folder,
 ) -> list[Trial]:
-    """The trials there are, where the new grid holds all of them with the same configurations."""
+    """The existing trials, if the new grid contains all of them with the same configurations."""
     kept, trials = before
     anew = f"Give the sweep another name, or delete {folder.path} and its runs."
     if kept.kind != "grid":
@@ -99,7 +99,7 @@ def _agreed(
         if trial.values not in assignments:
             raise UsageError(
                 f"the sweep '{folder.name}' has a trial {described(trial.values)} ({trial.run}), which this grid leaves out: "
-                f"values can be added, not taken away. {anew}"
+                f"values can be added, but not removed. {anew}"
             )
         changed = _difference(trial.config, configs[assignments.index(trial.values)])
         if changed:
@@ -122,7 +122,7 @@ def _flat(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def results(folder: Folder, definition: Definition, trials: Sequence[Trial]) -> Results:
-    """The trials as a table knows them."""
+    """The trials as a table."""
     keys = tuple(each.key for each in dimensions_of(definition))
     return Results(folder.name, folder.path, definition.kind, definition.metric, keys, tuple(trials))
 
@@ -132,7 +132,7 @@ def dimensions_of(definition: Definition) -> tuple[Dimension, ...]:
 
 
 def run(runner: Runner, trials: list[Trial], *, retry_failed: bool) -> Results:
-    """Carry out what is left of a grid; sweep.json and results.csv are written after every trial.
+    """Run the remaining trials of a grid; write sweep.json and results.csv after each.
 
     Raises:
         Interrupted: the user asked to stop; what is done is kept.

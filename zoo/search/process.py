@@ -1,4 +1,4 @@
-"""Running each trial of a sweep in a process of its own."""
+"""Runs each trial of a sweep in its own process."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Execute = Callable[[Job, Watch], Ended]
 
 
 class Processes:
-    """Executes trials one after the other, each in a new process that ends when this one does.
+    """Runs trials one after the other, each in a new process that ends when this one does.
 
-    A process per trial gives all memory back when it ends, that of the GPU included, and a trial that crashes or is killed
-    for lack of memory takes nothing else along. Loading Keras anew costs some seconds.
+    A process returns all its memory, GPU memory included, when it ends, and a trial that crashes or runs out of memory
+    affects no other. Loading Keras again takes some seconds.
     """
 
     def __init__(self, stop: Stop, arguments: Sequence[str]) -> None:
-        """Pass signals noted by `stop` on; `arguments` are the command line that runs keep."""
+        """Forward the signals that `stop` catches. `arguments` are the command line that runs record."""
         self._stop, self._arguments = stop, arguments
 
     def __call__(self, job: Job, watch: Watch) -> Ended:
@@ -57,7 +57,7 @@ class Processes:
 
 
 def _converse(child: Child, job: Job, watch: Watch) -> Ended | None:
-    """Give the job, answer the child's questions, and return how it ended, if it says so."""
+    """Send the job, decide after each epoch whether to go on, and return the result that the child reports, if any."""
     reported = None
     try:
         child.send(dict(job))
@@ -73,6 +73,6 @@ def _converse(child: Child, job: Job, watch: Watch) -> Ended | None:
 
 
 def without_passwords(arguments: Sequence[str]) -> list[str]:
-    """Command-line arguments as runs keep them: passwords in addresses, before the host or in the query, become ***."""
+    """Command-line arguments as runs record them: passwords in addresses, before the host or in the query, become ***."""
     hidden = [re.sub(r"(://[^:/@\s]*):\S+@", r"\1:***@", word) for word in arguments]
     return [re.sub(r"(?i)([?&]\w*(?:password|passwd|pwd)=)[^&\s]+", r"\1***", word) for word in hidden]

@@ -1,4 +1,4 @@
-"""Running the trials of a sweep one after the other: what happens before, between and after them."""
+"""Runs the trials of a sweep one after the other, and reads their results."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 
 
 class Runner:
-    """Carries out trials and logs the progress of the sweep.
+    """Runs trials and logs the progress of the sweep.
 
     Args:
         folder, definition: of the sweep.
         execute: trains one trial, as `zoo.search.process.Processes` does.
-        stop: notes that the user asked to stop.
+        stop: catches signals to stop.
     """
 
     def __init__(self, folder: Folder, definition: Definition, execute: Execute, stop: Stop) -> None:
@@ -34,7 +34,7 @@ class Runner:
         self._seconds: list[float] = []  # that the trials of this process took
 
     def carry_out(self, trial: Trial, position: str, left: int, watch: Watch = lambda row: True) -> None:
-        """Train a trial, or what is left of it, and set its status and result. `left` counts it and those after it.
+        """Train a trial, or the rest of it, and set its status and result. `left` is the number of remaining trials with this one.
 
         Raises:
             Interrupted: the user asked to stop; the trial's run is saved.
@@ -51,13 +51,13 @@ class Runner:
         self.settle(trial)
 
     def settle(self, trial: Trial) -> bool:
-        """Read what a trial came to from its run, however it was finished; whether there is nothing left to do for it."""
+        """Read a trial's status and result from its run. Returns whether it is finished."""
         run = Run(self.folder.runs_dir / trial.run)
         if not (run.path / "run.json").is_file() or not (run.path / "config.yaml").is_file():
             return trial.done
         try:
             status = str(run.info().get("status"))
-            if status == "complete":  # also a failed one that somebody went on with
+            if status == "complete":  # also a failed trial that was resumed by hand
                 trial.status, trial.reason = status, ""
             elif status == "pruned" and trial.status != "failed":
                 trial.status = status
@@ -70,7 +70,7 @@ class Runner:
         return trial.done
 
     def check(self) -> None:
-        """Raise Interrupted where the user asked to stop between two trials."""
+        """Raise Interrupted if a signal to stop came between two trials."""
         if self.stop.received is not None:
             raise Interrupted(self.stop.received)
 
@@ -92,6 +92,6 @@ class Runner:
 
 
 def without_root(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved configuration without the place of the data, which differs between machines."""
+    """A resolved configuration without the root of the data, which differs between machines."""
     data = {key: value for key, value in dict(config["data"]).items() if key != "root"}
     return {**config, "data": data}

@@ -1,4 +1,4 @@
-"""What varies in a sweep: `--over KEY=V1,V2` as values to try all of, or `--over KEY=LOW:HIGH` as a range to search."""
+"""Reads what varies in a sweep: values to try (`--over KEY=V1,V2`) or a range to search (`--over KEY=LOW:HIGH`)."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ class Values:
 
 @dataclass(frozen=True)
 class Range:
-    """A setting and the numbers from `low` to `high`, both included: whole ones where all bounds were written so, in steps
-    where `step` is given, evenly by their logarithm where `log`.
+    """A setting and its numbers from `low` to `high`, both included.
+
+    With `whole` they are integers, with `step` multiples of it above `low`, with `log` drawn evenly on a logarithmic scale.
     """
 
     key: str
@@ -53,7 +54,7 @@ def parse_over(text: str, *, ranges: bool) -> Dimension:
     """Read one `--over`. Commas inside brackets, braces and quotes belong to a value.
 
     Raises:
-        UsageError: it is not of the form KEY=..., holds a value twice, or is a range where `ranges` are not taken.
+        UsageError: it is not of the form KEY=..., has a value twice, or is a range and `ranges` is false.
     """
     key, equals, given = (part.strip() for part in text.partition("="))
     if not equals or not given or not all(key.split(".")):
@@ -75,10 +76,10 @@ def parse_over(text: str, *, ranges: bool) -> Dimension:
 
 
 def parse_overs(texts: Iterable[str], *, ranges: bool) -> tuple[Dimension, ...]:
-    """Read all of them, in the order given.
+    """Read every `--over`, in the order given.
 
     Raises:
-        UsageError: as `parse_over`; or none is given, or a key stands in two.
+        UsageError: as `parse_over`; or there is none, or two have the same key.
     """
     found = tuple(parse_over(text, ranges=ranges) for text in texts)
     if not found:
@@ -129,8 +130,8 @@ def layers(
 ) -> list[Mapping[str, Any]]:
     """The layers of one trial's configuration.
 
-    What varies lies on top of all, strategies before their options (choosing a strategy drops the options of another); a
-    recipe alone lies where recipes do, above the file and below what was typed.
+    Varied settings override all others, strategies before their options (choosing a strategy drops the options of another).
+    Only a varied recipe comes below what was typed, above the file, as recipes do.
     """
     recipe = [layer("recipe", values["recipe"])] if "recipe" in values else []
     keys = sorted((key for key in values if key != "recipe"), key=lambda key: not _chooses(key))
@@ -143,7 +144,7 @@ def _chooses(key: str) -> bool:
 
 
 def layer(key: str, value: Any) -> dict[str, Any]:
-    """One setting as a layer of a configuration; a text is read as --set reads it."""
+    """One setting as a layer of a configuration; a text is parsed as by --set."""
     if isinstance(value, str):
         return parse_set(f"{key}={value}")
     for part in reversed(key.split(".")):
@@ -152,7 +153,7 @@ def layer(key: str, value: Any) -> dict[str, Any]:
 
 
 def given_twice(typed: Sequence[Mapping[str, Any]], dimensions: Iterable[Dimension]) -> UsageError | None:
-    """The error where a setting that varies was also given one value on the command line."""
+    """The error for a setting that varies and has one value on the command line too; None if there is none."""
     for each in dimensions:
         section, _, name = each.key.partition(".")
         for one in typed:
@@ -172,7 +173,7 @@ def shown(value: Any) -> str:
 
 
 def described(values: Assignment) -> str:
-    """All of a trial's values in a line: `model=vgg16 augment=none`."""
+    """A trial's values in one line: `model=vgg16 augment=none`."""
     return " ".join(f"{key}={shown(value)}" for key, value in values.items())
 
 

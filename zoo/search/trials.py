@@ -1,4 +1,4 @@
-"""The trials of a sweep and what became of each, read from its run's saved files."""
+"""The trials of a sweep and their results, read from the files of their runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.evaluation.serialise import to_plain
 from zoo.runs.current import current_evaluation
 from zoo.runs.run import Run
 
-# the column of metrics.csv that holds such a metric after every epoch, where it has another name
+# columns of metrics.csv with another name than their metric
 PER_EPOCH = {"sensitivity": "val_recall"}
 FINISHED = ("complete", "pruned", "failed")
 
@@ -27,7 +27,7 @@ class Trial:
     """One combination of values and its run.
 
     `status` is "waiting", "running", "interrupted", "complete", "pruned" or "failed", with the `reason` of the last. `config`
-    is the resolved configuration. `result` is what `measured` found, empty before.
+    is the resolved configuration, `result` what `measured` returned (empty until then).
     """
 
     number: int
@@ -50,14 +50,15 @@ class Trial:
 
 
 def epoch_column(metric: str) -> str | None:
-    """The validation metric's column of metrics.csv; None where it is not computed after every epoch."""
+    """The validation metric's column of metrics.csv; None if it is not computed after every epoch."""
     name = PER_EPOCH.get(metric, f"val_{metric}")
     return name if name in MONITORS else None
 
 
 def measured(run: Run, metric: str) -> dict[str, Any]:
-    """What a run came to, in plain values: its epochs and times, thresholds, and each metric on validation and test with its
-    interval. A run that did not finish has of these `metric` on validation alone, its best so far, without an interval.
+    """A run's results in plain values: epochs, times, thresholds, and each metric on validation and test with its interval.
+
+    An unfinished run has only the best validation value of `metric` so far, without an interval.
 
     Raises:
         ZooError: a file of the run is damaged.
@@ -98,13 +99,13 @@ def _rows(run: Run) -> list[dict[str, str]]:
         with file.open(newline="") as table:
             return list(csv.DictReader(table))
     except FileNotFoundError:
-        return []  # ended before its first epoch
+        return []  # it ended before its first epoch
     except (OSError, ValueError, csv.Error) as error:
         raise ZooError(f"{file} cannot be read: {error}") from error
 
 
 def _best_epoch(rows: Sequence[Mapping[str, str]], monitor: str) -> int | None:
-    """The first epoch with the best defined value of what is monitored."""
+    """The first epoch with the best defined value of the monitor."""
     sign = 1 if MONITORS.get(monitor) == "max" else -1
     values = [(sign * float(row[monitor]), -int(row["epoch"])) for row in rows if monitor in row]
     defined = [each for each in values if math.isfinite(each[0])]

@@ -1,8 +1,8 @@
-"""A search: Optuna draws the values of each trial from what the finished ones came to (TPE, Bergstra et al. 2011) and prunes
-trials that fall behind (below the median of the others at the same epoch).
+"""A search: Optuna draws the values of each trial by the results of finished ones (TPE, Bergstra et al. 2011) and prunes trials
+below the median of the others at the same epoch.
 
-What a trial draws depends on the seed, its number and the trials finished before it, and on nothing a process keeps in
-memory. So a search that is killed and goes on draws what it would have drawn.
+The values of a trial depend only on the seed, its number and the trials finished before it, not on the state of a process.
+So a search that was killed continues as if it had not been.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ MOST_CHECKED = 500
 
 
 def check(definition: Definition, registry: Registry) -> dict[str, Any]:
-    """Check every value, both ends of every range, and all combinations of values as far as they are few.
+    """Check every value, both ends of every range, and combinations of values, up to `MOST_CHECKED`.
 
     Returns:
         The resolved configuration of the first values.
 
     Raises:
-        UsageError: something is not valid, or pruning is asked by a metric that epochs do not have.
+        UsageError: something is not valid, or trials cannot be pruned by this metric, which epochs do not have.
     """
     if definition.prune and epoch_column(definition.metric) is None:
         raise UsageError(
@@ -66,7 +66,7 @@ def check(definition: Definition, registry: Registry) -> dict[str, Any]:
 
 
 def check_folder(folder: Folder, definition: Definition) -> None:
-    """Raise UsageError where the folder is that of another sweep, or runs have the names of the trials."""
+    """Raise UsageError if the folder is another sweep's, or runs have the names of the trials."""
     # before sweep.json: another machine that begins the sweep at this moment writes that first, and then makes its runs
     taken = folder.taken([folder.run_name(number) for number in range(1, (definition.trials or 0) + 1)])
     before = folder.read()
@@ -85,7 +85,7 @@ def check_folder(folder: Folder, definition: Definition) -> None:
 
 
 class Search:
-    """The trials of a search in Optuna's database, several machines' where they share it."""
+    """The trials of a search in Optuna's database, which several machines may share."""
 
     def __init__(self, folder: Folder, definition: Definition, url: str | None, config: dict[str, Any]) -> None:
         import_optuna()
@@ -118,7 +118,7 @@ class Search:
         self._make_room()
 
     def _agree(self, config: dict[str, Any]) -> None:
-        """Refuse to mix two searches in one study."""
+        """Refuse a definition other than that of the study."""
         meant = {
             "over": self.definition.over,
             "metric": self.definition.metric,
@@ -144,7 +144,7 @@ class Search:
             )
 
     def _make_room(self) -> None:
-        """Number the trials ahead; machines that do so at once number a few too many, which nobody takes up."""
+        """Add waiting trials. Machines that do so at the same time add a few too many, which are never claimed."""
         import optuna
 
         for _ in range((self.definition.trials or 0) - len(self._all())):
@@ -154,8 +154,8 @@ class Search:
         return self.study.get_trials(deepcopy=False)
 
     def mine(self, take_over: bool) -> list[optuna.trial.FrozenTrial]:
-        """Trials under way that a process of this folder began, with `take_over` those of other machines too, which are this
-        machine's from now on."""
+        """Running trials that a process of this folder started; with `take_over` also those of other machines, which this
+        machine then owns."""
         running = [each for each in self._all() if each.state == _state("RUNNING")]
         alone = take_over or not self.shared  # the folder's lock excludes other processes
         claimed = self.study.user_attrs.get(self._claiming)
@@ -167,7 +167,7 @@ class Search:
         return [each for each in running if meant(each) and self._own(each)]
 
     def claim(self) -> optuna.trial.FrozenTrial | None:
-        """The next trial that nobody has begun, now this machine's; None where there is none."""
+        """Claim the next waiting trial for this machine; None if there is none."""
         for each in self._all():
             if each.state == _state("WAITING") and each.number < (self.definition.trials or 0):
                 # before it is claimed, so that a process killed in between finds it again; not as the trial's owner, which
@@ -179,7 +179,7 @@ class Search:
         return None
 
     def _own(self, frozen: optuna.trial.FrozenTrial) -> bool:
-        """Make a trial under way this machine's; False where another has finished it."""
+        """Make this machine the owner of a running trial; False if another machine has finished it."""
         with self.unless_finished(frozen):
             self._storage.set_trial_user_attr(frozen._trial_id, "owner", self.owner)
             return True
@@ -187,7 +187,7 @@ class Search:
 
     @contextmanager
     def unless_finished(self, frozen: optuna.trial.FrozenTrial) -> Iterator[None]:
-        """Let pass that a trial can no longer be changed because another machine has finished it."""
+        """Ignore the error that a trial cannot be changed because another machine has finished it."""
         try:
             yield
         except RuntimeError:  # Optuna's UpdateFinishedTrialError is one, and other releases raise it bare
@@ -195,7 +195,7 @@ class Search:
                 raise
 
     def draw(self, frozen: optuna.trial.FrozenTrial) -> tuple[optuna.trial.Trial, dict[str, Any]]:
-        """The trial, and its values: drawn now, or what an earlier process drew."""
+        """The trial and its values, drawn now or by an earlier process."""
         import optuna
 
         trial = optuna.trial.Trial(self.study, frozen._trial_id)
@@ -210,7 +210,7 @@ class Search:
         return trial, values
 
     def record(self, frozen: optuna.trial.FrozenTrial, trial: Trial) -> None:
-        """Record what became of a trial, for all machines.
+        """Record a trial's result for all machines.
 
         Raises:
             RuntimeError: another machine has finished it.
@@ -230,7 +230,7 @@ class Search:
         )
 
     def trials(self) -> list[Trial]:
-        """All trials of the search as a table knows them."""
+        """All trials of the search."""
         statuses = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
         found = []
         for each in self._all():
@@ -251,13 +251,13 @@ class Search:
         return found
 
     def elsewhere(self) -> list[str]:
-        """The machines that have trials under way."""
+        """The other machines with running trials."""
         owners = [str(each.user_attrs.get("owner", "")) for each in self._all() if each.state == _state("RUNNING")]
         return sorted({owner.partition(":")[0] or "another machine" for owner in owners if owner != self.owner})
 
 
 def run(runner: Runner, search: Search, registry: Registry, *, take_over: bool) -> Results:
-    """Carry out trials until there are as many as were asked for; sweep.json and results.csv are written after each.
+    """Run trials until there are as many as asked for; write sweep.json and results.csv after each.
 
     Raises:
         Interrupted: the user asked to stop; what is done is kept.
@@ -266,7 +266,7 @@ def run(runner: Runner, search: Search, registry: Registry, *, take_over: bool) 
     folder, definition = runner.folder, runner.definition
 
     def keep() -> Results:
-        # from the reading on, or a machine that shares the folder writes an older table over a newer
+        # lock before reading, or a machine that shares the folder could overwrite a newer table with an older one
         with folder.writing():
             trials = search.trials()
             folder.write(definition, trials)
@@ -289,8 +289,8 @@ def run(runner: Runner, search: Search, registry: Registry, *, take_over: bool) 
         found = keep()
     for owner in search.elsewhere():
         logger.warning(
-            f"trials are under way on {owner}; the table has them when they are done there. If it is gone for good, let this "
-            "machine have them: --take-over"
+            f"trials are running on {owner}; the table will have them when they finish. If that machine is gone for good, continue "
+            "its trials here with --take-over"
         )
     return found
 
@@ -329,7 +329,7 @@ def _carry_out(
 
 
 def import_optuna() -> None:
-    """Raise ZooError where Optuna is not installed."""
+    """Raise ZooError if Optuna is not installed."""
     try:
         import optuna  # noqa: F401  # is it installed?
     except ImportError as error:
@@ -353,7 +353,7 @@ def _number(dimension: Range, value: float) -> int | float:
 
 
 def _seed(seed: int, number: int, key: str) -> int:
-    """A seed of its own for every value that is drawn."""
+    """A different seed for every value that is drawn."""
     digest = hashlib.blake2b(f"{seed} {number} {key}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")
 

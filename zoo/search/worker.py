@@ -1,4 +1,4 @@
-"""One trial in a child process: takes a job from the sweep, trains it and reports how it ended."""
+"""One trial in a child process: receives a job from the sweep, trains it and reports its result."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from zoo.core.registry import registry
 from zoo.engine.signals import Interrupted
 from zoo.runs.run import Run
 
-PATIENCE_S = 30.0  # for the process of a sweep that was just killed to end
+PATIENCE_S = 30.0  # to wait for the process of a sweep that was just killed
 
 
 class Pruner(Observer):
-    """Asks the sweep after every epoch but the last whether the trial is worth going on with."""
+    """Asks the sweep after every epoch but the last whether to continue the trial."""
 
     def __init__(self, sweep: Channel) -> None:
         self._sweep, self._last = sweep, 0
 
     def on_start(self, folder: Path, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
         self._last = config["epochs"] + (config["freeze_epochs"] if config["freeze"] else 0)
-        for row in rows:  # of an earlier process, which may not have come to ask
+        for row in rows:  # of an earlier process, which may not have asked
             self.on_epoch(row)
 
     def on_epoch(self, row: Mapping[str, Any]) -> None:
@@ -42,7 +42,7 @@ class Pruner(Observer):
 
 
 def work(job: Mapping[str, Any], observers: Sequence[Observer]) -> None:
-    """Train the job's run, or what is left of it; nothing where it is finished.
+    """Train the job's run, or the rest of it if it was begun.
 
     Raises:
         ZooError, Interrupted, Pruned: as `zoo.inference.training.train` and `resume`.
@@ -56,14 +56,14 @@ def work(job: Mapping[str, Any], observers: Sequence[Observer]) -> None:
         if run.info().get("status") != "complete":
             resume(run, registry(), checkpoint_every=every, observers=observers)
         return
-    if run.path.exists():  # killed before there was anything to go on from
+    if run.path.exists():  # killed before there was anything to resume from
         shutil.rmtree(run.path)
     config = resolve([job["config"]], registry())
     train(config, registry(), run.path.parent, run.name, checkpoint_every=every, observers=observers)
 
 
 def _await(run: Run) -> None:
-    """Let the process of a sweep that was killed end; one that stays is for the training to complain of."""
+    """Wait for the process of a killed sweep to end. If it does not, the training raises the error."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
@@ -74,10 +74,10 @@ def _await(run: Run) -> None:
 
 
 def main(sweep: Channel) -> int:
-    """Carry out the job that the sweep sends.
+    """Run the job that the sweep sends.
 
     Returns:
-        The exit code: 0 where the run is complete or pruned.
+        The exit code: 0 if the run is complete or pruned.
     """
     job = sweep.receive()
     with shown(job["level"]):
@@ -85,7 +85,7 @@ def main(sweep: Channel) -> int:
 
 
 def _carry_out(job: Mapping[str, Any], sweep: Channel) -> int:
-    """Do the job and report how it ended; the exit code."""
+    """Run the job, report its result and return the exit code."""
     try:
         work(job, [Pruner(sweep)] if job["prune"] else [])
     except Pruned as pruned:

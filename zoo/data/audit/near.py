@@ -93,7 +93,7 @@ def pairs_between(
 
 def _in_blocks(found: Callable[[int], tuple[np.ndarray, ...]], count: int, advance: Advance) -> tuple[np.ndarray, ...]:
     """The pairs of all blocks, sorted."""
-    from zoo.data.store import usable_cores
+    from zoo.core.pools import usable_cores
 
     parts: list[tuple[np.ndarray, ...]] = []
     starts = range(0, count, _BLOCK)

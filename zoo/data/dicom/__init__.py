@@ -17,8 +17,6 @@ from zoo.data.silence import silent_dicom
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["claimed_size", "decode_dicom"]
-
 MAX_BYTES = 1 << 29  # an image of `MAX_PIXELS` at 16 bits takes 200 MB; more is a clip, or a trap
 
 

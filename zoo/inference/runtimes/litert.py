@@ -20,7 +20,7 @@ class LiteRT:
     """A LiteRT file with input `(1, S, S, 1)` float32 and the outputs logits and features.
 
     One image at a time for each core: as many images per second and core as with larger batches, no thread waits for another
-    within an image, and no image's answer depends on its neighbours.
+    within an image, and no image's outputs depend on its neighbours.
     """
 
     name = "litert"

@@ -24,12 +24,12 @@ class Runtime(Protocol):
 
 
 def empty(outputs: int, features: int) -> Outputs:
-    """The answer for no images."""
+    """The outputs for no images."""
     return np.empty((0, outputs), np.float32), np.empty((0, features), np.float32)
 
 
 def gathered(parts: Iterable[Outputs]) -> Outputs:
-    """The parts, in order, as one answer."""
+    """The outputs of all parts, in order."""
     logits, features = zip(*parts, strict=True)
     return np.concatenate(logits).astype(np.float32, copy=False), np.concatenate(features).astype(
         np.float32, copy=False

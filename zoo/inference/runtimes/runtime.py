@@ -12,7 +12,7 @@ from typing import Any
 from zoo.core.errors import UsageError, ZooError, unknown
 from zoo.inference.runtimes import artifacts
 from zoo.inference.runtimes.artifacts import Artifact
-from zoo.inference.runtimes.outputs import Outputs, Runtime
+from zoo.inference.runtimes.outputs import Runtime
 from zoo.runs.run import Run
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def open_runtime(run: Run, name: str = "auto", *, device: str = "auto", images: 
     """Open a runtime for the run's network.
 
     "auto" takes a converted network where it is there already, passed its comparison with Keras and is faster; converts it
-    first where many images are to come; and is compiled Keras otherwise, and on a GPU. Its answers differ from Keras' by at
+    first where many images are to come; and is compiled Keras otherwise, and on a GPU. Its outputs differ from Keras' by at
     most `zoo.inference.runtimes.artifacts.TOLERANCE`. A converted network is kept in the run's folder compiled/, or in the cache
     folder where the run can only be read.
 
@@ -161,6 +161,3 @@ def _gpu() -> bool:
     from zoo.engine import devices
 
     return devices.select("auto")[0] != "cpu:0"
-
-
-__all__ = ["MANY", "RUNTIMES", "Outputs", "Runtime", "open_runtime"]
