@@ -151,7 +151,9 @@ def test_decisions_are_compared_with_decisions() -> None:
     own = ((said & truth).sum() / truth.sum() + (~said & ~truth).sum() / (~truth).sum()) / 2
     (modality,) = found["modalities"]
     reader = modality["readers"][0]
-    assert reader["auroc"]["value"] == pytest.approx((reader["sensitivity"] + reader["specificity"]) / 2)
+    assert reader["auroc"]["value"] == pytest.approx(
+        (reader["sensitivity"]["value"] + reader["specificity"]["value"]) / 2
+    )
     assert reader["minus"]["value"]["value"] == pytest.approx(own - reader["auroc"]["value"])
     assert modality["panel"]["difference"]["high"] < 0  # three good readers agree with one another, the run does not
     assert list(modality["panel"]["model"]) == ["a", "b", "c"]

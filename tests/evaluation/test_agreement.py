@@ -95,3 +95,13 @@ def test_intervals_rest_on_patients_and_hold_every_pair() -> None:
     width = found.fleiss.high - found.fleiss.low
     assert same.fleiss.high - same.fleiss.low == pytest.approx(width)
     assert other.fleiss.high - other.fleiss.low < 0.7 * width
+
+
+def test_full_agreement_of_few_patients_is_no_point() -> None:
+    """Wilson's bound for 20 of 20 is .839; half the images being of each category, chance takes .5 off kappa."""
+    ratings = np.repeat(np.arange(20.0)[:, None] % 2, 2, axis=1)
+    found = agreement(ratings, np.arange(20).astype(str), ("a", "b"), replicates=100)
+    assert (found.agree.value, found.fleiss.value, found.pairs[0].kappa.high) == (1, 1, 1)
+    assert found.agree.low == pytest.approx(0.839, abs=5e-4)
+    for kappa in (found.fleiss, found.ac1, found.pairs[0].kappa):
+        assert kappa.low == pytest.approx(2 * found.agree.low - 1)

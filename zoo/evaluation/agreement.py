@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from zoo.evaluation.bootstrap import mean_replicates, patient_codes
-from zoo.evaluation.interval import Interval, interval
+from zoo.evaluation.interval import Interval, interval, quantile, wilson
 from zoo.evaluation.serialise import Serialisable
 
 
@@ -112,20 +112,24 @@ def agreement(
         np.cumsum([each.shape[1] for each in columns])[:-1],
         axis=1,
     )
-    whole = _means(columns[0])
+    whole, number = _means(columns[0]), patient_codes(patients)[1]
     values, resampled = _chance_corrected(whole), _chance_corrected(drawn[0])
+    chance = [float(each[0]) for each in _chance(whole[:, 1:])]
     pairs = []
     for (i, j), own, replicate in zip(couples, columns[1:], drawn[1:], strict=True):
         mean = _means(own)
-        kappa = interval(_kappa(mean)[0], _kappa(replicate), level)
-        both = int((~np.isnan(ratings[:, [i, j]]).any(axis=1)).sum())
-        pairs.append(Pair(readers[i], readers[j], kappa, interval(mean[0, 0], replicate[:, 0], level), both))
+        rated = ~np.isnan(ratings[:, [i, j]]).any(axis=1)
+        people = patient_codes(patients[rated])[1]
+        expected = float(np.prod(np.split(mean[0, 1:], 2), axis=0).sum())
+        kappa = _bounded(_kappa(mean)[0], _kappa(replicate), level, people, expected)
+        agree = _bounded(mean[0, 0], replicate[:, 0], level, people)
+        pairs.append(Pair(readers[i], readers[j], kappa, agree, int(rated.sum())))
     return Agreement(
         images=len(ratings),
-        patients=patient_codes(patients)[1],
-        agree=interval(whole[0, 0], drawn[0][:, 0], level),
-        fleiss=interval(values[0][0], resampled[0], level),
-        ac1=interval(values[1][0], resampled[1], level),
+        patients=number,
+        agree=_bounded(whole[0, 0], drawn[0][:, 0], level, number),
+        fleiss=_bounded(values[0][0], resampled[0], level, number, chance[0]),
+        ac1=_bounded(values[1][0], resampled[1], level, number, chance[1]),
         pairs=tuple(pairs),
     )
 
@@ -174,6 +178,16 @@ def panel_agreement(
     return PanelAgreement(min(kept), sides[0], None if model is None else sides[1], difference)
 
 
+def _bounded(value: float, replicates: np.ndarray, level: float, patients: int, chance: float = 0.0) -> Interval:
+    """The percentile interval. Full agreement is repeated by every resample: its lower bound is that of Wilson (1927) for as
+    many agreeing images as there are patients, less what chance would give."""
+    found = interval(value, replicates, level)
+    if found.low < found.high or not value > 1 - 1e-12 or patients < 2:
+        return found
+    bound = wilson(1.0, patients, quantile(level, math.inf))[0]
+    return Interval(1.0, (bound - chance) / (1 - chance), 1.0)
+
+
 def _categories(ratings: np.ndarray) -> np.ndarray:
     return np.unique(ratings[~np.isnan(ratings)])
 
@@ -211,9 +225,14 @@ def _kappa(means: np.ndarray) -> np.ndarray:
 
 def _chance_corrected(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fleiss' kappa and AC1, each `(R,)`, from means of `_image_columns`."""
-    agree, shares = means[:, 0], means[:, 1:]
-    chance = (shares**2).sum(axis=1)
-    return _beyond(agree, chance), _beyond(agree, (1 - chance) / max(shares.shape[1] - 1, 1))
+    fleiss, ac1 = _chance(means[:, 1:])
+    return _beyond(means[:, 0], fleiss), _beyond(means[:, 0], ac1)
+
+
+def _chance(shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What chance gives by Fleiss and by Gwet, each `(R,)`, from the categories' shares `(R, q)`."""
+    fleiss = (shares**2).sum(axis=1)
+    return fleiss, (1 - fleiss) / max(shares.shape[1] - 1, 1)
 
 
 def _beyond(agree: np.ndarray, chance: np.ndarray) -> np.ndarray:

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from zoo.evaluation.bootstrap import patient_codes
-from zoo.evaluation.delong import DeLong, midranks
+from zoo.evaluation.delong import DeLong
+from zoo.evaluation.influence import placements
 
 
 def jackknife_covariance(left_out: np.ndarray) -> np.ndarray:
@@ -51,17 +52,16 @@ def _left_out(scores: np.ndarray, codes: np.ndarray, positive: np.ndarray, numbe
     m, n = int(positive.sum()), int((~positive).sum())
     if not m or not n:
         return math.nan, np.full(number, math.nan)
-    pooled = midranks(scores)
-    above, below = pooled[positive] - midranks(scores[positive]), m - pooled[~positive] + midranks(scores[~positive])
-    total = float(above.sum())
-    gone = np.bincount(codes[positive], above, number) + np.bincount(codes[~positive], below, number)
+    value, above, below = placements(positive.astype(float), scores)
+    total = m * n * value
+    gone = np.bincount(codes[positive], n * above, number) + np.bincount(codes[~positive], m * below, number)
     own = np.bincount(codes[positive], minlength=number), np.bincount(codes[~positive], minlength=number)
     order, ends = np.argsort(codes, kind="stable"), np.cumsum(own[0] + own[1])
     for patient in np.flatnonzero((own[0] > 0) & (own[1] > 0)):  # pairs within a patient were taken away twice
         here = order[ends[patient] - own[0][patient] - own[1][patient] : ends[patient]]
         gone[patient] -= successes(scores[here][~positive[here]], scores[here][positive[here]]).sum()
     with np.errstate(divide="ignore", invalid="ignore"):
-        return total / (m * n), (total - gone) / ((m - own[0]) * (n - own[1]))
+        return value, (total - gone) / ((m - own[0]) * (n - own[1]))
 
 
 def successes(negative: np.ndarray, positive: np.ndarray) -> np.ndarray:

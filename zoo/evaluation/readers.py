@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from zoo.evaluation import influence, metrics
 from zoo.evaluation.agreement import Agreement, PanelAgreement, agreement, panel_agreement
 from zoo.evaluation.bootstrap import patient_codes
 from zoo.evaluation.delong import DeLong
 from zoo.evaluation.froc import Froc
-from zoo.evaluation.interval import Interval
+from zoo.evaluation.interval import UNDEFINED, Interval, intervals
 from zoo.evaluation.mrmc import MRMC, Estimate, estimate, mean_over_readers, obuchowski_rockette
 from zoo.evaluation.mrmc_auroc import jackknife_aurocs, one_shot_variance
 from zoo.evaluation.p_values import holm
@@ -48,8 +49,8 @@ class ReaderResult:
     reader: str
     images: int
     auroc: Interval
-    sensitivity: float
-    specificity: float
+    sensitivity: Interval
+    specificity: Interval
     minus: Estimate | None = None
     p_holm: float = math.nan
 
@@ -177,7 +178,7 @@ def evaluate_readers(
     Args:
         readings: the table; figures against reference labels need some.
         model: to be compared with every reader, their mean, and the panel of the others.
-        reference: where the reference labels are from, for the record.
+        reference: where the reference labels are from, for the record; the table unless said.
         cut: scores of this or above are positive readings, for agreement.
         froc: of readings that are made of marks, which have no agreement.
         replicates: resamples of the patients, for agreement.
@@ -189,7 +190,7 @@ def evaluate_readers(
     adjusted = holm([math.nan if each.mrmc is None else each.mrmc.p for each in labels])
     return ReaderResults(
         source=readings.source,
-        reference=reference,
+        reference=reference or (readings.source if readings.has_reference else None),
         model=None if model is None else model.name,
         readers=readings.readers,
         modalities=readings.modalities,
@@ -217,7 +218,7 @@ def _label(
     for i, modality in enumerate(readings.modalities):
         rival = decision if binary else probability
         alone = jackknife_aurocs(part.reference, part.scores[:, i], part.patients)
-        own = part.readers_of(i, alone)
+        own = part.readers_of(i)
         minus = None
         if rival is not None:
             own, minus = part.against(i, own, rival[used])
@@ -229,7 +230,7 @@ def _label(
                 chosen = None if decision is None else decision[used]
                 panel = panel_agreement(ratings, chosen, part.patients, readings.readers, **bootstrap)
         mean = _within_unit(_mean(alone.aurocs, alone.covariance, level))
-        modalities.append(ModalityResult(modality, own, mean, part.pairs_of(i), agreed, panel, minus))
+        modalities.append(ModalityResult(modality, own, mean, part.pairs_of(i, alone), agreed, panel, minus))
     known = ~np.isnan(part.reference)
     return LabelResult(
         label=readings.labels[k],
@@ -241,7 +242,7 @@ def _label(
         modalities=tuple(modalities),
         mrmc=part.modalities_of(readings.modalities),
         p_holm=math.nan,
-        model_auroc=None if probability is None else part.auroc_of(probability[used]),
+        model_auroc=None if probability is None else part.measured(probability[used])["auroc"],
     )
 
 
@@ -263,16 +264,26 @@ class _Part:
     binary: bool
     level: float
 
-    def auroc_of(self, scores: np.ndarray) -> Interval:
-        found = jackknife_aurocs(self.reference, scores[:, None], self.patients)
-        return _auroc(float(found.aurocs[0]), float(found.covariance[0, 0]), self.level)
+    def measured(self, scores: np.ndarray) -> dict[str, Interval]:
+        """ "auroc" of the scores `(N,)`, NaN left out, and of decisions "sensitivity" and "specificity"."""
+        read = ~np.isnan(scores)
+        labels, own = self.reference[read, None], scores[read, None]
+        codes, patients = patient_codes(self.patients[read])
+        found = {"auroc": influence.ranked("auroc", labels, own, codes, patients)}
+        if self.binary:
+            parts = (influence.by_patient(part, codes, patients) for part in metrics.parts(labels, own > 0.5))
+            found |= influence.decided(metrics.Confusion(*parts))
+        return {name: each[0] for name, each in intervals(found, self.level).items()}
 
-    def readers_of(self, i: int, alone: DeLong) -> tuple[ReaderResult, ...]:
+    def readers_of(self, i: int) -> tuple[ReaderResult, ...]:
         """Every reader in modality i by himself."""
-        return tuple(
-            self._reader(j, self.scores[:, i, j], alone.aurocs[j], alone.covariance[j, j])
-            for j in range(len(self.readers))
-        )
+        results = []
+        for name, own in zip(self.readers, self.scores[:, i].T, strict=True):
+            found = self.measured(own)
+            sensitivity, specificity = (found.get(each, UNDEFINED) for each in ("sensitivity", "specificity"))
+            images = int((~np.isnan(own)).sum())
+            results.append(ReaderResult(name, images, found["auroc"], sensitivity, specificity))
+        return tuple(results)
 
     def against(
         self, i: int, results: tuple[ReaderResult, ...], rival: np.ndarray
@@ -285,14 +296,18 @@ class _Part:
         compared = (replace(r, minus=m, p_holm=p) for r, m, p in zip(results, minus, adjusted, strict=True))
         return tuple(compared), _mean(values, covariance, self.level)
 
-    def pairs_of(self, i: int) -> tuple[ReaderPair, ...]:
-        """Every two readers in modality i, on the images that both read."""
+    def pairs_of(self, i: int, alone: DeLong) -> tuple[ReaderPair, ...]:
+        """Every two readers in modality i, on the images that both read; `alone` is each on all that he read."""
         couples = list(combinations(range(len(self.readers)), 2))
         if not couples:
             return ()
-        first, second = (self.scores[:, i, [couple[side] for couple in couples]] for side in (0, 1))
-        unread = np.isnan(first) | np.isnan(second)
-        values, covariance = self._differences(*(np.where(unread, np.nan, each) for each in (first, second)))
+        places = [[couple[side] for couple in couples] for side in (0, 1)]
+        own = self.scores[:, i]
+        if np.isnan(own).any():
+            unread = np.isnan(own[:, places[0]]) | np.isnan(own[:, places[1]])
+            values, covariance = self._differences(*(np.where(unread, np.nan, own[:, side]) for side in places))
+        else:
+            values, covariance = _contrast(alone, *places)
         minus = [estimate(float(v), float(covariance[j, j]), math.inf, self.level) for j, v in enumerate(values)]
         adjusted = holm([each.p for each in minus])
         return tuple(
@@ -303,18 +318,8 @@ class _Part:
     def _differences(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """AUROCs of the columns `(N, M)` of the one minus those of the other, and the covariance of these."""
         found = jackknife_aurocs(self.reference, np.concatenate([first, second], axis=1), self.patients)
-        one, other = np.split(found.aurocs, 2)
-        upper, lower = (np.split(half, 2, axis=1) for half in np.split(found.covariance, 2))
-        return one - other, upper[0] + lower[1] - upper[1] - lower[0]
-
-    def _reader(self, j: int, scores: np.ndarray, value: float, variance: float) -> ReaderResult:
-        read = ~np.isnan(scores)
-        rates = [math.nan, math.nan]
-        if self.binary:
-            for place, side in enumerate((1, 0)):
-                chosen = scores[read & (self.reference == side)]
-                rates[place] = float((chosen == side).mean()) if len(chosen) else math.nan
-        return ReaderResult(self.readers[j], int(read.sum()), _auroc(value, variance, self.level), rates[0], rates[1])
+        number = first.shape[1]
+        return _contrast(found, list(range(number)), list(range(number, 2 * number)))
 
     def modalities_of(self, names: tuple[str, ...]) -> MRMC | None:
         """The modalities compared, of readers who have all of them, each on the images that he read in all."""
@@ -346,6 +351,13 @@ class _Part:
         )
 
 
+def _contrast(found: DeLong, first: list[int], second: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Some AUROCs minus others, `(M,)`, and the covariance of the differences."""
+    c = found.covariance
+    parts = [[c[np.ix_(one, two)] for two in (first, second)] for one in (first, second)]
+    return found.aurocs[first] - found.aurocs[second], parts[0][0] + parts[1][1] - parts[0][1] - parts[1][0]
+
+
 def _mean(values: np.ndarray, covariance: np.ndarray, level: float) -> Estimate | None:
     """`mean_over_readers` of those whose value and variance are defined."""
     defined = ~np.isnan(values) & ~np.isnan(np.diag(covariance))
@@ -358,12 +370,3 @@ def _within_unit(found: Estimate | None) -> Estimate | None:
         return None
     value, low, high = found.value.value, *(min(max(bound, 0.0), 1.0) for bound in (found.value.low, found.value.high))
     return replace(found, value=Interval(value, low, high))
-
-
-def _auroc(value: float, variance: float, level: float) -> Interval:
-    """An AUROC with an interval on the scale of log odds; without one where it is 0 or 1, or has no variance."""
-    if math.isnan(value) or math.isnan(variance) or not 0 < value < 1:
-        return Interval(value, math.nan, math.nan)
-    odds = math.log(value / (1 - value))
-    found = estimate(odds, variance / (value * (1 - value)) ** 2, math.inf, level).value
-    return Interval(value, *(1 / (1 + math.exp(-bound)) for bound in (found.low, found.high)))

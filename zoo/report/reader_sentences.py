@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from zoo.core.text import count_of, listed
 from zoo.evaluation.interval import Interval, short
-from zoo.evaluation.p_values import ALPHA
+from zoo.evaluation.p_values import ALPHA, holm
 from zoo.evaluation.readers import LabelResult, ModalityResult, ReaderResults
 from zoo.evaluation.readings import ONE, UNNAMED
 from zoo.report.sentences import p_text, shown
@@ -70,6 +70,10 @@ def _modality_sentences(results: ReaderResults) -> Iterator[str]:
         yield f"The modalities differ significantly {which} (p by the method of Holm for {len(known)} labels)."
     if not known:
         yield "The modalities cannot be compared for readers like these: that takes two readers who used all of them."
+        alone = [each.mrmc for each in results.labels if each.mrmc is not None and len(each.mrmc.readers) == 1]
+        if len(alone) == 1 == len(alone[0].pairs):
+            fixed = alone[0].pairs[0].fixed
+            yield f"For {alone[0].readers[0]} alone the difference is {shown(fixed.value)}, p {p_text(fixed.p)}."
 
 
 def _modalities_of_one(label: LabelResult, figure: str) -> str:
@@ -96,12 +100,14 @@ def _model_sentences(results: ReaderResults) -> Iterator[str]:
         return
     compared = [(label, each, each.model) for label in results.labels for each in label.modalities]
     if len(compared) > 1:
-        significant = {sign: [] for sign in (1, -1)}  # type: dict[int, list[str]]
-        for label, each, found in compared:
-            if found is not None and found.p < ALPHA:
+        adjusted = holm([math.nan if found is None else found.p for *_, found in compared])
+        significant: dict[int, list[str]] = {1: [], -1: []}
+        for (label, each, found), p in zip(compared, adjusted, strict=True):
+            if found is not None and p < ALPHA:
                 significant[1 if found.value.value > 0 else -1].append(f"{label.label}{in_modality(each)}")
         better, worse = (listed(names) if names else "nothing" for names in significant.values())
-        yield f"{results.model} is better than the mean reader on {better}, worse on {worse} (p not corrected)."
+        how = f"(p by the method of Holm for {len(compared)} comparisons)"
+        yield f"{results.model} is better than the mean reader on {better}, worse on {worse} {how}."
         return
     label, each, found = compared[0]
     if found is None or math.isnan(found.p):

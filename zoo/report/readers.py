@@ -45,7 +45,10 @@ def terminal_tables(results: ReaderResults) -> Iterator[tuple[str, TerminalTable
         for each in first.modalities:
             rates = RATES if first.yes_or_no else {}
             columns = READERS | {figure: figure} | rates | (RIVAL if rival else {})
-            yield f"Readers{in_modality(each)}", terminal(readers_table(first, each, figure), None, columns)
+            yield (
+                f"Readers{in_modality(each)}",
+                terminal(readers_table(first, each, figure, short_rates=True), None, columns),
+            )
     elif measured:
         columns = names | modes | MEANS | (MEANS_RIVAL if rival else {})
         yield "Readers, label by label", terminal(means_table(results), None, columns, words=1 + len(modes))
@@ -67,11 +70,12 @@ def _estimate(found: Estimate | None) -> str:
     return "–" if found is None else shown(found.value)
 
 
-def readers_table(label: LabelResult, modality: ModalityResult, figure: str) -> Table:
+def readers_table(label: LabelResult, modality: ModalityResult, figure: str, short_rates: bool = False) -> Table:
     """One row per reader, then their mean for readers and images like these, then the model."""
     rows = []
     for each in modality.readers:
-        cells = [each.reader, f"{each.images:,}", shown(each.auroc), short(each.sensitivity), short(each.specificity)]
+        rates = [short(r.value) if short_rates else shown(r) for r in (each.sensitivity, each.specificity)]
+        cells = [each.reader, f"{each.images:,}", shown(each.auroc), *rates]
         rows.append((*cells, _estimate(each.minus), "–" if each.minus is None else p_text(each.p_holm)))
     minus = modality.model
     last = (_estimate(minus), "–" if minus is None else p_text(minus.p))
@@ -87,7 +91,7 @@ def readers_table(label: LabelResult, modality: ModalityResult, figure: str) -> 
 def _mean_rates(modality: ModalityResult) -> tuple[str, str]:
     found = []
     for name in ("sensitivity", "specificity"):
-        values = [v for each in modality.readers if not math.isnan(v := getattr(each, name))]
+        values = [v for each in modality.readers if not math.isnan(v := getattr(each, name).value)]
         found.append(short(sum(values) / len(values)) if values else "–")
     return found[0], found[1]
 
@@ -119,9 +123,10 @@ def pairs_table(results: ReaderResults) -> Table:
     for label in results.labels:
         for pair in () if label.mrmc is None else label.mrmc.pairs:
             shot = "–" if pair.one_shot is None else p_text(pair.one_shot.p)
+            value = pair.fixed.value if math.isnan(pair.random.p) else pair.random.value
             rows.append(
                 (
-                    *(label.label, f"{pair.first} minus {pair.second}", shown(pair.random.value)),
+                    *(label.label, f"{pair.first} minus {pair.second}", shown(value)),
                     *(short(pair.random.standard_error), f"{pair.random.df:.1f}", p_text(pair.random.p)),
                     *(p_text(pair.fixed.p), shot),
                 )

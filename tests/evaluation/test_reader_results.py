@@ -12,6 +12,7 @@ from zoo.evaluation.mrmc import obuchowski_rockette
 from zoo.evaluation.mrmc_auroc import jackknife_aurocs
 from zoo.evaluation.readers import Model, evaluate_readers
 from zoo.evaluation.readings import Readings
+from zoo.report.reader_sentences import sentences
 
 
 def readings(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = None) -> Readings:
@@ -122,3 +123,14 @@ def test_a_model_stands_in_for_the_reader_left_out() -> None:
     copied = panel_agreement(panel, None, np.arange(6).astype(str), ("a", "b", "c"), replicates=50)
     assert copied.model is None
     assert copied.readers["a"].value == 0
+
+
+def test_one_reader_speaks_for_himself() -> None:
+    rng = np.random.default_rng(5)
+    labels = (np.arange(80) % 2).astype(float)
+    one = scores_of(rng, labels, (1.5,), np.arange(80))
+    results = evaluate_readers(readings(labels, np.concatenate([one, rng.normal(size=one.shape)], axis=1)))
+    said = sentences(results)[0]
+    assert "cannot be compared for readers like these" in said
+    assert "For r0 alone the difference is ." in said
+    assert results.reference == "made up"  # the table has the labels
