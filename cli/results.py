@@ -12,7 +12,7 @@ from rich.text import Text
 from zoo.cli.logs import verbose
 from zoo.cli.printing import plain_console, print_json
 from zoo.core.text import RESEARCH_ONLY, count_of
-from zoo.report import detail_sentences, sentences, tables, utility
+from zoo.report import detail_sentences, fairness, sentences, tables, utility
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -117,7 +117,8 @@ def _print_rest(console: Console, left: int, where: str) -> None:
 def _of_parts(results: Results, asked: Collection[str], everything: bool) -> list[str]:
     """The sentences of the parts that are shown."""
     if everything:
-        return [utility.sentence(results.sheet), *detail_sentences.details(results)]
+        fair = [fairness.sentence(results.sheet.fairness)] if results.sheet.fairness else []
+        return [utility.sentence(results.sheet), *fair, *detail_sentences.details(results)]
     said = [*detail_sentences.operating(results.operating)] if "operating" in asked else []
     if "groups" in asked:
         said += detail_sentences.groups(results.groups, results.gaps, results.evaluation.level)

@@ -30,7 +30,7 @@ from zoo.runs.run import Run
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 ALL = ("summary", "data", "training", "results", "curves", "calibration", "operating", "utility", "fit")
-ALL += ("confusion", "subgroups", "baselines", "mistakes", "explanations", "repeat")
+ALL += ("confusion", "subgroups", "fairness", "baselines", "mistakes", "explanations", "repeat")
 
 
 class Page(HTMLParser):
@@ -154,7 +154,7 @@ def test_sections_without_content_are_gone(tmp_path: Path) -> None:
         (run.path / name).unlink()
     run.write_json("data.json", {})
     page = Page(render(Material.of(run, bare(run, found))))
-    assert keys(page) == ("summary", "results", "curves", "utility", "fit", "confusion", *ALL[-3:])
+    assert keys(page) == ("summary", "results", "curves", "utility", "fit", "confusion", "fairness", *ALL[-3:])
     assert "zoo explain" in " ".join(page.words) or "zoo explain" in render(Material.of(run, bare(run, found)))
     assert "pixels of these images are gone" in page.text
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 from reportable import BINARY, CLASSES, SEVERAL, make_results, make_run
 
 from zoo.core.tasks import Task
+from zoo.evaluation import Interval
 from zoo.evaluation.sheet import Sheet
-from zoo.report import utility
+from zoo.report import fairness, utility
 from zoo.report.blocks import Panels, Table
 from zoo.report.material import Material
 
@@ -65,3 +67,27 @@ def test_the_sheet_is_kept_in_tables(tmp_path: Path) -> None:
     assert float(rows["ratios"][0]["lr_positive"]) == pytest.approx(results.sheet.ratios[0].lr_positive.value)
     assert float(rows["ratios"][0]["partial_auroc_low"]) > 0
     assert [row["stage"] for row in rows["calibration-fit"][:2]] == ["as_trained", "calibrated"]
+
+
+def test_fairness_says_how_many_gaps_were_looked_at_and_which_are_clear(tmp_path: Path) -> None:
+    material = made(tmp_path, SEVERAL)
+    section = fairness.fairness(material)
+    assert section is not None
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    assert {row[0] for row in table.rows} >= {"sex F", "sex M", "age 40-59", "sex × age F 40-59"}
+    rows = material.results.sheet.fairness
+    assert re.match(r"\d+ gaps .* examined, corrected by the method of Holm: none is clear", fairness.sentence(rows))
+    first = rows[0]
+    planted = dataclasses.replace(
+        first,
+        under_diagnosis=dataclasses.replace(
+            first.under_diagnosis, gap=Interval(0.2, 0.1, 0.3), examined=True, clear=True
+        ),
+    )
+    assert "1 clear, such as sex F, under-diagnosis .200 [.100, .300]." in fairness.sentence((planted, *rows[1:]))
+    assert fairness.table([planted]).marked == {0}
+    unexamined = dataclasses.replace(
+        planted,
+        **{k: dataclasses.replace(getattr(planted, k), examined=False) for k in ("under_diagnosis", "over_diagnosis")},
+    )
+    assert "enough images" in fairness.sentence((unexamined,))

@@ -15,6 +15,7 @@ from zoo.evaluation.bootstrap import drawn_sums, patient_codes
 from zoo.evaluation.calibration import Calibration
 from zoo.evaluation.calibration_fit import CalibrationFit, Smoother, distances, regressions
 from zoo.evaluation.evaluate import Evaluation
+from zoo.evaluation.fairness import Fairness, fairness
 from zoo.evaluation.interval import UNDEFINED, Interval, interval
 from zoo.evaluation.partial import MAX_FPR, partial_auroc
 from zoo.evaluation.predictions import Predictions
@@ -32,7 +33,7 @@ class Sheet(Serialisable):
 
     `partial_auroc` is up to a false-positive rate of `max_fpr`, standardised; see `partial.partial_auroc`. `decision` takes
     the calibrated probabilities where there is a calibration, else those as trained. `calibration` has a row per label and
-    stage.
+    stage, `fairness` one per group of patients and label.
     """
 
     max_fpr: float
@@ -40,6 +41,7 @@ class Sheet(Serialisable):
     ratios: tuple[Ratios, ...]
     decision: tuple[DecisionCurve, ...]
     calibration: tuple[CalibrationFit, ...]
+    fairness: tuple[Fairness, ...]
 
     def tables(self) -> list[tuple[str, list[Any]]]:
         """Its rows by the name of their CSV file."""
@@ -49,7 +51,8 @@ class Sheet(Serialisable):
             for point in curve.points
         ]
         ratios = [{**vars(each), "partial_auroc": self.partial_auroc[each.label]} for each in self.ratios]
-        return [("decision", curves), ("ratios", ratios), ("calibration-fit", list(self.calibration))]
+        parts = {"decision": curves, "ratios": ratios, "calibration-fit": self.calibration, "fairness": self.fairness}
+        return [(name, list(rows)) for name, rows in parts.items()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +136,7 @@ def make_sheet(predictions: Predictions, evaluation: Evaluation, calibration: Ca
             level,
         ),
         calibration=tuple(row for each, sums in zip(counted, drawn, strict=True) for row in _fits(each, sums, level)),
+        fairness=fairness(predictions, evaluation.thresholds, level=level),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.core.files import write_text
 from zoo.core.text import RESEARCH_ONLY
-from zoo.report import cases, sections, utility
+from zoo.report import cases, fairness, sections, utility
 from zoo.report import results as measured
 from zoo.report.blocks import Section, Table
 from zoo.report.material import Material
@@ -33,6 +33,7 @@ PARTS = (
     utility.fit,
     measured.confusion,
     measured.subgroups,
+    fairness.fairness,
     measured.baselines,
     measured.reference,
     cases.mistakes,

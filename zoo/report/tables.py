@@ -180,8 +180,9 @@ def operating_line(results: Results) -> str | None:
     if low == high:
         what = f"Threshold {low}" if len(at) == 1 else f"Threshold {low} for every label"
     else:
-        what = f"Thresholds {low} to {high}, one for each label"
-    return f"{what}: {rule_text(results.operating)}."
+        what = f"Thresholds {low} to {high} by label"
+    rule = "Youden’s rule on validation" if results.rule.rule == "youden" else rule_text(results.operating)
+    return f"{what}: {rule}."
 
 
 def operating_table(points: Sequence[OperatingPoint], here: str) -> Table:

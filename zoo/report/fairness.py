@@ -1,0 +1,82 @@
+"""The section of a report on who is missed, or alarmed, more often than others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zoo.core.text import listed
+from zoo.evaluation.fairness import Fairness
+from zoo.evaluation.subgroups import MACRO
+from zoo.report.blocks import Figure, Panels, Section, Table, Text, section
+from zoo.report.material import Material
+from zoo.report.sentences import shown
+
+_KINDS = {"under_diagnosis": "under-diagnosis", "over_diagnosis": "over-diagnosis"}
+_SHOWN = 5  # clear gaps that are spelled out
+
+
+def fairness(material: Material) -> Section | None:
+    """Gaps in under- and over-diagnosis by group of patients and by sex and age together."""
+    from zoo.report.figures import forest_figure, span
+
+    rows = material.results.sheet.fairness
+    first = overall(rows)
+    if not first:
+        return None
+    figures = []
+    for kind, name in _KINDS.items():
+        gaps = [(_name(row), getattr(row, kind).gap, not getattr(row, kind).examined) for row in first]
+        drawing = forest_figure(gaps, 0.0, f"{name} minus all others’", span(gaps, 0.0))
+        figures.append(Figure(drawing, f"Forest plot of the gaps in {name} by group."))
+    caption = (
+        "Gaps to all other images with 95% intervals, each on its own; to the right of the dashed line a group is at a "
+        "disadvantage. Hollow points were not examined: too few images, or the better side of two groups."
+    )
+    return section("fairness", "Fairness", Text(sentence(rows)), Panels(caption, tuple(figures)), table(first))
+
+
+def overall(rows: Sequence[Fairness]) -> list[Fairness]:
+    """The means over labels, or the rows of the only finding."""
+    return [row for row in rows if row.label == MACRO] or [row for row in rows if row.label == rows[0].label]
+
+
+def table(rows: Sequence[Fairness]) -> Table:
+    """Rates and gaps of every group, those with a clear gap marked."""
+    cells = tuple(
+        (
+            _name(row),
+            *(f"{count:,}" for count in (row.images, row.patients)),
+            *(shown(each) for kind in _KINDS for each in (getattr(row, kind).value, getattr(row, kind).gap)),
+        )
+        for row in rows
+    )
+    mean = ", means over the findings" if rows[0].label == MACRO else ""
+    caption = (
+        f"Under-diagnosis (findings missed) and over-diagnosis (findings where there are none) by group{mean}. A gap is to all "
+        "other images. fairness-*.csv has every label. Rows in italics have a clear gap."
+    )
+    names = ("group", "images", "patients", "under-diagnosis", "gap, under", "over-diagnosis", "gap, over")
+    clear = frozenset(i for i, row in enumerate(rows) if any(getattr(row, kind).clear for kind in _KINDS))
+    return Table(caption, names, cells, marked=clear)
+
+
+def sentence(rows: Sequence[Fairness]) -> str:
+    """The clear gaps, and how many were looked at."""
+    examined = sum(getattr(row, kind).examined for row in rows for kind in _KINDS)
+    if not examined:
+        return "No group has enough images to examine who is missed or alarmed more often."
+    clear = [
+        (abs(rate.gap.value), f"{_name(row)}, {name}{'' if row.label == MACRO else f' of {row.label}'} {rate.gap}")
+        for row in rows
+        for kind, name in _KINDS.items()
+        if (rate := getattr(row, kind)).clear
+    ]
+    how = f"{examined} gaps in under- and over-diagnosis were examined, corrected by the method of Holm"
+    if not clear:
+        return f"{how}: none is clear. With few images in a group that is no proof of fairness."
+    clear.sort(key=lambda each: -each[0])
+    return f"{how}: {len(clear)} clear, such as {listed([text for _, text in clear[:_SHOWN]])}."
+
+
+def _name(row: Fairness) -> str:
+    return f"{row.column} {row.group}"
