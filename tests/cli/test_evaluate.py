@@ -149,7 +149,7 @@ def test_one_rule_at_a_time(finished: Finished) -> None:
 def test_the_operating_point_is_shown_with_the_results(finished: Finished) -> None:
     finished()
     at = short(info()["thresholds"]["Abnormal"])
-    line = f"Threshold {at}: best sensitivity + specificity on validation (Youden).\n"
+    line = f"Threshold {at}: Youden’s rule on validation.\n"
     assert line in zoo("evaluate", "first").stdout
     assert "Threshold .400: fixed.\n" in zoo("evaluate", "first", "--threshold", ".4").stdout
 

@@ -93,7 +93,7 @@ def test_set_reads_values_as_people_write_them() -> None:
         ({"epochs": -1}, "settings.epochs: received -1"),
         ({"epochs": 0}, "settings.epochs: received 0, which leaves nothing to train"),
         ({"epoch": 3}, "unknown setting 'epoch'. Did you mean 'epochs'?"),
-        ({"threshold": "best"}, "threshold"),
+        ({"threshold": "youdn"}, "unknown threshold rule 'youdn'. Did you mean 'youden'"),
         ({"data": "nih"}, "the dataset 'nih' needs --root DIR"),
         ({"data": {"root": "somewhere"}}, "takes no --root"),
         ({"image_size": 16}, "too small for mobilenetv3: its smallest is 32"),

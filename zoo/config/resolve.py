@@ -20,7 +20,7 @@ from zoo.core.errors import UsageError, unknown
 from zoo.core.options import as_dict, describe, validate
 from zoo.core.registry import PLURALS, Registry
 from zoo.core.tasks import TASKS
-from zoo.core.thresholds import TARGETS, check_rule
+from zoo.core.thresholds import RULES, TARGETS, check_rule
 
 ANY_SIZE = 224  # for a configuration of which no network is built
 DEFAULTS: dict[str, Any] = {
@@ -103,7 +103,11 @@ def _laid_on(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
 def _section(key: str, value: Any) -> dict[str, Any]:
     if key == "threshold" and not isinstance(value, Mapping):
         value = _number(str(value))
-        return {"value": value, "rule": "fixed"} if isinstance(value, float) else {"rule": value}
+        if isinstance(value, float):
+            return {"rule": "fixed", "value": value}
+        if value not in RULES:
+            raise unknown("threshold rule", value, RULES, "Or give a fixed threshold such as 0.5.")
+        return {"rule": value}
     if isinstance(value, str):
         return {"rule" if key == "threshold" else "name": value}
     if not isinstance(value, Mapping):
