@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from zoo.evaluation.interval import UNDEFINED, Interval
+from zoo.evaluation.interval import UNDEFINED, Interval, quantile
 from zoo.evaluation.reliability import distance_interval
 from zoo.evaluation.serialise import Serialisable
 
@@ -51,7 +51,8 @@ def regressions(
 ) -> tuple[Interval, Interval, Interval]:
     """Slope, intercept at slope 1 and observed to expected, from labels 1 or 0 `(N,)` and the number of each image's patient.
 
-    Intervals are Wald's, on the logarithm for the last, with the variance between patients (sandwich: Liang & Zeger 1986).
+    Intervals are Wald's, on the logarithm for the last, with the variance between patients (sandwich: Liang & Zeger 1986);
+    that of the slope at the t quantile of the patients with the rarer class.
     The slope is undefined where the probabilities are all alike or separate the labels perfectly, and all three are
     without both classes.
     """
@@ -61,6 +62,7 @@ def regressions(
     _, codes = np.unique(codes, return_inverse=True)
     number = int(codes.max()) + 1
     z = NormalDist().inv_cdf((1 + level) / 2)
+    rarer = min(len(np.unique(codes[each])) for each in (has, ~has))
     x = logit(probabilities)
 
     def clustered(scores: np.ndarray) -> np.ndarray:
@@ -68,7 +70,7 @@ def regressions(
         sums = np.stack([np.bincount(codes, column, minlength=number) for column in scores.T], axis=1)
         return np.asarray(sums.T @ sums * (number / (number - 1) if number > 1 else math.nan))
 
-    def wald(design: np.ndarray, offset: np.ndarray) -> Interval:
+    def wald(design: np.ndarray, offset: np.ndarray, z: float) -> Interval:
         found, fitted = _logistic(design, y, offset)
         inverse = np.linalg.inv((design * (fitted * (1 - fitted))[:, None]).T @ design)
         half = z * math.sqrt((inverse @ clustered(design * (y - fitted)[:, None]) @ inverse)[-1, -1])
@@ -76,12 +78,12 @@ def regressions(
 
     separated = x[has].min() >= x[~has].max() or x[has].max() <= x[~has].min()
     ones = np.ones((len(y), 1))
-    slope = UNDEFINED if separated else wald(np.column_stack([ones, x]), np.zeros(len(y)))
+    slope = UNDEFINED if separated else wald(np.column_stack([ones, x]), np.zeros(len(y)), quantile(level, rarer - 1))
     ratio = float(y.sum() / probabilities.sum())
     added = y / y.sum() - probabilities / probabilities.sum()
     half = z * math.sqrt(clustered(added[:, None])[0, 0])
     spread = (math.nan, math.nan) if math.isnan(half) else (ratio * math.exp(-half), ratio * math.exp(half))
-    return slope, wald(ones, x), Interval(ratio, *spread)
+    return slope, wald(ones, x, z), Interval(ratio, *spread)
 
 
 def _logistic(design: np.ndarray, y: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
-from zoo.evaluation.interval import UNDEFINED, Interval
+from zoo.evaluation.interval import UNDEFINED, Interval, quantile
 from zoo.evaluation.metrics import Confusion, confusion, parts
 from zoo.evaluation.serialise import Serialisable
 
@@ -35,9 +34,9 @@ def likelihood_ratios(
     """The positive and the negative likelihood ratio of each label.
 
     The intervals are symmetric on the logarithm (Simel, Samsa & Matchar 1991, Journal of Clinical Epidemiology 44), with the
-    variance taken between patients by linearisation; with one image of each patient it is theirs. Where a count that
-    divides is zero, .5 is added to each of the four, and the variance is that of images multiplied by their number per
-    patient.
+    variance taken between patients by linearisation, at the t quantile of the patients with the rarer class; with one image
+    of each patient it is theirs. Where a count that divides is zero, .5 is added to each of the four, and the variance is
+    that of images multiplied by their number per patient.
 
     Args:
         labels: `(N, K)`, 1, 0 or NaN.
@@ -75,7 +74,8 @@ def _ratio(hit: np.ndarray, other: np.ndarray, false: np.ndarray, rest: np.ndarr
         images = hit + other + false + rest
         clustering = float((images**2).sum() / images.sum())  # as if all images of a patient were alike
         variance = clustering * (1 / (a + 0.5) - 1 / (a + b + 1) + 1 / (c + 0.5) - 1 / (c + d + 1))
-    half, centre = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance), math.log(share / alarm)
+    rarer = min(np.count_nonzero(hit + other), np.count_nonzero(false + rest))
+    half, centre = quantile(level, rarer - 1) * math.sqrt(variance), math.log(share / alarm)
     value = math.exp(centre) if a and c else 0.0 if c else math.inf if a else math.nan
     low, high = math.exp(centre - half) if a else 0.0, math.exp(centre + half) if c else math.inf
     return Interval(value, low, high) if not math.isnan(value) else UNDEFINED
