@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shlex
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,14 +50,6 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @ACCEPT_CHANGED
 @RUNS_DIR
-@click.option(
-    "--replicates",
-    type=click.IntRange(min=100),
-    default=1000,
-    show_default=True,
-    help="Bootstrap resamples of the patients.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed of the resamples.")
 def compare(
     references: tuple[str, ...],
     split: str,
@@ -67,8 +62,6 @@ def compare(
     as_json: bool,
     accept_changed: bool,
     runs_dir: Path,
-    replicates: int,
-    seed: int,
     **rules: Any,
 ) -> None:
     """Rank runs on the same images and test which of them differ significantly.
@@ -96,8 +89,7 @@ def compare(
     groups = leaderboard.comparable(found.entries)
     if len(groups) > 1 and not group:
         raise leaderboard.incomparable(groups)
-    options = {"top": top, "replicates": replicates, "seed": seed}
-    boards = [leaderboard.rank(each, accept_changed=accept_changed, **options) for each in groups]
+    boards = [leaderboard.rank(each, top=top, accept_changed=accept_changed) for each in groups]
     remarks = _remarks(found, references, runs_dir)
     tested = _test_margin(boards, references[1], runs_dir, margin) if margin is not None else None
     if tested is not None:
@@ -229,7 +221,8 @@ def _write(boards: list[Board], remarks: list[str], csv_file: Path | None, html_
     if html_file is not None:
         from zoo.report.leaderboard import leaderboard_html
 
-        write_text(html_file, leaderboard_html(boards, remarks))
+        command = shlex.join(["zoo", *sys.argv[1:]])
+        write_text(html_file, leaderboard_html(boards, remarks, command, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"))
     for file in (csv_file, html_file):
         if file is not None:
             logger.info(f"Written: {file}")

@@ -50,10 +50,8 @@ def test_runs_are_ranked_with_their_difference_to_the_best() -> None:
     said = flat(result.stdout)
     assert "good is not significantly better than fair (difference -." in said
     assert "good is better than poor." in said
-    assert "p by the method of Holm for 2 comparisons" in said
-    assert (
-        "DeLong's test is not given: it takes images as independent, and these 120 images are of 60 patients." in said
-    )
+    assert "their intervals and p allow for all pairs of 3 runs (Tukey)" in said
+    assert "DeLong's test as a second opinion agrees on every run." in said
     assert "choose with --split val" in said
     assert "choose with" not in flat(zoo("compare", "poor", "good", "fair", "--split", "val").stdout)
 
@@ -73,7 +71,7 @@ def test_where_each_patient_has_one_image_delong_s_test_is_a_second_opinion() ->
     for seed in range(3):
         make_run(f"run-{seed}", seed=seed, per_patient=1)
     two = zoo("compare", "run-0", "run-1")
-    assert "DeLong's test as a second opinion: p " in flat(two.stdout)
+    assert "DeLong's test, clustered by patient, as a second opinion: p " in flat(two.stdout)
     assert "DeLong's test as a second opinion agrees on every run." in flat(zoo("compare").stdout)
     assert "DeLong" not in zoo("compare", "run-0", "run-1", "--metric", "f1").stdout
 
@@ -86,7 +84,7 @@ def test_two_runs_with_several_labels_are_compared_label_by_label() -> None:
     assert "macro AUROC" in result.stdout
     for label in SEVERAL.labels:
         assert any(line.startswith(f"{label} ") for line in result.stdout.splitlines())
-    assert "The runs differ significantly on Mass, Nodule and Hernia (p by the method of Holm for 3 labels)." in flat(
+    assert "The runs differ significantly on Mass, Nodule and Hernia (p by the method of Holm for 3 labels;" in flat(
         result.stdout
     )
 
@@ -203,19 +201,28 @@ def test_differences_are_made_for_the_first_runs_only_and_that_is_said() -> None
     assert "Differences are given for the first 3 of 5 (--top)." in flat(zoo("compare", "--top", "3").stdout)
 
 
-def test_too_few_resamples_for_so_many_comparisons_are_pointed_out() -> None:
+def test_the_best_is_picked_from_all_ranked_runs_and_pays_for_it() -> None:
     for seed in range(5):
         make_run(f"run-{seed}", seed=seed)
-    asked = "With 100 resamples no p of 4 comparisons is below .079: give --replicates 2000."
-    assert asked in flat(zoo("compare", "--replicates", "100").stdout)
-    assert "--replicates" not in zoo("compare", "--replicates", "200").stdout
+    pairs = {}
+    for top in ("2", "5"):
+        runs = json.loads(zoo("compare", "--top", top, "--json").stdout)["groups"][0]["runs"]
+        pairs[top] = runs[1]["comparison"]
+    assert pairs["2"] == pairs["5"]  # how many are compared does not matter
+    assert pairs["2"]["runs"] == 5
+    assert pairs["2"]["overall"]["p_adjusted"] > pairs["2"]["overall"]["p"]
+    alone = json.loads(zoo("compare", "run-0", "run-1", "--json").stdout)["groups"][0]["runs"][1]["comparison"][
+        "overall"
+    ]
+    assert alone["p_adjusted"] == alone["p"]
+    assert "allow for all pairs of 5 runs (Tukey)" in flat(zoo("compare").stdout)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_metric_ranks(metric: str) -> None:
     make_run("good", skill=3.0, task=SEVERAL)
     make_run("poor", skill=0.0, seed=1, task=SEVERAL)
-    result = zoo("compare", "--metric", metric, "--json", "--replicates", "100")
+    result = zoo("compare", "--metric", metric, "--json")
     assert result.exit_code == 0, result.output
     best, other = json.loads(result.stdout)["groups"][0]["runs"]
     found = other["comparison"]
@@ -248,7 +255,7 @@ def test_json_and_csv_hold_everything() -> None:
     compared = first[1]["comparison"]["overall"]
     assert float(rows[1]["difference"]) == compared["difference"]["value"]
     assert float(rows[1]["difference_low"]) == compared["difference"]["low"]
-    assert float(rows[1]["p_holm"]) == compared["p_holm"]
+    assert float(rows[1]["p_adjusted"]) == compared["p_adjusted"]
     assert rows[1]["compared_with"] == "good"
     assert float(rows[1]["label:Mass_low"]) == first[1]["per_label"]["Mass"]["low"]
     assert (rows[0]["difference"], rows[0]["p"], rows[2]["label:Mass"]) == ("", "", "")
@@ -306,7 +313,7 @@ def test_many_runs_are_ranked_in_little_time() -> None:
     for number in range(1, 300):
         shutil.copytree(source, Path("runs", f"run-{number}"))
     started = time.perf_counter()
-    result = zoo("compare", "--top", "2", "--replicates", "100")
+    result = zoo("compare", "--top", "2")
     assert result.exit_code == 0, result.output
     assert time.perf_counter() - started < 5
     assert len([line for line in result.stdout.splitlines() if line.strip()[:1].isdigit()]) == 300
@@ -317,7 +324,7 @@ def test_neither_tensorflow_nor_keras_is_loaded(run_python: Shell, tmp_path: Pat
     make_run("b", seed=1)
     code = (
         "import sys; from zoo.cli.main import cli; cli(sys.argv[1:], standalone_mode=False); "
-        "print({'tensorflow', 'keras', 'jax', 'sklearn', 'scipy'} & set(sys.modules))"
+        "print({'tensorflow', 'keras', 'jax', 'sklearn', 'scipy.stats'} & set(sys.modules))"
     )
     result = run_python(
         "-c", code, "compare", "--runs-dir", str(tmp_path / "runs"), "--csv", "a.csv", "--html", "a.html"

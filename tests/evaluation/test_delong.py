@@ -77,6 +77,48 @@ def test_the_standard_error_is_near_that_of_the_bootstrap_where_images_are_indep
     assert paired_test(labels, *scores.T).standard_error == pytest.approx(np.std(drawn[0] - drawn[1]), rel=0.1)
 
 
+def obuchowski(labels: np.ndarray, scores: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """The covariance of clustered AUROCs from Obuchowski (1997), section 2, over all pairs and all patients."""
+    x, z = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+    m, n, people = len(x), len(z), np.unique(codes)
+    parts = []
+    for s in scores.T:
+        psi = (s[x][:, None] > s[z]) + 0.5 * (s[x][:, None] == s[z])
+        v10, v01, theta = psi.mean(axis=1), psi.mean(axis=0), psi.mean()
+        t10 = np.array([v10[codes[x] == p].sum() - theta * (codes[x] == p).sum() for p in people])
+        t01 = np.array([v01[codes[z] == p].sum() - theta * (codes[z] == p).sum() for p in people])
+        parts.append((t10, t01))
+    i10, i01, i = len(np.unique(codes[x])), len(np.unique(codes[z])), len(people)
+    found = np.empty((len(parts), len(parts)))
+    for r, (a10, a01) in enumerate(parts):
+        for c, (b10, b01) in enumerate(parts):
+            s10, s01 = i10 / ((i10 - 1) * m) * (a10 @ b10), i01 / ((i01 - 1) * n) * (a01 @ b01)
+            s11 = i / (i - 1) * (a10 @ b01 + a01 @ b10)
+            found[r, c] = s10 / m + s01 / n + s11 / (m * n)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_with_several_images_per_patient_the_covariance_is_obuchowski_s(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, codes = rng.integers(0, 2, 60).astype(float), rng.integers(0, 15, 60)
+    scores = np.round(labels[:, None] + rng.normal(size=(15, 3))[codes] + rng.normal(size=(60, 3)), seed % 3)
+    found = delong(labels, scores, codes)
+    assert found.covariance == pytest.approx(obuchowski(labels, scores, codes), abs=1e-14)
+    alone = delong(labels, scores, np.arange(60))
+    assert alone.covariance == pytest.approx(pairwise(labels, scores)[1], abs=1e-14)
+    assert paired_test(labels, scores[:, 0], scores[:, 1], codes).standard_error > 0
+
+
+def test_copies_of_images_do_not_make_a_clustered_test_surer() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 80).astype(float)
+    scores = labels[:, None] + rng.normal(size=(80, 2))
+    once = paired_test(labels, *scores.T)
+    copied = paired_test(np.tile(labels, 5), *np.tile(scores.T, 5), np.tile(np.arange(80), 5))
+    assert copied.standard_error == pytest.approx(once.standard_error)
+
+
 def test_unknown_labels_are_left_out() -> None:
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 2, 50).astype(float)

@@ -19,8 +19,8 @@ from zoo.evaluation.margins import against_margin
 
 def comparison(low: float, high: float, first: str = "a", second: str = "b") -> Comparison:
     difference = Interval((low + high) / 2, low, high)
-    overall = Difference("macro", 0.8, 0.8 - difference.value, difference, 0.5, 0.5, math.nan)
-    return Comparison(first, second, "auroc", 100, 50, overall, {}, None)
+    overall = Difference("macro", 0.8, 0.8 - difference.value, difference, 0.01, 30.0, 0.5, 0.5, math.nan)
+    return Comparison(first, second, "auroc", 100, 50, 2, overall, {}, None)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def runs(seed: int, loss: float) -> Comparison:
         noise = (shared + rng.normal(size=120)) / math.sqrt(2)
         logits = (noise + y * math.sqrt(2) * norm.ppf(area))[:, None]
         images = Predictions(Task("binary", ("A",)), table, y[:, None], logits)
-        found.append(measure(name, images, replicates=200))
+        found.append(measure(name, images))
     return compare(*found)
 
 

@@ -1,14 +1,14 @@
 """Two runs on the same images: their paired difference, its interval, and whether it is significant.
 
-Both runs are measured in the same resamples of the patients, so what makes a resample easy or hard cancels out of the
-difference: two runs whose intervals overlap widely can still differ significantly.
+A difference is judged by its standard error over patients, from how each patient moves it (`influence`): what makes a patient easy
+or hard for both runs cancels out, so two runs whose intervals overlap widely can still differ significantly. Nothing is drawn.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,10 +17,12 @@ import numpy as np
 import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.text import count_of
-from zoo.evaluation.bootstrap import auroc_replicates, patient_codes, resample
+from zoo.evaluation.bootstrap import patient_codes
 from zoo.evaluation.delong import paired_test
-from zoo.evaluation.interval import Interval, interval
-from zoo.evaluation.p_values import ALPHA, bootstrap_p, holm
+from zoo.evaluation.influence import FEWEST, Influence, by_patient, decided, mean, ranked
+from zoo.evaluation.interval import Interval
+from zoo.evaluation.metrics import Confusion
+from zoo.evaluation.p_values import ALPHA, holm, range_p, range_quantile
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable
 
@@ -33,22 +35,26 @@ AT_THRESHOLD = METRICS[2:]
 class Difference:
     """One metric of two runs and the first minus the second, with its interval.
 
-    `p` is the two-sided p of the paired bootstrap, `p_holm` the same after Holm's correction for the comparisons made
-    beside it, `p_delong` that of DeLong's test where it holds; each NaN where it cannot be given.
+    `p` is the two-sided p of difference / standard error in Student's distribution with `freedom` degrees. `p_adjusted` of a
+    whole corrects it for all pairs of the runs that were ranked, and the interval is simultaneous with it: it excludes 0
+    where `p_adjusted` is below 1 - level. For one of several labels `p_adjusted` is Holm's over the labels, and the interval
+    that of the label by itself. `p_delong` is that of DeLong's test, clustered by patient. Each is NaN where it cannot be given.
     """
 
     label: str
     first: float
     second: float
     difference: Interval
+    standard_error: float
+    freedom: float
     p: float
-    p_holm: float
+    p_adjusted: float
     p_delong: float
 
     @property
     def significant(self) -> bool:
         """Whether the corrected p is below .05."""
-        return self.p_holm < ALPHA
+        return self.p_adjusted < ALPHA
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,8 @@ class Comparison(Serialisable):
     """Two runs compared on the same images: over all labels, and for several labels label by label.
 
     `overall.label` is the one label, "macro" for a mean over the labels, or "all" for what a multiclass task has only once.
-    `no_delong` is the reason why DeLong's test is not given: another metric than AUROC, several images of one patient (the
-    test takes images as independent), or a mean over labels (it compares single labels); None where it is given.
+    `runs` is the number of ranked runs of which these are two. `no_delong` is the reason why DeLong's test is not given:
+    another metric than AUROC, or a mean over labels (it compares single labels); None where it is given.
     """
 
     first: str
@@ -65,37 +71,35 @@ class Comparison(Serialisable):
     metric: str
     images: int
     patients: int
+    runs: int
     overall: Difference
     per_label: dict[str, Difference]
-    no_delong: Literal["not_auroc", "several_images_per_patient", "mean_over_labels"] | None
+    no_delong: Literal["not_auroc", "mean_over_labels"] | None
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One metric of one run: of all images and in every resample of the patients, for each label and for all.
+    """One metric of one run, and how each patient moves it: `labels` of each label, `whole` where it is no mean over them.
 
-    `predictions` are in the order of the images' names, which with equal patients makes the resamples of two runs the
-    same. `values` is `(K,)`, `drawn` `(R, K)`; `overall` and `overall_drawn` `(R,)` are the binary task's own or the
-    macro average.
+    `predictions` are in the order of the images' names, so that the patients of two runs are in one order. `overall` is
+    the binary task's own or the macro average.
     """
 
     name: str
     predictions: Predictions
     metric: str
-    values: np.ndarray
-    drawn: np.ndarray
+    labels: Influence
+    whole: Influence | None
     overall: float
-    overall_drawn: np.ndarray
+
+    @property
+    def values(self) -> np.ndarray:
+        """The metric of each label, `(K,)`."""
+        return self.labels.value
 
 
 def measure(
-    name: str,
-    predictions: Predictions,
-    metric: str = "auroc",
-    thresholds: Mapping[str, float] | None = None,
-    *,
-    replicates: int = 1000,
-    seed: int = 0,
+    name: str, predictions: Predictions, metric: str = "auroc", thresholds: Mapping[str, float] | None = None
 ) -> Measured:
     """Prepare a run for comparisons.
 
@@ -104,8 +108,6 @@ def measure(
         predictions: its images.
         metric: one of `METRICS`.
         thresholds: the run's own, a probability per label; needed for the metrics in `AT_THRESHOLD` unless multiclass.
-        replicates: resamples of the patients.
-        seed: of the resamples.
 
     Raises:
         DataError: there are no images, a logit is not finite, or an image is named twice.
@@ -116,40 +118,25 @@ def measure(
     names = predictions.table["image"].astype(str).to_numpy()
     order = np.argsort(names, kind="stable")
     table = predictions.table.iloc[order].reset_index(drop=True)
-    ordered = Predictions(predictions.task, table, predictions.labels[order], predictions.logits[order])
-    values, drawn, overall, overall_drawn = _measure(ordered, metric, thresholds, replicates, seed)
-    return Measured(name, ordered, metric, values, drawn, float(overall), overall_drawn)
-
-
-def _measure(
-    images: Predictions, metric: str, thresholds: Mapping[str, float] | None, replicates: int, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    labels, scores, patients = images.labels, images.scores, images.table["patient"]
-    if metric == "auroc":
-        values = metrics.by_label(metrics.auroc, labels, scores)
-        drawn = auroc_replicates(labels, scores, patients, replicates, seed)
-        return values, drawn, metrics.mean_of_defined(values), metrics.mean_of_defined(drawn)
+    images = Predictions(predictions.task, table, predictions.labels[order], predictions.logits[order])
+    codes, patients = patient_codes(images.table["patient"])
+    whole = None
     if metric in AT_THRESHOLD:
         positive = metrics.decisions(images.task, images.logits, thresholds or {})
+        counts = Confusion(*(by_patient(part, codes, patients) for part in metrics.parts(images.labels, positive)))
+        labels = decided(counts)[metric]
+        if images.task.exclusive and metric == "accuracy":  # the share of images that are right
+            whole = decided(counts.total())["sensitivity"]
+        elif images.task.exclusive and metric == "balanced_accuracy":
+            whole = mean(decided(counts)["sensitivity"])
     else:
-        positive = np.zeros(labels.shape, dtype=bool)
-    found = resample(labels, scores, positive, patients, replicates, seed)
-    drawn = found.labels[metric]
-    if metric == "auprc":
-        values = metrics.by_label(metrics.auprc, labels, scores)
-        return values, drawn, metrics.mean_of_defined(values), metrics.mean_of_defined(drawn)
-    table = metrics.confusion(labels, positive)
-    rates, pooled = metrics.rates(table), metrics.rates(table.total())
-    overall = metrics.averages(images.task, rates, pooled, table.tp + table.fn)["macro"][metric]
-    micro = {name: found.micro[name] for name in pooled}
-    averages = metrics.averages(images.task, {name: found.labels[name] for name in rates}, micro, found.positives)
-    return rates[metric], drawn, overall, averages["macro"][metric]
+        labels = ranked(metric, images.labels, images.scores, codes, patients)
+    overall = float(whole.value[0] if whole is not None else metrics.mean_of_defined(labels.value))
+    return Measured(name, images, metric, labels, whole, overall)
 
 
-def compare(first: Measured, second: Measured, *, level: float = 0.95) -> Comparison:
-    """Compare two runs measured with the same replicates and seed.
-
-    The p values of labels are corrected over the labels; that of the whole is not, see `corrected`.
+def compare(first: Measured, second: Measured, *, runs: int = 2, level: float = 0.95) -> Comparison:
+    """Compare two runs that were picked from among `runs` runs, ranked on the same images.
 
     Raises:
         DataError: the images, their labels or their patients differ; see `differences` for what does.
@@ -166,48 +153,67 @@ def compare(first: Measured, second: Measured, *, level: float = 0.95) -> Compar
             f"{first.name} and {second.name} cannot be compared: they give the same images to different patients."
         )
     several = images.task.outputs > 1
-    reason: Literal["not_auroc", "several_images_per_patient", "mean_over_labels"] | None = None
-    if first.metric != "auroc":
-        reason = "not_auroc"
-    elif patients < len(images):
-        reason = "several_images_per_patient"
+    minus = _minus(first.labels, second.labels)
     rows = []
     for k, label in enumerate(images.task.labels):
         p_delong = math.nan
-        if reason is None:
-            scores = (each.predictions.scores[:, k] for each in (first, second))
-            p_delong = paired_test(images.labels[:, k], *scores).p
-        values, drawn = (float(first.values[k]), float(second.values[k])), first.drawn[:, k] - second.drawn[:, k]
-        rows.append(_difference(label, *values, drawn, level, p_delong))
+        if first.metric == "auroc":
+            scores = [each.predictions.scores[:, k] for each in (first, second)]
+            p_delong = paired_test(images.labels[:, k], scores[0], scores[1], codes).p
+        values = float(first.values[k]), float(second.values[k])
+        rows.append(_difference(label, values, minus, k, 2 if several else runs, level, p_delong))
+    reason: Literal["not_auroc", "mean_over_labels"] | None = "not_auroc" if first.metric != "auroc" else None
+    overall = rows[0]
     if several:
-        drawn = first.overall_drawn - second.overall_drawn
-        averaged = not (images.task.exclusive and first.metric in ("accuracy", "balanced_accuracy"))
-        overall = _difference("macro" if averaged else "all", first.overall, second.overall, drawn, level, math.nan)
+        one, two = first.whole, second.whole
+        whole = mean(minus) if one is None or two is None else _minus(one, two)
+        name = "macro" if one is None else "all"
+        overall = _difference(name, (first.overall, second.overall), whole, 0, runs, level, math.nan)
         reason = reason or "mean_over_labels"
-    else:
-        overall = rows[0]
     adjusted = holm([row.p for row in rows])
-    per_label = {r.label: dataclasses.replace(r, p_holm=p) for r, p in zip(rows, adjusted, strict=True)}
-    return Comparison(
-        first.name, second.name, first.metric, len(images), patients, overall, per_label if several else {}, reason
-    )
+    per_label = {r.label: dataclasses.replace(r, p_adjusted=p) for r, p in zip(rows, adjusted, strict=True)}
+    names = first.name, second.name, first.metric
+    return Comparison(*names, len(images), patients, runs, overall, per_label if several else {}, reason)
 
 
-def corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """The comparisons with the p of each whole corrected for there being several."""
-    adjusted = holm([each.overall.p for each in comparisons])
-    return tuple(
-        dataclasses.replace(each, overall=dataclasses.replace(each.overall, p_holm=p))
-        for each, p in zip(comparisons, adjusted, strict=True)
+def _minus(first: Influence, second: Influence) -> Influence:
+    """The influence on the difference, label by label.
+
+    Where too few patients have the label for an estimate, a mean over labels takes the largest variance that a difference
+    between -1 and 1 can have.
+    """
+    moved = first.by_patient - second.by_patient
+    few = first.patients < FEWEST
+    with np.errstate(divide="ignore"):
+        unseen = np.where(few, 1 / first.clusters, 0.0)
+    return dataclasses.replace(
+        first,
+        value=first.value - second.value,
+        by_patient=moved,
+        variance=(moved**2).sum(axis=0),
+        patients=np.minimum(first.patients, second.patients),
+        freedom=np.minimum(first.freedom, second.freedom),
+        unseen=unseen,
     )
 
 
 def _difference(
-    label: str, first: float, second: float, drawn: np.ndarray, level: float, p_delong: float
+    label: str, values: tuple[float, float], minus: Influence, k: int, runs: int, level: float, p_delong: float
 ) -> Difference:
-    difference = interval(first - second, drawn, level)
-    p = bootstrap_p(drawn) if not math.isnan(difference.low) else math.nan
-    return Difference(label, first, second, difference, p, p, p_delong)
+    value, freedom = float(minus.value[k]), float(minus.freedom[k])
+    # what rounding leaves of nothing is about 1e-17
+    error = math.sqrt(variance) if (variance := float(minus.variance[k])) > 1e-16 else 0.0 * variance
+    same = error == 0 and abs(value) < 1e-12
+    unknown = math.isnan(value) or minus.patients[k] < FEWEST or (error == 0 and not same)
+    if same and not unknown:
+        return Difference(label, *values, Interval(value, value, value), 0.0, freedom, 1.0, 1.0, p_delong)
+    if unknown:
+        nothing = math.nan
+        return Difference(label, *values, Interval(value, nothing, nothing), *(nothing,) * 4, p_delong)
+    distance, reach = abs(value) / error, error * range_quantile(level, runs, freedom)
+    low, high = max(-1.0, value - reach), min(1.0, value + reach)
+    p, adjusted = (range_p(distance, number, freedom) for number in (2, runs))
+    return Difference(label, *values, Interval(value, low, high), error, freedom, p, adjusted, p_delong)
 
 
 def differences(first: str, a: Predictions, second: str, b: Predictions) -> list[str]:

@@ -11,8 +11,8 @@ from zoo.core.text import listed
 from zoo.evaluation.comparison import Comparison
 from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.notes import CHANGED, FEW, UNCHECKED
-from zoo.evaluation.p_values import ALPHA, holm
-from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table
+from zoo.evaluation.p_values import ALPHA
+from zoo.report.blocks import Block, Code, Intervals, Lead, Section, Table
 from zoo.report.blocks import Text as Paragraph
 from zoo.report.sentences import METRICS, doubt, leak, p_text, split_name
 from zoo.report.tables import RULES, terminal
@@ -25,7 +25,7 @@ COMPARED = ("minus the best", "p")
 
 
 def runs_table(board: Board) -> Table:
-    """Rank, run, what it is made of, the metric with its interval, the difference to the best with its interval, Holm's p."""
+    """Rank, run, what it is made of, the metric with its interval, the difference to the best with its interval and p."""
     rows = []
     for rank, (entry, run) in enumerate(zip(board.entries, board.to_dict()["runs"], strict=True)):
         cells = [
@@ -37,10 +37,13 @@ def runs_table(board: Board) -> Table:
         cells.append(str(entry.value))
         if board.comparisons:
             found = comparison.overall if (comparison := board.comparison(rank)) is not None else None
-            cells += [str(found.difference), p_text(found.p_holm)] if found is not None else ["", ""]
+            cells += [str(found.difference), p_text(found.p_adjusted)] if found is not None else ["", ""]
         rows.append(tuple(cells))
     names = ("rank", "run", "model", "recipe", "loss", "seed", board_metric(board))
-    return Table("Runs from the best down.", (*names, *(COMPARED if board.comparisons else ())), tuple(rows))
+    caption = "Runs from the best down."
+    if board.comparisons:
+        caption += f" “Minus the best” is the {board_metric(board)} of the run minus that of {board.entries[0].name}."
+    return Table(caption, (*names, *(COMPARED if board.comparisons else ())), tuple(rows))
 
 
 def leaderboard_table(board: Board) -> TerminalTable:
@@ -57,10 +60,11 @@ def leaderboard_table(board: Board) -> TerminalTable:
 def labels_table(comparison: Comparison) -> Table:
     """Two runs label by label: the metric of each, the first minus the second, and Holm's p over the labels."""
     rows = tuple(
-        (label, short(row.first), short(row.second), str(row.difference), p_text(row.p_holm))
+        (label, short(row.first), short(row.second), str(row.difference), p_text(row.p_adjusted))
         for label, row in comparison.per_label.items()
     )
-    return Table("Label by label.", ("label", comparison.first, comparison.second, "difference", "p"), rows)
+    caption = f"Label by label; the difference is {comparison.first} minus {comparison.second}."
+    return Table(caption, ("label", comparison.first, comparison.second, "difference", "p"), rows)
 
 
 def terminal_labels(comparison: Comparison) -> TerminalTable:
@@ -108,10 +112,9 @@ def sentences(board: Board) -> list[str]:
     said = [conclusion(board.comparisons[0])] if len(board.comparisons) == 1 else _conclusions(board)
     if board.comparisons:
         first = board.comparisons[0]
-        how = f"Differences are paired over the same {first.patients:,} patients ({board.replicates:,} resamples)"
-        several = len(board.comparisons)
-        said.append(f"{how}{f'; p by the method of Holm for {several} comparisons' if several > 1 else ''}.")
-        said += _resolution(board.replicates, several)
+        how = f"Differences are paired over the same {first.patients:,} patients"
+        pairs = f"; their intervals and p allow for all pairs of {first.runs:,} runs (Tukey)" if first.runs > 2 else ""
+        said.append(f"{how}{pairs}.")
         said += _delong(board.comparisons)
         if first.patients < FEW:
             said.append(f"There are only {first.patients} patients, so intervals and p are not reliable.")
@@ -160,12 +163,11 @@ def conclusion(comparison: Comparison) -> str:
     """Whether one of two runs is better, or the difference is not significant."""
     found, first, second = comparison.overall, comparison.first, comparison.second
     name = f"{'macro ' if found.label == 'macro' else ''}{METRICS[comparison.metric]}"
-    value, p = found.difference, p_text(found.p_holm)
+    value, p = found.difference, p_text(found.p_adjusted)
     if math.isnan(value.value):
         return f"{first} and {second} cannot be compared: {name} is undefined on these images."
-    if math.isnan(found.p_holm):
-        one = comparison.patients < 2
-        why = "all images are of one patient" if one else "there are too few patients, or no resamples"
+    if math.isnan(found.p_adjusted):
+        why = "all images are of one patient" if comparison.patients < 2 else "there are too few patients to tell"
         return f"The {name} of {first} minus that of {second} is {short(value.value)}, without an interval: {why}."
     if not found.significant:
         return f"{first} and {second} do not differ significantly: {name} difference {value}, p {p}."
@@ -180,23 +182,16 @@ def _conclusions(board: Board) -> list[str]:
     best = board.entries[0].name
     if math.isnan(board.entries[0].value.value):
         return [f"{board_metric(board)} is undefined on these images: nothing can be ranked."]
-    known = [c for c in board.comparisons if not math.isnan(c.overall.p_holm)]
+    known = [c for c in board.comparisons if not math.isnan(c.overall.p_adjusted)]
     same = [f"{c.first} (difference {c.overall.difference})" for c in known if not c.overall.significant]
     worse = [c.first for c in known if c.overall.significant]
     said = [f"{best} is not significantly better than {listed(same)}."] if same else []
     said += [f"{best} is better than {listed(worse)}."] if worse else []
+    unknown = [c.first for c in board.comparisons if math.isnan(c.overall.p_adjusted)]
+    said += (
+        [f"There are too few patients to tell whether it is better than {listed(unknown)}."] if unknown and said else []
+    )
     return said or ["It is unknown whether the runs differ: the differences have no interval."]
-
-
-def _resolution(replicates: int, comparisons: int) -> list[str]:
-    """A sentence where Holm's p cannot get below .05: the bootstrap's smallest p, times the number of comparisons."""
-    smallest = 2 * comparisons / (replicates + 1)
-    if smallest < ALPHA:
-        return []
-    enough = math.ceil(2 * comparisons / ALPHA / 1000 + 1) * 1000
-    return [
-        f"With {replicates} resamples no p of {comparisons} comparisons is below {short(smallest)}: give --replicates {enough}."
-    ]
 
 
 def labels_sentence(board: Board) -> str:
@@ -207,8 +202,7 @@ def labels_sentence(board: Board) -> str:
         f"The runs differ significantly on {listed(names)}" if names else "The runs differ significantly on no label"
     )
     number = len(comparison.per_label)
-    said = [f"{found} (p by the method of Holm for {number} labels).", *_resolution(board.replicates, number)]
-    return " ".join(said)
+    return f"{found} (p by the method of Holm for {number} labels; each interval is of its label alone)."
 
 
 def _delong(comparisons: Sequence[Comparison]) -> list[str]:
@@ -216,18 +210,11 @@ def _delong(comparisons: Sequence[Comparison]) -> list[str]:
     if first.no_delong == "not_auroc":
         return []
     if first.no_delong is not None:
-        clustered = (
-            f"it takes images as independent, and these {first.images:,} images are of {first.patients:,} patients"
-        )
-        why = (
-            clustered
-            if first.no_delong == "several_images_per_patient"
-            else "it compares single labels, not a mean over them"
-        )
-        return [f"DeLong's test is not given: {why}."]
-    adjusted = holm([each.overall.p_delong for each in comparisons])
+        return ["DeLong's test is not given: it compares single labels, not a mean over them."]
+    pairs_of_runs = first.runs * (first.runs - 1) // 2
+    adjusted = [min(1.0, each.overall.p_delong * pairs_of_runs) for each in comparisons]
     if len(comparisons) == 1:
-        return [f"DeLong's test as a second opinion: p {p_text(adjusted[0])}."]
+        return [f"DeLong's test, clustered by patient, as a second opinion: p {p_text(adjusted[0])}."]
     pairs = list(zip(comparisons, adjusted, strict=True))
     other = [f"{c.first} (p {p_text(p)})" for c, p in pairs if (p < ALPHA) != c.overall.significant]
     if not other:
@@ -235,20 +222,30 @@ def _delong(comparisons: Sequence[Comparison]) -> list[str]:
     return [f"DeLong's test as a second opinion disagrees on {listed(other)}."]
 
 
-def leaderboard_html(boards: Sequence[Board], remarks: Sequence[str] = ()) -> str:
-    """The boards as one HTML page without any outside resource; `remarks` stand at its end."""
+def leaderboard_html(boards: Sequence[Board], remarks: Sequence[str] = (), command: str = "", made: str = "") -> str:
+    """The boards as one HTML page without any outside resource; `remarks` stand at its end.
+
+    Args:
+        boards: what is shown, a section each.
+        remarks: sentences.
+        command: what made the page, shown on top where it is given.
+        made: the date of that.
+    """
     from zoo.report.page import render_sections
 
     parts = [_section(board, number, len(boards)) for number, board in enumerate(boards, 1)]
+    if command:
+        parts.append(Section("made", "How this page was made", (Code(f"On {made}, by this command.", command),)))
     return render_sections("Runs compared", parts, list(remarks))
 
 
 def _section(board: Board, number: int, groups: int) -> Section:
     metric, compared = board_metric(board), bool(board.comparisons)
-    drawn = "Each run" + (" and its difference to the best" if compared else "") + f", the first {DRAWN} at most."
-    blocks: list[Block] = [Paragraph(line, "alarm") for line in alarms(board)]
-    blocks += [Panels(drawn, _figures(board, metric))]
-    blocks += [runs_table(board), Points(tuple(sentences(board)))]
+    said = [*(("alarm", line) for line in alarms(board)), *(("note", line) for line in sentences(board))]
+    datasets = listed(sorted({entry.dataset for entry in board.entries if entry.dataset}))
+    blocks: list[Block] = [Lead(*said[0], tuple(said[1:]))]
+    blocks += [Paragraph(f"Dataset: {datasets}.")] if datasets else []
+    blocks += [*_charts(board, metric), runs_table(board)]
     pair = board.comparisons[0] if len(board.ranked) == 2 and compared else None
     if pair is not None and pair.per_label:
         blocks += [labels_table(pair), Paragraph(labels_sentence(board))]
@@ -260,16 +257,23 @@ def _section(board: Board, number: int, groups: int) -> Section:
     return Section(f"group-{number}", f"{prefix}{heading(board)}", tuple(blocks))
 
 
-def _figures(board: Board, metric: str) -> tuple[Figure, ...]:
-    """The values of the first runs, and their differences to the best, as forest plots."""
-    from zoo.report.figures import forest_figure, span
-
-    values = [(_marked(entry), entry.value, False) for entry in board.entries[:DRAWN]]
-    found = [
-        Figure(forest_figure(values, board.entries[0].value.value, metric, span(values)), f"{metric} of each run.")
-    ]
+def _charts(board: Board, metric: str) -> list[Block]:
+    """The values of the first runs, and what each of the next is below or above the best."""
+    values = tuple(
+        (_marked(entry), entry.value, "" if rank else "strong") for rank, entry in enumerate(board.entries[:DRAWN])
+    )
+    drawn = f", the first {DRAWN} of {len(board.entries):,}" if len(board.entries) > DRAWN else ""
+    level, best = f"{100 * board.level:.0f}% intervals over patients", board.entries[0].name
+    metric = f"{metric[0].upper()}{metric[1:]}"
+    caption = f"{metric} of each run with {level}{drawn}. The dashed line is the value of {best}."
+    found: list[Block] = [Intervals(caption, values, board.entries[0].value.value)]
     if board.comparisons:
-        differences = [(each.first, each.overall.difference, False) for each in board.comparisons[:DRAWN]]
-        drawing = forest_figure(differences, 0.0, f"{metric} minus the best", span(differences, 0.0))
-        found.append(Figure(drawing, f"{metric} of each run minus that of the best."))
-    return tuple(found)
+        rows = tuple(
+            (f"{each.first} − {each.second}", each.overall.difference, "") for each in board.comparisons[:DRAWN]
+        )
+        caption = (
+            f"{metric} of each run minus that of {best}, paired over the same patients, with {level}: left of the dashed line "
+            f"the run is below {best}."
+        )
+        found.append(Intervals(caption, rows, 0.0))
+    return found

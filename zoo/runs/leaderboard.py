@@ -15,7 +15,7 @@ from typing import Any
 
 from zoo.core.errors import DataError, UsageError, ZooError
 from zoo.core.text import listed
-from zoo.evaluation.comparison import Comparison, Measured, compare, corrected, differences, measure
+from zoo.evaluation.comparison import Comparison, Measured, compare, differences, measure
 from zoo.evaluation.interval import UNDEFINED
 from zoo.evaluation.serialise import to_csv, to_plain
 from zoo.runs.entries import Entry
@@ -31,9 +31,7 @@ class Board:
 
     entries: tuple[Entry, ...]
     comparisons: tuple[Comparison, ...]
-    replicates: int
     level: float
-    seed: int
 
     @property
     def ranked(self) -> tuple[Entry, ...]:
@@ -59,7 +57,7 @@ class Board:
             }
             for rank, entry in enumerate(self.entries)
         ]
-        return {"replicates": self.replicates, "level": self.level, "seed": self.seed, "runs": runs}
+        return {"level": self.level, "runs": runs}
 
 
 def boards_csv(boards: Sequence[Board]) -> str:
@@ -80,7 +78,7 @@ def _cells(group: int, board: Board, rank: int) -> dict[str, Any]:
     cells["doubts"] = "|".join(f"{note.kind} {note.labels[0]}" for note in entry.doubts)
     cells["compared_with"] = compared.second if compared else None
     cells["difference"] = compared.overall.difference if compared else UNDEFINED
-    cells |= {name: getattr(compared.overall, name) if compared else None for name in ("p", "p_holm", "p_delong")}
+    cells |= {name: getattr(compared.overall, name) if compared else None for name in ("p", "p_adjusted", "p_delong")}
     return cells | ({f"label:{label}": found for label, found in labels.items()} if len(labels) > 1 else {})
 
 
@@ -149,9 +147,7 @@ def rank(
     entries: Sequence[Entry],
     *,
     top: int = 10,
-    replicates: int = 1000,
     level: float = 0.95,
-    seed: int = 0,
     accept_changed: bool = False,
 ) -> Board:
     """Sort comparable runs by their metric, higher first and undefined last, and compare the first `top` with the best. Runs that
@@ -166,7 +162,7 @@ def rank(
 
     def measured(entry: Entry) -> Measured:
         images = Run(entry.path).predictions(entry.split, accept_changed=accept_changed)
-        return measure(entry.name, images, entry.metric, entry.thresholds, replicates=replicates, seed=seed)
+        return measure(entry.name, images, entry.metric, entry.thresholds)
 
     comparisons: list[Comparison] = []
     front = [entry for entry in ranked[:top] if not entry.leaks]
@@ -176,8 +172,10 @@ def rank(
         pairs.sort(key=lambda pair: _order(pair[0]))
         ranked[: len(front)] = [entry for entry, _ in pairs]
         best, *others = [each for _, each in pairs]
-        comparisons = [compare(other, best, level=level) for other in others]
-    return Board(tuple(ranked), corrected(comparisons), replicates, level, seed)
+        # the best was picked from all of them, compared or not
+        number = sum(not entry.leaks for entry in ranked)
+        comparisons = [compare(other, best, runs=number, level=level) for other in others]
+    return Board(tuple(ranked), tuple(comparisons), level)
 
 
 def _order(entry: Entry) -> tuple[Any, ...]:
