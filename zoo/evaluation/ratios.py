@@ -74,7 +74,7 @@ def _ratio(hit: np.ndarray, other: np.ndarray, false: np.ndarray, rest: np.ndarr
         images = hit + other + false + rest
         clustering = float((images**2).sum() / images.sum())  # as if all images of a patient were alike
         variance = clustering * (1 / (a + 0.5) - 1 / (a + b + 1) + 1 / (c + 0.5) - 1 / (c + d + 1))
-    rarer = min(np.count_nonzero(hit + other), np.count_nonzero(false + rest))
+    rarer = int(min(np.count_nonzero(hit + other), np.count_nonzero(false + rest)))
     half, centre = quantile(level, rarer - 1) * math.sqrt(variance), math.log(share / alarm)
     value = math.exp(centre) if a and c else 0.0 if c else math.inf if a else math.nan
     low, high = math.exp(centre - half) if a else 0.0, math.exp(centre + half) if c else math.inf
