@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shlex
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,7 +221,8 @@ def _write(boards: list[Board], remarks: list[str], csv_file: Path | None, html_
     if html_file is not None:
         from zoo.report.leaderboard import leaderboard_html
 
-        write_text(html_file, leaderboard_html(boards, remarks))
+        command = shlex.join(["zoo", *sys.argv[1:]])
+        write_text(html_file, leaderboard_html(boards, remarks, command, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"))
     for file in (csv_file, html_file):
         if file is not None:
             logger.info(f"Written: {file}")

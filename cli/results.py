@@ -111,7 +111,7 @@ def _print_summary(console: Console, results: Results, means: str | None = None,
 def _print_rest(console: Console, left: int, where: str) -> None:
     """Where the statements and parts are that are not shown."""
     statements = f"{count_of(left, 'more statement')}, " if left else ""
-    console.print(f"More ({statements}calibration, groups): {where}", soft_wrap=True)
+    console.print(f"More ({statements}calibration, groups): {where}")
 
 
 def _of_parts(results: Results, asked: Collection[str], everything: bool) -> list[str]:

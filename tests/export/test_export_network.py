@@ -12,6 +12,7 @@ from exported import BINARY, CALIBRATIONS, CLASSES, SEVERAL
 
 from zoo.core.tasks import Task
 from zoo.evaluation import metrics
+from zoo.evaluation.calibration import Calibration
 from zoo.export.network import probabilities
 from zoo.inference.operating_point import OperatingPoint
 from zoo.nn.inference import for_inference
@@ -88,3 +89,12 @@ def test_thresholds_go_through_the_calibration_so_that_decisions_stay(name: str)
 def test_thresholds_of_exclusive_classes_and_without_calibration() -> None:
     assert OperatingPoint(CLASSES, dict.fromkeys(CLASSES.labels, 0.5)).thresholds == {}
     assert OperatingPoint(BINARY, {"Abnormal": 0.42}).thresholds == {"Abnormal": 0.42}
+
+
+def test_a_threshold_that_is_a_logit_decides_by_logits_and_is_shown_as_a_probability() -> None:
+    logits, raw = np.array([[41.0], [42.0], [-3.0]], np.float32), {"Abnormal": 41.5}
+    halved = Calibration("temperature", BINARY, {"Abnormal": {"temperature": 2.0}})
+    for calibration, shown in ((None, 1.0), (halved, 1 / (1 + np.exp(-41.5 / 2)))):
+        point = OperatingPoint(BINARY, raw, calibration)
+        assert point.thresholds["Abnormal"] == pytest.approx(shown, rel=1e-15)
+        assert point.positive(logits)[:, 0].tolist() == [False, True, False]

@@ -162,3 +162,11 @@ def test_a_forest_says_where_a_value_is_undefined() -> None:
     drawn = figures.forest_figure(rows, math.nan, "AUROC")
     texts = {e.text for e in ElementTree.fromstring(drawn).iter("text")}
     assert {"sex F", "age 80+", "undefined"} <= texts
+
+
+def test_written_numbers_keep_their_digits() -> None:
+    with figures._drawing() as (figure, axes):
+        axes.set_yticks([0.005, 0.0125])
+        text = figures.svg(figure)
+    assert ">0.0050<" in text
+    assert ">0.0125<" in text

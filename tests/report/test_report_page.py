@@ -20,8 +20,9 @@ from zoo.core.tasks import Task
 from zoo.core.text import RESEARCH_ONLY
 from zoo.evaluation import Interval, Predictions, ThresholdRule, choose_thresholds
 from zoo.evaluation.subgroups import Gaps
-from zoo.report import cases
+from zoo.report import cases, sections
 from zoo.report import images as images
+from zoo.report.blocks import Intervals
 from zoo.report.material import Material
 from zoo.report.page import render, write_report
 from zoo.runs.leaks import Leak
@@ -30,7 +31,7 @@ from zoo.runs.run import Run
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 ALL = ("summary", "data", "training", "results", "curves", "calibration", "operating", "utility", "fit")
-ALL += ("confusion", "subgroups", "fairness", "baselines", "mistakes", "explanations", "repeat")
+ALL += ("uncertainty", "confusion", "subgroups", "fairness", "baselines", "mistakes", "explanations", "repeat")
 
 
 class Page(HTMLParser):
@@ -82,11 +83,13 @@ def keys(page: Page) -> tuple[str, ...]:
     return tuple(str(each["id"]) for each in page.all("h2"))
 
 
-def test_a_full_report_has_every_section_in_the_contents(finished: tuple[Run, Results, str]) -> None:
+def test_a_full_report_has_every_section_folded_but_the_summary(finished: tuple[Run, Results, str]) -> None:
     page = Page(finished[2])
     expected = [key for key in ALL if key != "operating" or finished[1].operating]
     assert list(keys(page)) == expected
-    assert [a["href"] for a in page.all("a")] == [f"#{key}" for key in expected]
+    folded = [d for d in page.all("details") if d.get("class") == "section"]
+    assert len(folded) == len(expected) - 1  # all but the summary
+    assert page.all("nav") == []  # their headings are the contents
     assert page.text.count(RESEARCH_ONLY) == 2
     assert str(finished[1].evaluation.headline) in page.text
 
@@ -112,7 +115,9 @@ def test_every_figure_has_a_description_and_every_id_is_there_once(finished: tup
     images = [e for e in page.elements if e[1].get("role") == "img"]
     assert len(images) >= 6
     assert all(attributes.get("aria-label") for _, attributes in images)
-    assert len(page.all("svg")) == len(images)  # every drawing stands in an element that says what it shows
+    rows = sum(each.get("width") is None for each in page.all("svg"))  # of a chart that is a table, beside their values
+    assert rows >= 4
+    assert len(page.all("svg")) - rows == len(images)  # every other stands in an element that says what it shows
     assert all(each.get("aria-hidden") == "true" for each in page.all("svg"))
     assert page.all("img")
     assert all(each.get("alt") for each in page.all("img"))
@@ -124,7 +129,7 @@ def test_every_figure_has_a_description_and_every_id_is_there_once(finished: tup
 
 def test_tables_are_captioned_and_their_rows_are_whole(finished: tuple[Run, Results, str]) -> None:
     text = finished[2]
-    tables = re.findall(r'<table aria-label="([^"]+)">(.*?)</table>', text, flags=re.DOTALL)
+    tables = re.findall(r'<table aria-label="([^"]+)"[^>]*>(.*?)</table>', text, flags=re.DOTALL)
     assert len(tables) == text.count("<table") >= 8
     for _, body in tables:
         rows = [len(re.findall(r"<t[hd][ >]", row)) for row in re.findall(r"<tr.*?</tr>", body, flags=re.DOTALL)]
@@ -154,7 +159,17 @@ def test_sections_without_content_are_gone(tmp_path: Path) -> None:
         (run.path / name).unlink()
     run.write_json("data.json", {})
     page = Page(render(Material.of(run, bare(run, found))))
-    assert keys(page) == ("summary", "results", "curves", "utility", "fit", "confusion", "fairness", *ALL[-3:])
+    assert keys(page) == (
+        "summary",
+        "results",
+        "curves",
+        "utility",
+        "fit",
+        "uncertainty",
+        "confusion",
+        "fairness",
+        *ALL[-3:],
+    )
     assert "zoo explain" in " ".join(page.words) or "zoo explain" in render(Material.of(run, bare(run, found)))
     assert "pixels of these images are gone" in page.text
 
@@ -167,11 +182,13 @@ def test_what_decides_stands_at_the_top(tmp_path: Path) -> None:
     found = dataclasses.replace(found, leaks=(leak,), baselines=(worse,))
     text = render(Material.of(run, found))
     top = text[: text.index('id="data"')]
-    assert re.search(r'class="alarm" role="alert">Leak: 3 of the 150', top)
-    assert re.search(r'<p class="bad">[^<]*the network is worse, its difference is -\.200', top)
-    assert text.index("Leak: 3") < text.index(str(found.evaluation.headline))
+    assert re.search(r'<div class="lead alarm" role="alert">\s*<p>Leak: 3 of the 150', top)
+    assert re.search(r'<li class="bad">[^<]*the network is worse, its difference is -\.200', top)
+    assert text.index("Leak: 3") < text.index("the network is worse") < text.index(str(found.evaluation.headline))
+    assert "None of these figures stands" in top
     good = render(Material.of(run, dataclasses.replace(found, leaks=())))
     assert 'role="alert"' not in good
+    assert re.search(r'<div class="lead bad">\s*<p>[^<]*the network is worse', good)
 
 
 def test_other_reference_labels_are_shown(tmp_path: Path) -> None:
@@ -184,6 +201,55 @@ def test_other_reference_labels_are_shown(tmp_path: Path) -> None:
     assert "reference" in keys(page)
     assert "second.csv" in page.text
     assert str(found.reference.other.per_label["Mass"]["auroc"]) in page.text
+
+
+def test_the_chart_on_top_compares_like_with_like(tmp_path: Path) -> None:
+    run = make_run(tmp_path, SEVERAL, explained=False, pixels=False)
+    found = make_results(run)
+    assert found.drop is not None
+    fewer = dataclasses.replace(found.drop, labels=("Mass", "Effusion"), left_out=("Pleural_Thickening",))
+    chart = sections.headline(dataclasses.replace(found, drop=fewer))
+    assert [name for name, _, _ in chart.rows[:3]] == [
+        "macro AUROC, test",
+        "macro AUROC, test (2 labels)",
+        "macro AUROC, validation (2 labels)",
+    ]
+    assert [name for name, _, _ in chart.rows[-3:]] == list(SEVERAL.labels)
+    same = sections.headline(found)
+    assert [name for name, _, _ in same.rows[:2]] == ["macro AUROC, test", "macro AUROC, validation"]
+    low, high = same.axis
+    assert low <= min(0.5, *(value.low for _, value, _ in same.rows)) < high == 1.0
+
+
+def test_a_chart_of_intervals_places_values_along_its_axis() -> None:
+    nan = float("nan")
+    chart = Intervals(
+        "", (("a", Interval(0.1, 0.0, 0.2), ""), ("b", Interval(nan, nan, nan), "small")), 0.0, (-0.1, 0.3)
+    )
+    assert [chart.place(v) for v in (-0.1, 0.1, 0.3, 9.0)] == ["0.00%", "50.00%", "100.00%", "100.00%"]
+    assert chart.ticks == pytest.approx((-0.1, 0.0, 0.1, 0.2, 0.3))
+    low, high = dataclasses.replace(chart, limits=None).axis
+    assert low < 0.0 < 0.2 < high
+    empty = Intervals("", (("b", Interval(nan, nan, nan), ""),), nan)
+    assert empty.axis[0] < empty.axis[1]
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium is installed")
+def test_a_printed_report_holds_what_is_folded(tmp_path: Path) -> None:
+    run = make_run(tmp_path, BINARY, explained=False, pixels=False)
+    path = write_report(run, make_results(run), tmp_path)
+    pages = []
+    for name, text in (
+        ("whole", path.read_text()),
+        ("top", re.sub(r"<details.*</details>", "", path.read_text(), flags=re.S)),
+    ):
+        file = tmp_path / f"{name}.html"
+        file.write_text(text)
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+        command += [f"--print-to-pdf={tmp_path / name}.pdf", file.as_uri()]
+        subprocess.run(command, capture_output=True, timeout=120, check=True)
+        pages.append(len(re.findall(rb"/Type\s*/Page\b", (tmp_path / f"{name}.pdf").read_bytes())))
+    assert pages[0] >= pages[1] + 3
 
 
 HOSTILE = '<script>alert("1")</script> & <img src=https://example.org/x.png onerror=x>'

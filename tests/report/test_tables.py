@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 
@@ -13,8 +14,8 @@ from rich.table import Table
 
 from zoo.core.tasks import Task
 from zoo.evaluation import Evaluation, Predictions, evaluate
-from zoo.evaluation.interval import short
-from zoo.report.tables import evaluation_table, results_table
+from zoo.evaluation.interval import UNDEFINED, short
+from zoo.report.tables import evaluation_table, like_for_like, results_table
 
 NIH = [
     "Atelectasis",
@@ -102,6 +103,18 @@ def test_results_of_fourteen_findings_give_means_then_labels() -> None:
     assert str(found.averages["macro"]["auroc"]) in lines[4]
     assert [line.split()[1] for line in lines if line.startswith("AUROC ")] == NIH
     assert all(len(line) <= 80 and "…" not in line for line in lines)
+
+
+def test_means_over_different_labels_are_given_over_those_of_both() -> None:
+    task = Task("multilabel", ("Mass", "Edema", "Hernia"))
+    val, test = evaluation(task, "val"), evaluation(task)
+    assert like_for_like(val, test) is None
+    assert like_for_like(None, test) is None
+    undefined = dict.fromkeys(test.per_label["Hernia"], UNDEFINED)
+    found = like_for_like(val, dataclasses.replace(test, per_label={**test.per_label, "Hernia": undefined}))
+    means = [short(float(np.mean([e.per_label[n]["auroc"].value for n in ("Mass", "Edema")]))) for e in (val, test)]
+    assert found is not None
+    assert f"Over those defined on both, validation and test: AUROC {means[0]} and {means[1]} (2 labels), " in found
 
 
 @pytest.mark.parametrize("unknown", [0.0, 0.2])

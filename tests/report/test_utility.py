@@ -91,3 +91,19 @@ def test_fairness_says_how_many_gaps_were_looked_at_and_which_are_clear(tmp_path
         **{k: dataclasses.replace(getattr(planted, k), examined=False) for k in ("under_diagnosis", "over_diagnosis")},
     )
     assert "enough images" in fairness.sentence((unexamined,))
+
+
+@pytest.mark.parametrize(("task", "rows"), [(SEVERAL, 3), (CLASSES, 1)], ids=["several", "classes"])
+def test_sets_and_referral_have_a_row_per_label(tmp_path: Path, task: Task, rows: int) -> None:
+    material = made(tmp_path, task)
+    section = utility.uncertainty(material)
+    assert section is not None
+    sets, errors = section.blocks
+    assert isinstance(sets, Table)
+    assert isinstance(errors, Table)
+    assert [row[0] for row in sets.rows] == list(task.labels)
+    assert "hold the label of 90% of positive" in sets.caption
+    assert len(errors.rows) == rows
+    itself = utility.uncertainty(dataclasses.replace(material, results=make_results(material.run, split="val")))
+    assert itself is not None
+    assert len(itself.blocks) == 1  # sets calibrated on the same images would say nothing

@@ -119,7 +119,7 @@ def test_cautions_come_before_explanations(results: Results) -> None:
 
 def test_classes_have_no_thresholds(tmp_path: Any) -> None:
     found = make_results(make_run(tmp_path, CLASSES, explained=False, pixels=False))
-    assert statements(found)[-1].kind == "most_probable_class"
+    assert "most_probable_class" in [each.kind for each in statements(found)]
 
 
 def test_every_statement_stands_in_the_json(results: Results) -> None:

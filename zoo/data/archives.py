@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from zoo.core.errors import DataError, ZooError
-from zoo.core.files import replacing
+from zoo.core.files import replacing, sha256
 from zoo.core.locks import LOCK, locked
 from zoo.core.progress import Progress
 
@@ -103,12 +103,6 @@ def write_manifest(root: Path, entries: dict[str, Entry], name: str = MANIFEST) 
 def damaged(root: Path, entries: dict[str, Entry]) -> list[str]:
     """The recorded files that are gone or of another size."""
     return [path for path, entry in entries.items() if _size(root / path) != entry.bytes]
-
-
-def sha256(file: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def unpack(archive: Path, root: Path, locate: Locate, limits: Limits, source: str = "") -> Unpacked:

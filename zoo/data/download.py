@@ -13,6 +13,7 @@ from pathlib import Path
 
 from zoo.core.contracts import Dataset, Download
 from zoo.core.errors import DataError, UsageError, ZooError, unknown
+from zoo.core.files import sha256
 from zoo.core.locks import LOCK, locked
 from zoo.core.registry import Registry
 from zoo.data.archives import (
@@ -24,7 +25,6 @@ from zoo.data.archives import (
     damaged,
     need_room,
     read_manifest,
-    sha256,
     unpack,
     write_manifest,
 )

@@ -65,11 +65,22 @@ def common_labels(first: Evaluation, second: Evaluation, metric: str) -> tuple[t
     return both, tuple(label for label in dict.fromkeys(defined[0] + defined[1]) if label not in both)
 
 
-def common_means(first: Evaluation, second: Evaluation, metric: str) -> tuple[float, float]:
-    """Both means of a metric over the labels where both define it; NaN where there is none."""
-    labels, _ = common_labels(first, second, metric)
-    means = [np.mean([each.per_label[label][metric].value for label in labels] or [np.nan]) for each in (first, second)]
-    return float(means[0]), float(means[1])
+def common_means(
+    first: Evaluation, second: Evaluation, metrics: Sequence[str]
+) -> dict[str, tuple[tuple[str, ...], float, float]]:
+    """Of the metrics whose macro means in the two are over different labels: the labels where both define it, and both means
+    over these, NaN where there is none. Empty where every mean is over the same labels."""
+    found = {}
+    for metric in metrics:
+        labels, left_out = common_labels(first, second, metric)
+        if left_out and not (
+            first.task.exclusive and metric in ("accuracy", "balanced_accuracy")
+        ):  # which are no means
+            values = [
+                [each.per_label[label][metric].value for label in labels] or [math.nan] for each in (first, second)
+            ]
+            found[metric] = (labels, float(np.mean(values[0])), float(np.mean(values[1])))
+    return found
 
 
 def headline_over(labels: Sequence[str], found: Evaluation, images: Predictions) -> Interval:

@@ -14,12 +14,14 @@ import zoo.evaluation.metrics as metrics
 from zoo.evaluation.bootstrap import drawn_sums, patient_codes
 from zoo.evaluation.calibration import Calibration
 from zoo.evaluation.calibration_fit import CalibrationFit, Smoother, distances, regressions
+from zoo.evaluation.conformal import ConformalSets, conformal_sets
 from zoo.evaluation.evaluate import Evaluation
 from zoo.evaluation.fairness import Fairness, fairness
 from zoo.evaluation.interval import UNDEFINED, Interval, interval
 from zoo.evaluation.partial import MAX_FPR, partial_auroc
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.ratios import Ratios, likelihood_ratios
+from zoo.evaluation.selective import Selective, selective
 from zoo.evaluation.serialise import Serialisable
 from zoo.evaluation.utility import THRESHOLDS, DecisionCurve, decision_curves, threshold_bins
 
@@ -33,7 +35,8 @@ class Sheet(Serialisable):
 
     `partial_auroc` is up to a false-positive rate of `max_fpr`, standardised; see `partial.partial_auroc`. `decision` takes
     the calibrated probabilities where there is a calibration, else those as trained. `calibration` has a row per label and
-    stage, `fairness` one per group of patients and label.
+    stage, `fairness` one per group of patients and label. `conformal` is empty where these are the validation
+    images themselves.
     """
 
     max_fpr: float
@@ -42,6 +45,8 @@ class Sheet(Serialisable):
     decision: tuple[DecisionCurve, ...]
     calibration: tuple[CalibrationFit, ...]
     fairness: tuple[Fairness, ...]
+    conformal: tuple[ConformalSets, ...]
+    selective: tuple[Selective, ...]
 
     def tables(self) -> list[tuple[str, list[Any]]]:
         """Its rows by the name of their CSV file."""
@@ -51,7 +56,8 @@ class Sheet(Serialisable):
             for point in curve.points
         ]
         ratios = [{**vars(each), "partial_auroc": self.partial_auroc[each.label]} for each in self.ratios]
-        parts = {"decision": curves, "ratios": ratios, "calibration-fit": self.calibration, "fairness": self.fairness}
+        parts: dict[str, Sequence[Any]] = {"decision": curves, "ratios": ratios, "calibration-fit": self.calibration}
+        parts |= {"fairness": self.fairness, "conformal": self.conformal, "selective": self.selective}
         return [(name, list(rows)) for name, rows in parts.items()]
 
 
@@ -97,13 +103,19 @@ class _Counts:
         return flat.reshape(patients, width).astype(np.float64)
 
 
-def make_sheet(predictions: Predictions, evaluation: Evaluation, calibration: Calibration | None) -> Sheet:
+def make_sheet(
+    predictions: Predictions,
+    evaluation: Evaluation,
+    calibration: Calibration | None,
+    validation: Predictions | None = None,
+) -> Sheet:
     """Measure what `evaluation` measured, at its thresholds, with its patients drawn the same way.
 
     Args:
         predictions: the images of `evaluation`, which have been checked.
         evaluation: gives thresholds, precision, replicates, level and seed.
         calibration: fitted on validation images; None leaves the calibrated stage out.
+        validation: images of other patients, for conformal sets; None leaves these out.
     """
     task, level = predictions.task, evaluation.level
     labels, scores = predictions.labels.astype(np.float64), predictions.scores
@@ -137,6 +149,10 @@ def make_sheet(predictions: Predictions, evaluation: Evaluation, calibration: Ca
         ),
         calibration=tuple(row for each, sums in zip(counted, drawn, strict=True) for row in _fits(each, sums, level)),
         fairness=fairness(predictions, evaluation.thresholds, level=level),
+        conformal=conformal_sets(validation, predictions, level=level, seed=evaluation.seed)
+        if validation is not None
+        else (),
+        selective=selective(predictions, evaluation.thresholds, level=level),
     )
 
 

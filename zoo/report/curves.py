@@ -115,11 +115,14 @@ def curves(
     for k in both:
         roc, pr = (_bounds([part[i] for part in drawn[k]], level) for i in (0, 1))
         recall, precision = pr_points(labels[:, k], scores[:, k])
+        higher = (
+            np.diff(recall, prepend=0.0) > 0
+        )  # each recall once, where it is reached, as average precision counts it
         found.append(
             Curves(
                 names[k],
                 Curve(*roc_points(labels[:, k], scores[:, k]), *roc),
-                Curve(recall[recall > 0], precision[recall > 0], *pr),  # nothing is found before the first positive
+                Curve(recall[higher], precision[higher], *pr),
                 float(ranked[k].positive.mean()),
             )
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from zoo.core.text import listed
 from zoo.evaluation.fairness import Fairness
 from zoo.evaluation.subgroups import MACRO
-from zoo.report.blocks import Figure, Panels, Section, Table, Text, section
+from zoo.report.blocks import Intervals, Section, Table, Text, section
 from zoo.report.material import Material
 from zoo.report.sentences import shown
 
@@ -17,22 +17,20 @@ _SHOWN = 5  # clear gaps that are spelled out
 
 def fairness(material: Material) -> Section | None:
     """Gaps in under- and over-diagnosis by group of patients and by sex and age together."""
-    from zoo.report.figures import forest_figure, span
-
     rows = material.results.sheet.fairness
     first = overall(rows)
     if not first:
         return None
-    figures = []
+    charts = []
     for kind, name in _KINDS.items():
-        gaps = [(_name(row), getattr(row, kind).gap, not getattr(row, kind).examined) for row in first]
-        drawing = forest_figure(gaps, 0.0, f"{name} minus all others’", span(gaps, 0.0))
-        figures.append(Figure(drawing, f"Forest plot of the gaps in {name} by group."))
-    caption = (
-        "Gaps to all other images with 95% intervals, each on its own; to the right of the dashed line a group is at a "
-        "disadvantage. Hollow points were not examined: too few images, or the better side of two groups."
-    )
-    return section("fairness", "Fairness", Text(sentence(rows)), Panels(caption, tuple(figures)), table(first))
+        gaps = [(_name(row), getattr(row, kind).gap, "" if getattr(row, kind).examined else "small") for row in first]
+        caption = (
+            f"{name[0].upper()}{name[1:]} of each group minus that of all other images, with 95% intervals, each on its own: to "
+            "the right of the dashed line the group is at a disadvantage."
+        )
+        charts.append(Intervals(caption, tuple(gaps), 0.0))
+    hollow = "Hollow points were not examined: too few images, or the better side of two groups."
+    return section("fairness", "Fairness", Text(sentence(rows)), charts, Text(hollow), table(first))
 
 
 def overall(rows: Sequence[Fairness]) -> list[Fairness]:

@@ -52,8 +52,8 @@ _STYLE: dict[str, Any] = {
 }
 _PANEL = (3.3, 2.8)  # inches
 # margins as shares of the drawing: set by hand where many are drawn, since fitting them takes most of the time
-_SQUARE = {"left": 0.155, "right": 0.975, "bottom": 0.165, "top": 0.915}
-_STACK = {"left": 0.155, "right": 0.975, "bottom": 0.14, "top": 0.93, "hspace": 0.12}
+_SQUARE = {"left": 0.19, "right": 0.965, "bottom": 0.165, "top": 0.915}
+_STACK = {"left": 0.19, "right": 0.965, "bottom": 0.14, "top": 0.93, "hspace": 0.12}
 _SPREAD_BINS = 25  # of the histogram below a reliability diagram
 _NAME = 38  # letters of a name that fit over a panel
 
@@ -124,17 +124,20 @@ def reliability_figure(
     limit = min(1.0, math.ceil(10 * far + 0.2) / 10)
     with _drawing((3.3, 3.3), rows=(3.2, 1), margins=_STACK) as (figure, (axes, counts)):
         axes.plot([0, 1], [0, 1], color=INK, alpha=0.45, linewidth=1, linestyle="--")
+        # points without lines between them: those of neighbouring bins, before and after, would cross each other
         for each, colour, marker, name in ((before, ORANGE, "s", "as trained"), (after, BLUE, "o", "calibrated")):
             if each is None or not each.bins:
                 continue
-            x = np.array([b.predicted for b in each.bins])
-            low, high = (np.array([getattr(b, side) for b in each.bins]) for side in ("observed_low", "observed_high"))
-            y = [b.observed for b in each.bins]
-            axes.plot(x, y, color=colour, marker=marker, markersize=4, linewidth=1.2, label=name)
-            axes.vlines(x, low, high, color=colour, alpha=0.55, linewidth=1)
+            x, y = [b.predicted for b in each.bins], [b.observed for b in each.bins]
+            last = each is shown[-1]
+            if last:
+                low, high = ([getattr(b, f"observed_{side}") for b in each.bins] for side in ("low", "high"))
+                axes.vlines(x, low, high, color=colour, alpha=0.55, linewidth=1)
+            face = colour if last else "none"
+            axes.plot(x, y, marker, color=colour, markerfacecolor=face, markersize=4.5, label=name)
         for images, colour in zip(probabilities, (ORANGE, BLUE), strict=False):
             counts.stairs(*np.histogram(images, _SPREAD_BINS, (0, limit)), color=colour, linewidth=1.2)
-        _unit_square(axes, "", "share of images with it", title, limit)
+        _unit_square(axes, "", "observed share", title, limit)
         axes.tick_params(labelbottom=False)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8, loc="upper left", handlelength=1.6)
@@ -199,12 +202,6 @@ def forest_figure(
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(xlabel)
         return svg(figure)
-
-
-def span(rows: Sequence[tuple[str, Interval, bool]], *more: float) -> tuple[float, float]:
-    """What the axis of a drawing has to hold."""
-    known = [v for _, i, _ in rows for v in (i.value, i.low, i.high) if not math.isnan(v)] + list(more)
-    return (min(known), max(known)) if known and min(known) < max(known) else (0.0, 1.0)
 
 
 def distribution_figure(lines: Mapping[str, np.ndarray], title: str, xlabel: str, ylabel: str) -> str:
@@ -295,11 +292,15 @@ def svg(figure: Drawing) -> str:
     text = re.sub(r"<style.*?</style>| xmlns(:\w+)?=\"[^\"]*\"", "", text, flags=re.DOTALL)  # not needed inside a page
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
     text = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", text)
-    text = re.sub(r"(?<![\w#.])-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", text)
+    text = re.sub(r"<[^>]*>", _round, text)  # the places of what is drawn, never a number that is written out
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
     text = re.sub(r"\s*\n\s*", "\n", text).replace("\n", " ")
     return _own_ids(_size(text))
+
+
+def _round(tag: re.Match[str]) -> str:
+    return re.sub(r"(?<![\w#.])-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag[0])
 
 
 def _size(text: str) -> str:

@@ -12,7 +12,7 @@ from zoo.evaluation.comparison import Comparison
 from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.notes import CHANGED, FEW, UNCHECKED
 from zoo.evaluation.p_values import ALPHA
-from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table
+from zoo.report.blocks import Block, Code, Intervals, Lead, Section, Table
 from zoo.report.blocks import Text as Paragraph
 from zoo.report.sentences import METRICS, doubt, leak, p_text, split_name
 from zoo.report.tables import RULES, terminal
@@ -40,7 +40,10 @@ def runs_table(board: Board) -> Table:
             cells += [str(found.difference), p_text(found.p_adjusted)] if found is not None else ["", ""]
         rows.append(tuple(cells))
     names = ("rank", "run", "model", "recipe", "loss", "seed", board_metric(board))
-    return Table("Runs from the best down.", (*names, *(COMPARED if board.comparisons else ())), tuple(rows))
+    caption = "Runs from the best down."
+    if board.comparisons:
+        caption += f" “Minus the best” is the {board_metric(board)} of the run minus that of {board.entries[0].name}."
+    return Table(caption, (*names, *(COMPARED if board.comparisons else ())), tuple(rows))
 
 
 def leaderboard_table(board: Board) -> TerminalTable:
@@ -60,7 +63,8 @@ def labels_table(comparison: Comparison) -> Table:
         (label, short(row.first), short(row.second), str(row.difference), p_text(row.p_adjusted))
         for label, row in comparison.per_label.items()
     )
-    return Table("Label by label.", ("label", comparison.first, comparison.second, "difference", "p"), rows)
+    caption = f"Label by label; the difference is {comparison.first} minus {comparison.second}."
+    return Table(caption, ("label", comparison.first, comparison.second, "difference", "p"), rows)
 
 
 def terminal_labels(comparison: Comparison) -> TerminalTable:
@@ -218,20 +222,30 @@ def _delong(comparisons: Sequence[Comparison]) -> list[str]:
     return [f"DeLong's test as a second opinion disagrees on {listed(other)}."]
 
 
-def leaderboard_html(boards: Sequence[Board], remarks: Sequence[str] = ()) -> str:
-    """The boards as one HTML page without any outside resource; `remarks` stand at its end."""
+def leaderboard_html(boards: Sequence[Board], remarks: Sequence[str] = (), command: str = "", made: str = "") -> str:
+    """The boards as one HTML page without any outside resource; `remarks` stand at its end.
+
+    Args:
+        boards: what is shown, a section each.
+        remarks: sentences.
+        command: what made the page, shown on top where it is given.
+        made: the date of that.
+    """
     from zoo.report.page import render_sections
 
     parts = [_section(board, number, len(boards)) for number, board in enumerate(boards, 1)]
+    if command:
+        parts.append(Section("made", "How this page was made", (Code(f"On {made}, by this command.", command),)))
     return render_sections("Runs compared", parts, list(remarks))
 
 
 def _section(board: Board, number: int, groups: int) -> Section:
     metric, compared = board_metric(board), bool(board.comparisons)
-    drawn = "Each run" + (" and its difference to the best" if compared else "") + f", the first {DRAWN} at most."
-    blocks: list[Block] = [Paragraph(line, "alarm") for line in alarms(board)]
-    blocks += [Panels(drawn, _figures(board, metric))]
-    blocks += [runs_table(board), Points(tuple(sentences(board)))]
+    said = [*(("alarm", line) for line in alarms(board)), *(("note", line) for line in sentences(board))]
+    datasets = listed(sorted({entry.dataset for entry in board.entries if entry.dataset}))
+    blocks: list[Block] = [Lead(*said[0], tuple(said[1:]))]
+    blocks += [Paragraph(f"Dataset: {datasets}.")] if datasets else []
+    blocks += [*_charts(board, metric), runs_table(board)]
     pair = board.comparisons[0] if len(board.ranked) == 2 and compared else None
     if pair is not None and pair.per_label:
         blocks += [labels_table(pair), Paragraph(labels_sentence(board))]
@@ -243,16 +257,23 @@ def _section(board: Board, number: int, groups: int) -> Section:
     return Section(f"group-{number}", f"{prefix}{heading(board)}", tuple(blocks))
 
 
-def _figures(board: Board, metric: str) -> tuple[Figure, ...]:
-    """The values of the first runs, and their differences to the best, as forest plots."""
-    from zoo.report.figures import forest_figure, span
-
-    values = [(_marked(entry), entry.value, False) for entry in board.entries[:DRAWN]]
-    found = [
-        Figure(forest_figure(values, board.entries[0].value.value, metric, span(values)), f"{metric} of each run.")
-    ]
+def _charts(board: Board, metric: str) -> list[Block]:
+    """The values of the first runs, and what each of the next is below or above the best."""
+    values = tuple(
+        (_marked(entry), entry.value, "" if rank else "strong") for rank, entry in enumerate(board.entries[:DRAWN])
+    )
+    drawn = f", the first {DRAWN} of {len(board.entries):,}" if len(board.entries) > DRAWN else ""
+    level, best = f"{100 * board.level:.0f}% intervals over patients", board.entries[0].name
+    metric = f"{metric[0].upper()}{metric[1:]}"
+    caption = f"{metric} of each run with {level}{drawn}. The dashed line is the value of {best}."
+    found: list[Block] = [Intervals(caption, values, board.entries[0].value.value)]
     if board.comparisons:
-        differences = [(each.first, each.overall.difference, False) for each in board.comparisons[:DRAWN]]
-        drawing = forest_figure(differences, 0.0, f"{metric} minus the best", span(differences, 0.0))
-        found.append(Figure(drawing, f"{metric} of each run minus that of the best."))
-    return tuple(found)
+        rows = tuple(
+            (f"{each.first} − {each.second}", each.overall.difference, "") for each in board.comparisons[:DRAWN]
+        )
+        caption = (
+            f"{metric} of each run minus that of {best}, paired over the same patients, with {level}: left of the dashed line "
+            f"the run is below {best}."
+        )
+        found.append(Intervals(caption, rows, 0.0))
+    return found

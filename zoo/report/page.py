@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.files import write_text
 from zoo.core.text import RESEARCH_ONLY
+from zoo.evaluation.interval import short
 from zoo.report import cases, fairness, sections, utility
 from zoo.report import results as measured
 from zoo.report.blocks import Section, Table
 from zoo.report.material import Material
-from zoo.report.sentences import split_name
+from zoo.report.sentences import shown, split_name
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -31,6 +33,7 @@ PARTS = (
     measured.operating,
     utility.utility,
     utility.fit,
+    utility.uncertainty,
     measured.confusion,
     measured.subgroups,
     fairness.fairness,
@@ -61,8 +64,8 @@ def write_report(run: Run, results: Results, target: Path, *, pictures: bool = T
 
 def render(material: Material) -> str:
     """The page as text. Equal runs and results give equal pages."""
-    parts = [part(material) for part in PARTS]
-    return page(material, [each for each in parts if each is not None])
+    first, *parts = [found for part in PARTS if (found := part(material)) is not None]
+    return page(material, [first, *(dataclasses.replace(each, folded=True) for each in parts)])
 
 
 def page(material: Material, parts: list[Section]) -> str:
@@ -109,10 +112,12 @@ def environment(**options: Any) -> Environment:
         keep_trailing_newline=True,
         **options,
     )
-    found.filters["texts"] = _text_columns
+    found.filters |= {"texts": _text_columns, "shown": shown, "number": short}
     return found
 
 
 def _text_columns(table: Table) -> set[int]:
     """The columns that hold text, which stand to the left; numbers stand to the right."""
-    return {i for i in range(len(table.columns)) if any(row[i][:1].isalpha() for row in table.rows)}
+    return {
+        i for i in range(len(table.columns)) if any(row[i][:1].isalpha() and row[i][:3] != "inf" for row in table.rows)
+    }

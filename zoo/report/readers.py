@@ -219,8 +219,8 @@ def readers_html(results: ReaderResults, leaks: Sequence[Leak] = ()) -> str:
         Section(f"label-{n}", each.label, tuple(_details(results, each))) for n, each in enumerate(results.labels)
     ]
     remarks = [
-        f"{heading(results)}. Intervals are {100 * results.level:.0f}% intervals: of AUROCs by a jackknife over patients, of "
-        f"agreement by a bootstrap over patients ({results.replicates:,} resamples, seed {results.seed})."
+        f"{heading(results)}. Intervals are {100 * results.level:.0f}% intervals over patients; of "
+        f"agreement by a bootstrap ({results.replicates:,} resamples, seed {results.seed})."
     ]
     return render_sections("Readers", [each for each in parts if each.blocks], remarks)
 

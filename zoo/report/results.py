@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoo.core.text import listed
-from zoo.evaluation.interval import Interval, short
+from zoo.evaluation.interval import short
 from zoo.evaluation.notes import FEW
+from zoo.evaluation.subgroups import MACRO
 from zoo.report import sentences
-from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table, Text, section
+from zoo.report.blocks import Block, Figure, Intervals, Panels, Points, Section, Table, Text, section
 from zoo.report.detail_sentences import calibration as calibration_sentences
+from zoo.report.detail_sentences import groups as group_sentences
+from zoo.report.detail_sentences import operating as operating_sentences
+from zoo.report.detail_sentences import references as reference_sentences
 from zoo.report.material import Material
 from zoo.report.sentences import shown, split_name
 from zoo.report.tables import (
@@ -112,8 +114,9 @@ def calibration(material: Material) -> Section | None:
         for label, before in list(found.before.items())[:_LABELS_SHOWN]
     )
     caption = (
-        f"Reliability: the share of images that have the label against the mean probability of each bin, with 95% intervals, "
-        f"as trained and after {found.method} calibration fitted on the validation images; below it how many images there are. "
+        "Reliability: the observed share of images that have the label against the mean probability of each bin, hollow as "
+        f"trained, filled with 95% intervals after {found.method} calibration fitted on the validation images; below it how "
+        "many images there are. "
         "The dashed diagonal is perfect calibration."
     )
     return section(
@@ -143,7 +146,9 @@ def operating(material: Material) -> Section | None:
     if not points:
         return None
     here = split_name(material.results.split)
-    return section("operating", "Operating points", operating_table(points, here), predictive_table(points))
+    said = tuple(operating_sentences(points))
+    tables = (operating_table(points, here), predictive_table(points))
+    return section("operating", "Operating points", tables, Points(said) if said else None)
 
 
 def confusion(material: Material) -> Section | None:
@@ -189,36 +194,22 @@ def subgroups(material: Material) -> Section | None:
     groups = material.results.groups
     if not groups:
         return None
-    from zoo.report.figures import forest_figure, span
-
     first = sentences.overall(groups)
-    figures = []
-    for title, values in (
-        (
-            f"{sentences.headline_name(material.results.evaluation.task)} minus all others’",
-            [g.auroc_gap for g in first],
-        ),
-        ("false-negative rate minus all others’", [g.fnr_gap for g in first]),
+    mean = "mean over the labels of " if any(group.label == MACRO for group in groups) else ""
+    blocks: list[Block] = []
+    for what, values, worse in (
+        ("AUROC", [group.auroc_gap for group in first], "left of the dashed line it is lower in the group"),
+        ("False-negative rate", [group.fnr_gap for group in first], "right of it more is missed in the group"),
     ):
-        rows = [(f"{g.column} {g.name}", value, g.small) for g, value in zip(first, values, strict=True)]
-        label = f"Forest plot of {title} by group: {_spread(rows)}"
-        figures.append(Figure(forest_figure(rows, 0.0, title, span(rows, 0.0)), label))
-    caption = (
-        "Each group minus all images outside it, with 95% intervals: left of the dashed line the group’s AUROC is lower, right "
-        "of it more of its positive images are missed. Hollow points are groups too small for a conclusion."
-    )
-    blocks: list[Block] = [Panels(caption, tuple(figures)), groups_table(groups)]
+        rows = [(f"{g.column} {g.name}", gap, "small" if g.small else "") for g, gap in zip(first, values, strict=True)]
+        caption = f"{what} of each group minus that of all images outside it ({mean}the difference): {worse}."
+        blocks.append(Intervals(caption, tuple(rows), 0.0))
+    blocks += [Text("Hollow points are groups too small for a conclusion."), groups_table(groups)]
+    if said := group_sentences(groups, material.results.gaps, material.results.evaluation.level):
+        blocks.append(Points(tuple(said)))
     if any(group not in first for group in groups):
         blocks.append(groups_table(groups, "Groups of images, label by label.", folded=True))
     return section("subgroups", "Subgroups", blocks)
-
-
-def _spread(rows: Sequence[tuple[str, Interval, bool]]) -> str:
-    known = [(name, value) for name, value, _ in rows if not math.isnan(value.value)]
-    if not known:
-        return "undefined in every group."
-    low, high = min(known, key=lambda row: row[1].value), max(known, key=lambda row: row[1].value)
-    return f"lowest {short(low[1].value)} ({low[0]}), highest {short(high[1].value)} ({high[0]})."
 
 
 def baselines(material: Material) -> Section | None:
@@ -245,4 +236,5 @@ def reference(material: Material) -> Section | None:
     found = material.results.reference
     if found is None:
         return None
-    return section("reference", "Other reference labels", reference_table(found))
+    said = Points(tuple(reference_sentences(found)))
+    return section("reference", "Other reference labels", said, reference_table(found))

@@ -2,51 +2,69 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.text import count_of, duration, listed
 from zoo.report import sentences
-from zoo.report.blocks import Block, Cards, Code, Figure, Panels, Points, Section, Table, Text, section
-from zoo.report.detail_sentences import details
+from zoo.report.blocks import Block, Code, Figure, Intervals, Lead, Panels, Points, Section, Table, Text, section
 from zoo.report.material import Material
-from zoo.report.sentences import SPLITS, shown, split_name
+from zoo.report.sentences import SPLITS, split_name
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from zoo.runs.results import Results
 
 _SHOWN = 5  # statements that stand on top
 _REASONS = 12  # different reasons for setting images aside that are listed
 
 
 def summary(material: Material) -> Section | None:
-    """What was trained on what, the headline, and what it means."""
+    """The worst statement and those after it, one figure of what was measured, and what was trained on what."""
     results = material.results
-    blocks: list[Block] = []
-    said = sentences.summary(results)
-    for each, text in said[:_SHOWN]:
-        blocks.append(Text(text, each.severity))
-    blocks.append(Text(sentences.trained(material.info, material.data, results.evaluation.task)))
-    blocks.append(_cards(material))
-    if rest := [*(text for _, text in said[_SHOWN:]), *details(results)]:
-        blocks.append(Points(tuple(rest)))
-    return section("summary", "Summary", blocks)
+    (first, text), *said = sentences.summary(results)
+    shown, rest = said[: _SHOWN - 1], said[_SHOWN - 1 :]
+    more = f"{count_of(len(rest), 'more statement')} on how far the figures can be trusted"
+    return section(
+        "summary",
+        "Summary",
+        Lead(first.severity, text, tuple((each.severity, line) for each, line in shown)),
+        Points(tuple(line for _, line in rest), folded=more) if rest else None,
+        headline(results),
+        Text(sentences.trained(material.info, material.data, results.evaluation.task)),
+    )
 
 
-def _cards(material: Material) -> Cards:
-    results = material.results
-    name = sentences.headline_name(results.evaluation.task)
-    cards = [
-        (f"{name}, {split_name(each.split)}", shown(each.headline), sentences.size(each))
-        for each in (results.evaluation, results.validation)
-        if each is not None
-    ]
+def headline(results: Results) -> Intervals:
+    """The headline AUROC beside that on validation, of the baselines, and of each label."""
+    found, drop = results.evaluation, results.drop
+    name, here = sentences.headline_name(found.task), split_name(results.split)
+    rows = [(f"{name}, {here}", found.headline, "strong")]
+    if drop is not None:
+        over = f" ({len(drop.labels)} labels)" if drop.left_out else ""
+        if drop.left_out:
+            rows.append((f"{name}, {here}{over}", drop.test, "strong"))
+        rows.append((f"{name}, validation{over}", drop.validation, ""))
     for baseline in results.baselines:
         if baseline.features:
-            features = listed(sentences.feature_names(baseline.features))
-            cards.append((f"{name} without pixels", shown(baseline.auroc), features))
-    return Cards(tuple(cards))
+            rows.append((f"{listed(sentences.feature_names(baseline.features))} alone", baseline.auroc, ""))
+    several = found.task.outputs > 1
+    if several:
+        rows += [(label, values["auroc"], "") for label, values in found.per_label.items()]
+    lowest = min([0.5, *(v for _, i, _ in rows for v in (i.value, i.low) if not math.isnan(v))])
+    means = f"{name[0].upper()}{name[1:]}" + (
+        " (a mean over the labels) and the AUROC of each label" if several else ""
+    )
+    caption = (
+        f"{means} on {sentences.size(found)} ({here}), with {100 * found.level:.0f}% intervals over patients. The dashed line "
+        "at .5 is chance; “alone” is a model of the metadata, which sees no pixels."
+    )
+    if sentences.alarms(results):
+        caption = f"None of these figures stands, see above. {caption}"
+    return Intervals(caption, tuple(rows), 0.5, (math.floor(10 * lowest - 0.2) / 10, 1.0))
 
 
 def data(material: Material) -> Section | None:

@@ -88,6 +88,12 @@ def sentences(results: Results) -> list[str]:
                 else ""
             )
         )
+        if means := (best.result.get("common_means") or {}).get(results.metric):
+            before, after = (short(math.nan if mean is None else mean) for mean in means)
+            lines.append(
+                "Validation and test are means over different labels: over those defined on both, the best trial has "
+                f"{before} and {after}."
+            )
     elif complete and not results.comparable:
         lines.append(
             "No best trial: they were not validated on the same images with the same labels (the seed, the data or the task "

@@ -16,7 +16,7 @@ from zoo.core.text import count_of, listed
 from zoo.core.thresholds import as_probability
 from zoo.evaluation import Evaluation, OperatingPoint
 from zoo.evaluation.interval import Interval, short
-from zoo.evaluation.like_for_like import common_labels, common_means
+from zoo.evaluation.like_for_like import common_means
 from zoo.evaluation.reference import ReferenceComparison
 from zoo.evaluation.reliability import CalibrationResult, Reliability
 from zoo.evaluation.subgroups import MACRO, Group
@@ -140,12 +140,10 @@ def like_for_like(validation: Evaluation | None, test: Evaluation | None) -> str
     """The line below `results_table` where the means of its two columns are over different labels: both over the same."""
     if validation is None or test is None or test.task.kind == "binary":
         return None
-    parts = []
-    for metric in test.task.metrics:
-        labels, left_out = common_labels(validation, test, metric)
-        if left_out and not (test.task.exclusive and metric == "accuracy"):
-            values = " and ".join(short(mean) for mean in common_means(validation, test, metric))
-            parts.append(f"{METRICS[metric]} {values} ({len(labels)} labels)")
+    parts = [
+        f"{METRICS[metric]} {short(before)} and {short(after)} ({count_of(len(labels), 'label')})"
+        for metric, (labels, before, after) in common_means(validation, test, test.task.metrics).items()
+    ]
     if not parts:
         return None
     return (

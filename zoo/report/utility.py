@@ -53,7 +53,9 @@ def fit(material: Material) -> Section | None:
             each.label,
             _STAGES[each.stage],
             *(shown(v) for v in (each.slope, each.intercept, each.observed_expected)),
-            *(shown(v) for v in (each.ici, each.e50, each.e90, each.brier_skill)),
+            shown(each.ici),
+            *(short(v.value) for v in (each.e50, each.e90)),
+            shown(each.brier_skill),
         )
         for each in material.results.sheet.calibration
     )
@@ -64,6 +66,34 @@ def fit(material: Material) -> Section | None:
     )
     names = ("label", "", "slope", "intercept", "observed / expected", "ICI", "E50", "E90", "Brier skill")
     return section("fit", "Fit of the probabilities", Table(caption, names, rows))
+
+
+def uncertainty(material: Material) -> Section | None:
+    """What could be left to a reader: conformal sets, and the errors left without the least certain images."""
+    sheet = material.results.sheet
+    sets = [
+        (each.label, *(shown(v) for v in (each.covered_positive, each.covered_negative, each.uncertain)))
+        for each in sheet.conformal
+    ]
+    errors = [
+        (each.label, *(shown(v) for v in (each.error, each.error_kept, each.error_referred)), short(each.aurc))
+        for each in sheet.selective
+    ]
+    blocks: list[Block] = []
+    if sets:
+        held = 100 * (1 - sheet.conformal[0].alpha)
+        caption = (
+            f"Conformal sets of yes and no, calibrated on validation to hold the label of {held:g}% of "
+            "positive and of negative images of new patients: how many they hold here, and the share of images whose set is "
+            "both or neither."
+        )
+        blocks.append(Table(caption, ("label", "positive held", "negative held", "both or neither"), tuple(sets)))
+    caption = (
+        f"Share of wrong predictions at the threshold, and when the least certain {100 * sheet.selective[0].referred:g}% of the "
+        "images are referred. AURC: its mean over all shares that could be kept."
+    )
+    names = ("label", "all images", "those kept", "those referred", "AURC")
+    return section("uncertainty", "Sets and referral", blocks, Table(caption, names, tuple(errors)))
 
 
 def ratios_table(sheet: Sheet) -> Table:

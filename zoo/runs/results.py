@@ -205,7 +205,12 @@ def measure(
         reference=reference,
         leaks=leaks,
         threshold_notes=threshold_notes(validation, rule),
-        sheet=make_sheet(predictions, evaluation, calibrated.calibration if calibrated else None),
+        sheet=make_sheet(
+            predictions,
+            evaluation,
+            calibrated.calibration if calibrated else None,
+            None if predictions is validation else validation,
+        ),
     )
 
 

@@ -76,7 +76,7 @@ def statements(
         bad = each.beaten is False or each.worse_brier
         severity: Severity = "bad" if bad else "good" if each.beaten else "note"
         # below the metadata comes before a drop; worse in one respect, or than a constant, behind it; to beat that is no news
-        rank = 1 if each.features and not (each.beaten and bad) else 3 if bad else 5
+        rank = 1 if each.features and not (each.beaten and bad) else 3 if bad else 6
         found.append((1 if bad else 2, rank, Statement("baseline", severity, place)))
     if drop is not None:
         found.append((1, 2, Statement("drop", "bad")) if drop.clear else (2, 2, Statement("drop", "note")))

@@ -12,6 +12,7 @@ from typing import Any
 
 from zoo.config.settings import MONITORS
 from zoo.core.errors import ZooError
+from zoo.evaluation.like_for_like import common_means
 from zoo.evaluation.metrics import METRICS
 from zoo.evaluation.serialise import to_plain
 from zoo.runs.current import current_evaluation
@@ -58,7 +59,8 @@ def epoch_column(metric: str) -> str | None:
 def measured(run: Run, metric: str) -> dict[str, Any]:
     """A run's results in plain values: epochs, times, thresholds, and each metric on validation and test with its interval.
 
-    An unfinished run has only the best validation value of `metric` so far, without an interval.
+    `common_means` has both means over the labels that both define, of the metrics whose labels differ. An unfinished run has
+    only the best validation value of `metric` so far, without an interval.
 
     Raises:
         ZooError: a file of the run is damaged.
@@ -78,12 +80,12 @@ def measured(run: Run, metric: str) -> dict[str, Any]:
     }
     if info.get("status") == "complete":
         found["best_epoch"] = info.get("best_epoch")
-        for split in ("val", "test"):
-            evaluation, _ = current_evaluation(run, split)
-            found[split] = to_plain({m: evaluation.averages["macro"][m] for m in METRICS})
-            if split == "val":
-                found["thresholds"] = {} if evaluation.task.exclusive else to_plain(evaluation.thresholds)
-                found["images"] = f"{evaluation.images_digest}-{evaluation.labels_digest}"
+        val, test = (current_evaluation(run, split)[0] for split in ("val", "test"))
+        for evaluation in (val, test):
+            found[evaluation.split] = to_plain({m: evaluation.averages["macro"][m] for m in METRICS})
+        found["thresholds"] = {} if val.task.exclusive else to_plain(val.thresholds)
+        found["images"] = f"{val.images_digest}-{val.labels_digest}"
+        found["common_means"] = to_plain({m: means for m, (_, *means) in common_means(val, test, METRICS).items()})
         return found
     column = epoch_column(metric)
     values = [float(row[column]) for row in rows if column in row]

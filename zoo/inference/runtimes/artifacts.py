@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo.core.errors import ZooError
-from zoo.core.files import replacing, write_text
+from zoo.core.files import replacing, sha256, write_text
 from zoo.data.journal import IMAGES
 from zoo.data.store import default_cache
 from zoo.inference.runtimes.convert import CannotConvert, to_litert, to_onnx
@@ -67,7 +67,7 @@ def find(run: Run, form: str) -> Artifact | None:
         try:
             record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
             found = Artifact(folder / f"{name}{SUFFIX[form]}", **record)
-            if found.refused or _digest(found.file) == found.digest:
+            if found.refused or sha256(found.file) == found.digest:
                 return found
         except (OSError, ValueError, TypeError):
             continue  # missing, incomplete or damaged
@@ -122,7 +122,7 @@ def _convert(run: Run, form: str, network: Any, file: Path, open_file: Callable[
     refused = ""
     if not worst <= TOLERANCE:  # NaN fails too
         refused = f"its outputs differ from Keras' by up to {worst:.1e}, more than {TOLERANCE:.0e}."
-    return Artifact(file, _digest(file), worst, round(before / after, 2), round(seconds, 1), refused)
+    return Artifact(file, sha256(file), worst, round(before / after, 2), round(seconds, 1), refused)
 
 
 def _tried(runtime: Runtime, images: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], float]:
@@ -164,7 +164,7 @@ def trial_images(run: Run, size: int) -> np.ndarray:
 
 def _name(run: Run, form: str) -> str:
     """The form and a digest of the network's file and the software versions."""
-    digest = hashlib.blake2b(_digest(run.model_file).encode(), digest_size=8)
+    digest = hashlib.blake2b(sha256(run.model_file).encode(), digest_size=8)
     digest.update(json.dumps([FORMAT, *map(_version, SOFTWARE[form])]).encode())
     return f"{form}-{digest.hexdigest()}"
 
@@ -174,11 +174,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _folders(run: Run) -> Iterator[Path]:
