@@ -1,10 +1,10 @@
-"""Intervals by patient bootstrap: zoo beside a plain loop over scikit-learn's metrics, at the size of NIH's test split.
+"""The patient bootstrap beside a plain loop over scikit-learn's metrics, at the size of NIH's test split.
 
     OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/bootstrap.py benchmarks/results/bootstrap.csv
 
-Both compute AUROC, AUPRC and the metrics at a threshold for every label in every replicate; zoo also the micro, macro
-and weighted averages. The loop is run for a few replicates and extrapolated. Images are synthetic; their number, that of
-patients and the frequencies of the findings are NIH's.
+Both compute AUROC, AUPRC and the metrics at a threshold for every label in every replicate; zoo also the micro averages. The
+intervals of an evaluation do not need it (benchmarks/coverage.py). The loop is run for a few replicates and extrapolated. Images
+are synthetic; their number, that of patients and the frequencies of the findings are NIH's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import pandas as pd
 from sklearn import metrics as sk
 
 from zoo.core.tasks import Task
-from zoo.evaluation import Predictions, evaluate, patient_weights
+from zoo.evaluation import Predictions, patient_weights
+from zoo.evaluation.bootstrap import resample
 
 IMAGES, PATIENTS, REPLICATES, LOOPED = 25_596, 2_797, 2_000, 5
 # positive images of NIH ChestX-ray14's test_list.txt
@@ -73,18 +74,16 @@ def loop(predictions: Predictions, replicates: int) -> np.ndarray:
 
 def main(path: Path) -> None:
     predictions = images()
-    thresholds = dict.fromkeys(POSITIVES, 0.5)
+    inputs = (predictions.labels, predictions.scores, predictions.probabilities >= 0.5, predictions.table["patient"])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     start = time.perf_counter()
-    evaluate(predictions, thresholds, split="test", replicates=REPLICATES)
+    resample(*inputs, REPLICATES, 0)
     ours = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
     start = time.perf_counter()
     looped = loop(predictions, LOOPED)
     theirs = (time.perf_counter() - start) / LOOPED * REPLICATES
-    few = evaluate(predictions, thresholds, split="test", replicates=LOOPED)
-    low = [few.per_label[label]["auroc"].low for label in POSITIVES]
-    np.testing.assert_allclose(low, np.quantile(looped, 0.025, axis=0), atol=1e-9)
+    np.testing.assert_allclose(resample(*inputs, LOOPED, 0).labels["auroc"], looped, atol=1e-9)
     shape = {"replicates": REPLICATES, "images": IMAGES, "patients": PATIENTS, "labels": len(POSITIVES), "cores": 1}
     command = "OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/bootstrap.py benchmarks/results/bootstrap.csv"
     rows = [

@@ -1,6 +1,6 @@
 """How often `zoo compare` calls the best of equally good runs better than another, and how often a better run is found.
 
-    OMP_NUM_THREADS=1 python benchmarks/false_positives.py benchmarks/results/false_positives.csv [repetitions]
+    OMP_NUM_THREADS=1 python benchmarks/false_positives.py benchmarks/results/false_positives.csv [repetitions [most positives]]
 
 Runs rank the same images by scores that share 60% of their noise. "equal": all runs are equally good (an AUROC of .76), the
 one with the highest AUROC is compared with the others, and any "is better" counts; 5 to 500 positive patients, four times as
@@ -24,7 +24,6 @@ from zoo.evaluation.influence import Influence, ranked
 from zoo.evaluation.p_values import holm, range_p
 
 POSITIVES, RUNS, ALPHA = (5, 10, 20, 50, 200, 500), (2, 5, 10, 30), 0.05
-COMMAND = "OMP_NUM_THREADS=1 python benchmarks/false_positives.py benchmarks/results/false_positives.csv"
 
 
 def sample(
@@ -109,20 +108,22 @@ def row(
         "monte_carlo_error": f"{math.sqrt(max(share, 1 / repetitions) * (1 - share) / repetitions):.4f}",
         "old": old,
         "repetitions": repetitions,
-        "command": COMMAND,
+        "command": f"OMP_NUM_THREADS=1 python benchmarks/false_positives.py {' '.join(sys.argv[1:])}",
     }
 
 
 def main(arguments: Sequence[str]) -> None:
     path, repetitions = Path(arguments[0]), int(arguments[1]) if len(arguments) > 1 else 1000
+    most = int(arguments[2]) if len(arguments) > 2 else max(POSITIVES)
     rows: list[dict[str, object]] = []
-    for positives in POSITIVES:
+    for positives in [each for each in POSITIVES if each <= most]:
         for clustered in (False, True):
             fewer = 1 if positives <= 20 else 2 if positives == 50 else 4 if positives == 200 else 8
             rows += equal(positives, clustered, max(1, repetitions // fewer))
             print(positives, clustered, file=sys.stderr, flush=True)
     for positives, runs in ((50, 2), (200, 2), (200, 10)):
-        rows.append(better(positives, runs, max(1, repetitions // 10)))
+        if positives <= most:
+            rows.append(better(positives, runs, max(1, repetitions // 4)))
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, [*rows[0]], lineterminator="\n")
         writer.writeheader()
