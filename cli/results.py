@@ -121,7 +121,7 @@ def _of_parts(results: Results, asked: Collection[str], everything: bool) -> lis
         return [utility.sentence(results.sheet), *fair, *detail_sentences.details(results)]
     said = [*detail_sentences.operating(results.operating)] if "operating" in asked else []
     if "groups" in asked:
-        said += detail_sentences.groups(results.groups, results.gaps, results.evaluation.level)
+        said += detail_sentences.groups(results.groups, results.gaps)
     return said + (detail_sentences.references(results.reference) if results.reference is not None else [])
 
 

@@ -134,33 +134,35 @@ def test_multiclass_scores_every_class_even_one_not_seen() -> None:
     found = metadata_predictions(training, test)
     np.testing.assert_array_equal(found.logits.argmax(axis=1), test.labels.argmax(axis=1))
     assert (found.probabilities[:, 2] < 0.01).all()
-    best, prevalence = baselines(training, test, replicates=20)
+    best, prevalence = baselines(training, test)
     assert best.auroc.value == 1.0
     assert prevalence.auroc.value == 0.5
 
 
-def test_the_difference_is_paired_over_the_same_patients() -> None:
+def test_the_difference_is_paired_over_the_patients() -> None:
     training, test = make_data(view=1.5, sex=1.0)
-    found = baselines(training, test, replicates=80, seed=7)[0]
+    found = baselines(training, test)[0]
     y, z = test.labels[:, 0], test.logits[:, 0]
     alone = metadata_predictions(training, test).logits[:, 0]
-    weights = patient_weights(test.table["patient"], 80, 7)
+    weights = patient_weights(test.table["patient"], 300, 7)
     drawn = [sk.roc_auc_score(y, z, sample_weight=w) - sk.roc_auc_score(y, alone, sample_weight=w) for w in weights]
     assert found.name == "metadata only"
     assert found.features == ("age", "sex", "view", "follow_up")
     assert found.difference is not None
     assert found.difference.value == pytest.approx(sk.roc_auc_score(y, z) - sk.roc_auc_score(y, alone))
-    assert (found.difference.low, found.difference.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+    assert (found.difference.low, found.difference.high) == pytest.approx(
+        tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.015
+    )
     assert found.auprc.value == pytest.approx(sk.average_precision_score(y, alone))
     brier = [sk.brier_score_loss(y, sigmoid(alone), sample_weight=w) for w in weights]
     assert found.brier.value == pytest.approx(sk.brier_score_loss(y, sigmoid(alone)), abs=1e-6)
-    assert (found.brier.low, found.brier.high) == pytest.approx(tuple(np.quantile(brier, [0.025, 0.975])), abs=1e-6)
+    assert (found.brier.low, found.brier.high) == pytest.approx(tuple(np.quantile(brier, [0.025, 0.975])), abs=0.004)
 
 
 def test_prevalence_is_chance_and_its_figures_are_those_of_a_constant() -> None:
     training, test = make_data(MULTILABEL)
     test.labels[:50, 0] = np.nan
-    found = baselines(training, test, replicates=40)[-1]
+    found = baselines(training, test)[-1]
     assert found.name == "prevalence"
     assert (found.auroc.value, found.auroc.low, found.auroc.high) == (0.5, 0.5, 0.5)
     assert found.auprc.value == pytest.approx(np.nanmean(test.labels, axis=0).mean())
@@ -172,15 +174,15 @@ def test_prevalence_is_chance_and_its_figures_are_those_of_a_constant() -> None:
 
 def test_a_good_network_beats_the_baseline_and_a_blind_one_does_not() -> None:
     training, test = make_data(signal=3.0, view=1.0)
-    found = baselines(training, test, replicates=100)[0]
+    found = baselines(training, test)[0]
     assert found.beaten is True
     assert found.difference.low > 0
     training, test = make_data(signal=0.0, view=3.0)
-    found = baselines(training, test, replicates=100)[0]
+    found = baselines(training, test)[0]
     assert found.beaten is False
     assert found.difference.high < 0
     training, test = make_data(signal=0.0)
-    found = baselines(training, test, replicates=100)[-1]
+    found = baselines(training, test)[-1]
     assert found.beaten is False
     assert found.difference.low < 0 < found.difference.high
 
@@ -189,7 +191,7 @@ def test_a_single_feature_that_carries_over_better_than_all_comes_first() -> Non
     training, test = make_data(number=1500, signal=0.5, view=4.0, sex=1.5)
     # AP images are the abnormal ones in training, the normal ones in test; the sex means the same in both
     test.table["view"] = np.where(test.table["view"] == "AP", "PA", "AP")
-    first, every, prevalence = baselines(training, test, replicates=60)
+    first, every, prevalence = baselines(training, test)
     assert first.features == ("sex",)
     assert every.features == ("age", "sex", "view", "follow_up")
     assert every.auroc.value < 0.5 < first.auroc.value
@@ -207,7 +209,7 @@ def test_without_metadata_only_the_prevalence_is_left(how: str) -> None:
             training[column] = training[column].iloc[0]
         elif how == "all missing":
             test.table[column] = None
-    found = baselines(training, test, replicates=10)
+    found = baselines(training, test)
     assert [f.name for f in found] == ["prevalence"]
     with pytest.raises(DataError, match="no metadata to predict from"):
         metadata_predictions(training, test)
@@ -216,12 +218,13 @@ def test_without_metadata_only_the_prevalence_is_left(how: str) -> None:
 def test_a_difference_can_be_undefined_or_without_an_interval() -> None:
     training, test = make_data()
     test.labels[:] = 1
-    found = baselines(training, test, replicates=10)[-1]
+    found = baselines(training, test)[-1]
     assert found.difference is None
     assert found.beaten is None
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["auroc"]["value"] is None
     training, test = make_data()
-    found = baselines(training, test, replicates=0)[0]
+    test.table["patient"] = "1"
+    found = baselines(training, test)[0]
     assert found.beaten is None
     assert math.isnan(found.auroc.low)
     assert found.difference is not None

@@ -117,3 +117,10 @@ def test_a_label_on_too_few_patients_adds_what_cannot_be_seen() -> None:
     assert found.unseen[0] > 0.05
     assert found.unseen[1] == 0
     assert influence.mean(found).variance[0] > found.unseen[0] / 4
+
+
+def test_the_mean_of_labels_whose_influences_cancel_has_no_spread() -> None:
+    positive = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    found = influence.mean(influence.image_means(positive, np.arange(5), 5))
+    assert (found.value[0], found.variance[0]) == (0.5, 0.0)
+    assert np.isfinite(found.freedom[0])

@@ -232,3 +232,12 @@ def test_what_is_monitored_leaves_out_unknown_labels_and_undefined_ones() -> Non
         {"f1": (0.5 + 2 / 3) / 2, "accuracy": (1 / 3 + 1 + 0.5) / 3, "recall": 0.5, "precision": 0.75}
     )
     assert all(math.isnan(value) for value in decided(MULTILABEL, labels, logits * np.nan, 0.5).values())
+
+
+def test_images_with_the_same_logits_for_other_classes_are_tied_whatever_their_order() -> None:
+    task = Task("multiclass", tuple("abcdefgh"))
+    rng = np.random.default_rng(0)
+    own, others = rng.normal(size=(200, 1)), rng.normal(size=(200, 7)) * 3
+    one, other = (ranking_scores(task, np.concatenate([own, z], axis=1)) for z in (others, others[:, ::-1]))
+    np.testing.assert_array_equal(one[:, 0], other[:, 0])
+    np.testing.assert_array_equal(one[:, 1:], other[:, :0:-1])

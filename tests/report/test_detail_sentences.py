@@ -46,21 +46,21 @@ def test_missed_and_unknown_targets(several: Results) -> None:
 
 def test_groups_and_gaps() -> None:
     value = Interval(0.5, 0.4, 0.6)
-    women = Group("sex", "F", "Abnormal", 200, 150, 90, 110, *(value,) * 5, small=False)
+    women = Group("sex", "F", "Abnormal", 200, 150, 90, 110, value, value, value, value, 0.01, value, 0.6, small=False)
     men = replace(women, name="M", small=True)
     views = replace(women, column="view", name="PA")
     ages = replace(women, column="age", name="unknown")
     gap = Gap("sex", "F", "Abnormal", "auroc", Interval(-0.12, -0.2, -0.04))
-    assert detail_sentences.groups([women, men, views, ages], Gaps((gap,), 2), 0.95) == [
+    assert detail_sentences.groups([women, men, views, ages], Gaps((gap,), 2)) == [
         "All images are of one group by view (PA): there is no gap to measure.",
         "The age of every image is unknown: there are no groups to compare.",
         "Clear gaps to all other images: sex F, AUROC -.120 [-.200, -.040].",
-        "2 gaps were examined: where there is no real difference, about 5 of 100 such intervals exclude 0 by chance. A gap is "
-        "a question to follow up, not a finding.",
+        "They are significant after Holm's correction for the 2 gaps examined; each interval stands on its own. A gap is a "
+        "question to follow up, not a finding.",
         "Too few images for a conclusion (fewer than 10 of a class, or 20 patients): sex M.",
     ]
     macro = [replace(women, label="macro"), replace(men, label="Mass"), replace(women, label="Mass")]
-    said = detail_sentences.groups(macro, Gaps((replace(gap, label="Mass", metric="false_negative_rate"),), 1), 0.95)
+    said = detail_sentences.groups(macro, Gaps((replace(gap, label="Mass", metric="false_negative_rate"),), 1))
     assert "sex F, false-negative rate for Mass -.120" in said[0]
     assert said[-1].startswith("Label by label, 1 of 2 groups have fewer than 10 images of a class or 20 patients")
 

@@ -7,9 +7,10 @@ them off the image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,10 @@ import pandas as pd
 import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.tasks import Task
-from zoo.evaluation.bootstrap import auroc_replicates, resample, weight_chunks
-from zoo.evaluation.interval import Interval, mean_interval
+from zoo.evaluation.bootstrap import patient_codes
+from zoo.evaluation.comparison import compare, difference_of, measure, minus
+from zoo.evaluation.influence import Influence, image_means, mean, ranked
+from zoo.evaluation.interval import Interval, spread_interval
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable
 
@@ -32,10 +35,10 @@ class Baseline(Serialisable):
     """What a guess reaches that never sees an image, from the `features` of the metadata or, without any, the prevalence.
 
     `auroc`, `auprc` and `brier` are means over the labels where they are defined (the Brier score of a multiclass task is
-    the mean over its classes, each against the rest). `difference` is the model's macro AUROC minus the baseline's, over the
-    same draws of patients; None where it is undefined. `beaten`: its interval lies above 0; None without an interval.
-    `brier_difference` is the model's mean Brier score, of its probabilities as trained, minus the baseline's over the same
-    draws: above 0 the model is worse. `calibrated_brier_difference` is the same of its calibrated probabilities, None where
+    the mean over its classes, each against the rest). `difference` is the model's macro AUROC minus the baseline's, paired over
+    the patients (see `comparison`); None where it is undefined. `beaten`: its interval lies above 0; None without an interval.
+    `brier_difference` is the model's mean Brier score, of its probabilities as trained, minus the baseline's, paired
+    likewise: above 0 the model is worse. `calibrated_brier_difference` is the same of its calibrated probabilities, None where
     there are none.
     """
 
@@ -60,9 +63,7 @@ def baselines(
     test: Predictions,
     *,
     calibrated: np.ndarray | None = None,
-    replicates: int = 1000,
     level: float = 0.95,
-    seed: int = 0,
 ) -> tuple[Baseline, ...]:
     """Measure the baselines on the images of `test`, with intervals over patients and the model's lead.
 
@@ -71,9 +72,7 @@ def baselines(
             task the column label:NAME, 1, 0 or missing; one half, an uncertain label, counts as missing.
         test: the model's predictions, whose table has the same metadata.
         calibrated: the model's calibrated probabilities `(N, K)` in [0, 1], where there are any.
-        replicates: resamples of the patients; 0 leaves the intervals undefined.
         level: of the intervals, in (0, 1).
-        seed: of the resampling.
 
     Returns:
         "metadata only" of all features, unless no metadata is known, and "prevalence". Where one feature by itself ranks
@@ -85,8 +84,7 @@ def baselines(
     """
     test.check("test predictions")
     used = shared_features(training, test.table)
-    how: dict[str, Any] = {"calibrated": calibrated, "replicates": replicates, "level": level, "seed": seed}
-    prevalence = _baseline("prevalence", (), _prevalence_predictions(training, test), test, **how)
+    prevalence = _baseline("prevalence", (), _prevalence_predictions(training, test), test, calibrated, level)
     if not used:
         return (prevalence,)
     candidates = [used, *((name,) for name in used if len(used) > 1)]
@@ -94,7 +92,7 @@ def baselines(
     auroc = {names: metrics.mean_auroc(p.task, p.labels, p.logits) for names, p in scored.items()}
     best = max(candidates, key=lambda names: np.nan_to_num(auroc[names], nan=-1.0))  # of equals the first, which is all
     shown = dict.fromkeys((best, used))
-    metadata = [_baseline("metadata only", names, scored[names], test, **how) for names in shown]
+    metadata = [_baseline("metadata only", names, scored[names], test, calibrated, level) for names in shown]
     return (*metadata, prevalence)
 
 
@@ -223,46 +221,33 @@ def _baseline(
     used: tuple[str, ...],
     baseline: Predictions,
     model: Predictions,
-    *,
     calibrated: np.ndarray | None,
-    replicates: int,
     level: float,
-    seed: int,
 ) -> Baseline:
-    patients, labels, scores = model.table["patient"], model.labels, baseline.scores
-    drawn = resample(labels, scores, np.zeros(labels.shape, dtype=bool), patients, replicates, seed).labels
-    auroc, auprc = (metrics.by_label(metric, labels, scores) for metric in (metrics.auroc, metrics.auprc))
-    lead = metrics.by_label(metrics.auroc, labels, model.scores) - auroc
-    drawn_lead = auroc_replicates(labels, model.scores, patients, replicates, seed) - drawn["auroc"]
-    difference = mean_interval(lead, drawn_lead, level)
-    sides = [baseline.probabilities, model.probabilities, *([] if calibrated is None else [calibrated])]
-    scored = _brier(labels, sides, patients, replicates, seed)
-    brier = [mean_interval(own, resampled, level) for own, resampled in scored]
-    minus = [mean_interval(own - scored[0][0], resampled - scored[0][1], level) for own, resampled in scored[1:]]
+    own = measure(name, baseline)
+    found = compare(measure("the network", model), own, level=level).overall.difference
+    codes, patients = patient_codes(model.table["patient"])
+    auprc = mean(ranked("auprc", baseline.labels, baseline.scores, codes, patients))
+    brier = _brier(baseline.labels, baseline.probabilities, codes, patients)
+    minus_brier = [
+        difference_of(
+            name, (math.nan, math.nan), mean(minus(_brier(model.labels, each, codes, patients), brier)), level=level
+        )
+        for each in (model.probabilities, *([] if calibrated is None else [calibrated]))
+    ]
     return Baseline(
         name,
         used,
-        mean_interval(auroc, drawn["auroc"], level),
-        mean_interval(auprc, drawn["auprc"], level),
-        brier[0],
-        difference=None if np.isnan(difference.value) else difference,
-        beaten=None if np.isnan(difference.low) else difference.low > 0,
-        brier_difference=minus[0],
-        calibrated_brier_difference=minus[1] if calibrated is not None else None,
+        spread_interval("auroc", mean(own.labels), 0, level),
+        spread_interval("auprc", auprc, 0, level),
+        spread_interval("brier", mean(brier), 0, level),
+        difference=None if np.isnan(found.value) else found,
+        beaten=None if np.isnan(found.low) else found.low > 0,
+        brier_difference=minus_brier[0].difference,
+        calibrated_brier_difference=minus_brier[1].difference if calibrated is not None else None,
     )
 
 
-def _brier(
-    labels: np.ndarray, sides: Sequence[np.ndarray], patients: pd.Series, replicates: int, seed: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Mean squared difference of probability and label (Brier 1950) of each of the probabilities `(N, K)`: of all images
-    `(K,)` and in every resample of the patients `(R, K)`, the same resamples for all."""
-    known, columns = (~np.isnan(labels)).astype(np.float64), labels.shape[1]
-    errors = np.concatenate([np.nan_to_num((each - labels) ** 2) for each in sides], axis=1)
-    pieces = [(w @ errors, w @ known) for w in weight_chunks(patients, replicates, seed)]
-    empty = (np.empty((0, errors.shape[1])), np.empty((0, columns)))
-    drawn, weights = (np.concatenate([empty[i], *(p[i] for p in pieces)]) for i in (0, 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        own = errors.sum(axis=0).reshape(len(sides), columns) / known.sum(axis=0)
-        resampled = drawn.reshape(len(drawn), len(sides), columns) / weights[:, None]
-    return [(own[i], resampled[:, i]) for i in range(len(sides))]
+def _brier(labels: np.ndarray, probabilities: np.ndarray, codes: np.ndarray, patients: int) -> Influence:
+    """The influence on the mean squared difference of probability and label (Brier 1950), of each label."""
+    return image_means((probabilities - labels) ** 2, codes, patients)

@@ -143,9 +143,8 @@ def compare(first: Measured, second: Measured, *, runs: int = 2, level: float = 
     """
     if first.metric != second.metric:
         raise ValueError(f"one run has {first.metric}, the other {second.metric}")
-    found = differences(first.name, first.predictions, second.name, second.predictions)
-    if found:
-        raise DataError(f"{first.name} and {second.name} cannot be compared: {'; '.join(found)}.")
+    if why := differences(first.name, first.predictions, second.name, second.predictions):
+        raise DataError(f"{first.name} and {second.name} cannot be compared: {'; '.join(why)}.")
     images = first.predictions
     codes, patients = patient_codes(images.table["patient"])
     if (codes != patient_codes(second.predictions.table["patient"])[0]).any():
@@ -153,7 +152,7 @@ def compare(first: Measured, second: Measured, *, runs: int = 2, level: float = 
             f"{first.name} and {second.name} cannot be compared: they give the same images to different patients."
         )
     several = images.task.outputs > 1
-    minus = _minus(first.labels, second.labels)
+    found = minus(first.labels, second.labels)
     rows = []
     for k, label in enumerate(images.task.labels):
         p_delong = math.nan
@@ -161,14 +160,14 @@ def compare(first: Measured, second: Measured, *, runs: int = 2, level: float = 
             scores = [each.predictions.scores[:, k] for each in (first, second)]
             p_delong = paired_test(images.labels[:, k], scores[0], scores[1], codes).p
         values = float(first.values[k]), float(second.values[k])
-        rows.append(_difference(label, values, minus, k, 2 if several else runs, level, p_delong))
+        rows.append(difference_of(label, values, found, k, 2 if several else runs, level, p_delong))
     reason: Literal["not_auroc", "mean_over_labels"] | None = "not_auroc" if first.metric != "auroc" else None
     overall = rows[0]
     if several:
         one, two = first.whole, second.whole
-        whole = mean(minus) if one is None or two is None else _minus(one, two)
+        whole = mean(found) if one is None or two is None else minus(one, two)
         name = "macro" if one is None else "all"
-        overall = _difference(name, (first.overall, second.overall), whole, 0, runs, level, math.nan)
+        overall = difference_of(name, (first.overall, second.overall), whole, 0, runs, level, math.nan)
         reason = reason or "mean_over_labels"
     adjusted = holm([row.p for row in rows])
     per_label = {r.label: dataclasses.replace(r, p_adjusted=p) for r, p in zip(rows, adjusted, strict=True)}
@@ -176,8 +175,8 @@ def compare(first: Measured, second: Measured, *, runs: int = 2, level: float = 
     return Comparison(*names, len(images), patients, runs, overall, per_label if several else {}, reason)
 
 
-def _minus(first: Influence, second: Influence) -> Influence:
-    """The influence on the difference, label by label.
+def minus(first: Influence, second: Influence) -> Influence:
+    """The influence of the same patients on the first minus the second, label by label.
 
     Where too few patients have the label for an estimate, a mean over labels takes the largest variance that a difference
     between -1 and 1 can have.
@@ -197,14 +196,21 @@ def _minus(first: Influence, second: Influence) -> Influence:
     )
 
 
-def _difference(
-    label: str, values: tuple[float, float], minus: Influence, k: int, runs: int, level: float, p_delong: float
+def difference_of(
+    label: str,
+    values: tuple[float, float],
+    found: Influence,
+    k: int = 0,
+    runs: int = 2,
+    level: float = 0.95,
+    p_delong: float = math.nan,
 ) -> Difference:
-    value, freedom = float(minus.value[k]), float(minus.freedom[k])
+    """The difference of two values from the influence on it (see `minus`), as one of all pairs of `runs` runs."""
+    value, freedom = float(found.value[k]), float(found.freedom[k])
     # what rounding leaves of nothing is about 1e-17
-    error = math.sqrt(variance) if (variance := float(minus.variance[k])) > 1e-16 else 0.0 * variance
+    error = math.sqrt(variance) if (variance := float(found.variance[k])) > 1e-16 else 0.0 * variance
     same = error == 0 and abs(value) < 1e-12
-    unknown = math.isnan(value) or minus.patients[k] < FEWEST or (error == 0 and not same)
+    unknown = math.isnan(value) or found.patients[k] < FEWEST or (error == 0 and not same)
     if same and not unknown:
         return Difference(label, *values, Interval(value, value, value), 0.0, freedom, 1.0, 1.0, p_delong)
     if unknown:

@@ -149,17 +149,13 @@ def _pairs(own: Influence, rest: Influence, members: Sequence[int], labels: Sequ
     """Under- and over-diagnosis of a label, or of the mean over several findings."""
     made = []
     for name, offset in (("sensitivity", 0), ("specificity", len(labels))):
-        sides = [_part(each, [offset + k for k in members]) for each in (own, rest)]
+        sides = [each.of([offset + k for k in members]) for each in (own, rest)]
         if len(members) > 1:
             # over the same labels on both sides
             both = ~np.isnan(sides[0].value) & ~np.isnan(sides[1].value)
             sides = [mean(each, both.astype(float)) for each in sides]
         made.append(_Pair(name, sides[0], sides[1], averaged=len(members) > 1))
     return (made[1], made[0]) if len(members) == 1 and healthy(labels[members[0]]) else (made[0], made[1])
-
-
-def _part(found: Influence, members: Sequence[int]) -> Influence:
-    return Influence(**{name: np.asarray(value)[..., members] for name, value in vars(found).items()})
 
 
 def _tested(found: Sequence[tuple[Fairness, tuple[_Pair, _Pair], bool]], alpha: float) -> tuple[Fairness, ...]:

@@ -11,7 +11,7 @@ Patients with many images carry more of a metric than others, so the number of p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,10 @@ class Influence:
     clusters: np.ndarray
     freedom: np.ndarray
     unseen: np.ndarray
+
+    def of(self, members: Sequence[int]) -> Influence:
+        """That of some of the metrics."""
+        return Influence(**{name: np.asarray(value)[..., list(members)] for name, value in vars(self).items()})
 
 
 def by_patient(values: np.ndarray, codes: np.ndarray, patients: int) -> np.ndarray:
@@ -208,7 +212,7 @@ def mean(found: Influence, weights: np.ndarray | None = None, moved: np.ndarray 
     if estimated.any():
         apart = float(single.sum() + unseen.sum())
         satterthwaite = apart**2 / (single[estimated] ** 2 / found.freedom[estimated]).sum()
-        freedom = max(float(found.freedom[estimated].min()), satterthwaite * min(1.0, apart / variance))
+        freedom = max(float(found.freedom[estimated].min()), satterthwaite * min(1.0, apart / max(variance, 1e-300)))
     images, people, clusters = (float(each[use].max()) for each in (found.images, found.patients, found.clusters))
     return _single(value, psi, variance, images, people, clusters, freedom, 0.0)
 

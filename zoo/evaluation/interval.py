@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,21 +63,6 @@ def interval(value: float | np.ndarray, replicates: np.ndarray, level: float) ->
         return UNDEFINED
     low, high, _ = percentile_interval(replicates, level)
     return Interval(float(value), low, high)
-
-
-def mean_interval(values: np.ndarray, drawn: np.ndarray, level: float) -> Interval:
-    """The mean over the labels where the value is defined, `(K,)`, with the interval of its replicates `(R, K)`.
-
-    A replicate is the mean over those of these labels that are defined in it.
-    """
-    defined = ~np.isnan(values)
-    if not defined.any():
-        return UNDEFINED
-    drawn = drawn[:, defined]
-    known = ~np.isnan(drawn)
-    with np.errstate(invalid="ignore"):
-        means = np.where(known, drawn, 0.0).sum(axis=1) / known.sum(axis=1)
-    return interval(values[defined].mean(), means, level)
 
 
 def quantile(level: float, freedom: float) -> float:
@@ -171,6 +156,25 @@ def _half(one: Interval, two: Interval) -> Interval:
         math.hypot(one.high - one.value, two.high - two.value),
     )
     return Interval(value, value - below / 2, value + above / 2)
+
+
+def interval_p(make: Callable[[float], Interval]) -> float:
+    """The p value of 0 that belongs to an interval: 1 minus the highest level at which it still excludes 0.
+
+    Args:
+        make: the interval at a level in (0, 1).
+
+    Returns:
+        1 where 0 is the value itself, at least 1e-12; NaN where there is no interval.
+    """
+    if math.isnan(make(0.5).low):
+        return math.nan
+    low, high = -12.0, 0.0  # of the logarithm of p
+    for _ in range(30):
+        middle = (low + high) / 2
+        found = make(1 - 10**middle)
+        low, high = (middle, high) if found.low <= 0 <= found.high else (low, middle)
+    return float(10**high)
 
 
 def difference(one: Interval, two: Interval) -> Interval:

@@ -61,7 +61,8 @@ def ranking_scores(task: Task, logits: np.ndarray) -> np.ndarray:
     for k in range(z.shape[1]):
         others = np.delete(z, k, axis=1)
         top = others.max(axis=1, keepdims=True)
-        scores[:, k] = z[:, k] - top[:, 0] - np.log(np.exp(others - top).sum(axis=1))
+        # in one order whatever the classes: images with the same logits for other classes stay tied
+        scores[:, k] = z[:, k] - top[:, 0] - np.log(np.sort(np.exp(others - top), axis=1).sum(axis=1))
     return scores
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,8 +12,10 @@ import pandas as pd
 
 import zoo.evaluation.metrics as metrics
 from zoo.core.errors import UsageError, unknown
-from zoo.evaluation.bootstrap import auroc_replicates, mean_replicates, patient_codes
-from zoo.evaluation.interval import Interval, mean_interval
+from zoo.evaluation.bootstrap import patient_codes
+from zoo.evaluation.influence import Influence, image_means, mean, ranked
+from zoo.evaluation.interval import UNDEFINED, Interval, difference, interval_p, intervals, spread_interval
+from zoo.evaluation.p_values import ALPHA, holm
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable
 
@@ -33,8 +36,9 @@ class Group(Serialisable):
     `images` counts the group's images with the label known, `patients` theirs. For macro, images are those with any label
     known, positives and negatives the sums over the labels, and the metrics means over the labels where they are
     defined. A gap is this group minus all other images (`auroc_gap` below 0 and `fnr_gap` above 0 are to the group's
-    disadvantage); for macro it is the mean of the labels' gaps. `small`: fewer than 10 positive or negative images, or
-    fewer than 20 patients.
+    disadvantage); for macro it is the mean of the labels' gaps. Its interval is put together from both sides (`difference`), which
+    takes their patients as different: where a patient is on both it is too wide. `auroc_gap_p` and `fnr_gap_p` are the p of no
+    gap, from the same intervals. `small`: fewer than 10 positive or negative images, or fewer than 20 patients.
     """
 
     column: str
@@ -48,13 +52,15 @@ class Group(Serialisable):
     sensitivity: Interval
     false_negative_rate: Interval
     auroc_gap: Interval
+    auroc_gap_p: float
     fnr_gap: Interval
+    fnr_gap_p: float
     small: bool
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A group's clear difference to all other images: its interval excludes 0."""
+    """A group's clear difference to all other images, with its own interval; see `clear_gaps`."""
 
     column: str
     name: str
@@ -71,14 +77,19 @@ class Gaps:
     examined: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Measures:
-    """AUROC and sensitivity of one set of images: the values `(K,)` and the resampled ones `(R, K)`."""
+    """AUROC and sensitivity of one set of images, of each label."""
 
-    auroc: np.ndarray
-    sensitivity: np.ndarray
-    drawn_auroc: np.ndarray
-    drawn_sensitivity: np.ndarray
+    auroc: Influence
+    sensitivity: Influence
+
+    def interval(self, metric: str, members: Sequence[int], level: float) -> Interval:
+        """Of one label, or of the mean over several."""
+        found: Influence = getattr(self, metric).of(members)
+        if len(members) > 1:
+            return spread_interval(metric, mean(found), 0, level)
+        return intervals({metric: found}, level)[metric][0]
 
 
 def subgroups(
@@ -86,11 +97,9 @@ def subgroups(
     thresholds: Mapping[str, float],
     columns: Sequence[str] | None = None,
     *,
-    replicates: int = 1000,
     level: float = 0.95,
-    seed: int = 0,
 ) -> tuple[Group, ...]:
-    """Measure every group of images beside all the others, which share the draws of patients.
+    """Measure every group of images beside all the others.
 
     Text is grouped by value, age (years) by the bands 0-17, 18-39, 40-59, 60-79 and 80+, another number with more than 8
     distinct values by quartiles. Images without a value form the group "unknown". A column with one group has no gap.
@@ -99,9 +108,7 @@ def subgroups(
         predictions: the images of one split.
         thresholds: a probability per label; a multiclass task takes the most probable class.
         columns: of the predictions table; without them those of `DEFAULT_COLUMNS` that it has.
-        replicates: resamples of the patients; 0 leaves the intervals undefined.
         level: of the intervals, in (0, 1).
-        seed: of the resampling.
 
     Returns:
         Column by column and group by group: a row per label, and first "macro" where there are several labels.
@@ -115,7 +122,7 @@ def subgroups(
         columns = [c for c in DEFAULT_COLUMNS if c in predictions.table.columns]
     names = {column: _groups_of(predictions.table, column) for column in columns}
     masks = {(column, group): names[column] == group for column in names for group in pd.unique(names[column])}
-    measured = _measure(predictions, thresholds, list(masks.values()), replicates, seed)
+    measured = _measure(predictions, thresholds, list(masks.values()))
     rows: list[Group] = []
     for column, values in names.items():
         for group in _ordered(values, column):
@@ -198,27 +205,20 @@ def _ordered(names: np.ndarray, column: str) -> list[str]:
 
 
 def _measure(
-    predictions: Predictions, thresholds: Mapping[str, float], masks: list[np.ndarray], replicates: int, seed: int
+    predictions: Predictions, thresholds: Mapping[str, float], masks: list[np.ndarray]
 ) -> dict[bytes, _Measures]:
-    """Measure the images of every mask and of its complement, all with the same draws of patients."""
-    sets = {m.tobytes(): m for mask in masks for m in (mask, ~mask) if m.any()}
-    if not sets:
-        return {}
-    # outside its set an image counts as unknown: the draws stay those of all patients
-    labels = np.concatenate([np.where(m[:, None], predictions.labels, np.nan) for m in sets.values()], axis=1)
-    scores = np.tile(predictions.scores, len(sets))
-    positive = np.tile(metrics.decisions(predictions.task, predictions.logits, thresholds), len(sets))
-    patients = predictions.table["patient"]
-    drawn_auroc = auroc_replicates(labels, scores, patients, replicates, seed)
-    found = np.where(labels > 0.5, positive.astype(np.float64), np.nan)  # of each positive image, whether it is found
-    sensitivity, drawn_sensitivity = metrics.mean_over_images(found), mean_replicates(found, patients, replicates, seed)
-    auroc = metrics.by_label(metrics.auroc, labels, scores)
-    outputs = predictions.task.outputs
-    parts = {key: slice(i * outputs, (i + 1) * outputs) for i, key in enumerate(sets)}
-    return {
-        key: _Measures(auroc[part], sensitivity[part], drawn_auroc[:, part], drawn_sensitivity[:, part])
-        for key, part in parts.items()
-    }
+    """Measure the images of every mask and of its complement."""
+    positive = metrics.decisions(predictions.task, predictions.logits, thresholds)
+    codes, number = patient_codes(predictions.table["patient"])
+    scores = predictions.scores
+    measured = {}
+    for mask in (each for one in masks for each in (one, ~one) if each.any()):
+        if mask.tobytes() not in measured:
+            labels = np.where(mask[:, None], predictions.labels, np.nan)
+            found = np.where(labels > 0.5, positive.astype(np.float64), np.nan)  # whether each positive image is found
+            sensitivity = image_means(found, codes, number)
+            measured[mask.tobytes()] = _Measures(ranked("auroc", labels, scores, codes, number), sensitivity)
+    return measured
 
 
 def _rows(
@@ -229,18 +229,9 @@ def _rows(
     measured: Mapping[bytes, _Measures],
     level: float,
 ) -> list[Group]:
-    own = measured[mask.tobytes()]
-    undefined = _Measures(*(np.full_like(part, np.nan) for part in vars(own).values()))
-    rest = measured.get((~mask).tobytes(), undefined)
+    own, rest = measured[mask.tobytes()], measured.get((~mask).tobytes())
     labels, task = predictions.labels[mask], predictions.task
     patients = predictions.table["patient"][mask].reset_index(drop=True)
-    columns = {
-        "auroc": (own.auroc, own.drawn_auroc),
-        "sensitivity": (own.sensitivity, own.drawn_sensitivity),
-        "false_negative_rate": (1 - own.sensitivity, 1 - own.drawn_sensitivity),
-        "auroc_gap": (own.auroc - rest.auroc, own.drawn_auroc - rest.drawn_auroc),
-        "fnr_gap": (rest.sensitivity - own.sensitivity, rest.drawn_sensitivity - own.drawn_sensitivity),
-    }
     sets: list[tuple[str, list[int]]] = [(label, [k]) for k, label in enumerate(task.labels)]
     if task.outputs > 1:
         sets.insert(0, (MACRO, list(range(task.outputs))))
@@ -251,48 +242,62 @@ def _rows(
         images, people = int(some.sum()), patient_codes(patients[some])[1]
         positives = int((labels[:, members] > 0.5).sum())
         negatives = int(known.sum()) - positives
-        rows.append(
-            Group(
-                column,
-                name,
-                label,
-                images,
-                people,
-                positives,
-                negatives,
-                **{
-                    metric: mean_interval(value[members], drawn[:, members], level)
-                    for metric, (value, drawn) in columns.items()
-                },
-                small=min(positives, negatives) < FEW_IMAGES or people < FEW_PATIENTS,
-            )
-        )
+        auroc, sensitivity = (own.interval(metric, members, level) for metric in ("auroc", "sensitivity"))
+        auroc_gap, auroc_gap_p = _gap("auroc", own, rest, members, level)
+        sensitivity_gap, fnr_gap_p = _gap("sensitivity", own, rest, members, level)
+        small = min(positives, negatives) < FEW_IMAGES or people < FEW_PATIENTS
+        counts = (images, people, positives, negatives)
+        missed, fnr_gap = _turned(sensitivity, 1.0), _turned(sensitivity_gap, 0.0)
+        gaps = (auroc_gap, auroc_gap_p, fnr_gap, fnr_gap_p)
+        rows.append(Group(column, name, label, *counts, auroc, sensitivity, missed, *gaps, small))
     return rows
 
 
+def _gap(
+    metric: str, own: _Measures, rest: _Measures | None, members: Sequence[int], level: float
+) -> tuple[Interval, float]:
+    """This group minus all other images, over the labels where both are defined, and the p of there being no difference."""
+    if rest is None:
+        return UNDEFINED, math.nan
+    sides = [getattr(each, metric).value for each in (own, rest)]
+    both = [k for k in members if not (np.isnan(sides[0][k]) or np.isnan(sides[1][k]))]
+    if not both:
+        return UNDEFINED, math.nan
+
+    def gap(level: float) -> Interval:
+        one, two = (each.interval(metric, both, level) for each in (own, rest))
+        return difference(one, two)
+
+    return gap(level), interval_p(gap)
+
+
+def _turned(found: Interval, top: float) -> Interval:
+    """`top` minus a value."""
+    return Interval(top - found.value, top - found.high, top - found.low)
+
+
 def clear_gaps(groups: Sequence[Group]) -> Gaps:
-    """The gaps of groups of `subgroups` whose interval excludes 0.
+    """The gaps of groups of `subgroups` that are significant after Holm's correction for all that were examined.
 
     A gap is examined where neither the group nor the rest is small. Of two groups, which have one gap between them, the one
     at a disadvantage is named.
     """
-    clear, examined = [], 0
+    examined: list[tuple[Gap, float]] = []
     for group in groups:
         rest = [g for g in groups if (g.column, g.label) == (group.column, group.label) and g.name != group.name]
         if group.small or not rest or _few(rest):
             continue
-        gaps: tuple[tuple[Literal["auroc", "false_negative_rate"], Interval, int], ...] = (
-            ("auroc", group.auroc_gap, -1),
-            ("false_negative_rate", group.fnr_gap, 1),
+        gaps: tuple[tuple[Literal["auroc", "false_negative_rate"], Interval, float, int], ...] = (
+            ("auroc", group.auroc_gap, group.auroc_gap_p, -1),
+            ("false_negative_rate", group.fnr_gap, group.fnr_gap_p, 1),
         )
-        for metric, gap, sign in gaps:
-            if np.isnan(gap.low) or (len(rest) == 1 and sign * gap.value <= 0):
-                continue
-            examined += 1
-            if gap.low > 0 or gap.high < 0:
-                clear.append(Gap(group.column, group.name, group.label, metric, gap))
+        for metric, gap, p, sign in gaps:
+            if not np.isnan(p) and (len(rest) > 1 or sign * gap.value > 0):
+                examined.append((Gap(group.column, group.name, group.label, metric, gap), p))
+    adjusted = holm([p for _, p in examined])
+    clear = [gap for (gap, _), p in zip(examined, adjusted, strict=True) if p < ALPHA]
     clear.sort(key=lambda each: (each.label != MACRO, -abs(each.difference.value)))
-    return Gaps(tuple(clear), examined)
+    return Gaps(tuple(clear), len(examined))
 
 
 def _few(rows: Sequence[Group]) -> bool:

@@ -28,7 +28,7 @@ def details(results: Results) -> list[str]:
     reference = results.reference
     return [
         *operating(results.operating),
-        *groups(results.groups, results.gaps, results.evaluation.level),
+        *groups(results.groups, results.gaps),
         *(references(reference) if reference is not None else ()),
     ]
 
@@ -53,8 +53,8 @@ def operating(points: Sequence[OperatingPoint]) -> list[str]:
     return said
 
 
-def groups(rows: Sequence[Group], gaps: Gaps, level: float) -> list[str]:
-    """Columns with one group only, clear gaps with the caution that many were examined, and small groups."""
+def groups(rows: Sequence[Group], gaps: Gaps) -> list[str]:
+    """Columns with one group only, clear gaps, and small groups."""
     said = []
     for column in dict.fromkeys(row.column for row in rows):
         names = {row.name for row in rows if row.column == column}
@@ -68,8 +68,8 @@ def groups(rows: Sequence[Group], gaps: Gaps, level: float) -> list[str]:
         more = f"; and {len(gaps.clear) - SHOWN} more" if len(gaps.clear) > SHOWN else ""
         said.append(f"Clear gaps to all other images: {spelled}{more}.")
         said.append(
-            f"{gaps.examined} gaps were examined: where there is no real difference, about {(1 - level) * 100:.0f} of 100 "
-            "such intervals exclude 0 by chance. A gap is a question to follow up, not a finding."
+            f"They are significant after Holm's correction for the {gaps.examined} gaps examined; each interval stands on its own. "
+            "A gap is a question to follow up, not a finding."
         )
     means = [row for row in rows if row.label == MACRO]
     if small := [f"{row.column} {row.name}" for row in means or rows if row.small]:

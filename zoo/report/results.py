@@ -205,7 +205,7 @@ def subgroups(material: Material) -> Section | None:
         caption = f"{what} of each group minus that of all images outside it ({mean}the difference): {worse}."
         blocks.append(Intervals(caption, tuple(rows), 0.0))
     blocks += [Text("Hollow points are groups too small for a conclusion."), groups_table(groups)]
-    if said := group_sentences(groups, material.results.gaps, material.results.evaluation.level):
+    if said := group_sentences(groups, material.results.gaps):
         blocks.append(Points(tuple(said)))
     if any(group not in first for group in groups):
         blocks.append(groups_table(groups, "Groups of images, label by label.", folded=True))

@@ -183,7 +183,7 @@ def measure(
     calibrated = None
     if calibration != "none":
         calibrated = evaluate_calibration(validation, predictions, calibration, **resampling)
-    groups = subgroups(predictions, thresholds, _columns(predictions, columns), **resampling)
+    groups = subgroups(predictions, thresholds, _columns(predictions, columns))
     reference = None
     if labels is not None:
         reference = compare_reference(labels, predictions, thresholds, split=split, **resampling)
@@ -201,7 +201,7 @@ def measure(
         calibration=calibrated,
         groups=groups,
         gaps=clear_gaps(groups),
-        baselines=baselines(training, predictions, calibrated=used, **resampling) if known else (),
+        baselines=baselines(training, predictions, calibrated=used) if known else (),
         reference=reference,
         leaks=leaks,
         threshold_notes=threshold_notes(validation, rule),
