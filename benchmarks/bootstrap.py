@@ -1,9 +1,9 @@
-"""The patient bootstrap beside a plain loop over scikit-learn's metrics, at the size of NIH's test split.
+"""The patient bootstrap beside a plain loop over scikit-learn, at the size of NIH's test split.
 
     OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/bootstrap.py benchmarks/results/bootstrap.csv
 
-Both compute AUROC, AUPRC and the metrics at a threshold for every label in every replicate; zoo also the micro averages. The
-intervals of an evaluation do not need it (benchmarks/coverage.py). The loop is run for a few replicates and extrapolated. Images
+Both compute the AUROC of every label in every replicate. The intervals of an evaluation do not need it
+(benchmarks/coverage.py). The loop is run for a few replicates and extrapolated. Images
 are synthetic; their number, that of patients and the frequencies of the findings are NIH's.
 """
 
@@ -20,8 +20,7 @@ import pandas as pd
 from sklearn import metrics as sk
 
 from zoo.core.tasks import Task
-from zoo.evaluation import Predictions, patient_weights
-from zoo.evaluation.bootstrap import resample
+from zoo.evaluation import Predictions, auroc_replicates, patient_weights
 
 IMAGES, PATIENTS, REPLICATES, LOOPED = 25_596, 2_797, 2_000, 5
 # positive images of NIH ChestX-ray14's test_list.txt
@@ -53,37 +52,27 @@ def images() -> Predictions:
 
 
 def loop(predictions: Predictions, replicates: int) -> np.ndarray:
-    """The plain way: AUROC `(R, K)`; the other metrics are computed and dropped."""
-    probability = predictions.probabilities
+    """The plain way: AUROC `(R, K)`."""
     values = np.empty((replicates, predictions.task.outputs))
     for r, weights in enumerate(patient_weights(predictions.table["patient"], replicates, 0)):
         rows = np.repeat(np.arange(len(predictions)), weights.astype(int))
         for k in range(predictions.task.outputs):
-            y, p = predictions.labels[rows, k], probability[rows, k]
-            values[r, k] = sk.roc_auc_score(y, p)
-            sk.average_precision_score(y, p)
-            positive = p >= 0.5
-            sk.confusion_matrix(y, positive)
-            for metric in (sk.precision_score, sk.recall_score, sk.f1_score):
-                metric(y, positive, zero_division=np.nan)
-            sk.accuracy_score(y, positive)
-            sk.balanced_accuracy_score(y, positive)
-            sk.matthews_corrcoef(y, positive)
+            values[r, k] = sk.roc_auc_score(predictions.labels[rows, k], predictions.scores[rows, k])
     return values
 
 
 def main(path: Path) -> None:
     predictions = images()
-    inputs = (predictions.labels, predictions.scores, predictions.probabilities >= 0.5, predictions.table["patient"])
+    inputs = (predictions.labels, predictions.scores, predictions.table["patient"])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     start = time.perf_counter()
-    resample(*inputs, REPLICATES, 0)
+    auroc_replicates(*inputs, REPLICATES, 0)
     ours = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
     start = time.perf_counter()
     looped = loop(predictions, LOOPED)
     theirs = (time.perf_counter() - start) / LOOPED * REPLICATES
-    np.testing.assert_allclose(resample(*inputs, LOOPED, 0).labels["auroc"], looped, atol=1e-9)
+    np.testing.assert_allclose(auroc_replicates(*inputs, LOOPED, 0), looped, atol=1e-9)
     shape = {"replicates": REPLICATES, "images": IMAGES, "patients": PATIENTS, "labels": len(POSITIVES), "cores": 1}
     command = "OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/bootstrap.py benchmarks/results/bootstrap.csv"
     rows = [

@@ -14,8 +14,7 @@ from sklearn import metrics as sk
 from zoo.core.errors import DataError
 from zoo.core.tasks import Task
 from zoo.evaluation import Evaluation, Interval, Note, Predictions, evaluate, patient_weights
-from zoo.evaluation.bootstrap import resample
-from zoo.evaluation.metrics import averages, decisions, image_rates
+from zoo.evaluation.metrics import auprc, auroc, averages, by_label, confusion, decisions, image_rates, rates
 
 BINARY = Task("binary", ("abnormal",))
 MULTILABEL = Task("multilabel", ("Mass", "Edema", "Hernia"))
@@ -105,16 +104,27 @@ def alike(found: Interval, drawn: np.ndarray) -> bool:
     return max(abs(found.low - low), abs(found.high - high)) < 0.2 * wide
 
 
+def measured(y: np.ndarray, scores: np.ndarray, positive: np.ndarray) -> dict[str, np.ndarray]:
+    """Every metric of each label."""
+    return {"auroc": by_label(auroc, y, scores), "auprc": by_label(auprc, y, scores), **rates(confusion(y, positive))}
+
+
 @pytest.mark.parametrize("task", [MULTILABEL, MULTICLASS])
 def test_averages_have_the_intervals_of_resampled_patients(task: Task) -> None:
     predictions = make_images(task, number=600, patients=200)
     found = evaluate(predictions, dict.fromkeys(task.labels, 0.5), split="test").averages
-    y, positive = predictions.labels, decisions(task, predictions.logits, dict.fromkeys(task.labels, 0.5))
-    drawn = resample(y, predictions.scores, positive, predictions.table["patient"], 400, 1)
-    expected = averages(task, drawn.labels, drawn.micro, drawn.positives)
+    y, scores = predictions.labels, predictions.scores
+    positive = decisions(task, predictions.logits, dict.fromkeys(task.labels, 0.5))
+    drawn = []
+    for weights in patient_weights(predictions.table["patient"], 300, 1):
+        rows = np.repeat(np.arange(len(y)), weights.astype(int))
+        sides = y[rows], scores[rows], positive[rows]
+        pooled = [each.reshape(-1, 1) for each in sides]
+        labels, micro = (measured(*each) for each in (sides, pooled))
+        drawn.append(averages(task, labels, micro, sides[0].sum(axis=0)))
     for average in ("macro", "micro", "weighted"):
         for metric in ("auroc", "auprc", "sensitivity", "precision", "f1", "accuracy", "balanced_accuracy", "mcc"):
-            assert alike(found[average][metric], expected[average][metric]), (average, metric)
+            assert alike(found[average][metric], np.array([each[average][metric] for each in drawn])), (average, metric)
 
 
 def test_multiclass_decides_by_the_most_probable_class() -> None:

@@ -8,26 +8,11 @@ patient there is nothing to resample: whatever number R of replicates is asked f
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-import zoo.evaluation.metrics as metrics
-from zoo.evaluation.metrics import Confusion
-
 _CHUNK = 4_000_000  # numbers in the largest temporary array, 32 MB
-
-
-@dataclass(frozen=True)
-class Replicates:
-    """Metrics of every replicate: `labels[metric]` is `(R, K)`, `micro[metric]` `(R, 1)`, `positives` `(R, K)`, and
-    `samples` `(R, M)` are means over images of what was asked for."""
-
-    labels: dict[str, np.ndarray]
-    micro: dict[str, np.ndarray]
-    positives: np.ndarray
-    samples: np.ndarray | None = None
 
 
 def patient_codes(patients: Sequence[str] | np.ndarray | pd.Series) -> tuple[np.ndarray, int]:
@@ -60,7 +45,7 @@ def weight_chunks(
 ) -> Iterator[np.ndarray]:
     """The rows of `patient_weights` in pieces `(≤ chunk, N)`, so that memory stays bounded whatever R is.
 
-    Equal patients, R and seed give the draws that every interval of an evaluation rests on, whatever `chunk` is. Without
+    Equal patients, R and seed give equal draws, whatever `chunk` is. Without
     it a piece holds as many replicates as fit into 32 MB.
     """
     codes, number = patient_codes(patients)
@@ -88,23 +73,18 @@ def auroc_replicates(
     Returns:
         NaN where a resample lacks one of the classes, and for a label with a NaN score on an image whose label is known.
     """
-    return _ranked(np.asarray(labels), np.asarray(scores), *patient_codes(patients), replicates, seed)[0]
-
-
-def _ranked(
-    labels: np.ndarray, scores: np.ndarray, codes: np.ndarray, patients: int, replicates: int, seed: int
-) -> np.ndarray:
-    """AUROC and AUPRC of every column in every resample of the patients, `(2, R, K)`; see `auroc_replicates`."""
+    labels, scores = np.asarray(labels), np.asarray(scores)
+    codes, number = patient_codes(patients)
     usable = ~(np.isnan(scores) & ~np.isnan(labels)).any(axis=0)
     rankings = {int(k): _Ranking(labels[:, k], scores[:, k]) for k in np.flatnonzero(usable)}
-    widest = max(len(codes), patients, *(r.bins for r in rankings.values()), 1)
-    chunks = [np.empty((2, 0, labels.shape[1]))]
-    for counts in _draws(patients, replicates, seed, max(1, _CHUNK // widest)):
+    widest = max(len(codes), number, *(r.bins for r in rankings.values()), 1)
+    chunks = [np.empty((0, labels.shape[1]))]
+    for counts in _draws(number, replicates, seed, max(1, _CHUNK // widest)):
         weights = counts[:, codes]
-        chunks.append(np.full((2, len(weights), labels.shape[1]), np.nan))
+        chunks.append(np.full((len(weights), labels.shape[1]), np.nan))
         for k, ranking in rankings.items():
-            chunks[-1][:, :, k] = ranking.measure(np.array([ranking.count(w) for w in weights]))
-    return np.concatenate(chunks, axis=1)
+            chunks[-1][:, k] = ranking.auroc(np.array([ranking.count(w) for w in weights]))
+    return np.concatenate(chunks)
 
 
 def _draws(patients: int, replicates: int, seed: int, chunk: int) -> Iterator[np.ndarray]:
@@ -116,24 +96,6 @@ def _draws(patients: int, replicates: int, seed: int, chunk: int) -> Iterator[np
             for _ in range(min(chunk, replicates - start))
         ]
         yield np.array(rows, dtype=np.float64)
-
-
-def confusion_replicates(
-    labels: np.ndarray,
-    positive: np.ndarray,
-    patients: Sequence[str] | np.ndarray | pd.Series,
-    replicates: int,
-    seed: int,
-) -> Confusion:
-    """The confusion table of every label in every resample of the patients, parts `(R, K)`; see `auroc_replicates`.
-
-    `positive` is bool `(N, K)`: the positive predictions. `metrics.rates` turns the table into metrics.
-    """
-    codes, number = patient_codes(patients)
-    # each patient's own table, of which a replicate's is the sum over its draws
-    columns = [part[:, k] for part in metrics.parts(labels, positive) for k in range(labels.shape[1])]
-    tallies = np.stack([np.bincount(codes, column, minlength=number) for column in columns], axis=1)
-    return Confusion(*np.split(drawn_sums(tallies, number, replicates, seed), 4, axis=1))
 
 
 def mean_replicates(
@@ -155,7 +117,7 @@ def drawn_sums(tallies: np.ndarray, patients: int, replicates: int, seed: int) -
 
 
 class _Ranking:
-    """One label's images in bins, such that the weights per bin give AUROC and AUPRC of any weighting, ties exact.
+    """One label's images in bins, such that the weights per bin give the AUROC of any weighting, ties exact.
 
     With G distinct scores among the positives, bin 2g+1 holds the negatives that equal the g-th of them, bin 2g those
     between it and the one before, and bin 2G+1+g the positives of that score.
@@ -177,56 +139,15 @@ class _Ranking:
         """Sum the weights `(N,)` of the images in each bin `(bins,)`; exact, the weights being whole numbers."""
         return np.bincount(self.code, weights if self.images is None else weights[self.images], minlength=self.bins)
 
-    def measure(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """AUROC and AUPRC `(R,)` from weights per bin `(R, bins)`."""
+    def auroc(self, counts: np.ndarray) -> np.ndarray:
+        """AUROC `(R,)` from weights per bin `(R, bins)`."""
         edge = 2 * self.groups + 1
         negative, positive = counts[:, :edge], counts[:, edge:]
         cumulated = np.cumsum(negative, axis=1)
-        below, total = cumulated[:, 0:-1:2], cumulated[:, -1:]
-        weight = positive.sum(axis=1)
-        at_or_above = np.cumsum(positive[:, ::-1], axis=1)[:, ::-1]
+        below, total = cumulated[:, 0:-1:2], cumulated[:, -1]
         with np.errstate(divide="ignore", invalid="ignore"):
-            right = (positive * (below + negative[:, 1::2] / 2)).sum(axis=1) / (weight * total[:, 0])
-            precision = np.nan_to_num(at_or_above / (at_or_above + total - below))
-            average = (positive * precision).sum(axis=1) / weight
-        return right, np.where(total[:, 0] > 0, average, np.nan)
-
-
-def resample(
-    labels: np.ndarray,
-    scores: np.ndarray,
-    positive: np.ndarray,
-    patients: Sequence[str] | np.ndarray | pd.Series,
-    replicates: int,
-    seed: int,
-    by_image: np.ndarray | None = None,
-) -> Replicates:
-    """Compute every metric in every replicate.
-
-    Args:
-        labels: `(N, K)`, 1, 0 or NaN for unknown.
-        scores: finite `(N, K)`; ranks images within a label, and over all labels for the micro average.
-        positive: bool `(N, K)`, the positive predictions.
-        patients: `(N,)`.
-        replicates: how many times the patients are drawn, R.
-        seed: of the draws; equal patients, seed and R give equal draws.
-        by_image: values of the images `(N, M)`, NaN where undefined, whose means over images are wanted as well.
-
-    Memory stays bounded whatever R is: replicates are worked through in chunks.
-    """
-    codes, number = patient_codes(patients)
-    columns = labels.shape[1]
-    by_label = micro = _ranked(labels, scores, codes, number, replicates, seed)
-    if columns > 1:
-        pooled = (labels.reshape(-1, 1), scores.reshape(-1, 1), np.repeat(codes, columns))
-        micro = _ranked(*pooled, number, replicates, seed)
-    table = confusion_replicates(labels, positive, patients, replicates, seed)
-    return Replicates(
-        labels={"auroc": by_label[0], "auprc": by_label[1], **metrics.rates(table)},
-        micro={"auroc": micro[0], "auprc": micro[1], **metrics.rates(table.total())},
-        positives=table.tp + table.fn,
-        samples=None if by_image is None else mean_replicates(by_image, patients, replicates, seed),
-    )
+            found = (positive * (below + negative[:, 1::2] / 2)).sum(axis=1) / (positive.sum(axis=1) * total)
+        return np.asarray(found)
 
 
 def percentile_interval(values: np.ndarray, level: float) -> tuple[float, float, int]:
