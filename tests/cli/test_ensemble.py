@@ -48,7 +48,7 @@ def test_the_mean_of_two_runs_is_a_run(finished: Finished) -> None:
     assert both.info()["status"] == "complete"
     shown = zoo("evaluate", "both", "--replicates", "20")
     assert shown.exit_code == 0, shown.output
-    compared = zoo("compare", "one", "two", "both", "--replicates", "100")
+    compared = zoo("compare", "one", "two", "both")
     assert compared.exit_code == 0, compared.output
     assert "both" in compared.stdout
     report = zoo("report", "both", "--no-images")

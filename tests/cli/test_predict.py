@@ -22,6 +22,7 @@ from PIL import Image
 
 from zoo.cli.main import cli
 from zoo.core.text import RESEARCH_ONLY
+from zoo.evaluation.interval import short
 from zoo.inference.classifier import Classifier, Prediction
 from zoo.runs.run import Run
 
@@ -183,7 +184,9 @@ def test_a_stored_calibration_changes_probabilities_and_no_decision(finished: Fi
         p, q = one["probabilities"]["Abnormal"], other["probabilities"]["Abnormal"]
         assert np.log(q / (1 - q)) == pytest.approx(0.2 * np.log(p / (1 - p)) + 1.5, abs=1e-6)
         assert one["positive"] == other["positive"]
-    assert "Positive at or above: Abnormal .818." in predict("first", "images").stdout  # 1 / (1 + exp(-1.5)), from .5
+    threshold = Run(Path("runs/first")).info()["thresholds"]["Abnormal"]
+    carried = 1 / (1 + np.exp(-(0.2 * np.log(threshold / (1 - threshold)) + 1.5)))
+    assert f"Positive at or above: Abnormal {short(carried)}." in predict("first", "images").stdout
 
 
 def test_the_corpus_of_broken_files_ends_with_a_reason_each(

@@ -152,7 +152,7 @@ def test_json_holds_what_is_documented() -> None:
     assert set(document) == {"sweep", "folder", "kind", "metric", "varies", "comparable", "best", "trials"}
     assert set(document["trials"][0]) == {
         *("trial", "run", "status", "reason", "values", "epochs", "monitor", "best_epoch"),
-        *("images_per_second", "seconds", "thresholds", "val", "test", "images"),
+        *("images_per_second", "seconds", "thresholds", "val", "test", "common_means", "images"),
     }
 
 

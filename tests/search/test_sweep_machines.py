@@ -242,7 +242,7 @@ def test_a_machine_that_dies_while_it_claims_a_trial_finds_it_again(
             east.sweep()
     west.sweep()
     assert west.executed == ["s-02", "s-03", "s-04"]
-    assert any("under way on another machine" in line for line in west.said)
+    assert any("running on another machine" in line for line in west.said)
     east.sweep()
     assert east.executed == ["s-01"]
     assert east.table == whole
@@ -259,7 +259,7 @@ def test_the_trial_of_a_dead_machine_is_left_alone_and_taken_over_when_asked(
     west.sweep()
     assert west.executed == ["s-03", "s-04"]
     assert statuses(west.table) == ["complete", "running", "complete", "complete"]
-    assert any("under way on east" in line and "--take-over" in line for line in west.said)
+    assert any("running on east" in line and "--take-over" in line for line in west.said)
     west.during["s-02"] = die
     with pytest.raises(Killed):
         west.sweep(take_over=True)
@@ -268,7 +268,7 @@ def test_the_trial_of_a_dead_machine_is_left_alone_and_taken_over_when_asked(
     west.sweep()
     assert west.executed == ["s-02"]
     assert west.table == whole
-    assert not any("under way" in line for line in west.said)
+    assert not any("running on" in line for line in west.said)
     east.sweep()
     assert east.executed == []
     assert east.table == whole
@@ -383,8 +383,8 @@ def test_a_machine_that_is_really_killed_is_left_alone_and_taken_over_when_asked
     ended(machine("east", *east, kill="2:2"), -signal.SIGKILL)
     said = ended(machine("west", *west))
     assert carried_out(said) == ["s-03", "s-04"]
-    assert any("under way on east" in line and "--take-over" in line for line in said)
+    assert any("running on east" in line and "--take-over" in line for line in said)
     said = ended(machine("west", *west, "--take-over"))
     assert carried_out(said) == ["s-02"]
-    assert not any("under way" in line for line in said)
+    assert not any("running on" in line for line in said)
     assert Path(folders[1], "s", "results.csv").read_text() == whole
