@@ -63,6 +63,23 @@ def test_a_filter_reports_how_many_images_it_keeps() -> None:
     assert any(f"{len(found.table)} of {IMAGES} images kept" in line for line in lines)
 
 
+def test_a_limit_counts_what_it_left_out() -> None:
+    found, _ = make_images(where="view == 'PA'", limit=20)
+    assert found.filtered_out + found.limited_out + len(found.table) + len(found.set_aside) == IMAGES
+    assert found.limited_out > 0
+
+
+@pytest.mark.parametrize("policy", ["zero", "one", "half"])
+def test_training_labels_that_are_known_are_counted_apart(policy: str) -> None:
+    found, plain = make_images(uncertain=policy)[0], make_images(uncertain="ignore")[0]
+    assert plain.certain is None
+    assert found.certain is not None
+    shared = np.isin(found.table["image"], plain.table["image"]) & (found.table["split"] == "train").to_numpy()
+    before = plain.labels[np.isin(plain.table["image"], found.table["image"][shared])]
+    assert found.certain.positive.tolist() == (before == 1).sum(axis=0).tolist()
+    assert found.certain.negative.tolist() == (before == 0).sum(axis=0).tolist()
+
+
 def test_all_uncertain_policies_share_one_split_and_change_training_labels_only() -> None:
     several = {
         policy: make_images(uncertain=policy, findings="Mass")[0] for policy in ("ignore", "zero", "one", "half")

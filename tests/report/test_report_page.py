@@ -30,7 +30,7 @@ from zoo.runs.results import Results
 from zoo.runs.run import Run
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
-ALL = ("summary", "data", "training", "results", "curves", "calibration", "operating", "utility", "fit")
+ALL = ("summary", "flow", "data", "training", "results", "curves", "calibration", "operating", "utility", "fit")
 ALL += ("uncertainty", "confusion", "subgroups", "fairness", "baselines", "mistakes", "explanations", "repeat")
 
 
@@ -148,7 +148,7 @@ def test_equal_runs_give_equal_pages(finished: tuple[Run, Results, str], tmp_pat
 def bare(run: Run, found: Results) -> Results:
     empty: dict[str, Any] = dict.fromkeys(("operating", "groups", "baselines", "leaks", "notes", "threshold_notes"), ())
     return dataclasses.replace(
-        found, **empty, gaps=Gaps(), calibration=None, reference=None, validation=None, drop=None
+        found, **empty, gaps=Gaps(), calibration=None, reference=None, validation=None, drop=None, flow=None
     )
 
 

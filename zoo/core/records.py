@@ -60,7 +60,8 @@ class Records:
     where the dataset has no such images. `boxes` has image, label and x, y, width, height in fractions of the image.
     `set_aside` lists rows that cannot be used, with the reason. `notes` are lines for the user.
     `official_split`: `split` is the dataset's own. `patients_known` is False where the layout does not name patients, and
-    every image counts as one. `filtered_out` counts the images that a filter (`zoo.data.where`) left out.
+    every image counts as one. `filtered_out` counts the images that a filter (`zoo.data.where`) left out, `limited_out` those
+    that a limit did.
 
     Raises:
         ValueError: a column is missing, an image is named twice, or a label is not 1, 0 or NaN.
@@ -76,6 +77,7 @@ class Records:
     official_split: bool = False
     patients_known: bool = True
     filtered_out: int = 0
+    limited_out: int = 0
 
     def __post_init__(self) -> None:
         import numpy as np

@@ -30,7 +30,8 @@ class ImageSet:
 
     `table` has a row per image (image, patient, split and metadata), with `labels` `(N, outputs)` and `rows`, the rows of its
     pixels in `store.images`. `set_aside` lists the other images with the reason; `filtered_out` counts those that the filter
-    `where` removed before. Training labels follow the setting `uncertain` (.5 for half), the others are 1, 0 or NaN.
+    `where` removed before, `limited_out` those that `limit` did. Training labels follow the setting `uncertain` (.5 for half),
+    the others are 1, 0 or NaN. `certain` counts the training labels that are known, where that setting fills in others.
     `balance` says how often each training image is shown, if not once.
     """
 
@@ -43,6 +44,8 @@ class ImageSet:
     notes: tuple[str, ...]
     official_split: bool
     filtered_out: int = 0
+    limited_out: int = 0
+    certain: LabelCounts | None = None
     balance: Balance | None = None
 
     def of(self, split: str) -> np.ndarray:
@@ -68,7 +71,8 @@ def read_records(config: RunConfig, registry: Registry) -> Records:
         records = filter_records(records, config.settings.where)
     if config.settings.limit is None:
         return records
-    return records.take(limit_images(records.table, config.settings.limit, config.settings.seed))
+    kept = records.take(limit_images(records.table, config.settings.limit, config.settings.seed))
+    return replace(kept, limited_out=len(records) - len(kept))
 
 
 def with_writable_names(records: Records) -> Records:
@@ -98,7 +102,7 @@ def load_images(config: RunConfig, registry: Registry) -> ImageSet:
     images = _usable(records, targets, store)
     images = _split(images, records, targets, config)
     _log_notes(images)
-    _log_uncertain(images, targets, settings.uncertain)
+    images = _with_certain(images, targets, settings.uncertain)
     _check_batches(images, settings.batch_size)
     _check_classes(images)
     _check_validation(images, settings.monitor)
@@ -160,6 +164,7 @@ def _usable(records: Records, targets: Targets, store: Store) -> ImageSet:
         notes=tuple(notes),
         official_split=records.official_split,
         filtered_out=records.filtered_out,
+        limited_out=records.limited_out,
     )
 
 
@@ -268,9 +273,10 @@ def _with_training_labels(images: ImageSet, targets: Targets) -> ImageSet:
     )
 
 
-def _log_uncertain(images: ImageSet, targets: Targets, policy: str) -> None:
+def _with_certain(images: ImageSet, targets: Targets, policy: str) -> ImageSet:
+    """The images with the number of training labels that are known; says how many the policy fills in."""
     if policy == "ignore":
-        return
+        return images
     rows = images.rows[images.of("train")]
     answered = np.isnan(targets.labels[rows]) & ~np.isnan(targets.training[rows])
     value = {"zero": "0", "one": "1", "half": "1/2"}[policy]
@@ -278,6 +284,8 @@ def _log_uncertain(images: ImageSet, targets: Targets, policy: str) -> None:
         f"Uncertain labels: {int(answered.sum()):,} of {answered.size:,} training labels, on {int(answered.any(axis=1).sum()):,} "
         f"images, count as {value}; in validation and test they stay unknown"
     )
+    known = targets.labels[rows]
+    return replace(images, certain=LabelCounts((known == 1).sum(axis=0), (known == 0).sum(axis=0)))
 
 
 def _check_batches(images: ImageSet, batch_size: int) -> None:

@@ -45,7 +45,8 @@ from zoo.runs.results import Results, evaluate_run
 from zoo.runs.run import Run
 
 if TYPE_CHECKING:
-    from zoo.core.contracts import Model
+    from zoo.core.contracts import LabelCounts, Model
+    from zoo.core.tasks import Task
     from zoo.engine.checkpoints import Checkpoint
     from zoo.engine.process_group import ProcessGroup
 
@@ -328,15 +329,23 @@ def _write_start(job: Job, images: ImageSet, context: DeviceContext) -> None:
             "images": {name: len(images.of(name)) for name in SPLITS},
             "patients": {n: int(images.table.loc[images.table["split"] == n, "patient"].nunique()) for n in SPLITS},
             "positive": {n: dict(zip(images.task.labels, c.positive.tolist(), strict=True)) for n, c in counts.items()},
+            "certain": None if images.certain is None else _by_label(images.task, images.certain),
             "set_aside": len(images.set_aside),
             "where": config.settings.where,
             "filtered_out": images.filtered_out,
+            "limited_out": images.limited_out,
             "balance": None if images.balance is None else images.balance.to_dict(),
             "notes": list(images.notes),
             "weights_digest": weights_digest(config.settings.weights),
             "sources": source_digests(_model(job), config.model.options),
         },
     )
+
+
+def _by_label(task: Task, counts: LabelCounts) -> dict[str, dict[str, int]]:
+    return {
+        name: dict(zip(task.labels, getattr(counts, name).tolist(), strict=True)) for name in ("positive", "negative")
+    }
 
 
 def _finish(job: Job, network: Any, images: ImageSet) -> Outcome:

@@ -18,6 +18,7 @@ from zoo.engine.predict import read_ahead
 from zoo.evaluation import Predictions
 from zoo.inference.runtimes.runtime import Runtime, open_runtime
 from zoo.inference.seen import seen_before
+from zoo.runs.flow import measure_flow
 from zoo.runs.results import Results, measure, stored_rule
 from zoo.runs.run import Run
 
@@ -52,7 +53,10 @@ def evaluate_on(run: Run, data: Choice, root: Path | None, registry: Registry, *
     result = measure(
         run.name, "test", predictions, validation, run.images(), leaks=seen, rule=rule, seed=config["seed"], **options
     )
-    result = dataclasses.replace(result, notes=(*notes, *unchecked))
+    labels = {f"label:{name}": predictions.labels[:, k] for k, name in enumerate(task.labels)}
+    table = predictions.table.assign(split="test", **labels)
+    flow = measure_flow("test", predictions, table, images.set_aside, {"dataset": data.name}, {})
+    result = dataclasses.replace(result, notes=(*notes, *unchecked), flow=flow)
     result.save(folder)
     return result, folder
 

@@ -110,11 +110,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Panels:
-    """Figures side by side under one caption; `large` for those with small letters in them."""
+    """Figures side by side under one caption; `large` for those with small letters in them, `narrow` for one that is not to
+    be enlarged."""
 
     caption: str
     figures: tuple[Figure, ...]
     large: bool = False
+    narrow: bool = False
     kind: str = "panels"
 
 

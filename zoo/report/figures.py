@@ -55,6 +55,7 @@ _PANEL = (3.3, 2.8)  # inches
 _SQUARE = {"left": 0.19, "right": 0.965, "bottom": 0.165, "top": 0.915}
 _STACK = {"left": 0.19, "right": 0.965, "bottom": 0.14, "top": 0.93, "hspace": 0.12}
 _SPREAD_BINS = 25  # of the histogram below a reliability diagram
+BOX_LINE, BOX_PADDING = 0.165, 0.08  # inches: of a line in a box, and around them
 _NAME = 38  # letters of a name that fit over a panel
 
 
@@ -254,6 +255,33 @@ def _unit_square(axes: Axes, xlabel: str, ylabel: str, title: str, limit: float 
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.set_title(_fit(title, _NAME), loc="left")
+
+
+def box_figure(
+    size: tuple[float, float],
+    boxes: Sequence[tuple[float, float, float, float, Sequence[str]]],
+    arrows: Sequence[tuple[float, float, float, float]],
+) -> str:
+    """Boxes with lines of text, the first one bold, and arrows between them.
+
+    Everything is in inches from the upper left corner: boxes are (left, top, width, height, lines), arrows (x, y, x, y).
+    """
+    margins = {"left": 0.0, "right": 1.0, "bottom": 0.0, "top": 1.0}
+    with _drawing(size, margins=margins) as (figure, axes):
+        axes.set_axis_off()
+        axes.set_xlim(0, size[0])
+        axes.set_ylim(size[1], 0)
+        for left, top, width, height, lines in boxes:
+            corners = [left, left + width, left + width, left, left], [top, top, top + height, top + height, top]
+            axes.plot(*corners, color=INK, alpha=0.7, linewidth=0.9)
+            for i, line in enumerate(lines):
+                y = top + BOX_PADDING + (i + 0.5) * BOX_LINE
+                weight = "normal" if i else "bold"
+                axes.text(left + BOX_PADDING, y, _fit(line, _NAME), va="center", fontsize=8.5, fontweight=weight)
+        for *start, x, y in arrows:
+            style = {"arrowstyle": "-|>", "color": INK, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
+            axes.annotate("", xy=(x, y), xytext=tuple(start), arrowprops=style)
+        return svg(figure)
 
 
 def _fit(name: str, letters: int) -> str:

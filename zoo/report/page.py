@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.core.files import write_text
 from zoo.core.text import RESEARCH_ONLY
 from zoo.evaluation.interval import short
-from zoo.report import cases, fairness, sections, utility
+from zoo.report import cases, fairness, flow, sections, utility
 from zoo.report import results as measured
 from zoo.report.blocks import Section, Table
 from zoo.report.material import Material
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 PARTS = (
     sections.summary,
+    flow.flow,
     sections.data,
     sections.training,
     measured.metrics,

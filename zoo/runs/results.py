@@ -27,6 +27,7 @@ from zoo.evaluation.serialise import Serialisable, to_csv, to_plain
 from zoo.evaluation.sheet import Sheet, make_sheet
 from zoo.evaluation.subgroups import DEFAULT_COLUMNS, Gaps, Group, clear_gaps, subgroups
 from zoo.evaluation.thresholds import choose_thresholds, threshold_notes
+from zoo.runs.flow import Flow, run_flow
 from zoo.runs.leaks import Leak, find_leaks
 from zoo.runs.run import Run
 from zoo.runs.statements import Statement, statements
@@ -41,7 +42,7 @@ class Results(Serialisable):
     `validation` is None where the split is validation itself, and so is `drop`, which is None too where the two have no label
     in common. `operating` is empty for a multiclass task, which has no
     thresholds. `leaks` put all other numbers in doubt. `threshold_notes` are facts about the choice of the thresholds, `notes`
-    about how another dataset's labels were matched.
+    about how another dataset's labels were matched. `flow` says how the images came to be these.
     """
 
     run: str
@@ -60,6 +61,7 @@ class Results(Serialisable):
     threshold_notes: tuple[Note, ...]
     sheet: Sheet
     notes: tuple[Note, ...] = ()
+    flow: Flow | None = None
 
     @property
     def statements(self) -> tuple[Statement, ...]:
@@ -73,11 +75,15 @@ class Results(Serialisable):
 
     def save(self, directory: Path) -> None:
         """Write the evaluation's own files (see `Evaluation.save`), `results-<split>.json` with everything, and parts as
-        CSV: `operating-<split>.csv`, `subgroups-<split>.csv`, and those of `Sheet.tables`."""
+        CSV: `operating-<split>.csv`, `subgroups-<split>.csv`, `flow-<split>.csv`, `missing-<split>.csv`, and those of
+        `Sheet.tables`."""
         self.evaluation.save(directory)
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
         write_text(directory / f"results-{self.split}.json", text)
-        for name, rows in (("operating", self.operating), ("subgroups", self.groups), *self.sheet.tables()):
+        parts: list[tuple[str, Sequence[Any]]] = [("operating", self.operating), ("subgroups", self.groups)]
+        if self.flow is not None:
+            parts += [("flow", self.flow.rows()), ("missing", self.flow.missing)]
+        for name, rows in (*parts, *self.sheet.tables()):
             if rows:
                 write_text(directory / f"{name}-{self.split}.csv", to_csv(rows))
 
@@ -114,10 +120,11 @@ def evaluate_run(
         raise UsageError(f"unknown calibration '{calibration}'. Valid: {', '.join(METHODS)}, none.")
     validation = run.predictions("val", accept_changed=accept_changed)
     images = run.images()
-    return measure(
+    predictions = validation if split == "val" else run.predictions(split, accept_changed=accept_changed)
+    found = measure(
         run.name,
         split,
-        validation if split == "val" else run.predictions(split, accept_changed=accept_changed),
+        predictions,
         validation,
         images,
         leaks=find_leaks(images, split),
@@ -129,6 +136,7 @@ def evaluate_run(
         replicates=replicates,
         seed=int(run.config()["seed"]),
     )
+    return dataclasses.replace(found, flow=run_flow(run, split, predictions, images))
 
 
 def with_doubts(evaluation: Evaluation, validation: Predictions) -> Evaluation:
