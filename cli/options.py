@@ -113,7 +113,7 @@ def chosen_rule(values: dict[str, Any]) -> ThresholdRule | None:
     """
     from zoo.core.thresholds import ThresholdRule
 
-    given = {name: values[name] for name in THRESHOLDS if values[name] not in (None, False)}
+    given = {name: values[name] for name in THRESHOLDS if values[name] is not None and values[name] is not False}
     if len(given) > 1:
         raise UsageError(
             f"choose one of {', '.join(f'--{name}' for name in given)}: each is a rule for the thresholds."

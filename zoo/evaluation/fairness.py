@@ -106,10 +106,11 @@ def fairness(
     # sensitivity of every label, then specificity
     right = np.concatenate([np.where(has, positive, np.nan), np.where(known & ~has, ~positive, np.nan)], axis=1)
     codes, number = patient_codes(predictions.table["patient"])
-    found: list[tuple[Fairness, tuple[_Pair, _Pair], bool]] = []
+    found: list[tuple[Fairness, tuple[_Pair, _Pair], list[str]]] = []
     for column, values in _groups(predictions.table, columns).items():
         present = sorted(set(values))
-        for group in [name for name in present if name != UNKNOWN and len(present) > 1]:
+        named = [name for name in present if name != UNKNOWN and len(present) > 1]
+        for group in named:
             inside = values == group
             own, rest = (image_means(right[mask], codes[mask], number) for mask in (inside, ~inside))
             for label, members in _labels(predictions.task.labels):
@@ -117,7 +118,7 @@ def fairness(
                 some = known[:, members].any(axis=1) & inside
                 counts = int(some.sum()), len(np.unique(codes[some]))
                 rates = (Rate(*pair.rates(level), examined=False, clear=False) for pair in pairs)
-                found.append((Fairness(column, group, label, *counts, *rates), pairs, len(present) == 2))
+                found.append((Fairness(column, group, label, *counts, *rates), pairs, named))
     return _tested(found, 1 - level)
 
 
@@ -158,17 +159,19 @@ def _pairs(own: Influence, rest: Influence, members: Sequence[int], labels: Sequ
     return (made[1], made[0]) if len(members) == 1 and healthy(labels[members[0]]) else (made[0], made[1])
 
 
-def _tested(found: Sequence[tuple[Fairness, tuple[_Pair, _Pair], bool]], alpha: float) -> tuple[Fairness, ...]:
+def _tested(found: Sequence[tuple[Fairness, tuple[_Pair, _Pair], list[str]]], alpha: float) -> tuple[Fairness, ...]:
     """Mark what was examined and what is clear: the interval excludes 0 at Holm's level for all that is left to examine.
 
-    Of two groups, which have one gap between them, the one at a disadvantage is examined.
+    Of two groups, which have one gap between them, the one at a disadvantage is examined, of two alike the first.
     """
     kinds = ("under_diagnosis", "over_diagnosis")
     left = {
         (row, kind): pair
-        for row, (each, pairs, two) in enumerate(found)
+        for row, (each, pairs, named) in enumerate(found)
         for kind, pair in zip(kinds, pairs, strict=True)
-        if pair.enough and not np.isnan((gap := getattr(each, kind).gap).low) and (gap.value > 0 or not two)
+        if pair.enough
+        and not np.isnan((gap := getattr(each, kind).gap).low)
+        and (len(named) != 2 or gap.value > 0 or (gap.value == 0 and each.group == named[0]))
     }
     examined, clear = set(left), set()
     while left:

@@ -129,7 +129,7 @@ def _values(material: Material) -> dict[str, Any]:
         "results": _first(measured.metrics(material)),
         "operating": operating[0] if operating else None,
         "predictive": operating[1] if len(operating) > 1 else None,
-        "baselines": sentences.baselines(results),
+        "baselines": list(dict.fromkeys(sentences.baselines(results))),
         "calibration": tables.calibration_table(results.calibration) if results.calibration else None,
         "calibration_notes": calibration(results.calibration) if results.calibration else (),
         "groups": tables.groups_table(results.groups) if results.groups else None,

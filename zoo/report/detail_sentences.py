@@ -75,7 +75,7 @@ def groups(rows: Sequence[Group], gaps: Gaps) -> list[str]:
     if small := [f"{row.column} {row.name}" for row in means or rows if row.small]:
         said.append(
             f"Too few images for a conclusion (fewer than {FEW_IMAGES} of a class, or {FEW_PATIENTS} patients): "
-            f"{', '.join(small)}."
+            f"{listed(small)}."
         )
     few = sum(row.small for row in rows if row.label != MACRO)
     if means and few:
@@ -192,7 +192,7 @@ def _uncalibrated(found: Calibration) -> list[str]:
 def _reason(note: Note) -> str:
     first, second = note.counts or (0, 0)
     return {
-        "few_images": f"{first} positive validation images, {second} negative",
+        "few_images": f"{count_of(first, 'positive validation image')}, {second} negative",
         "few_outside_one_class": f"all but {first} of {second} validation images are of one class",
         "constant_output": "the outputs are all equal",
         "separated": "the outputs separate the validation images perfectly, so they determine no temperature",

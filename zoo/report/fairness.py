@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zoo.core.text import listed
+from zoo.core.text import count_of, listed
 from zoo.evaluation.fairness import Fairness
 from zoo.evaluation.subgroups import MACRO
 from zoo.report.blocks import Intervals, Section, Table, Text, section
@@ -69,7 +69,10 @@ def sentence(rows: Sequence[Fairness]) -> str:
         for kind, name in _KINDS.items()
         if (rate := getattr(row, kind)).clear
     ]
-    how = f"{examined} gaps in under- and over-diagnosis were examined, corrected by the method of Holm"
+    how = (
+        f"{count_of(examined, 'gap in under- and over-diagnosis was', 'gaps in under- and over-diagnosis were')} examined, "
+        "corrected by the method of Holm"
+    )
     if not clear:
         return f"{how}: none is clear. With few images in a group that is no proof of fairness."
     clear.sort(key=lambda each: -each[0])

@@ -109,8 +109,11 @@ def _why_undefined(evaluation: Evaluation) -> str:
 
 
 def summary(results: Results) -> list[tuple[Statement, str]]:
-    """Every statement about the results with its sentence, the worst first."""
-    return [(each, sentence(each, results)) for each in results.statements]
+    """Every statement about the results with its sentence, the worst first, those that read alike once."""
+    said: dict[str, Statement] = {}
+    for each in results.statements:
+        said.setdefault(sentence(each, results), each)
+    return [(each, text) for text, each in said.items()]
 
 
 def alarms(results: Results) -> list[str]:
@@ -259,8 +262,8 @@ def _moved(note: Note) -> str:
 def _one_class(positives: int, negatives: int) -> str:
     if not positives + negatives:
         return "unknown on every image"
-    images = count_of(positives + negatives, "image")
-    return f"all {images} are {'positive' if positives else 'negative'}"
+    images, which = positives + negatives, "positive" if positives else "negative"
+    return f"the only image is {which}" if images == 1 else f"all {count_of(images, 'image')} are {which}"
 
 
 def baseline(found: Baseline, task: Task) -> str:

@@ -17,6 +17,7 @@ from zoo.core.thresholds import as_probability
 from zoo.evaluation import Evaluation, OperatingPoint
 from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.like_for_like import common_means
+from zoo.evaluation.metrics import mean_of_defined
 from zoo.evaluation.reference import ReferenceComparison
 from zoo.evaluation.reliability import CalibrationResult, Reliability
 from zoo.evaluation.subgroups import MACRO, Group
@@ -180,6 +181,13 @@ def operating_line(results: Results) -> str | None:
     else:
         what = f"Thresholds {low} to {high} by label"
     rule = "Youden’s rule on validation" if results.rule.rule == "youden" else rule_text(results.operating)
+    undetermined = {
+        label for note in results.threshold_notes if note.kind == "undetermined_threshold" for label in note.labels
+    }
+    if len(undetermined) == len(results.operating):
+        rule = f"validation determines none ({rule.removesuffix(' on validation')})"
+    elif undetermined:
+        rule += ", .5 where that determines none"
     return f"{what}: {rule}."
 
 
@@ -271,8 +279,8 @@ def calibration_line(result: CalibrationResult) -> str:
     else:
         mean, parts = ", means over the labels", []
         for name in before[0]:
-            values = [short(float(np.nanmean([each[name].value for each in side]))) for side in (before, after)]
-            parts.append(f"{name} {' → '.join(values)}")
+            values = np.array([[each[name].value for each in side] for side in (before, after)])
+            parts.append(f"{name} {' → '.join(short(float(mean)) for mean in mean_of_defined(values))}")
     return f"Calibration ({result.method}, fitted on validation){mean}: {', '.join(parts)}."
 
 
