@@ -150,8 +150,8 @@ class Code:
 
 @dataclass(frozen=True)
 class Checklist:
-    """The items of a reporting standard, folded: (number, name, answer, key and heading of a section or "", open), `open`
-    where the authors have to answer."""
+    """The items of a reporting standard, folded: (number, name, value, key and heading of a section or "", open), `open`
+    where the authors have to write it."""
 
     caption: str
     rows: tuple[tuple[str, str, str, str, str, bool], ...]

@@ -1,4 +1,4 @@
-"""The checklists of reporting standards, filled in from a run as far as it knows the answer."""
+"""The checklists of reporting standards, filled in from a run as far as it knows the value."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ KEY, TITLE = "checklists", "Checklists: TRIPOD+AI, CLAIM, STARD-AI"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An item of a standard with its answer; `value` is None where the authors have to write it. `section` is the part of
+class FilledItem:
+    """An item of a standard with its value; `value` is None where the authors have to write it. `section` is the part of
     the report with more."""
 
     standard: str
@@ -34,18 +34,18 @@ class Answer:
     section: str | None
 
 
-def filled(material: Material) -> tuple[Answer, ...]:
+def filled(material: Material) -> tuple[FilledItem, ...]:
     """Every item of every standard, in order."""
-    known = answers(material)
+    known = run_values(material)
     return tuple(
-        Answer(standard.key, item.number, item.name, *known.get(item.key, (None, None)))
+        FilledItem(standard.key, item.number, item.name, *known.get(item.key, (None, None)))
         for standard in STANDARDS
         for item in standard.items
     )
 
 
 def checklists(material: Material, headings: Mapping[str, str]) -> Section:
-    """The section of a report. `headings` are the keys and headings of the other sections, to which answers link."""
+    """The section of a report. `headings` are the keys and headings of the other sections, to which values link."""
     found = filled(material)
     done = sum(each.value is not None for each in found)
     text = (
@@ -56,7 +56,7 @@ def checklists(material: Material, headings: Mapping[str, str]) -> Section:
     return Section(KEY, TITLE, (Text(text), *(_block(standard, found, headings) for standard in STANDARDS)))
 
 
-def _block(standard: Standard, found: Iterable[Answer], headings: Mapping[str, str]) -> Checklist:
+def _block(standard: Standard, found: Iterable[FilledItem], headings: Mapping[str, str]) -> Checklist:
     own = [each for each in found if each.standard == standard.key]
     done = sum(each.value is not None for each in own)
     rows = []
@@ -77,7 +77,7 @@ def write(material: Material, target: Path) -> None:
     write_text(target / "checklists.csv", to_csv({**vars(each), "value": each.value or OPEN} for each in found))
 
 
-def answers(material: Material) -> dict[str, tuple[str, str | None]]:
+def run_values(material: Material) -> dict[str, tuple[str, str | None]]:
     """What the run knows, by the keys of the items: a text, and the section of the report with more."""
     found: dict[str, tuple[str | None, str | None]] = {**_data(material), **_model(material), **_measured(material)}
     return {key: (text, section) for key, (text, section) in found.items() if text}

@@ -1,4 +1,4 @@
-"""The items of three reporting standards, named in our own words, and what of a run answers each.
+"""The items of three reporting standards, named in our own words, and what of a run fills each in.
 
 TRIPOD+AI: Collins et al. 2024, BMJ 385:e078378 (27 items, 52 with their parts). CLAIM 2024 update: Tejani et al. 2024,
 Radiology: Artificial Intelligence 6(4):e240300 (44 items). STARD-AI: Sounderajah et al. 2025, Nature Medicine 31:3283 (40
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-AUTHORS = ""  # answered by the authors alone
+AUTHORS = ""  # filled in by the authors alone
 
 
 @dataclass(frozen=True)
 class Item:
-    """One item: its number in the standard, its name, and the key of `checklist_values.answers` that fills it in."""
+    """One item: its number in the standard, its name, and the key of `checklist_values.run_values` that fills it in."""
 
     number: str
     name: str
