@@ -33,7 +33,8 @@ def report(
     """Write a run's report as one HTML page and its model card.
 
     RUN is a name or a path. report.html holds everything and opens offline. model-card.md follows CLAIM 2024 and TRIPOD+AI and
-    marks what its authors still have to fill in.
+    marks what its authors still have to fill in. checklists.csv and checklists.json have every item of TRIPOD+AI, CLAIM 2024
+    and STARD-AI with its value, as the page does.
 
     \b
     zoo report NAME

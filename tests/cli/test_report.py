@@ -38,7 +38,8 @@ def test_report_elsewhere_leaves_the_run_alone(finished: Finished) -> None:
     result = zoo("report", "first", "--out", "site/a", "--split", "val", "--no-images")
     assert result.exit_code == 0, result.output
     assert {p: p.stat().st_mtime_ns for p in Path("runs/first").rglob("*")} == before
-    assert sorted(p.name for p in Path("site/a").iterdir()) == ["model-card.md", "report.html"]
+    written = ["checklists.csv", "checklists.json", "model-card.md", "report.html"]
+    assert sorted(p.name for p in Path("site/a").iterdir()) == written
     assert "data:image" not in Path("site/a/report.html").read_text(encoding="utf-8")
 
 

@@ -31,7 +31,17 @@ from zoo.runs.run import Run
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 ALL = ("summary", "flow", "data", "training", "results", "curves", "calibration", "operating", "utility", "fit")
-ALL += ("uncertainty", "confusion", "subgroups", "fairness", "baselines", "mistakes", "explanations", "repeat")
+ALL += (
+    "uncertainty",
+    "confusion",
+    "subgroups",
+    "fairness",
+    "baselines",
+    "mistakes",
+    "explanations",
+    "repeat",
+    "checklists",
+)
 
 
 class Page(HTMLParser):
@@ -168,7 +178,7 @@ def test_sections_without_content_are_gone(tmp_path: Path) -> None:
         "uncertainty",
         "confusion",
         "fairness",
-        *ALL[-3:],
+        *ALL[-4:],
     )
     assert "zoo explain" in " ".join(page.words) or "zoo explain" in render(Material.of(run, bare(run, found)))
     assert "pixels of these images are gone" in page.text

@@ -148,7 +148,17 @@ class Code:
     kind: str = "code"
 
 
-Block = Text | Lead | Points | Cards | Intervals | Table | Panels | Pictures | Code
+@dataclass(frozen=True)
+class Checklist:
+    """The items of a reporting standard, folded: (number, name, value, key and heading of a section or "", open), `open`
+    where the authors have to write it."""
+
+    caption: str
+    rows: tuple[tuple[str, str, str, str, str, bool], ...]
+    kind: str = "checklist"
+
+
+Block = Text | Lead | Points | Cards | Intervals | Table | Panels | Pictures | Code | Checklist
 
 
 @dataclass(frozen=True)

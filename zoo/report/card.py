@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.files import write_text
-from zoo.core.text import RESEARCH_ONLY, count_of, duration, listed
-from zoo.evaluation.interval import short
+from zoo.core.text import RESEARCH_ONLY, listed
 from zoo.report import cases, sections, sentences, tables
 from zoo.report import results as measured
 from zoo.report.blocks import Section, Table
 from zoo.report.detail_sentences import calibration
 from zoo.report.material import Material
-from zoo.report.tables import RULES
+from zoo.report.run_sentences import catalogue, initial_weights, outputs, threshold_sentence, training_sentence
 
 if TYPE_CHECKING:
     from zoo.runs.results import Results
@@ -89,12 +88,12 @@ def _rule(values: Iterable[str]) -> Any:
     return Markup("|".join("---" for _ in values))
 
 
-def _tables(found: Section | None) -> list[Table]:
+def tables_of(found: Section | None) -> list[Table]:
     return [block for block in found.blocks if isinstance(block, Table)] if found is not None else []
 
 
 def _first(found: Section | None) -> Table | None:
-    return next((table for table in _tables(found) if not table.folded), None)
+    return next((table for table in tables_of(found) if not table.folded), None)
 
 
 def _values(material: Material) -> dict[str, Any]:
@@ -102,8 +101,8 @@ def _values(material: Material) -> dict[str, Any]:
     results, data, info = material.results, material.data, material.info
     evaluation = results.evaluation
     settings = material.settings
-    parts = {each.columns[0]: each for each in _tables(sections.data(material))}
-    operating = _tables(measured.operating(material))
+    parts = {each.columns[0]: each for each in tables_of(sections.data(material))}
+    operating = tables_of(measured.operating(material))
     command = shlex.join(["zoo", "train", "--config", str(material.run.path / "config.yaml")])
     return {
         "data": {"dataset": data.get("dataset"), "fingerprint": data.get("fingerprint")},
@@ -119,11 +118,11 @@ def _values(material: Material) -> dict[str, Any]:
         "reference": _first(measured.reference(material)),
         "split_origin": sentences.split_origin(data, bool(results.leaks)),
         "leaks": sentences.alarms(results),
-        "outputs": _outputs(material),
+        "outputs": outputs(material),
         "versions": ", ".join(f"{name} {value}" for name, value in info.get("versions", {}).items()) or "unknown",
-        "weights_sentence": _weights(settings),
-        "training_sentence": _training(material),
-        "rule": _threshold(material),
+        "weights_sentence": initial_weights(settings),
+        "training_sentence": training_sentence(material),
+        "rule": threshold_sentence(material),
         "level": f"{100 * evaluation.level:.0f}%",
         "replicates": f"{evaluation.replicates:,}",
         "statements": [text for each, text in sentences.summary(results) if each.kind not in NOTES],
@@ -140,7 +139,7 @@ def _values(material: Material) -> dict[str, Any]:
         "limitations": sentences.limitations(results, data),
         "zoo_version": info.get("versions", {}).get("cxr-zoo", ""),
         "command": info.get("command") or command,
-        **_catalogue(material),
+        **catalogue(material),
     }
 
 
@@ -149,99 +148,3 @@ def _unknown(material: Material) -> str:
     evaluation = material.results.evaluation
     missing = {label: evaluation.images - known for label, known in evaluation.known.items()}
     return listed([f"{label} {count:,}" for label, count in missing.items() if count], 14)
-
-
-def _outputs(material: Material) -> str:
-    task = material.results.evaluation.task
-    kind = "softmax over the classes" if task.exclusive else "sigmoid each" if task.outputs > 1 else "sigmoid"
-    return f"{count_of(task.outputs, 'logit')} ({kind})"
-
-
-def _weights(settings: dict[str, Any]) -> str:
-    weights = settings.get("weights")
-    joined = _members(settings)
-    if joined:
-        return f"The networks of {len(joined)} finished runs were joined: {', '.join(joined)}."
-    if weights in (None, "none"):
-        return "The network started from random weights."
-    return f"The network started from the weights {Path(str(weights)).name}."
-
-
-def _members(settings: dict[str, Any]) -> list[str]:
-    """The names of the runs that an ensemble was made of; none for any other run."""
-    return [Path(str(each)).name for each in (settings.get("model") or {}).get("members", ())]
-
-
-def _joining(model: dict[str, Any]) -> str:
-    """What an ensemble does with its runs, where nothing was trained for it."""
-    weights = ", ".join(short(float(weight)) for weight in model.get("weights", ()))
-    how = "fitted to the validation images, whose figures are too good for that" if model.get("fitted") else "given"
-    return f"Nothing was trained: the probabilities of the runs are averaged with the weights {weights} ({how})."
-
-
-def _training(material: Material) -> str:
-    """Loss, augmentation, optimiser, schedule, length and which epoch was kept."""
-    settings, info = material.settings, material.info
-    if _members(settings) and not settings.get("epochs") and not settings.get("freeze"):
-        return _joining(settings["model"])
-
-    def said(name: str) -> str:
-        part = dict(settings.get(name) or {})
-        chosen = part.pop("name", "none")
-        nested = [(key, value if isinstance(value, dict) else {"": value}) for key, value in part.items()]
-        given = {f"{key}.{name}".rstrip("."): value for key, values in nested for name, value in values.items()}
-        options = ", ".join(f"{key} {value}" for key, value in given.items() if value is not None)
-        return f"{chosen} ({options})" if options else str(chosen)
-
-    text = (
-        f"Loss {said('loss')}; augmentation {said('augment')}; optimiser {said('optimizer')}; schedule "
-        f"{said('schedule')}; {settings.get('epochs')} epochs in batches of {settings.get('batch_size')}; seed "
-        f"{settings.get('seed')}; arithmetic {settings.get('precision', 'float32')}."
-    )
-    if settings.get("freeze"):
-        first = settings.get("freeze_epochs")
-        text += f" The backbone was frozen for the first {'epoch' if first == 1 else f'{first} epochs'}."
-    if info.get("best_epoch") is not None:
-        text += f" The weights kept are those of epoch {info['best_epoch']}, the best by {info.get('monitor')}."
-    if info.get("seconds"):
-        text += f" It took {duration(float(info['seconds']))}."
-    return text
-
-
-def _threshold(material: Material) -> str:
-    rule = material.results.rule
-    if material.results.evaluation.task.exclusive:
-        return "The most probable class is taken; there is no threshold."
-    if rule.rule == "fixed":
-        return f"An image is predicted positive at a probability of {short(rule.value)} or above."
-    said = RULES[rule.rule].format(short(rule.value))
-    return f"Decision thresholds are chosen on the validation images: {said.removesuffix(' on validation')}."
-
-
-def _catalogue(material: Material) -> dict[str, str]:
-    """What the plugins record about the model and the dataset, where they are installed."""
-    from zoo.core.errors import ZooError
-    from zoo.core.registry import registry
-
-    name, dataset = str(material.info.get("model", "")), str(material.data.get("dataset", ""))
-    found: dict[str, Any] = {}
-    for kind, each in (("model", name), ("dataset", dataset)):
-        try:
-            found[kind] = registry().get(kind, each).info
-        except ZooError:
-            found[kind] = None
-    model, data = found["model"], found["dataset"]
-    sentence = f"{name}."
-    licence = ""
-    if model is not None:
-        sentence = f"{name} ({model.summary}), about {model.parameters / 1e6:.1f} million parameters."
-        sentence += f" Described in: {model.paper}." if model.paper else ""
-        licence = f"Model code: {model.licence}. " if model.licence else ""
-    if data is not None and data.licence:
-        licence += f"Dataset: {data.licence}."
-    return {
-        "model_sentence": sentence,
-        "licence_sentence": licence.strip(),
-        "dataset_summary": data.summary if data is not None else "",
-        "dataset_paper": (data.paper or "") if data is not None else "",
-    }

@@ -104,17 +104,26 @@ def _outcomes(found: Flow) -> list[str]:
     return [*lines, f"{row.unknown:,} unknown"] if row.unknown else lines
 
 
-def sentence(found: Flow) -> str:
-    """The whole flow in words."""
+def left_out(found: Flow) -> str:
+    """How many images were set aside, filtered out and beyond the limit."""
     left = [f"{number(found.set_aside, 'image')} set aside"]
     if found.where is not None:
         left.append(f"{number(found.filtered_out, 'image')} left out by the filter {found.where}")
     if found.limit is not None:
         left.append(f"{number(found.limited_out, 'image')} left out by the limit of {found.limit:,}")
-    parts = "; ".join(f"{SPLITS[name]} {' of '.join(_counted(each))}" for name, each in found.parts.items())
+    return ", ".join(left)
+
+
+def parts(found: Flow) -> str:
+    """Images and patients of every split."""
+    return "; ".join(f"{SPLITS[name]} {' of '.join(_counted(each))}" for name, each in found.parts.items())
+
+
+def sentence(found: Flow) -> str:
+    """The whole flow in words."""
     return (
-        f"Listed: {number(found.listed, 'image')}. Left out: {', '.join(left)}. Used: {' of '.join(_counted(found.used))} "
-        f"({parts}). Analysed here: {' of '.join(_counted(found.analysed))}."
+        f"Listed: {number(found.listed, 'image')}. Left out: {left_out(found)}. Used: {' of '.join(_counted(found.used))} "
+        f"({parts(found)}). Analysed here: {' of '.join(_counted(found.analysed))}."
     )
 
 

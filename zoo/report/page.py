@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.core.files import write_text
 from zoo.core.text import RESEARCH_ONLY
 from zoo.evaluation.interval import short
-from zoo.report import cases, fairness, flow, sections, utility
+from zoo.report import cases, checklist_values, fairness, flow, sections, utility
 from zoo.report import results as measured
 from zoo.report.blocks import Section, Table
 from zoo.report.material import Material
@@ -47,7 +47,8 @@ PARTS = (
 
 
 def write_report(run: Run, results: Results, target: Path, *, pictures: bool = True) -> Path:
-    """Write `report.html` of a run into the folder `target`, whole or not at all, and return its path.
+    """Write `report.html` of a run into the folder `target`, whole or not at all, and return its path; and the checklists in
+    it as `checklists.json` and `checklists.csv`.
 
     Args:
         run: the run, whose predictions, metrics, images and explanations are shown as far as they exist.
@@ -59,13 +60,16 @@ def write_report(run: Run, results: Results, target: Path, *, pictures: bool = T
         ZooError: run.json or the predictions cannot be read.
     """
     path = target / PAGE
-    write_text(path, render(Material.of(run, results, pictures)))
+    material = Material.of(run, results, pictures)
+    write_text(path, render(material))
+    checklist_values.write(material, target)
     return path
 
 
 def render(material: Material) -> str:
     """The page as text. Equal runs and results give equal pages."""
     first, *parts = [found for part in PARTS if (found := part(material)) is not None]
+    parts.append(checklist_values.checklists(material, {each.key: each.title for each in (first, *parts)}))
     return page(material, [first, *(dataclasses.replace(each, folded=True) for each in parts)])
 
 
