@@ -166,7 +166,7 @@ def compare(first: Measured, second: Measured, *, runs: int = 2, level: float = 
     overall = rows[0]
     if several:
         one, two = first.whole, second.whole
-        whole = mean(found) if one is None or two is None else minus(one, two, alike.all(keepdims=True))
+        whole = mean(found) if one is None or two is None else minus(one, two, np.array([alike.all()]))
         name = "macro" if one is None else "all"
         overall = difference_of(name, (first.overall, second.overall), whole, 0, runs, level, math.nan)
         reason = reason or "mean_over_labels"
