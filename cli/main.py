@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import logging
 import os
 from typing import Any, NoReturn
@@ -50,6 +52,9 @@ class ZooGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         logs.show(ctx)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal of another encoding shows a ? for what it lacks
+                stream.reconfigure(errors="replace")
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):

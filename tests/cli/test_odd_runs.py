@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
@@ -79,3 +82,26 @@ def test_runs_of_one_image_are_compared_without_a_p_that_nobody_tested() -> None
     assert "1 test image of 1 patient," in result.stdout
     assert "There is only 1 patient, so intervals and p are not reliable." in result.stdout
     assert "DeLong" not in result.stdout
+
+
+def test_settings_that_are_none_are_one_clear_line() -> None:
+    run = make_run(Path("runs"), BINARY, explained=False, pixels=False)
+    (run.path / "config.yaml").write_text("- a\n")
+    result = zoo("evaluate", "run")
+    assert (result.exit_code, "config.yaml holds no settings" in result.stderr) == (1, True)
+
+
+def test_a_terminal_of_another_encoding_gets_the_results() -> None:
+    make_run(Path("runs"), BINARY, explained=False, pixels=False)
+    words = [
+        sys.executable,
+        "-c",
+        "from zoo.cli.main import cli; cli()",
+        "evaluate",
+        "run",
+        "--youden",
+        "--replicates",
+        "20",
+    ]
+    done = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"}, check=True)
+    assert "Youden?s rule on validation." in done.stdout.decode("latin-1")

@@ -130,8 +130,15 @@ class Run:
         return self.path / "predictions" / f"{split}.csv"
 
     def config(self) -> dict[str, Any]:
-        """The resolved configuration."""
-        return dict(yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8")))
+        """The resolved configuration.
+
+        Raises:
+            ZooError: the file is damaged.
+        """
+        found = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ZooError(f"{self.path / 'config.yaml'} holds no settings: it was damaged. Restore it from a copy.")
+        return found
 
     def info(self) -> dict[str, Any]:
         """run.json: status, labels, thresholds, times, versions.
