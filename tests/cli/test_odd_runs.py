@@ -1,10 +1,11 @@
-"""`zoo evaluate` on runs that nobody hopes for: labels without positives, without anything known, rules at their ends."""
+"""Results and comparisons of runs that nobody hopes for: labels without positives, without anything known, rules at their ends."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
 
+import comparable
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,3 +69,13 @@ def test_one_gap_is_one_gap() -> None:
     table = pd.DataFrame({"image": range(number), "patient": range(number), "sex": ["F", "M"] * (number // 2)})
     found = Predictions(BINARY, table.astype(str), np.zeros((number, 1)), np.linspace(-3, 1, number)[:, None])
     assert sentence(fairness(found, {"Abnormal": 0.5})).startswith("1 gap in under- and over-diagnosis was examined")
+
+
+def test_runs_of_one_image_are_compared_without_a_p_that_nobody_tested() -> None:
+    for seed in (0, 1, 2):
+        comparable.make_run(f"r{seed}", seed=seed, test=range(100, 101))
+    result = zoo("compare")
+    assert result.exit_code == 0, result.output
+    assert "1 test image of 1 patient," in result.stdout
+    assert "There is only 1 patient, so intervals and p are not reliable." in result.stdout
+    assert "DeLong" not in result.stdout

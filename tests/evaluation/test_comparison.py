@@ -15,8 +15,8 @@ from scipy import stats
 
 from zoo.core.errors import DataError
 from zoo.core.tasks import Task
-from zoo.evaluation import Predictions, metrics
-from zoo.evaluation.bootstrap import patient_codes, resample
+from zoo.evaluation import Predictions
+from zoo.evaluation.bootstrap import patient_codes
 from zoo.evaluation.comparison import METRICS, Comparison, compare, differences, measure
 from zoo.evaluation.delong import paired_test
 from zoo.evaluation.influence import ranked
@@ -66,17 +66,48 @@ def test_a_run_does_not_differ_from_itself(task: Task, metric: str) -> None:
     assert not row.significant
 
 
+def perfect(seed: int, task: Task = BINARY, sure: float = 9.0) -> Predictions:
+    """Right about every image where it is sure, the same output for every image where it is 0."""
+    found = make_images(task)
+    noise = np.random.default_rng(seed).random(found.labels.shape) * (sure > 0)
+    return Predictions(found.task, found.table, found.labels, sure * (found.labels - 0.5) + noise)
+
+
+@pytest.mark.parametrize("metric", ["auroc", "auprc", "sensitivity", "f1"])
+def test_two_runs_without_a_mistake_are_equal_only_as_far_as_the_patients_tell(metric: str) -> None:
+    found = compared(perfect(0), perfect(1), metric).overall
+    q = range_quantile(0.95, 2, found.freedom)
+    patients = round(q**2 / found.difference.high - q**2)
+    assert 20 < patients <= 60
+    assert (found.difference.value, found.p) == (0, 1)
+    assert found.difference.high == -found.difference.low == pytest.approx(q**2 / (patients + q**2), rel=0.03)
+    assert compared(perfect(0), perfect(0), metric).overall.difference.high == 0
+    macro = compared(perfect(0, SEVERAL), perfect(1, SEVERAL), metric).overall.difference
+    assert macro.low < 0 < macro.high
+
+
+def test_a_run_without_a_mistake_is_better_than_one_that_says_nothing() -> None:
+    found = compared(perfect(0), perfect(0, sure=0)).overall
+    assert (found.difference.value, found.significant) == (0.5, True)
+    assert 0 < found.difference.low < 0.5 < found.difference.high
+
+
 @pytest.mark.parametrize("task", [BINARY, SEVERAL, CLASSES])
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_standard_error_is_that_of_patients_drawn_for_both_runs(task: Task, metric: str) -> None:
     a, b = (make_images(task, seed=s, skill=k, number=600, per_patient=3) for s, k in ((0, 1.2), (1, 0.8)))
     thresholds = dict.fromkeys(task.labels, 0.5)
-    drawn = []
-    for run in (a, b):
-        positive = metrics.decisions(task, run.logits, thresholds)
-        found = resample(run.labels, run.scores, positive, run.table["patient"], 300, 0)
-        drawn.append(metrics.averages(task, found.labels, found.micro, found.positives)["macro"][metric])
-    assert compared(a, b, metric).overall.standard_error == pytest.approx(np.std(drawn[0] - drawn[1]), rel=0.2)
+    rng, drawn = np.random.default_rng(0), []
+    for _ in range(200):
+        rows = (3 * rng.integers(0, 200, 200)[:, None] + np.arange(3)).ravel()
+        values = (
+            measure(
+                "drawn", Predictions(task, a.table, each.labels[rows], each.logits[rows]), metric, thresholds
+            ).overall
+            for each in (a, b)
+        )
+        drawn.append(next(values) - next(values))
+    assert compared(a, b, metric).overall.standard_error == pytest.approx(np.std(drawn), rel=0.2)
 
 
 def test_p_and_interval_are_student_s_and_agree() -> None:

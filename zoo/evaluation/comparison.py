@@ -152,7 +152,8 @@ def compare(first: Measured, second: Measured, *, runs: int = 2, level: float = 
             f"{first.name} and {second.name} cannot be compared: they give the same images to different patients."
         )
     several = images.task.outputs > 1
-    found = minus(first.labels, second.labels)
+    alike = _alike(first, second)
+    found = minus(first.labels, second.labels, alike)
     rows = []
     for k, label in enumerate(images.task.labels):
         p_delong = math.nan
@@ -165,7 +166,7 @@ def compare(first: Measured, second: Measured, *, runs: int = 2, level: float = 
     overall = rows[0]
     if several:
         one, two = first.whole, second.whole
-        whole = mean(found) if one is None or two is None else minus(one, two)
+        whole = mean(found) if one is None or two is None else minus(one, two, np.array([alike.all()]))
         name = "macro" if one is None else "all"
         overall = difference_of(name, (first.overall, second.overall), whole, 0, runs, level, math.nan)
         reason = reason or "mean_over_labels"
@@ -175,16 +176,27 @@ def compare(first: Measured, second: Measured, *, runs: int = 2, level: float = 
     return Comparison(*names, len(images), patients, runs, overall, per_label if several else {}, reason)
 
 
-def minus(first: Influence, second: Influence) -> Influence:
+def _alike(first: Measured, second: Measured) -> np.ndarray:
+    """Whether two runs rank the images of each label in one order, `(K,)`: only then is a difference of 0 certain."""
+    both = zip(first.predictions.scores.T, second.predictions.scores.T, first.predictions.labels.T, strict=True)
+    ranks = ([np.unique(each[~np.isnan(labels)], return_inverse=True)[1] for each in (a, b)] for a, b, labels in both)
+    return np.array([bool((one == two).all()) for one, two in ranks])
+
+
+def minus(first: Influence, second: Influence, alike: np.ndarray | None = None) -> Influence:
     """The influence of the same patients on the first minus the second, label by label.
 
     Where too few patients have the label for an estimate, a mean over labels takes the largest variance that a difference
-    between -1 and 1 can have.
+    between -1 and 1 can have. Where no patient moves the difference although the runs are not `alike` `(K,)`, such as two that
+    are right about every image, it takes that of Laplace's share of one patient in n + 2.
     """
     moved = first.by_patient - second.by_patient
     few = first.patients < FEWEST
     with np.errstate(divide="ignore"):
         unseen = np.where(few, 1 / first.clusters, 0.0)
+        if alike is not None:
+            still = ~few & ~alike & ((moved**2).sum(axis=0) <= 1e-16)
+            unseen = np.where(still, 1 / (first.clusters * (first.clusters + 2)), unseen)
     return dataclasses.replace(
         first,
         value=first.value - second.value,
@@ -205,18 +217,33 @@ def difference_of(
     level: float = 0.95,
     p_delong: float = math.nan,
 ) -> Difference:
-    """The difference of two values from the influence on it (see `minus`), as one of all pairs of `runs` runs."""
+    """The difference of two values from the influence on it (see `minus`), as one of all pairs of `runs` runs.
+
+    Where no patient moves it, it may be moved by those not seen: the interval reaches q² / (n + q²) to both sides, n being the
+    patients and q the quantile, as far as that of a paired difference without discordant pairs (Tango 1998, Statistics in
+    Medicine 17:891).
+    """
     value, freedom = float(found.value[k]), float(found.freedom[k])
     # what rounding leaves of nothing is about 1e-17
     error = math.sqrt(variance) if (variance := float(found.variance[k])) > 1e-16 else 0.0 * variance
-    same = error == 0 and abs(value) < 1e-12
-    unknown = math.isnan(value) or found.patients[k] < FEWEST or (error == 0 and not same)
+    hidden = error == 0 and bool(found.unseen[k] > 0)
+    same = error == 0 and abs(value) < 1e-12 and not hidden
+    unknown = math.isnan(value) or found.patients[k] < FEWEST or (error == 0 and not same and not hidden)
     if same and not unknown:
         return Difference(label, *values, Interval(value, value, value), 0.0, freedom, 1.0, 1.0, p_delong)
     if unknown:
         nothing = math.nan
         return Difference(label, *values, Interval(value, nothing, nothing), *(nothing,) * 4, p_delong)
-    distance, reach = abs(value) / error, error * range_quantile(level, runs, freedom)
+    q = range_quantile(level, runs, freedom)
+    if hidden:
+        number, size = float(found.clusters[k]), min(abs(value), 1 - 1e-12)
+        error, distance, reach = (
+            math.sqrt(found.unseen[k]),
+            math.sqrt(number * size / (1 - size)),
+            q**2 / (number + q**2),
+        )
+    else:
+        distance, reach = abs(value) / error, error * q
     low, high = max(-1.0, value - reach), min(1.0, value + reach)
     p, adjusted = (range_p(distance, number, freedom) for number in (2, runs))
     return Difference(label, *values, Interval(value, low, high), error, freedom, p, adjusted, p_delong)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.table import Table as TerminalTable
 
-from zoo.core.text import listed
+from zoo.core.text import count_of, listed
 from zoo.evaluation.comparison import Comparison
 from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.notes import CHANGED, FEW, UNCHECKED
@@ -79,7 +79,7 @@ def terminal_labels(comparison: Comparison) -> TerminalTable:
 def heading(board: Board) -> str:
     """The line above a ranking: what was predicted, on which images, and the model where all runs share it."""
     first, models = board.entries[0], {entry.model for entry in board.entries}
-    images = f"{first.images:,} {split_name(first.split)} images of {first.patients:,} patients"
+    images = f"{count_of(first.images, f'{split_name(first.split)} image')} of {count_of(first.patients, 'patient')}"
     model = f"; model {models.pop()}" if len(models) == 1 else ""
     return f"{first.task}, {images}, {first.protocol} split{model}"
 
@@ -112,12 +112,13 @@ def sentences(board: Board) -> list[str]:
     said = [conclusion(board.comparisons[0])] if len(board.comparisons) == 1 else _conclusions(board)
     if board.comparisons:
         first = board.comparisons[0]
-        how = f"Differences are paired over the same {first.patients:,} patients"
+        how = f"Differences are paired over the same {count_of(first.patients, 'patient')}"
         pairs = f"; their intervals and p allow for all pairs of {first.runs:,} runs (Tukey)" if first.runs > 2 else ""
         said.append(f"{how}{pairs}.")
         said += _delong(board.comparisons)
         if first.patients < FEW:
-            said.append(f"There are only {first.patients} patients, so intervals and p are not reliable.")
+            are = "is" if first.patients == 1 else "are"
+            said.append(f"There {are} only {count_of(first.patients, 'patient')}, so intervals and p are not reliable.")
     if len(board.ranked) > len(board.comparisons) + 1:
         said.append(
             f"Differences are given for the first {len(board.comparisons) + 1} of {len(board.ranked):,} (--top)."
@@ -212,10 +213,13 @@ def _delong(comparisons: Sequence[Comparison]) -> list[str]:
     if first.no_delong is not None:
         return ["DeLong's test is not given: it compares single labels, not a mean over them."]
     pairs_of_runs = first.runs * (first.runs - 1) // 2
-    adjusted = [min(1.0, each.overall.p_delong * pairs_of_runs) for each in comparisons]
+    known = [c for c in comparisons if not math.isnan(c.overall.p_delong + c.overall.p_adjusted)]
+    if not known:
+        return []
+    adjusted = [min(1.0, each.overall.p_delong * pairs_of_runs) for each in known]
     if len(comparisons) == 1:
         return [f"DeLong's test, clustered by patient, as a second opinion: p {p_text(adjusted[0])}."]
-    pairs = list(zip(comparisons, adjusted, strict=True))
+    pairs = list(zip(known, adjusted, strict=True))
     other = [f"{c.first} (p {p_text(p)})" for c, p in pairs if (p < ALPHA) != c.overall.significant]
     if not other:
         return ["DeLong's test as a second opinion agrees on every run."]
