@@ -73,6 +73,12 @@ def test_images_that_cannot_be_evaluated_are_counted_and_kept_with_their_reason(
     assert "1 images set aside" in result.stderr
     kept = next(Path("runs/first/evaluations").glob("csv-*/set_aside.csv"))
     assert "3.png,not an image" in kept.read_text()
+    flow = json.loads(kept.with_name("results-test.json").read_text())["flow"]
+    assert (flow["dataset"], flow["listed"], flow["set_aside"], flow["used"]["images"]) == ("csv", 12, 1, 11)
+    assert flow["analysed"] == flow["used"] == flow["parts"]["test"]
+    unknown = {row["name"]: row["unknown"] for row in flow["missing"] if row["kind"] == "label"}
+    assert unknown.pop("Mass", 0) == unknown.pop("Effusion", 0) == 0
+    assert set(unknown.values()) <= {0, 11}  # labels that this dataset does not have
 
 
 def test_evaluate_needs_the_root_of_a_dataset_on_disk(finished: Finished) -> None:
