@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import sys
 import logging
 import os
+import sys
 from typing import Any, NoReturn
 
 import click
