@@ -44,7 +44,7 @@ def run_python(tmp_path: Path) -> Run:
             env=inherited | environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
 

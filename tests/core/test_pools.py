@@ -86,7 +86,7 @@ def main():
 def test_a_script_may_use_its_own_classes_behind_a_main_guard(tmp_path: Path, guard: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT + guard)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=600)
     if guard == "main()":
         assert done.returncode == 1
         assert "needs the guard" in done.stderr

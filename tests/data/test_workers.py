@@ -85,7 +85,7 @@ def test_a_script_without_a_main_guard_prepares_in_parallel(root: Path, cache: P
     unguarded = KILLED.replace('if __name__ == "__main__":\n', "").replace("\n    ", "\n").replace("slow=0.03, ", "")
     script.write_text(textwrap.dedent(unguarded))
     words = [sys.executable, str(script), str(SUPPORT), str(root), str(cache), str(tmp_path / "log")]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert len(pd.read_csv(next(cache.glob("*/images.csv")))) == 60

@@ -257,7 +257,7 @@ def test_a_printed_report_holds_what_is_folded(tmp_path: Path) -> None:
         file.write_text(text)
         command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
         command += [f"--print-to-pdf={tmp_path / name}.pdf", file.as_uri()]
-        subprocess.run(command, capture_output=True, timeout=120, check=True)
+        subprocess.run(command, capture_output=True, timeout=600, check=True)
         pages.append(len(re.findall(rb"/Type\s*/Page\b", (tmp_path / f"{name}.pdf").read_bytes())))
     assert pages[0] >= pages[1] + 3
 
@@ -377,7 +377,7 @@ def test_a_browser_opens_the_page_without_a_complaint(tmp_path: Path) -> None:
     command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=390,800", "--enable-logging=stderr", "--v=0"]
     done = subprocess.run(
-        [*command, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        [*command, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=600, check=True
     )
     # the page's own policy forbids every request: one that was tried is reported as a console error
     assert "CONSOLE" not in done.stderr

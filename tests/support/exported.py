@@ -139,7 +139,7 @@ def predict_elsewhere(form: str, file: Path, images: list[np.ndarray], folder: P
         str(folder / "images.npz"),
         str(folder / "predictions.npz"),
     ]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     with np.load(folder / "predictions.npz") as predictions:
         return list(predictions.values())
