@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from commandline import zoo
+from commandline import flat, zoo
 from reportable import BINARY, make_run
 
 from zoo.core.errors import DataError
@@ -61,10 +61,6 @@ CHANGES = pytest.mark.parametrize(
     ],
     ids=["logits", "repeated", "missing", "patient"],
 )
-
-
-def flat(text: str) -> str:
-    return " ".join(text.split())
 
 
 @CHANGES

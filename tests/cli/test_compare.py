@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commandline import zoo
+from commandline import flat, zoo
 from comparable import SEVERAL, make_run
 
 from zoo.cli.compare import METRICS
@@ -28,10 +28,6 @@ Shell = Callable[..., Any]
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-
-
-def flat(text: str) -> str:
-    return " ".join(text.split())
 
 
 def test_runs_are_ranked_with_their_difference_to_the_best() -> None:

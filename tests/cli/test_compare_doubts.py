@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from commandline import zoo
+from commandline import flat, zoo
 from comparable import BINARY, SEVERAL, make_run
 from reportable import CLASSES
 from reportable import make_run as reportable_run
@@ -26,10 +26,6 @@ from zoo.runs.run import Run
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-
-
-def flat(text: str) -> str:
-    return " ".join(text.split())
 
 
 def copies(*names: str, task: Task = BINARY) -> None:

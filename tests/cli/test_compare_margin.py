@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from commandline import zoo
+from commandline import flat, zoo
 from comparable import make_run
 
 
@@ -14,10 +14,6 @@ from comparable import make_run
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-
-
-def flat(text: str) -> str:
-    return " ".join(text.split())
 
 
 def test_the_second_run_is_the_reference_wherever_it_ranks() -> None:

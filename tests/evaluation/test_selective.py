@@ -18,7 +18,7 @@ def images(number: int = 400, outputs: int = 1, kind: str = "binary", seed: int 
     if kind == "multiclass":
         y = np.eye(outputs)[z.argmax(axis=1) if seed else rng.integers(0, outputs, number)]
     table = pd.DataFrame({"image": [f"{i:04}" for i in range(number)], "patient": [str(i // 2) for i in range(number)]})
-    return Predictions(Task(kind, tuple("ABC"[:outputs])), table, y, z)  # type: ignore[arg-type]
+    return Predictions(Task(kind, tuple("ABC"[:outputs])), table, y, z)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.2, 2.5])  # the last is a logit

@@ -26,6 +26,11 @@ PHANTOM = [*QUICK, "--data", "phantom", "--set", "data.patients=40", "--batch-si
 CSV = [*QUICK, "--data", "csv", "--root", "images", "--batch-size", "4"]
 
 
+def flat(text: str) -> str:
+    """Printed text without its line breaks."""
+    return " ".join(text.split())
+
+
 def zoo(*words: str) -> Result:
     return CliRunner().invoke(cli, list(words))
 

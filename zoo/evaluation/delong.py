@@ -35,13 +35,6 @@ class PairedTest:
     p: float
 
 
-def midranks(values: np.ndarray) -> np.ndarray:
-    """The rank of each of the values `(N,)` from 1 to N, ties sharing the mean of their ranks."""
-    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[group], dtype=np.float64)
-
-
 def delong(labels: np.ndarray, scores: np.ndarray, codes: np.ndarray | None = None) -> DeLong:
     """AUROCs and their covariance.
 
