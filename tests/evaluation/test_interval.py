@@ -118,3 +118,9 @@ def test_intervals_cover_from_few_positives_on(each: int) -> None:
     """Percentiles of a bootstrap held the sensitivity of 9 patients in .68 and the AUROC of 5 in .75 of such samples."""
     assert 0.92 <= coverage(9, "sensitivity", NORMAL.cdf(0.84), each) <= 1.0
     assert 0.92 <= coverage(5, "auroc", NORMAL.cdf(1.5 / math.sqrt(2)), each) <= 1.0
+
+
+def test_undefined_intervals_are_equal_however_their_nan_came_about() -> None:
+    computed = Interval(2 / 3, float(np.float64(np.nan)), float("nan"))
+    assert computed == Interval.from_dict({"value": 2 / 3, "low": None, "high": None})
+    assert computed != Interval.from_dict({"value": 2 / 3, "low": 0.5, "high": None})

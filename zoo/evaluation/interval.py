@@ -36,6 +36,12 @@ class Interval:
     low: float
     high: float
 
+    def __post_init__(self) -> None:
+        # one NaN object throughout: tuples, and so intervals, compare it by identity before by value
+        for name, part in zip(("value", "low", "high"), (self.value, self.low, self.high), strict=True):
+            if math.isnan(part):
+                object.__setattr__(self, name, math.nan)
+
     @classmethod
     def from_dict(cls, saved: Mapping[str, float | None]) -> Interval:
         """Read back what JSON holds, where undefined is null; raises KeyError where a part is missing."""
