@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from zoo.core.errors import ZooError
 from zoo.core.records import BadImage
@@ -159,7 +160,7 @@ def _black_is_zero(head: bytes, stream: BinaryIO) -> BinaryIO | None:
     raise BadImage("a TIFF of a layout that is not read")
 
 
-def _pixels(image: Image.Image, stream: BinaryIO, inverted: bool) -> tuple[np.ndarray, str]:
+def _pixels(image: ImageFile, stream: BinaryIO, inverted: bool) -> tuple[np.ndarray, str]:
     check_size(*image.size)
     mode, tags = image.mode, getattr(image, "tag_v2", {})  # the latter of a TIFF, which Pillow turns itself
     frames, turned = int(getattr(image, "n_frames", 1)), tags.get(TAG, UPRIGHT)

@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from zoo.core.records import BadImage
 
@@ -97,7 +98,7 @@ def scaled(values: np.ndarray) -> tuple[np.ndarray, str]:
     return shown, f"{depth}, scaled from its {SHARE}"
 
 
-def colour(image: Image.Image, stream: BinaryIO) -> np.ndarray | None:
+def colour(image: ImageFile, stream: BinaryIO) -> np.ndarray | None:
     """The gray values, uint16, of an image whose colours, or gray with alpha, have 16 bits; None for any other.
 
     Args:
@@ -108,7 +109,7 @@ def colour(image: Image.Image, stream: BinaryIO) -> np.ndarray | None:
         BadImage: they are laid out in a way that is not read.
     """
     tags = getattr(image, "tag_v2", {})  # of a TIFF
-    layouts = {_layout(tile.args) for tile in image.tile}
+    layouts = {_layout(tile[3]) for tile in image.tile}
     deep = max(tags.get(_BITS, (8,))) > 8 or any(";16" in each for each in layouts)
     if not deep or image.mode.startswith(("I", "F")):
         return None
@@ -129,15 +130,18 @@ def _layout(arguments: Any) -> str:
     return str(arguments if isinstance(arguments, str) else arguments[0] if arguments else "")
 
 
-def _load(image: Image.Image, stream: BinaryIO, layout: str) -> Image.Image:
+def _load(image: ImageFile, stream: BinaryIO, layout: str) -> Image.Image:
     """The image, loaded as if its bytes were laid out in another way."""
     stream.seek(0)
     again = Image.open(stream, formats=(str(image.format),))
-    again.tile = [
-        tile._replace(args=layout if isinstance(tile.args, str) else (layout, *tile.args[1:])) for tile in again.tile
-    ]
+    again.tile = [_relabelled(tile, layout) for tile in again.tile]
     again.load()
     return again
+
+
+def _relabelled(tile: Any, layout: str) -> Any:
+    arguments = layout if isinstance(tile[3], str) else (layout, *tile[3][1:])
+    return tile._replace(args=arguments) if hasattr(tile, "_replace") else (*tile[:3], arguments)  # before Pillow 11
 
 
 def _joined(high: Image.Image, low: Image.Image) -> np.ndarray:

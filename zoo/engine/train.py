@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.config.resolve import resolve
 from zoo.config.run_config import RunConfig
+from zoo.config.weights import weights_file
 from zoo.core.errors import UnwritableRun, UsageError
 from zoo.core.files import replacing, write_text
 from zoo.core.logs import only_warnings
@@ -149,10 +150,12 @@ def carry_out(job: Job) -> Outcome:
     with Signals() as signals, _recorded(job), errors:
         if job.group:
             _broadcast_job(job, job.group)
+        begun = (run.path / "data.json").exists()
+        if not begun:
+            _check_weights(settings.weights)
         images = load_images(job.config, job.registry)
         if job.check:
             job.check(images)
-        begun = (run.path / "data.json").exists()
         if job.changes and begun:
             job.changes.accept(changed_images(run, images))
         folder = CheckpointFolder(run.checkpoints)
@@ -288,6 +291,14 @@ def _check_resumed(job: Job, device: str, checkpoint: Checkpoint | None, begun: 
 
 def _model(job: Job) -> Model:
     return job.registry.get("model", job.config.model.name)
+
+
+def _check_weights(weights: str | None) -> None:
+    """Refuse a damaged file of initial weights before images are prepared."""
+    from zoo.engine.weights_files import check_file
+
+    if weights is not None and Path(weights).expanduser().exists():
+        check_file(weights_file(weights))
 
 
 def _build(job: Job, images: ImageSet) -> Any:
