@@ -186,7 +186,9 @@ def _choose(section: str, values: Mapping[str, Any], registry: Registry) -> Choi
     if not isinstance(name, str):
         raise UsageError(f"the section '{section}' names no strategy: give '{section}: NAME' or --{section} NAME.")
     if section in REGISTERED:
-        options_class = registry.get(REGISTERED[section], name).Options
+        entry = registry.entry(REGISTERED[section], name)
+        entry.options()  # raises with the plugin's name where they cannot be read
+        options_class = entry.strategy.Options
         then = f"See 'zoo info {name}'."
     else:
         if name not in ENGINE[section]:

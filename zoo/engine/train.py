@@ -31,12 +31,14 @@ from zoo.engine.changes import (
     changed_sources,
     changed_weights,
     images_table,
+    plugins_of,
     software,
     source_digests,
     weights_digest,
 )
 from zoo.engine.job import Finish, Job
 from zoo.engine.predict import predict_images
+from zoo.engine.rehearsal import rehearse
 from zoo.engine.replicas import DeviceContext, device_context
 from zoo.engine.signals import Signals
 from zoo.evaluation import Evaluation
@@ -132,6 +134,7 @@ def _record_request(job: Job) -> None:
         command=shlex.join(["zoo", *sys.argv[1:]]),
         checkpoint_every=job.checkpoint_every,
         versions=software(config, job.registry),
+        plugins=plugins_of(config, job.registry),
     )
     write_text(run.path / "config.yaml", config.to_yaml())
 
@@ -149,6 +152,8 @@ def carry_out(job: Job) -> Outcome:
     with Signals() as signals, _recorded(job), errors:
         if job.group:
             _broadcast_job(job, job.group)
+        else:
+            rehearse(job.config, job.registry)
         images = load_images(job.config, job.registry)
         if job.check:
             job.check(images)
