@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
-import sys
 from typing import Any, NoReturn
 
 import click
 
-from zoo.cli import catalogue, logs
+from zoo.cli import catalogue, environment, logs
 from zoo.core.calls import ADVICE, culprit, describe
 from zoo.core.errors import ZooError, unknown
 from zoo.core.origins import Origin
@@ -53,9 +51,6 @@ class ZooGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         logs.show(ctx)
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a terminal of another encoding shows a ? for what it lacks
-                stream.reconfigure(errors="replace")
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
@@ -109,4 +104,5 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """The `zoo` command."""
+    environment.prepare()
     cli(prog_name="zoo")
