@@ -93,6 +93,8 @@ def _section(kind: str, entries: Sequence[Entry], shown: bool) -> str:
     width = sum(widths) + 2 * len(widths)
     beside = width + max(len(summary) for _, summary in rows) <= _terminal_width()
     lines = [_heading(PLURALS[kind].capitalize())]
+    if width > _terminal_width():
+        return "\n".join([*lines, *(_paragraph(facts, summary) for facts, summary in rows)])
     lines.append(click.style(_cells((*title, "what") if beside else title, widths), dim=True))
     for facts, summary in rows:
         line = _cells((*facts, summary) if beside else facts, widths)
@@ -100,6 +102,12 @@ def _section(kind: str, entries: Sequence[Entry], shown: bool) -> str:
         if not beside:
             lines.append(click.wrap_text(summary, _terminal_width(), "    ", "    "))
     return "\n".join(lines)
+
+
+def _paragraph(facts: Sequence[str], summary: str) -> str:
+    """An entry where the terminal has no room for the columns."""
+    about = click.wrap_text(f"{summary} ({', '.join(facts[1:])})", _terminal_width(), "    ", "    ")
+    return f"{click.style(facts[0], bold=True)}\n{about}"
 
 
 def _facts(entry: Entry) -> tuple[str, ...]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
-import sys
 from typing import Any, NoReturn
 
 import click
 
-from zoo.cli import catalogue, logs
+from zoo.cli import catalogue, environment, logs
 from zoo.core.errors import ZooError, unknown
 from zoo.core.manager import describe
 
@@ -52,9 +50,6 @@ class ZooGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         logs.show(ctx)
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a terminal of another encoding shows a ? for what it lacks
-                stream.reconfigure(errors="replace")
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
@@ -99,4 +94,5 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """The `zoo` command."""
+    environment.prepare()
     cli(prog_name="zoo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -138,7 +139,7 @@ def resolve(layers: Iterable[Mapping[str, Any]], registry: Registry) -> RunConfi
         raise UsageError(f"data.root is a folder's path, not {root!r}.")
     chosen = {name: _choose(name, values[name], registry) for name in SECTIONS}
     config = RunConfig(
-        settings=settings, root=None if root is None else str(Path(root).expanduser().absolute()), **chosen
+        settings=settings, root=None if root is None else str(Path(os.path.expanduser(root)).absolute()), **chosen
     )
     return _fill_in(config, registry)
 
@@ -210,7 +211,7 @@ def _fill_in(config: RunConfig, registry: Registry) -> RunConfig:
     weights = settings.weights or dataset.default_weights or ("imagenet" if "imagenet" in model.pretrained else "none")
     check_weights(model, weights)
     if weights not in ("none", *model.pretrained):
-        weights = str(Path(weights).expanduser().absolute())
+        weights = str(Path(os.path.expanduser(weights)).absolute())
     _check_phases(settings, model, weights)
     optimizer = config.optimizer
     if optimizer.options.lr is None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo.config.optimizers import PlateauOptions
 from zoo.config.run_config import RunConfig
-from zoo.core.errors import UsageError
+from zoo.core.errors import UsageError, ZooError
 from zoo.core.progress import Progress
 from zoo.data.batches import TrainingBatches
 from zoo.data.pipeline import ImageSet
@@ -156,11 +156,22 @@ class Fitting:
         self.epochs = Epochs(recorder, self.steps, images, self.batches, self.phases, policy, job.observers)
 
     def carry_out(self) -> None:
-        """Train the remaining phases, then load the best epoch's weights."""
+        """Train the remaining phases, then load the best epoch's weights.
+
+        Raises:
+            ZooError: Keras' `fit` came back before the phase was over.
+        """
         deferred: AbstractContextManager[None] = self.signals.deferred()
         with deferred, self.progress:
-            while self.state.phase < len(self.phases):
-                self._fit_phase(self.phases[self.state.phase])
+            for number, phase in enumerate(self.phases):
+                if number < self.state.phase:
+                    continue
+                self._fit_phase(phase)
+                if self.state.phase != number + 1:
+                    raise ZooError(
+                        f"Keras ended the training at {self.state.position}, before epoch {phase.end} was done: something in this "
+                        "process limits it, such as keras.config.set_max_epochs. Start again without that."
+                    )
         assign_weights(self.network, self.state.best_weights)
 
     def _start(self, checkpoint: Checkpoint | None) -> TrainingState:

@@ -41,6 +41,7 @@ from zoo.engine.replicas import DeviceContext, device_context
 from zoo.engine.signals import Signals
 from zoo.evaluation import Evaluation
 from zoo.evaluation.serialise import to_plain
+from zoo.nn.keras_compat import settings as keras_settings
 from zoo.runs.results import Results, evaluate_run
 from zoo.runs.run import Run
 
@@ -314,6 +315,7 @@ def _write_start(job: Job, images: ImageSet, context: DeviceContext) -> None:
         device=context.line,
         devices=context.replicas,
         hosts=context.hosts,
+        keras=keras_settings(),
     )
     write_text(run.path / "images.csv", images_table(images))
     write_text(run.path / "set_aside.csv", str(images.set_aside.to_csv(index=False)))

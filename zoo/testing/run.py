@@ -94,9 +94,9 @@ def results_on(
     """
     command = [sys.executable, "-m", "zoo.testing.run", str(root or ""), json.dumps(list(sets))]
     command += [f"{each.kind}:{each.name}" for each in entries]
-    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONIOENCODING": "utf-8"}
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
