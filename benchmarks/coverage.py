@@ -113,8 +113,7 @@ def main(path: Path, repetitions: int) -> None:
     for positives in POSITIVES:
         for clustered in (False, True):
             for drawn in (False, True):
-                number = repetitions if positives < 200 else max(1, repetitions // 3)
-                rows += cell(positives, clustered, drawn, number)
+                rows += cell(positives, clustered, drawn, repetitions)
                 print(positives, clustered, drawn, file=sys.stderr, flush=True)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, [*rows[0]], lineterminator="\n")

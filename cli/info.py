@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -104,10 +105,10 @@ def _show_settings(as_json: bool) -> None:
 
 
 def _console() -> Console:
-    """A console as wide as the terminal; 100 columns in a pipe, where nothing is coloured."""
-    from rich.console import Console
+    """A console as wide as the terminal, or as COLUMNS says; 100 columns in a pipe, where nothing is coloured."""
+    from zoo.cli.terminal import TableConsole
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    return TableConsole(highlight=False, width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 100)
 
 
 def _show(console: Console, entry: Entry) -> None:

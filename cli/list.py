@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from zoo.cli import catalogue
-from zoo.cli.entries import count_text, failure_record, origin_text, record, tasks_text
+from zoo.cli.entries import count_text, failure_record, origin_text, readable, tasks_text
 from zoo.cli.printing import print_json
 from zoo.core.errors import UsageError, closest
 from zoo.core.registry import KINDS, PLURALS, Entry, kind_of, registry
@@ -40,11 +40,9 @@ def list_(kind: str | None, pattern: str | None, as_json: bool) -> None:
     if pattern is not None and not entries:
         raise _no_match(kind, pattern)
     if as_json:
-        document = {
-            "entries": [record(e) for e in entries],
-            "failures": [failure_record(f) for f in catalogue.failures()],
-        }
-        print_json(document)
+        records, unreadable = readable(entries)
+        failures = [failure_record(f) for f in (*catalogue.failures(), *unreadable)]
+        print_json({"entries": records, "failures": failures})
         return
     sections = [s for each in ([kind] if kind else KINDS) if (s := _section(each, entries, shown=kind is not None))]
     if catalogue.failures():
@@ -93,6 +91,8 @@ def _section(kind: str, entries: Sequence[Entry], shown: bool) -> str:
     width = sum(widths) + 2 * len(widths)
     beside = width + max(len(summary) for _, summary in rows) <= _terminal_width()
     lines = [_heading(PLURALS[kind].capitalize())]
+    if width > _terminal_width():
+        return "\n".join([*lines, *(_paragraph(facts, summary) for facts, summary in rows)])
     lines.append(click.style(_cells((*title, "what") if beside else title, widths), dim=True))
     for facts, summary in rows:
         line = _cells((*facts, summary) if beside else facts, widths)
@@ -100,6 +100,12 @@ def _section(kind: str, entries: Sequence[Entry], shown: bool) -> str:
         if not beside:
             lines.append(click.wrap_text(summary, _terminal_width(), "    ", "    "))
     return "\n".join(lines)
+
+
+def _paragraph(facts: Sequence[str], summary: str) -> str:
+    """An entry where the terminal has no room for the columns."""
+    about = click.wrap_text(f"{summary} ({', '.join(facts[1:])})", _terminal_width(), "    ", "    ")
+    return f"{click.style(facts[0], bold=True)}\n{about}"
 
 
 def _facts(entry: Entry) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Generator
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.options import DEVICE, FORCE, PATH, RUNS_DIR, RUNTIME, command
-from zoo.cli.printing import bare_table, plain_console
+from zoo.cli.printing import bare_table, json_text, plain_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -168,7 +167,7 @@ def _write(
     if table is not None:
         table.write(classifier.row(prediction) | {key: ";".join(names) for key, names in drawn.items()})
     if as_json:
-        click.echo(json.dumps(record(classifier, prediction) | drawn, ensure_ascii=False, allow_nan=False))
+        click.echo(json_text(record(classifier, prediction) | drawn))
 
 
 def _finish(

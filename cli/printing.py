@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from zoo.cli.environment import is_unicode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,14 +18,20 @@ if TYPE_CHECKING:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
-    click.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+    click.echo(json_text(value, indent=2))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """A value as JSON for standard output: other letters as they are where its encoding has them all, else as \\uXXXX."""
+    ascii_only = not is_unicode(sys.stdout.encoding)
+    return json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=ascii_only)
 
 
 def plain_console(*, stderr: bool = False) -> Console:
-    """A console that neither colours numbers nor reads markup."""
-    from rich.console import Console
+    """A console that neither colours numbers nor reads markup, and prints tables as lines where they do not fit."""
+    from zoo.cli.terminal import TableConsole
 
-    return Console(highlight=False, markup=False, stderr=stderr)
+    return TableConsole(highlight=False, markup=False, stderr=stderr)
 
 
 def bare_table(*texts: str, numbers: Sequence[str] = ()) -> Table:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo import DataError, Dataset, DatasetInfo, Records, UsageError, hookimpl, option
+from zoo import DataError, Dataset, DatasetInfo, Records, hookimpl, option
 
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LAYOUT = """\
@@ -25,7 +24,7 @@ class FolderOptions:
 
     normal: str = option("", "class that means normal; empty: the one named normal, no finding, negative or healthy")
     patient_pattern: str = option(
-        "", r"regular expression whose first group, found in the file name, is the patient, such as 'person(\d+)_'"
+        "", r"regular expression whose first group, found in the image's path, is the patient, such as 'person(\d+)_'"
     )
     force: bool = option(False, "accept DICOM files whose header says they are not chest X-rays")
 
@@ -84,30 +83,6 @@ def _folders(root: Path, parent: Path, other: list[tuple[str, str]]) -> list[Pat
     return [parent / name for name in kept]
 
 
-def patients(images: list[ClassImage], pattern: str) -> list[str]:
-    """The patient of each image: the first group of `pattern` in the file's name.
-
-    Raises:
-        UsageError: the pattern is not a regular expression or has no group.
-        DataError: it matches nothing in a file's name.
-    """
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"the option patient_pattern '{pattern}' is not a regular expression: {error}") from None
-    if not compiled.groups:
-        raise UsageError(rf"the option patient_pattern '{pattern}' has no group; write the patient's part as '(\d+)'")
-    matches = [compiled.search(image.image.rpartition("/")[2]) for image in images]
-    found = [match.group(1) if match else None for match in matches]
-    unmatched = [image.image for image, patient in zip(images, found, strict=True) if not patient]
-    if unmatched:
-        raise DataError(
-            f"the option patient_pattern '{pattern}' finds no patient in {len(unmatched):,} of {len(images):,} file "
-            f"names, '{unmatched[0]}' for one; it must match every file"
-        )
-    return [str(patient) for patient in found]
-
-
 class Folder(Dataset):
     """Reader of class folders."""
 
@@ -135,7 +110,7 @@ class Folder(Dataset):
         names = pd.Series([image.name for image in images])
         paths = [image.image for image in images]
         table = pd.DataFrame({"image": paths, "path": paths})
-        table["patient"] = patients(images, options.patient_pattern) if options.patient_pattern else paths
+        table["patient"] = _tables.patients_in(paths, options.patient_pattern) if options.patient_pattern else paths
         labels = tuple(c for c in classes if c != normal)
         for label in labels:
             table[label] = (names == label).astype(float)
@@ -160,7 +135,7 @@ def _notes(
     if not pattern:
         yield (
             "folders do not say which images are of one patient: each image counts as a patient of its own, and one "
-            "patient may be on both sides of a split; the option patient_pattern finds the patient in the file name"
+            "patient may be on both sides of a split; the option patient_pattern finds the patient in the path"
         )
     if splits and "test" not in splits:
         yield f"there is no test folder beside {' and '.join(splits)}: the split is not an official one"

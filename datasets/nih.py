@@ -98,6 +98,7 @@ def read_tables(root: Path, faults: Faults | None = None) -> RecordBuilder:
 def _add_official_split(builder: RecordBuilder, root: Path) -> None:
     """The side of each image in the official lists; images in neither are set aside."""
     from zoo.core.listing import BOTH_LISTS, NOT_IN_LISTS, NOT_IN_TABLE
+    from zoo.core.tables import read_list
 
     missing = [name for name in LISTS.values() if not (root / name).is_file()]
     if missing:
@@ -106,8 +107,7 @@ def _add_official_split(builder: RecordBuilder, root: Path) -> None:
     images, faults = builder.columns["image"], builder.faults
     sides: dict[str, str] = {}
     for side, name in LISTS.items():
-        text = (root / name).read_text(encoding="utf-8", errors="replace")
-        names = [line.strip() for line in text.splitlines() if line.strip()]
+        names = read_list(root / name)
         both = [n for n in names if sides.get(n, side) != side]
         if faults is not None:
             faults.add(BOTH_LISTS, both, " and ".join(LISTS.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ class TensorBoardRun(Observer):
         from tensorboardX import SummaryWriter
 
         name = folder.resolve().name
-        board = Path(self.target).expanduser() / name if self.target else folder / "tensorboard"
+        board = Path(os.path.expanduser(self.target)) / name if self.target else folder / "tensorboard"
         for old in board.glob("events.out.tfevents.*"):
             old.unlink()
         board.mkdir(parents=True, exist_ok=True)

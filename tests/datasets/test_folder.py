@@ -107,7 +107,7 @@ def test_patients_from_the_file_name(tmp_path: Path) -> None:
 
 def test_patterns_that_cannot_work(tmp_path: Path) -> None:
     build(tmp_path, "normal/p12_0.png", "ill/q3_0.png")
-    with pytest.raises(DataError, match=r"finds no patient in 1 of 2 file names, 'ill/q3_0.png' for one"):
+    with pytest.raises(DataError, match=r"finds no patient in 1 of 2 paths, 'ill/q3_0.png' for one"):
         read(tmp_path, patient_pattern=r"^p(\d+)_")
     with pytest.raises(DataError, match="finds no patient in 1 of 2"):
         read(tmp_path, patient_pattern=r"q|p(\d+)")

@@ -13,7 +13,7 @@ from scipy import stats
 
 from zoo.evaluation import Interval, influence
 from zoo.evaluation.bootstrap import patient_codes
-from zoo.evaluation.interval import METHODS, difference, intervals, quantile, wilson
+from zoo.evaluation.interval import METHODS, difference, intervals, mean_intervals, quantile, wilson
 from zoo.evaluation.metrics import METRICS
 
 NORMAL = NormalDist()
@@ -124,3 +124,27 @@ def test_undefined_intervals_are_equal_however_their_nan_came_about() -> None:
     computed = Interval(2 / 3, float(np.float64(np.nan)), float("nan"))
     assert computed == Interval.from_dict({"value": 2 / 3, "low": None, "high": None})
     assert computed != Interval.from_dict({"value": 2 / 3, "low": 0.5, "high": None})
+
+
+def test_means_of_shares_fractions_and_differences_hold_the_truth_from_few_patients() -> None:
+    rng = np.random.default_rng(3)
+    codes = np.repeat(np.arange(12), rng.integers(1, 6, 12))
+    held = {"share": 0, "fraction": 0, "difference": 0}
+    for _ in range(400):
+        own = rng.beta(4, 2, 12)[codes]
+        drawn = {
+            "share": (rng.random(len(codes)) < own).astype(float),
+            "fraction": own,
+            "difference": own - rng.beta(4, 2, 12)[codes],
+        }
+        for kind, values in drawn.items():
+            found = mean_intervals(values[:, None], codes, 12, 0.95, kind=kind)[0]
+            assert found.low < found.high
+            held[kind] += found.low <= (0 if kind == "difference" else 2 / 3) <= found.high
+    assert all(0.92 <= number / 400 <= 0.99 for number in held.values()), held
+
+
+def test_differences_that_are_all_the_same_are_no_certainty() -> None:
+    found = mean_intervals(np.zeros((10, 1)), np.arange(10), 10, 0.95)[0]
+    assert found.value == 0
+    assert found.low < 0 < found.high

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit
-from scipy.stats import binomtest
+from scipy.special import expit, logit
+from scipy.stats import binomtest, t
 from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import brier_score_loss
@@ -95,15 +95,21 @@ def test_observed_shares_have_wilsons_interval(level: float) -> None:
         assert (each.observed_low, each.observed_high) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
-def test_intervals_come_from_resampled_patients() -> None:
+def test_a_brier_score_has_a_t_interval_on_the_logit_scale() -> None:
+    y, p, _ = calibrated(200)
+    squares = (p - y) ** 2
+    brier = reliability("x", y, p, np.arange(200), replicates=0, level=0.9).brier.value
+    value, error = squares.mean(), squares.std(ddof=1) / math.sqrt(200)
+    arm = t.ppf(0.95, 199) * error / (value * (1 - value))
+    assert (brier.low, brier.high) == pytest.approx((expit(logit(value) - arm), expit(logit(value) + arm)))
+
+
+def test_the_interval_of_the_ece_comes_from_resampled_patients() -> None:
     y, p, patients = calibrated(200)
     y[::11] = np.nan
     found = reliability("x", y, p, patients, replicates=300, level=0.9, seed=7)
     weights = patient_weights(patients, 300, 7)
     known = ~np.isnan(y)
-    squares = [np.average((p - y)[known] ** 2, weights=w[known]) for w in weights]
-    brier = found.brier.value
-    assert (brier.low, brier.high) == pytest.approx(tuple(np.quantile(squares, [0.05, 0.95])))
     errors, chance = [], []
     inside = [known & (p >= b.low) & (p <= b.high) for b in found.bins]
     gaps = np.array([(y - p)[i].sum() for i in inside]) / known.sum()

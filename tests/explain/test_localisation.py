@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -154,7 +155,7 @@ def test_means_are_per_label_and_over_all_with_boxes_counted() -> None:
     assert math.isnan(found.rows[2].energy.low)  # of one patient
 
 
-def test_intervals_resample_patients_not_images() -> None:
+def test_intervals_are_over_patients_not_images() -> None:
     rng = np.random.default_rng(0)
     values = np.repeat(rng.random(12), 10)  # ten images of each patient, all alike
     patients = np.repeat([f"p{i}" for i in range(12)], 10)
@@ -163,6 +164,14 @@ def test_intervals_resample_patients_not_images() -> None:
     apart = localisation(scores, ["Mass"] * 120, [1] * 120, [str(i) for i in range(120)]).rows[0].energy
     assert together.low < together.value < together.high
     assert together.high - together.low > 2 * (apart.high - apart.low)
+
+
+def test_a_few_hits_out_of_as_many_are_no_certainty() -> None:
+    patients = [str(i) for i in range(9)]
+    found = localisation(two_methods([1.0] * 9, [1.0] * 9), ["Mass"] * 9, [1] * 9, patients)
+    z = NormalDist().inv_cdf(0.975)
+    assert (found.rows[0].pointing.low, found.rows[0].pointing.high) == pytest.approx((9 / (9 + z * z), 1))  # Wilson
+    assert "no better" in found.notes[0]
 
 
 def test_maps_without_energy_are_left_out_and_counted() -> None:

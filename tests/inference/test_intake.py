@@ -102,7 +102,7 @@ def test_a_name_with_brackets_that_exists_is_no_pattern() -> None:
     assert list(expand(["scan[1].png"])) == ["scan[1].png"]
 
 
-def test_a_dash_reads_names_folders_and_patterns_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dash_reads_names_folders_and_patterns_from_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     touch("f/a.png", "f/b.png", "c.png")
     typed(monkeypatch, b"c.png\r\n\nf\nf/b*\n" + os.fsencode("\udcff.png"))
     assert list(expand(["x.png", "-", "y.png"])) == [
@@ -276,3 +276,10 @@ def test_memory_does_not_grow_with_the_number_of_images() -> None:
     peak(names)
     few, many = peak(names * 40), peak(itertools.islice(itertools.cycle(names), 3000))
     assert many < few + 300_000  # bytes; 3,000 images are 12 MB
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_from_windows_keeps_its_first_image(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("f/a.png", "b.png")
+    typed(monkeypatch, "f\\a.png\r\nb.png\r\n".encode(encoding))
+    assert list(expand(["-"])) == ["f/a.png", "b.png"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -138,7 +139,7 @@ def resolve(layers: Iterable[Mapping[str, Any]], registry: Registry) -> RunConfi
         raise UsageError(f"data.root is a folder's path, not {root!r}.")
     chosen = {name: _choose(name, values[name], registry) for name in SECTIONS}
     config = RunConfig(
-        settings=settings, root=None if root is None else str(Path(root).expanduser().absolute()), **chosen
+        settings=settings, root=None if root is None else str(Path(os.path.expanduser(root)).absolute()), **chosen
     )
     return _fill_in(config, registry)
 
@@ -194,7 +195,9 @@ def _choose(section: str, values: Mapping[str, Any], registry: Registry) -> Choi
     if not isinstance(name, str):
         raise UsageError(f"the section '{section}' names no strategy: give '{section}: NAME' or --{section} NAME.")
     if section in REGISTERED:
-        options_class = registry.get(REGISTERED[section], name).Options
+        entry = registry.entry(REGISTERED[section], name)
+        entry.options()  # raises with the plugin's name where they cannot be read
+        options_class = entry.strategy.Options
         then = f"See 'zoo info {name}'."
         if section == "data":
             options = dict(_understood(options, options_class))
@@ -220,7 +223,7 @@ def _fill_in(config: RunConfig, registry: Registry) -> RunConfig:
     weights = settings.weights or dataset.default_weights or ("imagenet" if "imagenet" in model.pretrained else "none")
     check_weights(model, weights)
     if weights not in ("none", *model.pretrained):
-        weights = str(Path(weights).expanduser().absolute())
+        weights = str(Path(os.path.expanduser(weights)).absolute())
     _check_phases(settings, model, weights)
     optimizer = config.optimizer
     if optimizer.options.lr is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def weights_file(path: str | Path) -> Path:
     Raises:
         UsageError: there is no such file, or it is of another kind.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))  # ~ stays where there is no home folder
     if path.is_dir():
         for name in RUN_FILES:
             if (path / name).is_file():

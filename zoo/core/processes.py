@@ -48,7 +48,7 @@ def limit_memory(further: int) -> None:
         import resource
 
         statm = Path("/proc/self/statm")  # elsewhere than on Linux the limit is for all of it
-        now = int(statm.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
+        now = int(statm.read_text(encoding="utf-8").split()[0]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (now + further if hard < 0 else min(now + further, hard), hard))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LINE_EVERY_S = 20.0
+ROOM_FOR_BAR = 70  # columns of the terminal; a narrower one shows the numbers alone
 
 
 class Progress:
@@ -82,7 +83,7 @@ class Progress:
 
         return Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            *([BarColumn(bar_width=20)] if console.width >= ROOM_FOR_BAR else []),
             TextColumn("{task.completed:,}/{task.total:,}" if total_known else "{task.completed:,}"),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(compact=True),

@@ -1,4 +1,4 @@
-"""Keep off the terminal what native libraries print while they load."""
+"""Loading libraries whatever the environment says, and without what native ones print."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 
 @contextmanager
@@ -29,3 +30,21 @@ def quiet_start() -> Iterator[None]:
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def import_matplotlib() -> Any:
+    """Import matplotlib, also where MPLBACKEND names a backend that is not installed, as that of a notebook kernel elsewhere.
+
+    zoo draws on canvases of its own (Agg), so another backend, which other code may want, is left alone.
+    """
+    before = "matplotlib" in sys.modules
+    named = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if named is not None:
+            os.environ["MPLBACKEND"] = named
+    if named and not before:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = named  # as matplotlib does when it is imported
+    return matplotlib

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +67,37 @@ class Keyed(Protocol):
 
 
 def default_cache() -> Path:
-    """The folder of stores: $ZOO_CACHE, else zoo/ in the user's cache folder."""
+    """The folder of stores: $ZOO_CACHE, else zoo/ in the user's cache folder.
+
+    A user without a home folder, as in a container, has one in the system's temporary folder.
+
+    Raises:
+        ZooError: the latter cannot be made, or is another user's.
+    """
     given = os.environ.get("ZOO_CACHE")
     if given:
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoo"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoo"
+    except RuntimeError:  # neither HOME nor an entry in the system's list of users
+        return _temporary_cache()
+
+
+def _temporary_cache() -> Path:
+    """A folder that no other user can write, as it holds what is loaded again."""
+    user = os.getuid()
+    folder = Path(tempfile.gettempdir(), f"zoo-{user}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        own = folder.lstat().st_uid == user and not folder.is_symlink()
+    except OSError:
+        own = False
+    if not own:
+        raise ZooError(
+            f"there is no home folder for prepared images, and {folder} cannot be used instead. Choose a folder with the "
+            "environment variable ZOO_CACHE."
+        )
+    return folder
 
 
 def preparation() -> list[str | int]:

@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from zoo.config.devices import check_device, check_devices, parts_of_cpu
 from zoo.core.errors import UsageError, ZooError
-from zoo.core.quiet import quiet_start
+from zoo.core.quiet import import_matplotlib, quiet_start
+from zoo.nn import keras_compat
+
+logger = logging.getLogger(__name__)
+
+BACKENDS = ("tensorflow", "jax")
+_CHOOSE = (
+    "Install it (pip install tensorflow, or pip install 'cxr-zoo[jax]') or choose the other one with KERAS_BACKEND=tensorflow or "
+    "KERAS_BACKEND=jax."
+)
 
 
 def import_keras() -> Any:
-    """Import Keras.
+    """Import Keras, and give its settings of the whole process the values that zoo relies on (`keras_compat.SETTINGS`).
 
     Raises:
-        ZooError: the chosen backend is not installed; names the two that are supported.
+        ZooError: Keras or the chosen backend cannot be loaded, or works in a way that zoo cannot change.
     """
     try:
         with quiet_start():
+            import_matplotlib()  # else Keras does
             import keras
 
             if keras.backend.backend() == "jax":
                 with suppress(ImportError):
                     import tensorflow  # noqa: F401  # else Keras does it during the first training, with all its messages
-    except (ImportError, ValueError) as error:
-        chosen = os.environ.get("KERAS_BACKEND", "tensorflow")
-        raise ZooError(
-            f"the Keras backend '{chosen}' cannot be loaded ({error}). Install it (pip install tensorflow, or pip install "
-            "'cxr-zoo[jax]') or choose the other one with KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax."
-        ) from error
+    except Exception as error:  # what is wrong with keras.json or a variable comes as any exception
+        raise _unloadable(error) from error
     backend = keras.backend.backend()
-    if backend not in ("tensorflow", "jax"):
-        raise ZooError(f"KERAS_BACKEND={backend} is not supported; use tensorflow or jax.")
+    if backend not in BACKENDS:
+        raise ZooError(
+            f"the Keras backend '{backend}' is not supported: set KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax."
+        )
+    if keras.config.is_nnx_enabled():
+        raise ZooError(
+            f"Keras' NNX mode is not supported. Take it out: KERAS_NNX_ENABLED, or nnx_enabled in {_keras_json()}."
+        )
+    changed = keras_compat.apply_settings()
+    if changed:
+        values = ", ".join(f"{name} {keras_compat.SETTINGS[name]} (was {value})" for name, value in changed.items())
+        logger.warning(
+            f"Keras' settings that keras.json, a variable or other code changed are set back, as zoo relies on them: {values}"
+        )
     return keras
+
+
+def _unloadable(error: Exception) -> ZooError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    chosen = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if isinstance(error, ImportError) or "backend" in reason:
+        return ZooError(f"the Keras backend '{chosen}' cannot be loaded ({reason}). {_CHOOSE}")
+    names = sorted(name for name in os.environ if name.startswith("KERAS_"))
+    places = [*names, *([str(_keras_json())] if _keras_json().exists() else [])]
+    where = f" Its settings come from {', '.join(places)}: correct or remove what is wrong there." if places else ""
+    return ZooError(f"Keras cannot be loaded ({type(error).__name__}: {reason}).{where}")
+
+
+def _keras_json() -> Path:
+    """Where Keras looks for its settings."""
+    home = os.environ.get("KERAS_HOME")
+    return Path(home or os.path.join(os.path.expanduser("~"), ".keras"), "keras.json")
 
 
 def select(device: str) -> tuple[str, str]:

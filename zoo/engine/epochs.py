@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.config.optimizers import PlateauOptions
 from zoo.config.settings import MONITORS
+from zoo.core.errors import ZooError
 from zoo.core.observers import Observer
 from zoo.data.batches import TrainingBatches
 from zoo.data.pipeline import ImageSet
@@ -84,10 +85,15 @@ class Epochs:
 
         Raises:
             DivergedTraining: the loss or a weight is not finite.
-            ZooError: a file cannot be written.
+            ZooError: a file cannot be written, or steps are missing.
             Interrupted: the user asked to stop; the state is saved.
             Pruned: an observer gave the training up; the state is saved.
         """
+        if self.state.step != self.batches.steps:
+            raise ZooError(
+                f"Keras ended the epoch at {self.state.position}: something in this process limits it, such as "
+                "keras.config.set_max_steps_per_epoch. Start again without that."
+            )
         seconds = self.steps.seconds
         self.steps.read()
         sync_variables(self.trainer)

@@ -13,7 +13,8 @@ import numpy as np
 
 from zoo.config.optimizers import PlateauOptions
 from zoo.config.run_config import RunConfig
-from zoo.core.errors import UsageError
+from zoo.core.calls import call
+from zoo.core.errors import UsageError, ZooError
 from zoo.core.progress import Progress
 from zoo.data.batches import TrainingBatches
 from zoo.data.pipeline import ImageSet
@@ -131,13 +132,13 @@ class Fitting:
         self.trainer = Trainer(
             network,
             images.task,
-            loss.build(images.task, images.count_labels("train", images.balance), config.loss.options),
-            augmenter.build(settings.image_size, config.augment.options),
+            call(loss.build, images.task, images.count_labels("train", images.balance), config.loss.options),
+            call(augmenter.build, settings.image_size, config.augment.options),
             settings.seed,
         )
         context.share_loss(self.trainer)
         self.phases = phases_of(config)
-        self.augmenter = augmenter.effect(config.augment.options)
+        self.augmenter = call(augmenter.effect, config.augment.options)
         self.blocks = find("model", config.model.name).blocks
         self.features: FeatureCache | None = None
         self.checkpoint = checkpoint
@@ -156,11 +157,22 @@ class Fitting:
         self.epochs = Epochs(recorder, self.steps, images, self.batches, self.phases, policy, job.observers)
 
     def carry_out(self) -> None:
-        """Train the remaining phases, then load the best epoch's weights."""
+        """Train the remaining phases, then load the best epoch's weights.
+
+        Raises:
+            ZooError: Keras' `fit` came back before the phase was over.
+        """
         deferred: AbstractContextManager[None] = self.signals.deferred()
         with deferred, self.progress:
-            while self.state.phase < len(self.phases):
-                self._fit_phase(self.phases[self.state.phase])
+            for number, phase in enumerate(self.phases):
+                if number < self.state.phase:
+                    continue
+                self._fit_phase(phase)
+                if self.state.phase != number + 1:
+                    raise ZooError(
+                        f"Keras ended the training at {self.state.position}, before epoch {phase.end} was done: something in this "
+                        "process limits it, such as keras.config.set_max_epochs. Start again without that."
+                    )
         assign_weights(self.network, self.state.best_weights)
 
     def _start(self, checkpoint: Checkpoint | None) -> TrainingState:

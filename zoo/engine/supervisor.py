@@ -52,7 +52,7 @@ def supervise(command: Sequence[str], timeout: int) -> int:
     ):
         os.close(report)
         code = process.wait()
-    with os.fdopen(reports) as file:
+    with os.fdopen(reports, encoding="utf-8") as file:
         run = file.readline().strip()
     if code >= 0:
         return code
@@ -84,7 +84,7 @@ def attach() -> None:
     sys.stdout.flush()
     output = os.dup(1)
     os.dup2(2, 1)
-    sys.stdout = os.fdopen(output, "w", encoding=sys.stdout.encoding, buffering=1)
+    sys.stdout = os.fdopen(output, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, buffering=1)
 
 
 def report(run: Path) -> None:

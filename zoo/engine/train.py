@@ -32,16 +32,19 @@ from zoo.engine.changes import (
     changed_sources,
     changed_weights,
     images_table,
+    plugins_of,
     software,
     source_digests,
     weights_digest,
 )
 from zoo.engine.job import Finish, Job
 from zoo.engine.predict import predict_images
+from zoo.engine.rehearsal import rehearse
 from zoo.engine.replicas import DeviceContext, device_context
 from zoo.engine.signals import Signals
 from zoo.evaluation import Evaluation
 from zoo.evaluation.serialise import to_plain
+from zoo.nn.keras_compat import settings as keras_settings
 from zoo.runs.results import Results, evaluate_run
 from zoo.runs.run import Run
 
@@ -133,6 +136,7 @@ def _record_request(job: Job) -> None:
         command=shlex.join(["zoo", *sys.argv[1:]]),
         checkpoint_every=job.checkpoint_every,
         versions=software(config, job.registry),
+        plugins=plugins_of(config, job.registry),
     )
     write_text(run.path / "config.yaml", config.to_yaml())
 
@@ -153,6 +157,8 @@ def carry_out(job: Job) -> Outcome:
         begun = (run.path / "data.json").exists()
         if not begun:
             _check_weights(settings.weights)
+        if not job.group:
+            rehearse(job.config, job.registry)
         images = load_images(job.config, job.registry)
         if job.check:
             job.check(images)
@@ -325,6 +331,7 @@ def _write_start(job: Job, images: ImageSet, context: DeviceContext) -> None:
         device=context.line,
         devices=context.replicas,
         hosts=context.hosts,
+        keras=keras_settings(),
     )
     write_text(run.path / "images.csv", images_table(images))
     write_text(run.path / "set_aside.csv", str(images.set_aside.to_csv(index=False)))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config.weights import check_weights, weights_file
+from zoo.core.calls import call
 from zoo.core.errors import UsageError, ZooError
 from zoo.engine.weights_files import (
     Arrays,
@@ -115,10 +116,10 @@ def build_network(
     check_weights(info, weights)
     if weights is None or weights == "none":
         source = "weights of trained networks" if info.trained else "random weights"
-        return model.build(task, image_size, None, options), WeightsReport(source)
+        return call(model.build, task, image_size, None, options), WeightsReport(source)
     if weights in info.pretrained:
         try:
-            network = model.build(task, image_size, weights, options)
+            network = call(model.build, task, image_size, weights, options)
         except Exception as error:
             if not _is_download_error(error):
                 raise
@@ -129,7 +130,7 @@ def build_network(
             ) from error
         return network, WeightsReport(f"{weights} weights of {info.name}, as published through Keras")
     path = weights_file(weights)
-    network = model.build(task, image_size, None, options)
+    network = call(model.build, task, image_size, None, options)
     return network, load_matching(network, path)
 
 

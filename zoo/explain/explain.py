@@ -265,7 +265,6 @@ def _localise(
         [task.labels[p.column] for p in pairs],
         [len(b) for b in boxes],
         [p.patient for p in pairs],
-        seed=seed,
     )
 
 

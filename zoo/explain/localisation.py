@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zoo.evaluation.bootstrap import patient_codes, patient_weights, percentile_interval
-from zoo.evaluation.interval import Interval
+from zoo.evaluation.bootstrap import patient_codes
+from zoo.evaluation.interval import Interval, mean_intervals
 
 THRESHOLDS = (0.25, 0.5, 0.75)  # of the map's maximum
 TOLERANCE = 15 / 224  # of the image's side: the 15 pixels of Zhang et al. 2018, arXiv:1608.00507, on their 224
@@ -161,9 +161,7 @@ def localisation(
     patients: Sequence[str],
     *,
     thresholds: Sequence[float] = THRESHOLDS,
-    replicates: int = 1000,
     level: float = 0.95,
-    seed: int = 0,
 ) -> Localisation:
     """Average the scores of image-and-label pairs, per label and over all.
 
@@ -171,18 +169,15 @@ def localisation(
         scores: by method, the evaluated one first, then the baselines; each of N pairs.
         labels: of each pair, `(N,)`.
         boxes: number of boxes of each pair, `(N,)`.
-        patients: of each pair, `(N,)`; intervals resample them.
+        patients: of each pair, `(N,)`; the intervals are over them.
         thresholds: those of the scores' `iou`.
-        replicates: resamples of the patients.
         level: of the intervals.
-        seed: of the resampling.
     """
     names, counts, people = np.array(labels), np.array(boxes), np.array(patients)
     rows: list[LocalisationRow] = []
     groups = list(dict.fromkeys(labels))
     for label in [*groups, ALL] if len(groups) > 1 else groups:
         keep = np.flatnonzero((names == label) | (label == ALL))
-        weights = _weights(people[keep], replicates, seed)
         energetic = ~np.isnan([found.energy[keep] for found in scores.values()]).any(axis=0)
         for method, found in scores.items():
             rows.append(
@@ -192,42 +187,33 @@ def localisation(
                     boxes=int(counts[keep].sum()),
                     images=len(keep),
                     energy_images=int(energetic.sum()),
-                    pointing=_mean(found.pointing[keep], weights, level),
-                    energy=_mean(np.where(energetic, found.energy[keep], np.nan), weights, level),
-                    iou={f"{t:g}": _mean(found.iou[keep, k], weights, level) for k, t in enumerate(thresholds)},
+                    pointing=_mean(found.pointing[keep], people[keep], level, "share"),
+                    energy=_mean(np.where(energetic, found.energy[keep], np.nan), people[keep], level, "fraction"),
+                    iou={
+                        f"{t:g}": _mean(found.iou[keep, k], people[keep], level, "fraction")
+                        for k, t in enumerate(thresholds)
+                    },
                 )
             )
-    weights = _weights(people, replicates, seed)
-    notes = (*_compared_with_baselines(scores, weights, level), *_zero_note(next(iter(scores.values()))))
+    notes = (*_compared_with_baselines(scores, people, level), *_zero_note(next(iter(scores.values()))))
     return Localisation(tuple(thresholds), TOLERANCE, SIGMA, tuple(rows), notes)
 
 
-def _weights(patients: np.ndarray, replicates: int, seed: int) -> np.ndarray:
-    """Bootstrap weights; none for a single patient."""
-    return patient_weights(patients, replicates if patient_codes(patients)[1] > 1 else 0, seed)
+def _mean(values: np.ndarray, patients: np.ndarray, level: float, kind: str = "difference") -> Interval:
+    """The mean of `(N,)` over the defined values, with its interval over patients; see `mean_intervals`."""
+    return mean_intervals(values[:, None], *patient_codes(patients), level, kind=kind)[0]
 
 
-def _mean(values: np.ndarray, weights: np.ndarray, level: float) -> Interval:
-    """The mean of `(N,)` over the defined values, its interval from patients' weights `(R, N)`."""
-    known = ~np.isnan(values)
-    if not known.any():
-        return Interval(math.nan, math.nan, math.nan)
-    total = weights[:, known].sum(axis=1)
-    drawn = np.divide(weights[:, known] @ values[known], total, out=np.full(len(total), np.nan), where=total > 0)
-    low, high, _ = percentile_interval(drawn, level)
-    return Interval(float(values[known].mean()), low, high)
-
-
-def _compared_with_baselines(scores: dict[str, Scores], weights: np.ndarray, level: float) -> list[str]:
-    """A sentence per baseline: the paired difference to it, resampled over patients."""
+def _compared_with_baselines(scores: dict[str, Scores], patients: np.ndarray, level: float) -> list[str]:
+    """A sentence per baseline: the paired difference to it, with its interval over patients."""
     from zoo.explain.maps import METHODS
 
     method = next(iter(scores))
     said = []
     for name in [n for n in scores if n != method]:
         gains = {
-            "in the pointing game": _mean(scores[method].pointing - scores[name].pointing, weights, level),
-            "in energy inside the boxes": _mean(scores[method].energy - scores[name].energy, weights, level),
+            "in the pointing game": _mean(scores[method].pointing - scores[name].pointing, patients, level),
+            "in energy inside the boxes": _mean(scores[method].energy - scores[name].energy, patients, level),
         }
         parts = [f"{_by_how_much(gain)} {where}" for where, gain in gains.items()]
         title = METHODS.get(method, method)

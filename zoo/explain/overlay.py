@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo.core.files import replacing
+from zoo.core.quiet import import_matplotlib
 from zoo.core.text import RESEARCH_ONLY
 
 COLOURS = "inferno"  # perceptually uniform: equal steps of the map look equal
@@ -36,6 +37,7 @@ class Picture:
 
 def save_picture(picture: Picture, path: Path) -> None:
     """Draw a picture and write it as PNG, whole or not at all."""
+    import_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

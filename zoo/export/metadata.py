@@ -71,7 +71,7 @@ def _licence_text() -> str:
     """The text of zoo's own licence, from the installed distribution or the source tree."""
     try:
         files = importlib.metadata.files(DISTRIBUTION) or []
-        texts = [file.read_text() for file in files if file.name == "LICENSE"]
+        texts = [file.read_text(encoding="utf-8") for file in files if file.name == "LICENSE"]
     except (importlib.metadata.PackageNotFoundError, OSError):
         texts = []
     source = Path(__file__).parents[2] / "LICENSE"

@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.core.errors import DataError
 from zoo.core.records import BadImage
+from zoo.core.tables import stream_names, with_slashes
 from zoo.data.decode import decode
 from zoo.data.image_files import MASKS, UNREADABLE, image_files
 from zoo.runs.run import Run
@@ -35,16 +36,15 @@ def expand(paths: Iterable[str]) -> Iterator[str]:
     """
     for path in paths:
         if path == STDIN:
-            lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
-            for line in lines:
-                if line:
-                    yield from expand_one(line)
+            for name in stream_names(sys.stdin.buffer):
+                yield from expand_one(name)
         else:
             yield from expand_one(path)
 
 
 def expand_one(path: str) -> Iterator[str]:
     """As `expand` for one name; "-" has no special meaning."""
+    path = with_slashes(path)
     try:
         if os.path.isdir(path):
             yield from _folder(path)

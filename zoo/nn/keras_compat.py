@@ -11,6 +11,39 @@ from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
+# Keras' settings of a whole process that zoo relies on; keras.json, KERAS_MAX_EPOCHS, KERAS_MAX_STEPS_PER_EPOCH and other code
+# in the process may have changed them
+SETTINGS: dict[str, Any] = {
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "image_data_format": "channels_last",
+    "max_epochs": None,
+    "max_steps_per_epoch": None,
+}
+
+
+def apply_settings() -> dict[str, Any]:
+    """Give every one of `SETTINGS` its value in this process; returns those that had another, with what that was.
+
+    Relies on nothing internal. The precision of new layers follows floatx where nobody chose one: it is corrected with it.
+    """
+    from keras import config
+
+    before = {name: getattr(config, name)() for name in SETTINGS}
+    changed = {name: value for name, value in before.items() if value != SETTINGS[name]}
+    if "floatx" in changed and config.dtype_policy().name == changed["floatx"]:
+        config.set_dtype_policy(SETTINGS["floatx"])
+    for name in changed:
+        getattr(config, f"set_{name}")(SETTINGS[name])
+    return changed
+
+
+def settings() -> dict[str, Any]:
+    """The backend and the `SETTINGS` of this process, as they are now."""
+    from keras import config
+
+    return {name: getattr(config, name)() for name in ("backend", *SETTINGS)}
+
 
 def flatten_layers(layer: Any) -> list[Any]:
     """A layer or network and all layers inside it, at any depth.

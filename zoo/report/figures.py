@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.core.quiet import import_matplotlib
 from zoo.evaluation.interval import Interval
 from zoo.report.curves import GRID, Curve, Curves, thin
 
@@ -295,7 +296,7 @@ def _drawing(
     size: tuple[float, float] = _PANEL, rows: tuple[float, ...] = (1,), margins: Mapping[str, float] | None = None
 ) -> Iterator[tuple[Drawing, Any]]:
     """A figure and its axes, one above the other, in the style of all figures; margins are fitted unless given."""
-    import matplotlib
+    matplotlib = import_matplotlib()
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context():

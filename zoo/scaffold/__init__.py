@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -34,12 +35,13 @@ def write_plugin(name: str, kinds: str, parent: Path) -> Path:
     name = name.removeprefix("zoo-")
     wanted = _kinds(kinds)
     _refuse_taken(name, wanted)
-    folder = parent.expanduser() / f"zoo-{name}"
+    parent = Path(os.path.expanduser(parent))  # ~ stays where there is no home folder
+    folder = parent / f"zoo-{name}"
     if folder.exists():
         raise UsageError(f"{folder} exists already: choose another name or --dir.")
-    parent.expanduser().mkdir(parents=True, exist_ok=True)
+    parent.mkdir(parents=True, exist_ok=True)
     # written elsewhere and renamed: a full disk leaves no incomplete package
-    with tempfile.TemporaryDirectory(dir=parent.expanduser()) as scratch:
+    with tempfile.TemporaryDirectory(dir=parent) as scratch:
         partial = Path(scratch) / folder.name
         for file, text in _files(name, wanted).items():
             (partial / file).parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.core.errors import UsageError, ZooError
+from zoo.core.quiet import import_matplotlib
 from zoo.serve.decoding import Decoder, Image, Request, TooManyPixels, Unreadable
 from zoo.serve.errors import APIError
 from zoo.serve.limits import Limits
@@ -135,7 +136,6 @@ class InferenceService:
 
 def overlay(heat: np.ndarray, width: int, height: int) -> bytes:
     """A heat map `(S, S)` in [0, 1] over the padded square, as a transparent PNG over an image of this width and height."""
-    from matplotlib import colormaps
     from PIL import Image
 
     from zoo.explain.overlay import COLOURS, FAINTEST
@@ -145,7 +145,7 @@ def overlay(heat: np.ndarray, width: int, height: int) -> bytes:
     box = (left, top, left + width / side * size, top + height / side * size)
     target = (max(1, round(HEAT_SIDE * width / side)), max(1, round(HEAT_SIDE * height / side)))
     over = np.asarray(Image.fromarray(heat.astype(np.float32)).resize(target, Image.Resampling.BILINEAR, box=box))
-    colours = colormaps[COLOURS](FAINTEST + (1 - FAINTEST) * over, bytes=True)
+    colours = import_matplotlib().colormaps[COLOURS](FAINTEST + (1 - FAINTEST) * over, bytes=True)
     colours[..., 3] = np.rint(255 * np.clip(over / 0.7, 0, 1))  # what is faint is transparent, as in `zoo explain`
     stream = io.BytesIO()
     Image.fromarray(colours).save(stream, "PNG", compress_level=3)
