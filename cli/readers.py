@@ -168,7 +168,7 @@ def _of_marks(table: Path, boxes: Path, only: tuple[str, ...], replicates: int, 
 def _places(readings: Readings, names: tuple[str, ...]) -> list[int]:
     """The numbers of the labels named."""
     from zoo.core.errors import unknown
-    from zoo.evaluation.reference import column_key
+    from zoo.core.tables import column_key
 
     places = {column_key(label): k for k, label in enumerate(readings.labels)}
     for name in names:

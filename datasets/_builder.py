@@ -12,6 +12,8 @@ import pandas as pd
 from zoo import DataError, Faults, ImageSource, Listing, Records
 from zoo.core.errors import did_you_mean
 from zoo.core.listing import LISTED_TWICE, NO_FILE, NO_USE, NORMAL_AND_FINDING
+from zoo.core.tables import column_key, read_table
+from zoo.core.text import listed
 from zoo.datasets import _tables
 
 
@@ -31,8 +33,11 @@ class RecordBuilder:
     faults: Faults | None = None
     term: str = "column"
     columns: dict[str, Any] = field(default_factory=dict)  # of the records, without labels
+    rows: np.ndarray | None = None  # the row of the table that each of `cells` is from; None: its own
+    used: dict[str, str] = field(default_factory=dict)  # columns that were asked for or found, and by which name
     labels: pd.DataFrame = field(default_factory=pd.DataFrame)
     normal: str | None = None
+    no_pathology: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     patients_known: bool = False
     official_split: bool = False
@@ -43,68 +48,124 @@ class RecordBuilder:
 
     @classmethod
     def from_csv(cls, file: Path, faults: Faults | None = None) -> RecordBuilder:
-        """Begin with a CSV file (.gz too); raises DataError where it cannot be read."""
-        return cls(file, _tables.read_text_table(file), faults)
+        """Begin with a table as `zoo.core.tables.read_table` takes it; raises DataError where it cannot be read."""
+        cells, unusual = read_table(file)
+        return cls(file, cells, faults, notes=[f"{file.name}: {unusual}"] if unusual else [])
 
     def error(self, rows: Any, message: str) -> DataError:
         """An error that names the first of the rows (a mask): its line in the file, the header being line 1."""
         first = int(np.argmax(np.asarray(rows)))
+        first = first if self.rows is None else int(self.rows[first])
         row = f"line {first + 2}" if self.term == "column" else f"record {first}"
         return DataError(f"{self.file}, {row}: {message}")
 
     def find(self, *names: str) -> pd.Series | None:
-        """The cells of the first of these columns that is there, in any case; None where none is."""
+        """The cells of the first of these columns that is there, in any spelling; None where none is."""
         for name in names:
-            same = [c for c in self.cells if c == name], [c for c in self.cells if str(c).lower() == name.lower()]
-            for column in (*same[0], *same[1]):
-                return self.cells[column]
+            for same in (str, str.lower, column_key):
+                for column in self.cells:
+                    if same(str(column)) == same(name):
+                        return self.cells[column]
         return None
 
     def need(self, name: str, option: str = "") -> pd.Series:
         """As `find`, but a DataError that lists the columns and names the closest one."""
         found = self.find(name)
-        if found is not None:
-            return found
+        if found is None:
+            raise self.missing(name, option)
+        self.used.setdefault(str(found.name), "")
+        return found
+
+    def missing(self, name: str, option: str, hint: str = "") -> DataError:
+        """The error for a column that is not there; `hint` says which could be meant."""
         columns = [str(c) for c in self.cells]
-        message = f"{self.file} has no {self.term} '{name}'.{did_you_mean(name, columns)}"
+        message = f"{self.file} has no {self.term} '{name}'.{hint or did_you_mean(name, columns)}"
         message += f" Its {self.term}s: {', '.join(columns)}."
-        raise DataError(message + (f" Name the right one with the option {option}." if option else ""))
+        return DataError(message + (f" Name the right one with the option {option}." if option else ""))
 
     def chosen(self, option: str, name: str) -> pd.Series | None:
         """The column of an option whose default is its own name: used if there; one that the user named must be there."""
-        return self.find(option) if name in ("", option) else self.need(name, option)
+        return self.usual(option) if name in ("", option) else self.need(name, option)
+
+    def usual(self, name: str) -> pd.Series | None:
+        """The column of this name in any spelling, else the only one with another usual name; None where there is none."""
+        found = self.find(name)
+        candidates = [found] if found is not None else self.candidates(name)
+        if len(candidates) > 1:
+            several = listed([f"'{each.name}'" for each in candidates])
+            self.notes.append(f"the {self.term}s {several} could each be the {name}: say which with the option {name}")
+        if len(candidates) != 1:
+            return None
+        self.used[str(candidates[0].name)] = name
+        return candidates[0]
+
+    def candidates(self, name: str) -> list[pd.Series]:
+        """The columns with a usual name for this that nothing else uses."""
+        usual = _tables.USUAL.get(name, ())
+        return [self.cells[c] for c in self.cells if str(c) not in self.used and column_key(str(c)) in usual]
 
     def need_filled(self, cells: pd.Series) -> None:
         """Refuse a column with an empty cell."""
         if (cells == "").any():
             raise self.error(cells == "", f"the {self.term} '{cells.name}' is empty")
 
-    def add_images(self, images: pd.Series) -> pd.Series:
+    def add_images(self, *columns: pd.Series) -> pd.Series:
         """Name the images, each once: where faults are collected the first row of an image counts.
 
+        Of several columns, such as frontal and lateral, each row has an image or more, which stay together in a split.
+
         Raises:
-            DataError: a cell is empty, or two rows are of one image.
+            DataError: a row has no image, or two rows are of one image.
         """
-        self.need_filled(images)
+        images = columns[0]
+        if len(columns) == 1:
+            self.need_filled(images)
+        else:
+            images = self._spread(columns)
         twice = images.duplicated()
         if self.faults is not None:
             self.faults.add(LISTED_TWICE, images[twice], f"{self.file.name} has a row of it before")
+            self.rows = (np.arange(len(images)) if self.rows is None else self.rows)[~twice]
             self.cells, images = self.cells[~twice].reset_index(drop=True), images[~twice].reset_index(drop=True)
+            self.columns = {name: cells[~twice].reset_index(drop=True) for name, cells in self.columns.items()}
         elif twice.any():
             count = f" ({int(twice.sum()):,} such rows)" if twice.sum() > 1 else ""
             name = images[twice].iloc[0]
             raise self.error(twice, f"the image '{name}' has a row already{count}; one row per image")
-        self.columns |= {"image": images, "path": images, "patient": images}
+        self.columns = {"image": images, "path": images, "patient": images, **self.columns}
         self.reasons = np.full(len(images), "", object)
         return images
 
-    def add_patients(self, patients: pd.Series | None) -> None:
-        """Name the patient of each image; without it each image is one, and a note says so."""
-        if patients is None:
-            self.notes.append(f"there is no {self.term} of patients: {_tables.OWN_PATIENT} (option patient)")
+    def _spread(self, columns: tuple[pd.Series, ...]) -> pd.Series:
+        """One row per image of tables with one row per study; the study counts as the patient until that is known."""
+        table = pd.concat(columns, axis=1)
+        empty = (table == "").all(axis=1)
+        if empty.any():
+            raise self.error(empty, f"the {self.term}s {listed(list(map(str, table)))} are all empty")
+        cells = table.to_numpy(dtype=object)
+        self.rows, places = np.nonzero(cells != "")
+        self.cells = self.cells.iloc[self.rows].reset_index(drop=True)
+        images = pd.Series(cells[self.rows, places], name=", ".join(map(str, table)))
+        self.columns["patient"] = images.groupby(self.rows).transform("first")
+        views = [_tables.view_in(str(name)) for name in table]
+        if any(views):
+            self.columns["view"] = _tables.parse_views(
+                pd.Series(views, dtype=object).iloc[places].reset_index(drop=True)
+            )
+        return images
+
+    def add_patients(self, patients: pd.Series | None, pattern: str = "") -> None:
+        """Name the patient of each image, or find it in the image's path; without either each image is one, and a note says so."""
+        if pattern:
+            self.columns["patient"] = _tables.patients_in(self.columns["image"].tolist(), pattern)
+        elif patients is None:
+            ways = "option patient, or patient_pattern for the paths"
+            self.notes.append(f"there is no {self.term} of patients: {_tables.OWN_PATIENT} ({ways})")
             return
-        self.need_filled(patients)
-        self.columns["patient"], self.patients_known = patients, True
+        else:
+            self.need_filled(patients)
+            self.columns["patient"] = patients
+        self.patients_known = True
 
     def add_metadata(
         self, view: pd.Series | None = None, age: pd.Series | None = None, sex: pd.Series | None = None
@@ -139,12 +200,15 @@ class RecordBuilder:
                 f"no image is marked test in the {self.term} '{cells.name}': the split is not an official one"
             )
 
-    def contradict(self, rows: Any, message: str) -> None:
-        """Note the images that are normal and have a finding, or raise where no faults are collected."""
+    def contradict(self, rows: Any, message: str, label: str) -> None:
+        """Note the images that are normal and have the finding `label`, or raise where no faults are collected."""
         if not np.any(rows):
             return
         if self.faults is None:
-            raise self.error(rows, message)
+            count = int(np.sum(rows))
+            more = f" ({count:,} such rows)" if count > 1 else ""
+            how = f"Correct them, or name '{label}' with the option no_pathology where a normal image may have it."
+            raise self.error(rows, f"{message}{more}. {how}")
         self.faults.add(NORMAL_AND_FINDING, self.columns["image"][np.asarray(rows)], message)
 
     def set_aside(self, rows: Any, reason: str) -> int:
@@ -161,12 +225,16 @@ class RecordBuilder:
 
     def records(self, source: ImageSource) -> Records:
         """The records of the rows that are not set aside, with their boxes."""
+        renamed = [f"{name} from '{column}'" for column, name in self.used.items() if name not in ("", column)]
+        if renamed:
+            self.notes.insert(0, f"{self.term}s found by their usual names: {', '.join(renamed)}")
         table, unused, images = self.table, self.reasons != "", self.columns["image"].to_numpy()
         return Records(
             table=table,
             labels=tuple(map(str, self.labels)),
             source=source,
             normal=self.normal,
+            no_pathology=self.no_pathology,
             boxes=self.boxes[self.boxes["image"].isin(table["image"])].reset_index(drop=True),
             set_aside=_tables.aside(zip(images[unused], self.reasons[unused], strict=True)),
             notes=tuple(self.notes),

@@ -3,22 +3,58 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from zoo import DataError, DatasetInfo
+from zoo import DataError, DatasetInfo, UsageError
 from zoo.core.errors import did_you_mean
 from zoo.core.records import METADATA
 
 NORMAL_NAMES = ("normal", "no finding", "no_finding", "no-finding", "negative", "healthy")
 RESERVED = ("image", "path", "patient", "split", *METADATA)  # columns that records have beside the labels
 SPLITS = {**{name: name for name in ("train", "val", "test", "train_val")}, "valid": "val", "validation": "val"}
+# what columns are usually called, as `column_key` writes it, beside the name of the option
+USUAL = {
+    "image": (
+        *(
+            "imagepath",
+            "imagefile",
+            "imagename",
+            "imageid",
+            "imageindex",
+            "img",
+            "imgpath",
+            "imgname",
+            "file",
+            "filename",
+        ),
+        *("filepath", "path", "pathtoimage", "pngpath", "dicompath"),
+    ),
+    "label": (
+        "labels",
+        "finding",
+        "findings",
+        "findinglabels",
+        "class",
+        "classname",
+        "category",
+        "target",
+        "diagnosis",
+    ),
+    "patient": ("patientid", "patientnumber", "subject", "subjectid", "subjectnumber", "deidpatientid", "mrn"),
+    "view": ("viewposition", "projection"),
+    "age": ("patientage", "ageyears", "ageinyears", "ageatstudy"),
+    "sex": ("gender", "patientsex", "patientgender", "patientsexdicom"),
+}
+PACKED = (".gz", ".zip")
+TABLE_ENDINGS = tuple(f"{kind}{packed}" for kind in (".csv", ".tsv") for packed in ("", *PACKED))
 BOX = ("image", "label", "x", "y", "width", "height")  # columns of `Records.boxes`
 OWN_PATIENT = "each image counts as a patient of its own"
 MAX_AGE = 120.0  # years
+NO_PATHOLOGY = "Support Devices"  # the default of the readers' option
+_ITEM = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s,'"][^,'"]*)""")
 _YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 
@@ -51,27 +87,10 @@ def choose_file(root: Path, name: str, option: str, found: Sequence[Path], other
     return found[0]
 
 
-def read_text_table(file: Path) -> pd.DataFrame:
-    """Read a CSV (.gz too) with every cell as stripped text; an empty cell is "".
-
-    Raises:
-        DataError: the file is missing, empty, not text or not a table.
-    """
-    try:
-        frame = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, EOFError, ValueError, zlib.error) as error:  # pandas' own errors are ValueErrors
-        raise DataError(f"{file} cannot be read as a CSV table: {error}") from None
-    if not isinstance(
-        frame.index, pd.RangeIndex
-    ):  # rows longer than the header: pandas takes the first cells for an index
-        cells, header = frame.reset_index(), list(frame.columns)
-        if (cells.iloc[:, len(header) :].fillna("") != "").any(axis=None):
-            raise DataError(f"{file}: the rows have more cells than the header; quote cells that contain a comma")
-        frame = cells.iloc[:, : len(header)].set_axis(header, axis=1)
-    frame.columns = frame.columns.str.strip()
-    if frame.empty:
-        raise DataError(f"{file} has no rows")
-    return frame.apply(lambda cells: cells.fillna("").str.strip())
+def find_tables(root: Path) -> list[Path]:
+    """The tables in `root` by their endings, in any case; without a packed one that is there unpacked too."""
+    found = sorted(p for p in root.iterdir() if p.name.lower().endswith(TABLE_ENDINGS) and p.is_file())
+    return [p for p in found if p.suffix.lower() not in PACKED or p.with_suffix("") not in found]
 
 
 def parse_ages(text: pd.Series) -> tuple[pd.Series, list[str]]:
@@ -108,6 +127,47 @@ def parse_views(text: pd.Series) -> pd.Series:
     """Upper-case views, the short forms of the lateral one written out; empty is NaN."""
     upper = text.str.upper()
     return upper.replace({"L": "LATERAL", "LL": "LATERAL", "LAT": "LATERAL"}).mask(upper == "")
+
+
+def view_in(column: str) -> str:
+    """The view that the name of a column of images tells ("lateral_path", "PA image"); "" where it tells none."""
+    words = re.split(r"[\W_]+", column.lower())
+    return next((view for view in ("lateral", "pa", "ap") if view in words), "")
+
+
+def parts_of(cell: str, separator: str) -> list[str]:
+    """The names in one cell of classes: between separators, or in a written list ("['a', 'b']", "[a, b]", "['a' 'b']")."""
+    inside = cell[1:-1]
+    if cell.startswith("[") and cell.endswith("]") and not set(inside) & set("[]"):
+        found = [next(filter(None, match.groups()), "") for match in _ITEM.finditer(inside)]
+        parts = [re.sub(r"\\(.)", r"\1", each) for each in found]
+    else:
+        parts = cell.split(separator) if separator else [cell]
+    return [part.strip() for part in parts if part.strip()]
+
+
+def patients_in(paths: Sequence[str], pattern: str) -> list[str]:
+    """The patient of each image: the first group of `pattern` in its path, or in all file names where paths do not match.
+
+    Raises:
+        UsageError: the pattern is not a regular expression or has no group.
+        DataError: an image has no match.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"the option patient_pattern '{pattern}' is not a regular expression: {error}") from None
+    if not compiled.groups:
+        raise UsageError(rf"the option patient_pattern '{pattern}' has no group; write the patient's part as '(\d+)'")
+    ways = [[compiled.search(text) for text in texts] for texts in (paths, [p.rpartition("/")[2] for p in paths])]
+    found = max(ways, key=lambda matches: sum(bool(match and match[1]) for match in matches))
+    unmatched = [path for path, match in zip(paths, found, strict=True) if not match or not match[1]]
+    if unmatched:
+        raise DataError(
+            f"the option patient_pattern '{pattern}' finds no patient in {len(unmatched):,} of {len(paths):,} paths, "
+            f"'{unmatched[0]}' for one; it must match every image"
+        )
+    return [match[1] for match in found if match]
 
 
 def find_normal(names: Sequence[str], wanted: str, where: str) -> str | None:

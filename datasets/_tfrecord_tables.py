@@ -109,6 +109,7 @@ def exported(root: Path, contents: Contents, metadata: dict[str, Any], split: st
         raise DataError(f"{root}: the record {wrong[0]} has not the {len(labels)} labels of metadata.json")
     builder.labels = pd.DataFrame(np.array(values, dtype=float), columns=labels)
     builder.normal, builder.boxes = metadata.get("normal"), _boxes(examples)
+    builder.no_pathology = tuple(map(str, metadata.get("no_pathology", ())))
     size = metadata["image_size"]
     builder.notes += map(str, metadata["notes"])
     builder.notes.append(f"the images have {size}×{size} pixels: other image sizes resample them")
@@ -126,7 +127,7 @@ def foreign(root: Path, contents: Contents, options: Any) -> RecordBuilder:
     builder = RecordBuilder(root, cells, term="feature")
     builder.add_images(names)
     builder.columns["path"] = [e.path for e in examples]
-    add_named(builder, replace(options, labels=_label_cells(builder, examples, options)))
+    add_named(builder, replace(options, labels=_label_cells(builder, examples, options), names=""))
     if "split" not in builder.columns:
         builder.notes.append("there is no feature 'split': one is drawn (option split)")
     return builder

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from zoo import DataError, Dataset, DatasetInfo, Faults, Listing, Records, UsageError, hookimpl, option
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from zoo import FileSource
     from zoo.datasets._builder import RecordBuilder
 
@@ -25,10 +27,17 @@ LAYOUT = """\
 class CsvOptions:
     """Options of the table reader: the names of its columns."""
 
-    table: str = option("", "the CSV file, relative to the root or absolute; empty: the only *.csv in the root")
-    image: str = option("image", "column of image paths relative to the root")
+    table: str = option(
+        "", "the CSV or TSV file (.gz, .zip too), relative to the root or absolute; empty: the only one in the root"
+    )
+    image: str = option(
+        "image", "column of image paths relative to the root; several, separated by commas, where a row is a study"
+    )
     patient: str = option(
         "", "column of patient identifiers; empty: 'patient' if present, else every image counts as its own patient"
+    )
+    patient_pattern: str = option(
+        "", r"regular expression whose first group, found in the image's path, is the patient, such as 'patient(\d+)/'"
     )
     labels: str = option(
         "label", "columns with 0, 1, blank or -1 (unknown), separated by commas; or one column with classes"
@@ -37,14 +46,20 @@ class CsvOptions:
         "unknown", "meaning of an empty cell in a 0/1 column; -1 is always unknown"
     )
     separator: str = option("|", "separator between several findings in a column of classes")
+    names: str = option(
+        "", "names of the classes where the column holds their numbers: NAME,NAME in their order, or 0=NAME,2=NAME"
+    )
     normal: str = option(
         "", "class that means no finding; empty: the one named normal, no finding, negative or healthy"
+    )
+    no_pathology: str = option(
+        "Support Devices", "labels that are no pathology, which a normal image may have, separated by commas"
     )
     split: str = option("split", "column with train, val, test or train_val; used if present")
     view: str = option("view", "column of views, such as PA and AP; used if present")
     age: str = option("age", "column of ages in years; used if present")
     sex: str = option("sex", "column with M and F; used if present")
-    allow_outside: bool = option(False, "also read images outside the root, through .. or links")
+    allow_outside: bool = option(False, "also read images that the table names outside the root: absolute paths and ..")
     force: bool = option(False, "accept DICOM files whose header says they are not chest X-rays")
     keep: str = option("", "more columns to keep, for zoo evaluate --by, separated by commas")
 
@@ -76,10 +91,10 @@ class Csv(Dataset):
         from zoo.datasets._labels import add_named
 
         root = _tables.need_root(root, self.info)
-        tables = sorted(p for p in root.glob("*.csv") if p.is_file())
-        missing = f"*.csv. The dataset 'csv' expects:\n{LAYOUT}"
+        tables = _tables.find_tables(root)
+        missing = f"*.csv (nor .tsv, .csv.gz, .csv.zip). The dataset 'csv' expects:\n{LAYOUT}"
         builder = RecordBuilder.from_csv(_tables.choose_file(root, options.table, "table", tables, missing), faults)
-        images = builder.add_images(builder.need(options.image, "image"))
+        images = builder.add_images(*_image_columns(builder, options.image, str(root)))
         if faults is None and not any(os.path.lexists(os.path.join(root, image)) for image in images):
             raise DataError(
                 f"none of the {len(images):,} images in the column '{images.name}' of {builder.file} is under {root}; "
@@ -92,6 +107,25 @@ class Csv(Dataset):
                 raise UsageError(f"data.keep: the name '{column.name}' is in use already; rename that column.")
             builder.columns[str(column.name)] = column
         return builder, FileSource(str(root), allow_outside=options.allow_outside, force=options.force)
+
+
+def _image_columns(builder: RecordBuilder, names: str, root: str) -> list[pd.Series]:
+    """The columns of images, with slashes in their paths."""
+    from zoo.core.tables import with_slashes
+    from zoo.datasets._tables import names_in
+
+    usual = builder.usual("image") if names == "image" else None
+    if names == "image" and usual is None:
+        several = ",".join(str(each.name) for each in builder.candidates("image"))
+        hint = (
+            f" Where each row is a study, name all of its images, such as --set data.image={several}."
+            if several
+            else ""
+        )
+        raise builder.missing("image", "image", hint)
+    whole = usual if usual is not None else builder.find(names)
+    columns = [builder.need(name, "image") for name in ([str(whole.name)] if whole is not None else names_in(names))]
+    return [column.map(lambda path: with_slashes(path, root)) for column in columns]
 
 
 @hookimpl

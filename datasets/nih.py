@@ -98,6 +98,7 @@ def read_tables(root: Path, faults: Faults | None = None) -> RecordBuilder:
 def _add_official_split(builder: RecordBuilder, root: Path) -> None:
     """The side of each image in the official lists; images in neither are set aside."""
     from zoo.core.listing import BOTH_LISTS, NOT_IN_LISTS, NOT_IN_TABLE
+    from zoo.core.tables import read_list
 
     missing = [name for name in LISTS.values() if not (root / name).is_file()]
     if missing:
@@ -106,8 +107,7 @@ def _add_official_split(builder: RecordBuilder, root: Path) -> None:
     images, faults = builder.columns["image"], builder.faults
     sides: dict[str, str] = {}
     for side, name in LISTS.items():
-        text = (root / name).read_text(encoding="utf-8", errors="replace")
-        names = [line.strip() for line in text.splitlines() if line.strip()]
+        names = read_list(root / name)
         both = [n for n in names if sides.get(n, side) != side]
         if faults is not None:
             faults.add(BOTH_LISTS, both, " and ".join(LISTS.values()))
@@ -162,13 +162,15 @@ def _add_boxes(builder: RecordBuilder, root: Path) -> None:
 
 def find_images(root: Path) -> dict[str, str]:
     """Every PNG in `images`, `images_001` …, `sample` and their `images` folders: file name to path relative to `root`."""
+    from zoo.data.image_files import is_hidden
+
     found: dict[str, str] = {}
     folders = [*sorted(p for p in root.glob("images*") if p.is_dir()), root / "sample"]
     for folder in [each for top in folders for each in (top, top / "images") if each.is_dir()]:
         prefix = folder.relative_to(root).as_posix()
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.lower().endswith(".png"):
+                if entry.name.lower().endswith(".png") and not is_hidden(entry.name):
                     found.setdefault(entry.name, f"{prefix}/{entry.name}")
     return found
 

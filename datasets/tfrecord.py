@@ -32,11 +32,17 @@ class TFRecordOptions:
     normal: str = option(
         "", "class that means no finding; empty: the one named normal, no finding, negative or healthy"
     )
+    no_pathology: str = option(
+        "Support Devices", "labels that are no pathology, which a normal image may have, separated by commas"
+    )
     filename: str = option(
         "image/filename", "feature of the image's name; without it images are named by file and position"
     )
     patient: str = option(
         "patient", "feature of the patient identifier; without it every image counts as its own patient"
+    )
+    patient_pattern: str = option(
+        "", r"regular expression whose first group, found in the image's name, is the patient, such as '(\d+)_'"
     )
     split: str = option("", "feature of train, val and test; empty: published_split of zoo data export, else split")
     view: str = option("view", "feature of the view; used if present")

@@ -30,6 +30,8 @@ NOT_RUN = {
     "zoo train --model small-cnn": "needs the example plugin; CI's stage of it runs the same lines",
     "zoo train --track": "writes outside of the folder; tests/plugins/test_trackers.py has both trackers",
     "zoo train --data tfrecord --root DIR": "needs files of others; tests/datasets/test_tfrecord.py makes such",
+    "zoo sweep twelve": "the same table of twelve networks as in docs/recipes.md; tests/test_recipes.py",
+    "zoo train --data nih --root /data/nih --recipe densenet121-binary": "takes minutes; tests/test_recipes.py has its like",
     "zoo train --model vit-base": "takes minutes and gigabytes; the recipe with vit-tiny runs in tests/test_recipes.py",
 }
 
@@ -81,7 +83,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("ZOO_CACHE", str(folder / "cache"))
-        made = Sandbox(folder)
+        made = Sandbox(folder, light=True)
         made.add_runs()
         yield made
 

@@ -31,7 +31,7 @@ class Page:
     """The page's sections, run in one folder; one that uses runs of another has that one run first."""
 
     def __init__(self, folder: Path) -> None:
-        self.sandbox, self.done = Sandbox(folder), set[str]()
+        self.sandbox, self.done = Sandbox(folder, light=False), set[str]()
         self.made = {name: title for title, lines in SECTIONS.items() for line in lines for name in made_by(line)}
 
     def run(self, title: str) -> None:

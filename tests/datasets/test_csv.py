@@ -95,7 +95,12 @@ def test_metadata_columns_are_used_where_they_are(tmp_path: Path) -> None:
     notes = " ".join(records.notes)
     for part in ("1 ages cannot be read, such as 'old'", "1 ages over 120", "neither M nor F, such as 'U'"):
         assert part in notes
-    assert "sex" not in read(tmp_path).table.columns
+    usual = read(tmp_path)
+    assert usual.table["sex"].fillna("?").tolist() == ["F", "M", "?", "?"]
+    assert (
+        "columns found by their usual names: split from 'Split', view from 'View', age from 'AGE', sex from 'gender'"
+        in (usual.notes)
+    )
 
 
 def test_further_columns_are_kept_on_request(tmp_path: Path) -> None:

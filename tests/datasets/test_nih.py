@@ -157,6 +157,17 @@ def test_images_without_file_and_files_without_row_are_reported(tmp_path: Path) 
     assert any("1 image files have no row" in note for note in records.notes)
 
 
+def test_lists_and_tables_saved_on_windows_lose_no_image(tmp_path: Path) -> None:
+    root = build(tmp_path)
+    expected = read(root)
+    for name in ("train_val_list.txt", "test_list.txt", "Data_Entry_2017.csv", "BBox_List_2017.csv"):
+        text = (root / name).read_text()
+        (root / name).write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    found = read(root)
+    pd.testing.assert_frame_equal(found.table, expected.table)
+    assert (len(found.boxes), len(found.set_aside)) == (len(expected.boxes), 0)
+
+
 def test_images_in_neither_list_are_set_aside(tmp_path: Path) -> None:
     root = build(tmp_path)
     (root / "train_val_list.txt").write_text("00000001_000.png\r\n\r\n77777777_000.png\r\n")

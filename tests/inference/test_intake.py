@@ -19,10 +19,11 @@ from PIL import Image
 from zoo.core import pools
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.records import BadImage
+from zoo.data.image_files import ENDINGS
 from zoo.data.resize import square
 from zoo.data.workers import CRASHED
 from zoo.inference import intake
-from zoo.inference.intake import ENDINGS, expand, read_image
+from zoo.inference.intake import expand, read_image
 from zoo.inference.reading import ImageFile, ImageReader, Read, by_processes, by_threads
 
 PREAMBLE = bytes(128) + b"DICM" + bytes(20)
@@ -65,9 +66,9 @@ def test_a_folder_is_its_images_sorted_with_those_of_folders_below() -> None:
 
 
 def test_dicom_files_in_folders_need_no_ending() -> None:
-    touch("f/IM000001", "f/1.2.840.113619.2", "f/DICOMDIR", "f/README.txt", content=PREAMBLE)
+    touch("f/IM000001", "f/1.2.840.113619.2", "f/DICOMDIR", "f/scan.ima", content=PREAMBLE)
     touch("f/other", "f/12.5")
-    assert list(expand(["f"])) == ["f/1.2.840.113619.2", "f/IM000001"]
+    assert list(expand(["f"])) == ["f/1.2.840.113619.2", "f/IM000001", "f/scan.ima"]
 
 
 def test_a_link_that_leads_back_is_not_followed_and_others_are() -> None:
@@ -101,7 +102,7 @@ def test_a_name_with_brackets_that_exists_is_no_pattern() -> None:
     assert list(expand(["scan[1].png"])) == ["scan[1].png"]
 
 
-def test_a_dash_reads_names_folders_and_patterns_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dash_reads_names_folders_and_patterns_from_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     touch("f/a.png", "f/b.png", "c.png")
     typed(monkeypatch, b"c.png\r\n\nf\nf/b*\n" + os.fsencode("\udcff.png"))
     assert list(expand(["x.png", "-", "y.png"])) == [
@@ -275,3 +276,10 @@ def test_memory_does_not_grow_with_the_number_of_images() -> None:
     peak(names)
     few, many = peak(names * 40), peak(itertools.islice(itertools.cycle(names), 3000))
     assert many < few + 300_000  # bytes; 3,000 images are 12 MB
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_from_windows_keeps_its_first_image(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("f/a.png", "b.png")
+    typed(monkeypatch, "f\\a.png\r\nb.png\r\n".encode(encoding))
+    assert list(expand(["-"])) == ["f/a.png", "b.png"]

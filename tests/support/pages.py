@@ -64,12 +64,15 @@ def made_by(line: str) -> list[str]:
 
 
 class Sandbox:
-    """A folder with what the pages take for granted: images in several layouts, weights, finished runs."""
+    """A folder with what the pages take for granted: images in several layouts, weights, finished runs.
 
-    def __init__(self, folder: Path) -> None:
+    `light` trains tiny-cnn where a page names another network: that these train is a matter of conformance.
+    """
+
+    def __init__(self, folder: Path, *, light: bool) -> None:
         from layouts import medmnist, phantom_as_nih, write_image
 
-        self.folder = folder
+        self.folder, self.light = folder, light
         phantom_as_nih(folder / "nih", 140)
         self._classes()
         (folder / "medmnist").mkdir()
@@ -93,6 +96,7 @@ class Sandbox:
         """Carry out a command in its short form; its exit code must be 0, or 1 of an audit that finds leaks."""
         words = [self._here(word, words_of(line)) for word in words_of(line)]
         if words[0] in ("train", "sweep") and "--resume" not in words:
+            words = self._fewer(self._lighter(words) if self.light else words)
             words += self._shortened(words)
         if words[0] == "ensemble" and "features" in words:
             words += ["--epochs", "1"]
@@ -120,6 +124,28 @@ class Sandbox:
             named = {"/data/classes": "classes", "/data/efficientnet_lite0.keras": "efficientnet-lite0.keras"}
             return str(self.folder / named.get(word, self.roots.get(data, "classes")))
         return word
+
+    def _lighter(self, words: list[str]) -> list[str]:
+        """The same with tiny-cnn, but for recipes, whose options are those of their own network."""
+        if "--recipe" in words:
+            return words
+        if "--model" in words:
+            place = words.index("--model") + 1
+            return [*words[:place], "tiny-cnn", *words[place + 1 :]]
+        if any(word.startswith("model=") for word in words):
+            return ["model=tiny-cnn" if word.startswith("model=") else word for word in words]
+        return [*words, "--model", "tiny-cnn"]
+
+    def _fewer(self, words: list[str]) -> list[str]:
+        """A sweep of every network with the last value of what else varies, or of three trials."""
+        kept = list(words)
+        for place, word in enumerate(words[:-1], 1):
+            if word == "--trials":
+                kept[place] = "3"
+            if word == "--over" and "--trials" not in words and not words[place].startswith("model="):
+                setting, _, values = words[place].partition("=")
+                kept[place] = f"{setting}={values.rpartition(',')[2]}"
+        return kept
 
     def _shortened(self, words: list[str]) -> list[str]:
         """Fewer and smaller images, one epoch, and weights that need no download."""

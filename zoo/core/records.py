@@ -57,7 +57,8 @@ class Records:
     `age` (years), `sex` ("M", "F"), `follow_up` (number of the visit).
 
     `labels` are the findings. An image with none of them is normal; `normal` names that class ("No Finding"), and is None
-    where the dataset has no such images. `boxes` has image, label and x, y, width, height in fractions of the image.
+    where the dataset has no such images. `no_pathology` are labels that a normal image may have ("Support Devices").
+    `boxes` has image, label and x, y, width, height in fractions of the image.
     `set_aside` lists rows that cannot be used, with the reason. `notes` are lines for the user.
     `official_split`: `split` is the dataset's own. `patients_known` is False where the layout does not name patients, and
     every image counts as one. `filtered_out` counts the images that a filter (`zoo.data.where`) left out, `limited_out` those
@@ -78,6 +79,12 @@ class Records:
     patients_known: bool = True
     filtered_out: int = 0
     limited_out: int = 0
+    no_pathology: tuple[str, ...] = ()
+
+    @property
+    def pathologies(self) -> tuple[str, ...]:
+        """The labels that a normal image has none of."""
+        return tuple(name for name in self.labels if name not in self.no_pathology) or self.labels
 
     def __post_init__(self) -> None:
         import numpy as np

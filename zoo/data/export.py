@@ -256,6 +256,7 @@ class _Images:
             "encoding": self.encoding,
             "labels": list(records.labels),
             "normal": records.normal,
+            "no_pathology": list(records.no_pathology),
             "columns": self.columns,
             "official_split": records.official_split,
             "patients_known": records.patients_known,

@@ -46,7 +46,8 @@ def make_targets(
     """Project the findings of `records` onto a task.
 
     binary: abnormal is any finding present, normal is every finding known to be absent. multilabel: the findings as they
-    are. multiclass: the images with exactly one finding, and those with none where the dataset has a normal class.
+    are. multiclass: the images with exactly one finding, and those with none where the dataset has a normal class. Labels
+    that are no pathology (`Records.no_pathology`) count for binary and multiclass only where `findings` names them.
 
     Args:
         records: the images.
@@ -64,6 +65,9 @@ def make_targets(
     if kind == "multiclass" and uncertain == "half":
         raise UsageError(HALF_A_CLASS)
     chosen = None if findings is None else _chosen(records, kind, findings)
+    if kind != "multilabel":
+        kept = {*records.pathologies, *(chosen or ())}
+        records = replace(records, labels=tuple(name for name in records.labels if name in kept))
     known = records.table[list(records.labels)].to_numpy(dtype=np.float32)
     project = {"binary": _binary, "multilabel": _multilabel, "multiclass": _multiclass}[kind]
     targets = project(records, known, chosen)

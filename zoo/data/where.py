@@ -35,12 +35,12 @@ OPERATIONS = {
 def columns_of(records: Records) -> dict[str, np.ndarray]:
     """Every column that a filter may name: metadata, findings, the normal class and whatever else the table keeps.
 
-    The normal class is 1 where every finding is known to be absent, and 0 where one is present.
+    The normal class is 1 where every pathology is known to be absent, and 0 where one is present.
     """
     table = records.table
     found = {str(name): table[name].to_numpy() for name in table if name != "path"}
     if records.normal is not None and records.normal not in found:
-        findings = table[list(records.labels)].to_numpy(dtype=np.float64)
+        findings = table[list(records.pathologies)].to_numpy(dtype=np.float64)
         absent, present = (findings == 0).all(axis=1), (findings == 1).any(axis=1)
         found[records.normal] = np.where(absent, 1.0, np.where(present, 0.0, np.nan))
     return found

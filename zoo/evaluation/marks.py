@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from zoo.core.errors import DataError
+from zoo.core.tables import read_table
 from zoo.evaluation.froc import Froc, Localisation, afroc_rows, match_marks, sensitivities
 from zoo.evaluation.readings import COLUMNS, ONE, Readings, named_columns
-from zoo.evaluation.reference import read_text_table
 
 LESION = "lesion"  # the label where the marks name none
 _PLACE: dict[str, tuple[str, ...]] = {"x": ("x", "Bbox [x"), "y": ("y",)}
@@ -139,7 +139,7 @@ def _by_image(table: pd.DataFrame, columns: list[str]) -> dict[str, np.ndarray]:
 
 
 def _marks(path: Path) -> pd.DataFrame:
-    raw = read_text_table(path, "marks")
+    raw = read_table(path, "marks")[0]
     accepted = {name: COLUMNS[name] for name in ("image", "reader", "patient", "modality", "label", "score")}
     found = named_columns(raw, path, accepted | _PLACE | _SIZE, ("image", "reader", "x", "y", "score"))
     table = pd.DataFrame({name: raw[column] for name, column in found.items()})
@@ -158,7 +158,7 @@ def _marks(path: Path) -> pd.DataFrame:
 
 
 def _boxes(path: Path) -> pd.DataFrame:
-    raw = read_text_table(path, "boxes")
+    raw = read_table(path, "boxes")[0]
     accepted = {name: COLUMNS[name] for name in ("image", "label")} | _PLACE | _SIZE
     found = named_columns(raw, path, accepted, ("image", "x", "y", "width", "height"))
     table = pd.DataFrame({name: raw[column] for name, column in found.items()})

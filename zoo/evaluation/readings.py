@@ -11,16 +11,15 @@ import numpy as np
 import pandas as pd
 
 from zoo.core.errors import DataError
+from zoo.core.tables import column_key, read_table
 from zoo.core.tasks import Task
 from zoo.evaluation.bootstrap import unknown_patients
 from zoo.evaluation.reference import (
     IMAGE_COLUMNS,
     NO_FINDINGS,
     YES_NO,
-    column_key,
     match_images,
     read_reference,
-    read_text_table,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def read_readings(path: Path) -> Readings:
         DataError: the file cannot be read, lacks a column, a value is not valid, the same reading stands twice, or an image
             has two patients or two reference labels.
     """
-    raw = read_text_table(path, "readings")
+    raw = read_table(path, "readings")[0]
     found = named_columns(raw, path, COLUMNS, ("image", "reader"))
     table = pd.DataFrame({name: raw[column] for name, column in found.items()}).assign(line=np.arange(len(raw)) + 2)
     table["modality"] = table.get("modality", ONE)

@@ -6,7 +6,6 @@ errors (Oakden-Rayner 2020, Academic Radiology 27(1)).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.core.errors import DataError
+from zoo.core.tables import column_key, read_table
 from zoo.core.tasks import Task
 from zoo.evaluation.agreement import cohen_kappa
 from zoo.evaluation.bootstrap import patient_codes
@@ -86,7 +86,7 @@ def read_reference(path: Path, task: Task) -> pd.DataFrame:
         DataError: the file cannot be read, has no image column or none of the labels, names an image twice, or holds a
             value that is not valid (names the column and the line).
     """
-    raw = read_text_table(path, "reference labels")
+    raw = read_table(path, "reference labels")[0]
     image = _image_column(raw, path)
     columns = _columns(raw, image, path)
     found = {
@@ -174,25 +174,6 @@ def compare_reference(
         without=int((~there).sum()),
         left_out=left_out,
     )
-
-
-def read_text_table(path: Path, what: str) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"there is no file {path} with {what}.") from None
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise DataError(f"{path} cannot be read as a CSV table: {error}") from None
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise DataError(f"{path}: the rows have more cells than the header.")
-    if frame.empty:
-        raise DataError(f"{path} has no rows.")
-    frame.columns = frame.columns.str.strip()
-    return frame.apply(lambda cells: cells.fillna("").str.strip())
-
-
-def column_key(name: str) -> str:
-    return re.sub(r"[\s_\-]+", "", str(name)).lower()
 
 
 def _image_column(raw: pd.DataFrame, path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,7 +125,7 @@ def explore(
         names=tuple(names),
         normal=records.normal,
         table=table,
-        labels=count_labels(table, names, records.normal),
+        labels=count_labels(table, names, records.normal, records.pathologies),
         together=together(table[names]),
         people=people(table),
         tests=associations(table[free], names),
@@ -159,13 +160,19 @@ def _splits(table: pd.DataFrame, listing: Listing, task: TaskKind, seed: int, so
     return split
 
 
-def count_labels(table: pd.DataFrame, names: list[str], normal: str | None) -> pd.DataFrame:
-    """Per finding, and for images without any: images with it, images where it is known, their share, patients; then by split."""
+def count_labels(
+    table: pd.DataFrame, names: list[str], normal: str | None, pathologies: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Per finding, and for images without any: images with it, images where it is known, their share, patients; then by split.
+
+    With `pathologies` images without any of these are normal, whatever else they have.
+    """
     values = table[names]
     columns = {name: values[name] for name in names}
     if normal is not None:
-        none = (values == 0).all(axis=1).astype(float)
-        columns[normal] = none.mask(values.isna().any(axis=1) & ~(values == 1).any(axis=1))
+        sick = values if pathologies is None else table[list(pathologies)]
+        none = (sick == 0).all(axis=1).astype(float)
+        columns[normal] = none.mask(sick.isna().any(axis=1) & ~(sick == 1).any(axis=1))
     rows = []
     for name, column in columns.items():
         row: dict[str, Any] = {"label": name, **_count(column), "patients": table.loc[column == 1, "patient"].nunique()}

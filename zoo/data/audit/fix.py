@@ -14,7 +14,7 @@ from zoo.core.errors import DataError, UsageError
 from zoo.core.files import replacing
 from zoo.core.listing import NO_FILE, NORMAL_AND_FINDING, NOT_IN_LISTS
 from zoo.core.progress import Progress
-from zoo.core.records import ImageSource
+from zoo.core.records import ImageSource, Records
 from zoo.data.audit import checks
 from zoo.data.audit.audit import Audit, again
 from zoo.data.audit.images import AuditImages
@@ -144,7 +144,7 @@ def write_fixed(found: Audit, images: AuditImages, target: Path) -> Fixed:
     for frame, path in ((gone, removed_path(target)), (out, target)):
         with replacing(path) as new:
             frame.to_csv(new, index=False)
-    command = _command(root, target, labels, records.normal if records.normal else None, source)
+    command = _command(root, target, labels, records, source)
     return Fixed(target, removed_path(target), len(out), gone, left, command)
 
 
@@ -160,11 +160,13 @@ def _write_images(source: ImageSource, paths: pd.Series, folder: Path) -> list[s
     return images
 
 
-def _command(root: Path, target: Path, labels: list[str], normal: str | None, source: ImageSource) -> str:
+def _command(root: Path, target: Path, labels: list[str], records: Records, source: ImageSource) -> str:
     words = ["zoo", "train", "--data", "csv", "--root", str(root)]
     settings = {"table": str(target.absolute()), "labels": ",".join(labels)}
-    if normal:
-        settings["normal"] = normal
+    if records.normal:
+        settings["normal"] = records.normal
+    if kept := [name for name in records.no_pathology if name in labels]:
+        settings["no_pathology"] = ",".join(kept)
     for name in ("allow_outside", "force"):
         if getattr(source, name, False):
             settings[name] = "true"
