@@ -204,7 +204,8 @@ def test_the_corpus_of_broken_files_ends_with_a_reason_each(
     names = [
         f"corpus/{name}" for name, case in cases.items() if not name.startswith("/") and "outside" not in case.pattern
     ]
-    names = [name for name in names if name not in ("corpus/", "corpus/.")]  # folders with images in them
+    folders = ("corpus/", "corpus/.", "corpus/root.png")  # with images in them; the last is a link to /
+    names = [name for name in names if name not in folders]
     Path("list.txt").write_bytes(b"".join(os.fsencode(name) + b"\n" for name in names))
     result = CliRunner().invoke(
         cli, ["predict", "first", "-", "--json", "--csv", "a.csv"], input=Path("list.txt").read_bytes()
