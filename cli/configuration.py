@@ -105,9 +105,14 @@ def configured(runs_dir: Path, given: Mapping[str, Any]) -> list[dict[str, Any]]
     """
     from zoo.config.arguments import layers
     from zoo.config.resolve import parse_set, read_file
+    from zoo.core.registry import registry
+    from zoo.runs.missing import demand_plugins
+    from zoo.runs.run import Run
 
     flags = dict(given)
     file, sets = flags.pop("config_file"), flags.pop("sets")
+    if file is not None and (file.parent / "run.json").is_file():  # that of a run, which knows its plugins
+        demand_plugins(Run(file.parent), registry())
     return [
         *([read_file(file)] if file is not None else []),
         *layers(flags, runs_dir),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from zoo.core.calls import PluginError
 from zoo.core.contracts import ALL_TASKS, DatasetInfo, ModelInfo
 from zoo.core.manager import Failure
-from zoo.core.options import OptionInfo, describe
+from zoo.core.options import OptionInfo
 from zoo.core.registry import Entry
 
 
@@ -62,7 +63,18 @@ def record(entry: Entry) -> dict[str, Any]:
         }
     if entry.kind == "recipe":
         return plain | {"config": _plain(entry.strategy.config)}
-    return plain | {"options": [option_record(each) for each in describe(entry.strategy.Options)]}
+    return plain | {"options": [option_record(each) for each in entry.options()]}
+
+
+def readable(entries: Iterable[Entry]) -> tuple[list[dict[str, Any]], list[Failure]]:
+    """The records of the entries, and a failure for each whose options cannot be read."""
+    records, failures = [], []
+    for entry in entries:
+        try:
+            records.append(record(entry))
+        except PluginError as error:
+            failures.append(Failure(entry.origin, str(error)))
+    return records, failures
 
 
 def option_record(option: OptionInfo) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from zoo.cli import catalogue
-from zoo.cli.entries import count_text, failure_record, origin_text, record, tasks_text
+from zoo.cli.entries import count_text, failure_record, origin_text, readable, tasks_text
 from zoo.cli.printing import print_json
 from zoo.core.errors import UsageError, closest
 from zoo.core.registry import KINDS, PLURALS, Entry, kind_of, registry
@@ -40,11 +40,9 @@ def list_(kind: str | None, pattern: str | None, as_json: bool) -> None:
     if pattern is not None and not entries:
         raise _no_match(kind, pattern)
     if as_json:
-        document = {
-            "entries": [record(e) for e in entries],
-            "failures": [failure_record(f) for f in catalogue.failures()],
-        }
-        print_json(document)
+        records, unreadable = readable(entries)
+        failures = [failure_record(f) for f in (*catalogue.failures(), *unreadable)]
+        print_json({"entries": records, "failures": failures})
         return
     sections = [s for each in ([kind] if kind else KINDS) if (s := _section(each, entries, shown=kind is not None))]
     if catalogue.failures():

@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 import click
 
 from zoo.cli import catalogue, environment, logs
+from zoo.core.calls import ADVICE, culprit, describe
 from zoo.core.errors import ZooError, unknown
-from zoo.core.manager import describe
+from zoo.core.origins import Origin
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,8 @@ def _fail(ctx: click.Context, error: Exception) -> NoReturn:
     code = 1
     if isinstance(error, ZooError):
         message, code = str(error), error.exit_code
+    elif where := culprit(error, registered()):
+        message = f"{where}: {describe(error)}".removesuffix(".") + f". {ADVICE}"
     elif isinstance(error, OSError) and error.strerror:  # a file or a device, not a bug
         message = f"{error.strerror}: '{error.filename}'." if error.filename else f"{error.strerror}."
     else:
@@ -78,6 +81,13 @@ def _fail(ctx: click.Context, error: Exception) -> NoReturn:
         message += " Run again with --debug for the traceback and report it."
     logger.error(message)
     ctx.exit(code)
+
+
+def registered() -> tuple[Origin, ...]:
+    """The plugins that are loaded."""
+    from zoo.core.registry import registry
+
+    return registry().origins
 
 
 @click.group(cls=ZooGroup, params=logs.options(), context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from zoo.core import manager
+from zoo.core.origins import OWN_DISTRIBUTION
 from zoo.core.registry import Registry, registry
 from zoo.testing import check_augmenter, check_loss, check_model
 
@@ -27,7 +28,7 @@ def test_the_example_registers_one_of_each_and_no_built_in_name(example: Registr
     assert example.failures == ()
     assert [e.kind for e in example.entries()] == ["model", "loss", "augmenter"]
     for entry in example.entries():
-        builtin = [e.name for e in registry().entries(entry.kind) if e.origin.distribution == manager.OWN_DISTRIBUTION]
+        builtin = [e.name for e in registry().entries(entry.kind) if e.origin.distribution == OWN_DISTRIBUTION]
         assert entry.name not in builtin
 
 

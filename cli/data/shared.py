@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.options import PATH
+from zoo.core.calls import call
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ OPTIONS = (
     click.option(
         "--allow-outside",
         is_flag=True,
-        help="Also read images outside the root (csv): short for --set data.allow_outside=true.",
+        help="Also read images that a table names outside the root (links below it are followed anyway).",
     ),
 )
 MODEL = click.option(
@@ -81,7 +82,7 @@ class Chosen:
         if self.root is not None and not self.root.is_dir():
             what = "is not a folder" if self.root.exists() else "does not exist"
             raise UsageError(f"--root {self.root} {what}. {dataset.info.layout}".strip())
-        listing: Listing = dataset.survey(self.root, choose_dataset(name, self.root, options, registry()).options)
+        listing: Listing = call(dataset.survey, self.root, choose_dataset(name, self.root, options, registry()).options)
         return listing
 
 

@@ -11,6 +11,7 @@ import click
 from zoo.cli.data.shared import Chosen, on_dataset, prepare_command
 from zoo.cli.options import AS_JSON, command
 from zoo.cli.printing import print_json
+from zoo.core.calls import call
 from zoo.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def verify(chosen: Chosen, as_json: bool) -> None:
         from zoo.data.pipeline import with_writable_names
 
         choice = choose_dataset(data, root, options, registry())
-        records = with_writable_names(registry().get("dataset", data).read(root, choice.options))
+        records = with_writable_names(call(registry().get("dataset", data).read, root, choice.options))
     folders = find(default_cache(), data, records)
     if not folders and data is not None:
         where = f" of {root}" if root else ""

@@ -34,10 +34,14 @@ def check(name: str, backend: str | None, root: Path | None, sets: tuple[str, ..
     zoo plugin check my-images --root DIR
     """
     from zoo.core.registry import registry
-    from zoo.testing.run import backends, named, results_on
+    from zoo.testing.run import backends, named, refused, results_on
 
     entries = _with_images(named(registry(), name), root, as_json)
     found: list[dict[str, Any]] = []
+    for plugin, result in refused(registry(), entries):
+        found.append({"backend": None, "kind": "plugin", "name": plugin, **result.to_dict()})
+        if not as_json:
+            _print("plugin", plugin, found[-1])
     for each in backends(backend):
         if not as_json:
             click.echo(f"On {each}:")

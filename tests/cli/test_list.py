@@ -122,6 +122,48 @@ def test_a_stranger_s_duplicate_is_reported_with_both_plugins(run_zoo: Run, make
     assert "strange" in result.stdout
 
 
+NOISY = """
+from __future__ import annotations
+from dataclasses import dataclass
+from zoo import Info, Loss, Model, ModelInfo, hookimpl, option
+print("{hello")
+
+@dataclass(frozen=True)
+class Options:
+    where: NotImported = option(None, "an annotation that nothing resolves")
+
+class Net(Model):
+    info = ModelInfo(name="net", summary="a model", parameters=1)
+    Options = Options
+    def build(self, task, image_size, weights, options): ...
+
+@hookimpl
+def zoo_models():
+    print("models")
+    return [Net()]
+
+def zoo_losses():
+    return []
+"""
+
+
+def test_a_noisy_plugin_with_mistakes_spoils_nothing_and_each_mistake_is_told(
+    run_zoo: Run, make_plugin: Callable[..., Path]
+) -> None:
+    site = make_plugin(NOISY)
+    result = run_zoo("list", "--json", path=site)
+    document = json.loads(result.stdout)
+    assert result.stderr.startswith("{hello\nmodels\n")
+    assert "mobilenetv3" in [each["name"] for each in document["entries"]]
+    hook, options = [each["cause"] for each in document["failures"] if each["distribution"] == "stranger"]
+    assert hook.startswith("zoo_losses() lacks the decorator @hookimpl")
+    assert options.startswith("the model 'net' of plugin stranger (stranger 2.5) cannot be used: the annotations of")
+    assert "NotImported" in options
+    trained = run_zoo("train", "--model", "net", path=site)
+    assert trained.returncode == 1
+    assert f"Error: {options}" in trained.stderr
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [(0, "0"), (940, "940"), (1_530, "1.5k"), (1_529_768, "1.5M"), (54_336_736, "54M"), (2_000_000_000, "2.0G")],

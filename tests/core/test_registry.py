@@ -13,6 +13,7 @@ from zoo.core import manager
 from zoo.core.contracts import Augmenter, Info, Loss, Model, ModelInfo, Recipe
 from zoo.core.errors import UsageError
 from zoo.core.hookspecs import hookimpl
+from zoo.core.origins import OWN_DISTRIBUTION
 from zoo.core.registry import KINDS, PLURALS, Registry, kind_of, registry
 
 
@@ -70,6 +71,20 @@ def test_what_plugins_register_is_found_with_its_origin(make: Make) -> None:
     assert isinstance(made.get("loss", "shared"), Zero)
     assert [e.name for e in made.entries()] == ["one", "two", "shared"]
     assert made.failures == ()
+
+
+class Same(Augmenter):
+    def __init__(self, name: str) -> None:
+        self.info = Info(name=name, summary="an augmenter")
+
+    def build(self, image_size: int, options: Any) -> Any:
+        raise NotImplementedError
+
+
+def test_a_composition_comes_from_the_plugins_of_its_parts(make: Make) -> None:
+    made = make(a=("zoo_augmenters", [Same("one"), Same("two")]), b=("zoo_augmenters", [Same("three")]))
+    assert [each.plugin for each in made.entry("augmenter", "one+three+two").origins] == ["a", "b"]
+    assert [each.plugin for each in made.entry("augmenter", "two").origins] == ["a"]
 
 
 def test_one_name_in_two_kinds_is_allowed_and_find_returns_both(make: Make) -> None:
@@ -144,7 +159,7 @@ def test_every_kind_can_be_named_in_singular_and_plural() -> None:
 
 
 def test_the_installed_builtins_load_without_failure() -> None:
-    assert [f for f in registry().failures if f.origin.distribution == manager.OWN_DISTRIBUTION] == []
+    assert [f for f in registry().failures if f.origin.distribution == OWN_DISTRIBUTION] == []
     for kind, cls in (("augmenter", Augmenter), ("recipe", Recipe), ("loss", Loss), ("model", Model)):
         assert registry().names(kind), f"no {kind} is built in"
         assert all(isinstance(e.strategy, cls) for e in registry().entries(kind))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,17 @@ def test_the_occlusion_map_is_the_mean_drop_over_the_covering_patches() -> None:
 # the networks
 
 
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """TensorFlow without graphs: to trace a deep network takes ten times as long as to run it on three images."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("name", MODELS)
 def test_the_features_of_every_model_are_those_before_the_pooling(name: str) -> None:
     """With average pooling and a linear head, a gradient by the features is a weight of the head over the cells."""

@@ -67,6 +67,7 @@ BROKEN_MODELS = {
     "finite": (FlatModel(lambda n, s: network(n, s, divided)), "not finite"),
     "gradient": (FlatModel(lambda n, s: network(n, s, used=False)), "no gradient reaches .*extra"),
     "size": (FlatModel(lambda n, s: network(n, 8)), "flat at 11 pixels: input .None, 8, 8, 1."),
+    "probabilities": (FlatModel(lambda n, s: network(n, s, ops.sigmoid)), "probabilities, not logits"),
     "half": (FlatModel(lambda n, s: network(n, s, overflowing)), "flat in mixed_float16: logits are off by"),
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from zoo.core.calls import call
 from zoo.core.contracts import ALL_TASKS, Augmenter, AugmenterInfo, AugmentFunction, Info
 from zoo.core.errors import UsageError, unknown
 from zoo.core.options import OptionInfo, as_dict, describe, validate
@@ -97,12 +98,12 @@ class Composition(Augmenter):
         self.info = _joined(infos)
 
     def effect(self, options: Any) -> Info:
-        return _joined([part.effect(each) for part, each in zip(self.parts, options.parts, strict=True)])
+        return _joined([call(part.effect, each) for part, each in zip(self.parts, options.parts, strict=True)])
 
     def build(self, image_size: int, options: Any) -> AugmentFunction:
         import keras
 
-        functions = [part.build(image_size, each) for part, each in zip(self.parts, options.parts, strict=True)]
+        functions = [call(part.build, image_size, each) for part, each in zip(self.parts, options.parts, strict=True)]
         if any(isinstance(each, keras.layers.Layer) for each in functions):
             return _tracked(functions)
         return functools.partial(_apply, functions)

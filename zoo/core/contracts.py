@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from zoo.core.origins import Origin
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -150,10 +152,12 @@ class Strategy(ABC):
     Attributes:
         info: the record.
         Options: a frozen dataclass of `option(...)` fields.
+        origin: the plugin that it comes from, set by the registry.
     """
 
     kind: ClassVar[str]
     info: Info
+    origin: Origin | None = None
     Options: ClassVar[type] = NoOptions
 
 

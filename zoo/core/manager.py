@@ -5,25 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pluggy
 
 from zoo.core import hookspecs
+from zoo.core.calls import describe, stdout_to_stderr
+from zoo.core.origins import Origin
 
 GROUP = "zoo"
-OWN_DISTRIBUTION = "cxr-zoo"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a plugin comes from: its entry-point name, distribution and version."""
-
-    plugin: str
-    distribution: str = "?"
-    version: str = "?"
-
-    def __str__(self) -> str:
-        return f"{self.plugin} ({self.distribution} {self.version})"
 
 
 @dataclass(frozen=True)
@@ -59,7 +49,9 @@ def load(entry_points: Iterable[importlib.metadata.EntryPoint] | None = None) ->
         if key in origins:  # the same distribution seen twice on sys.path
             continue
         try:
-            manager.register(entry_point.load(), name=key)
+            with stdout_to_stderr():
+                module = entry_point.load()
+            manager.register(module, name=key)
             manager.check_pending()
         except (Exception, SystemExit) as error:  # a faulty plugin must not end the command
             if manager.has_plugin(key):
@@ -67,12 +59,19 @@ def load(entry_points: Iterable[importlib.metadata.EntryPoint] | None = None) ->
             failures.append(Failure(origin, describe(error)))
         else:
             origins[key] = origin
+            failures += [Failure(origin, cause) for cause in _unmarked(manager, module, key)]
     return Plugins(manager, origins, tuple(failures))
 
 
-def describe(error: BaseException) -> str:
-    """One line for an error: its type and message."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def _unmarked(manager: pluggy.PluginManager, module: Any, key: str) -> list[str]:
+    """Functions that have the name of a hook and are none: pluggy passes over them in silence."""
+    hooks = [name for name in vars(hookspecs) if name.startswith("zoo_")]
+    marked = {each.name for each in manager.get_hookcallers(manager.get_plugin(key)) or ()}
+    return [
+        f"{name}() lacks the decorator @hookimpl, so that nothing of it is registered (from zoo import hookimpl)"
+        for name in hooks
+        if callable(getattr(module, name, None)) and name not in marked
+    ]
 
 
 def _identifier() -> Callable[[importlib.metadata.EntryPoint], Origin]:
@@ -82,14 +81,14 @@ def _identifier() -> Callable[[importlib.metadata.EntryPoint], Origin]:
     def identify(entry_point: importlib.metadata.EntryPoint) -> Origin:
         distribution = entry_point.dist
         if distribution is None:
-            return Origin(entry_point.name)
+            return Origin(entry_point.name, module=entry_point.module)
         if id(distribution) not in known:
             metadata = distribution.metadata  # parsed anew at each access
             known[id(distribution)] = (metadata["Name"], metadata["Version"])
-        return Origin(entry_point.name, *known[id(distribution)])
+        return Origin(entry_point.name, *known[id(distribution)], entry_point.module)
 
     return identify
 
 
 def _order(origin: Origin) -> tuple[bool, str, str]:
-    return (origin.distribution != OWN_DISTRIBUTION, origin.distribution, origin.plugin)
+    return (not origin.own, origin.distribution, origin.plugin)

@@ -13,6 +13,10 @@ from typing import Any
 from zoo.core.errors import UsageError, unknown
 
 
+class UnreadableOptions(TypeError):
+    """The annotations of an `Options` class cannot be resolved."""
+
+
 @dataclass(frozen=True)
 class OptionInfo:
     """One option: its name, type with bounds or choices, default, and meaning. `metadata` is what `option(...)` was given."""
@@ -39,11 +43,21 @@ class OptionInfo:
 
 
 def describe(options_class: type) -> list[OptionInfo]:
-    """Every option of an `Options` class, in order."""
+    """Every option of an `Options` class, in order.
+
+    Raises:
+        UnreadableOptions: an annotation cannot be resolved.
+    """
     if hasattr(options_class, "described"):  # options of several strategies together
         described: list[OptionInfo] = options_class.described()
         return described
-    hints = typing.get_type_hints(options_class, include_extras=True)
+    try:
+        hints = typing.get_type_hints(options_class, include_extras=True)
+    except Exception as error:  # whatever evaluating an annotation raises
+        raise UnreadableOptions(
+            f"the annotations of {options_class.__module__}.{options_class.__qualname__} cannot be resolved ({error}); types of "
+            "options are imported in its module, outside of `if TYPE_CHECKING`."
+        ) from error
     return [OptionInfo(f.name, hints[f.name], f.default, f.metadata) for f in dataclasses.fields(options_class)]
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.core import manager
+from zoo.core.calls import PluginError, stdout_to_stderr
+from zoo.core.calls import describe as describe_error
 from zoo.core.composition import SEPARATOR, Composition, part_names
-from zoo.core.contracts import Augmenter, Dataset, Info, Loss, Model, Recipe, Tracker
+from zoo.core.contracts import Augmenter, Dataset, Info, Loss, Model, NoOptions, Recipe, Strategy, Tracker
 from zoo.core.errors import unknown
-from zoo.core.manager import Failure, Origin, Plugins
+from zoo.core.manager import Failure, Plugins
+from zoo.core.options import OptionInfo, UnreadableOptions, describe
+from zoo.core.origins import Origin
 
 if TYPE_CHECKING:
     import click
@@ -34,15 +39,34 @@ _ORIGIN = ("plugin", "distribution", "version")
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered strategy or recipe and its origin."""
+    """One registered strategy or recipe and its origin; `parts` are those of a composition."""
 
     kind: str
     strategy: Any
     origin: Origin
+    parts: tuple[Entry, ...] = ()
 
     @property
     def name(self) -> str:
         return str(self.strategy.info.name)
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """The plugins it comes from: for a composition those of its parts."""
+        return tuple(dict.fromkeys(part.origin for part in self.parts)) or (self.origin,)
+
+    def options(self) -> list[OptionInfo]:
+        """Its options.
+
+        Raises:
+            PluginError: their annotations cannot be resolved.
+        """
+        try:
+            return describe(getattr(self.strategy, "Options", NoOptions))
+        except UnreadableOptions as error:
+            raise PluginError(
+                f"the {self.kind} '{self.name}' of plugin {self.origin} cannot be used: {error}"
+            ) from error
 
 
 class Registry:
@@ -51,6 +75,7 @@ class Registry:
     def __init__(self, plugins: Plugins) -> None:
         self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
         self._commands: dict[str, tuple[click.Command, Origin]] = {}
+        self.origins = tuple(plugins.origins.values())
         self._failures = list(plugins.failures)
         for kind, (hook, cls) in KINDS.items():
             for strategy, origin in self._collect(plugins, hook):
@@ -131,9 +156,10 @@ class Registry:
                 if implementation.plugin_name != origin_key:
                     continue
                 try:
-                    items = list(implementation.function())
+                    with stdout_to_stderr():
+                        items = list(implementation.function())
                 except (Exception, SystemExit) as error:  # as for imports
-                    self._failures.append(Failure(origin, f"{hook}() raised {manager.describe(error)}"))
+                    self._failures.append(Failure(origin, f"{hook}() raised {describe_error(error)}"))
                     continue
                 for item in items:
                     yield item, origin
@@ -150,6 +176,9 @@ class Registry:
             )
         else:
             self._entries[kind][info.name] = Entry(kind, strategy, origin)
+            if isinstance(strategy, Strategy):
+                with suppress(AttributeError):  # of a class with slots, whose errors then go without the plugin's name
+                    object.__setattr__(strategy, "origin", origin)
             return
         self._failures.append(Failure(origin, cause))
 
@@ -171,7 +200,7 @@ def _composed(parts: list[Entry]) -> Entry:
     strategy = Composition([part.strategy for part in parts])
     origins = [part.origin for part in parts]
     origin = Origin(*(", ".join(dict.fromkeys(getattr(o, name) for o in origins)) for name in _ORIGIN))
-    return Entry("augmenter", strategy, origin)
+    return Entry("augmenter", strategy, origin, tuple(parts))
 
 
 @functools.cache

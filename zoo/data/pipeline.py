@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.config.run_config import RunConfig
+from zoo.core.calls import call
 from zoo.core.contracts import LabelCounts
 from zoo.core.errors import DataError, UsageError
 from zoo.core.records import METADATA, SPLITS, Records
@@ -73,7 +74,7 @@ def read_records(config: RunConfig, registry: Registry) -> Records:
     if root is not None and not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise UsageError(f"--root {root} {what}. {registry.get('dataset', config.data.name).info.layout}".strip())
-    records: Records = registry.get("dataset", config.data.name).read(root, config.data.options)
+    records: Records = call(registry.get("dataset", config.data.name).read, root, config.data.options)
     records = with_writable_names(records)
     if config.settings.where is not None:
         records = filter_records(records, config.settings.where)

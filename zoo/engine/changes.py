@@ -15,9 +15,10 @@ import pandas as pd
 
 from zoo.config.run_config import REGISTERED, RunConfig
 from zoo.config.weights import weights_file
+from zoo.core.calls import call
 from zoo.core.contracts import Model
 from zoo.core.errors import UsageError
-from zoo.core.registry import Registry
+from zoo.core.registry import Entry, Registry
 from zoo.data.pipeline import ImageSet
 from zoo.engine import devices
 from zoo.runs.run import Run
@@ -49,8 +50,27 @@ class Changes:
 
 def software(config: RunConfig, registry: Registry) -> dict[str, str]:
     """Versions of the software that determines a run's result, plugin distributions included."""
-    entries = [registry.entry(kind, getattr(config, section).name) for section, kind in REGISTERED.items()]
-    return devices.versions() | {entry.origin.distribution: entry.origin.version for entry in entries}
+    return devices.versions() | {
+        o.distribution: o.version for entry in entries_of(config, registry) for o in entry.origins
+    }
+
+
+def entries_of(config: RunConfig, registry: Registry) -> list[Entry]:
+    """The strategies and the recipe of a configuration."""
+    names = {kind: getattr(config, section).name for section, kind in REGISTERED.items()}
+    if config.settings.recipe is not None:
+        names["recipe"] = config.settings.recipe
+    return [registry.entry(kind, name) for kind, name in names.items()]
+
+
+def plugins_of(config: RunConfig, registry: Registry) -> list[dict[str, str]]:
+    """What comes from plugins, for run.json: kind, name, plugin, distribution and version of each."""
+    parts = [part for entry in entries_of(config, registry) for part in entry.parts or (entry,)]
+    return [
+        {"kind": p.kind, "name": p.name, "plugin": o.plugin, "distribution": o.distribution, "version": o.version}
+        for p in parts
+        if not (o := p.origin).own
+    ]
 
 
 def changed_software(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -118,7 +138,7 @@ def changed_weights(data: Mapping[str, Any], weights: str | None) -> list[str]:
 
 def source_digests(model: Model, options: Any) -> dict[str, str | None]:
     """Digest of each file a network is built from; None for a missing one."""
-    return {str(file): _digest(file) if file.is_file() else None for file in model.sources(options)}
+    return {str(file): _digest(file) if file.is_file() else None for file in call(model.sources, options)}
 
 
 def changed_sources(data: Mapping[str, Any], model: Model, options: Any) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.config.optimizers import PlateauOptions
 from zoo.config.run_config import RunConfig
+from zoo.core.calls import call
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.progress import Progress
 from zoo.data.batches import TrainingBatches
@@ -131,13 +132,13 @@ class Fitting:
         self.trainer = Trainer(
             network,
             images.task,
-            loss.build(images.task, images.count_labels("train", images.balance), config.loss.options),
-            augmenter.build(settings.image_size, config.augment.options),
+            call(loss.build, images.task, images.count_labels("train", images.balance), config.loss.options),
+            call(augmenter.build, settings.image_size, config.augment.options),
             settings.seed,
         )
         context.share_loss(self.trainer)
         self.phases = phases_of(config)
-        self.augmenter = augmenter.effect(config.augment.options)
+        self.augmenter = call(augmenter.effect, config.augment.options)
         self.blocks = find("model", config.model.name).blocks
         self.features: FeatureCache | None = None
         self.checkpoint = checkpoint

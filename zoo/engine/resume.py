@@ -17,6 +17,7 @@ from zoo.engine.changes import Changes, changed_software, software
 from zoo.engine.devices import split_cpu
 from zoo.engine.job import Finish, Job
 from zoo.engine.train import Outcome, carry_out
+from zoo.runs.missing import demand_plugins
 from zoo.runs.run import Run
 
 if TYPE_CHECKING:
@@ -76,7 +77,12 @@ def resume(
 
 
 def configuration(run: Run, registry: Registry, devices: str | int | None = None) -> RunConfig:
-    """The configuration that a run was started with, on other devices where some are named."""
+    """The configuration that a run was started with, on other devices where some are named.
+
+    Raises:
+        ZooError: a plugin that it was trained with is not installed.
+    """
+    demand_plugins(run, registry)
     layers = [read_file(run.path / "config.yaml")]
     if devices is not None:
         layers.append({"device": "auto", "devices": devices})

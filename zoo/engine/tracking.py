@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.core.calls import call, describe
 from zoo.core.errors import UsageError, ZooError
-from zoo.core.manager import describe
 from zoo.core.observers import Observer, Pruned
 from zoo.runs.run import Run
 
@@ -55,8 +55,14 @@ def observers(names: Sequence[str], registry: Registry) -> list[Observer]:
         UsageError: an unknown tracker, one named twice, or one whose library is not installed.
     """
     chosen = parse(names, registry)
-    built = [Guarded(str(each), registry.get("tracker", each.name).build(each.target)) for each in chosen]
+    built = [_guarded(each, registry) for each in chosen]
     return [Remembered(chosen), *built] if chosen else []
+
+
+def _guarded(chosen: Tracked, registry: Registry) -> Guarded:
+    tracker = registry.get("tracker", chosen.name)
+    of_plugin = f" of plugin {tracker.origin}" if tracker.origin and not tracker.origin.own else ""
+    return Guarded(f"{chosen}{of_plugin}", call(tracker.build, chosen.target))
 
 
 class Remembered(Observer):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.config.resolve import resolve
 from zoo.config.run_config import RunConfig
+from zoo.config.weights import weights_file
 from zoo.core.errors import UnwritableRun, UsageError
 from zoo.core.files import replacing, write_text
 from zoo.core.logs import only_warnings
@@ -31,12 +32,14 @@ from zoo.engine.changes import (
     changed_sources,
     changed_weights,
     images_table,
+    plugins_of,
     software,
     source_digests,
     weights_digest,
 )
 from zoo.engine.job import Finish, Job
 from zoo.engine.predict import predict_images
+from zoo.engine.rehearsal import rehearse
 from zoo.engine.replicas import DeviceContext, device_context
 from zoo.engine.signals import Signals
 from zoo.evaluation import Evaluation
@@ -133,6 +136,7 @@ def _record_request(job: Job) -> None:
         command=shlex.join(["zoo", *sys.argv[1:]]),
         checkpoint_every=job.checkpoint_every,
         versions=software(config, job.registry),
+        plugins=plugins_of(config, job.registry),
     )
     write_text(run.path / "config.yaml", config.to_yaml())
 
@@ -150,10 +154,14 @@ def carry_out(job: Job) -> Outcome:
     with Signals() as signals, _recorded(job), errors:
         if job.group:
             _broadcast_job(job, job.group)
+        begun = (run.path / "data.json").exists()
+        if not begun:
+            _check_weights(settings.weights)
+        if not job.group:
+            rehearse(job.config, job.registry)
         images = load_images(job.config, job.registry)
         if job.check:
             job.check(images)
-        begun = (run.path / "data.json").exists()
         if job.changes and begun:
             job.changes.accept(changed_images(run, images))
         folder = CheckpointFolder(run.checkpoints)
@@ -289,6 +297,14 @@ def _check_resumed(job: Job, device: str, checkpoint: Checkpoint | None, begun: 
 
 def _model(job: Job) -> Model:
     return job.registry.get("model", job.config.model.name)
+
+
+def _check_weights(weights: str | None) -> None:
+    """Refuse a damaged file of initial weights before images are prepared."""
+    from zoo.engine.weights_files import check_file
+
+    if weights is not None and Path(weights).expanduser().exists():
+        check_file(weights_file(weights))
 
 
 def _build(job: Job, images: ImageSet) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zoo.config.run_config import Choice
+from zoo.core.calls import call
 from zoo.core.errors import ZooError
 from zoo.core.registry import Registry
 from zoo.data.align import align
@@ -41,7 +42,7 @@ def evaluate_on(run: Run, data: Choice, root: Path | None, registry: Registry, *
             f"the run {run.name} has no trained network ({run.model_file} is missing; status: {info.get('status')})."
         )
     validation = run.predictions("val", accept_changed=options.pop("accept_changed", False))
-    records = with_writable_names(registry.get("dataset", data.name).read(root, data.options))
+    records = with_writable_names(call(registry.get("dataset", data.name).read, root, data.options))
     targets, notes = align(records, task)
     images = load_all(records, targets, int(info["image_size"]), data.name)
     predictions = _predict(run, images)

@@ -252,9 +252,22 @@ def _overview(results: ReaderResults) -> Iterator[Block]:
     if any(each.mrmc is not None for each in results.labels):
         yield _of_page(pairs_table(results))
     if results.froc:
+        yield Panels(
+            "FROC: the share of the lesions that each reader finds at so many false marks per image.",
+            tuple(_froc_figures(results)),
+        )
         yield _of_page(froc_table(results))
     if any(m.agreement is not None for each in results.labels for m in each.modalities):
         yield _of_page(agreement_table(results))
+
+
+def _froc_figures(results: ReaderResults) -> Iterator[Figure]:
+    from zoo.report.figures import froc_figure
+
+    for label, modality in dict.fromkeys((each.label, each.modality) for each in results.froc):
+        own = [each for each in results.froc if (each.label, each.modality) == (label, modality)]
+        title = label + ("" if modality == ONE else f", {modality}")
+        yield Figure(froc_figure({each.reader: each.curve for each in own}, title), f"FROC of each reader: {title}.")
 
 
 def _mean_figures(results: ReaderResults) -> Iterator[Figure]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zoo.evaluation.interval import short
+from zoo.evaluation.selective import SHARES
 from zoo.evaluation.utility import DecisionCurve
 from zoo.report.blocks import Block, Figure, Panels, Section, Table, Text, section
 from zoo.report.material import Material
@@ -71,6 +72,8 @@ def fit(material: Material) -> Section | None:
 
 def uncertainty(material: Material) -> Section | None:
     """What could be left to a reader: conformal sets, and the errors left without the least certain images."""
+    from zoo.report.figures import referral_figure
+
     sheet = material.results.sheet
     sets = [
         (each.label, *(shown(v) for v in (each.covered_positive, each.covered_negative, each.uncertain)))
@@ -95,7 +98,17 @@ def uncertainty(material: Material) -> Section | None:
         "images are referred. AURC: its mean over all shares that could be kept."
     )
     names = ("label", "all images", "those kept", "those referred", "AURC")
-    return section("uncertainty", "Sets and referral", blocks, Table(caption, names, tuple(errors)))
+    blocks.append(Table(caption, names, tuple(errors)))
+    drawn = [each for each in sheet.selective if each.curve][:_LABELS_SHOWN]
+    figures = tuple(
+        Figure(referral_figure(SHARES, each.curve, each.label), f"Errors by share of images kept: {each.label}.")
+        for each in drawn
+    )
+    caption = (
+        "Wrong predictions among the images that are kept when the others, the least certain, are referred; dashed: of all "
+        "images. A curve that does not fall to the left says that the certainty is worth nothing."
+    )
+    return section("uncertainty", "Sets and referral", blocks, Panels(caption, figures) if figures else None)
 
 
 def ratios_table(sheet: Sheet) -> Table:

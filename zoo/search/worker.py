@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from zoo.config.resolve import resolve
+from zoo.core.calls import describe
 from zoo.core.errors import ZooError
 from zoo.core.logs import shown
-from zoo.core.manager import describe
 from zoo.core.observers import Observer, Pruned
 from zoo.core.processes import Channel
 from zoo.core.registry import registry

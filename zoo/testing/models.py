@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.core.contracts import Model
 from zoo.core.tasks import Task
+from zoo.engine.load import custom_layers
+from zoo.testing.saved import logits_elsewhere
 from zoo.testing.suite import (
     EXAMPLE_TASKS,
     Checks,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 # how far half precision may move the logits, as a share of their spread over images that differ
 HALF_TOLERANCE = 0.1
+# deviations of what is added to the weights, until an output leaves [0, 1]
+DRAWS = (0.1, 0.3, 0.1, 0.3, 1.0, 1.0)
 # what a brief check leaves out, beside all tasks but one
 LONG = ("raw pixels", "odd sizes", "half precision", "saving")
 
@@ -80,6 +84,7 @@ class _Subject:
             "odd sizes": self.odd_sizes,
             "half precision": self.half_precision,
             "saving": self.saving,
+            "logits, not probabilities": self.unbounded,
             "gradients": self.gradients,
         }
 
@@ -162,9 +167,39 @@ class _Subject:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"
             self.last.save(path)
+            unknown = [each for each in custom_layers(path) if keras.saving.get_registered_object(each) is None]
+            assert not unknown, (
+                f"{self.name}: {', '.join(unknown)} cannot be loaded: decorate it with @keras.saving.register_keras_serializable()"
+            )
             loaded = keras.saving.load_model(path, compile=False)
-        before, after = (numpy(each(pixels, training=False)) for each in (self.last, loaded))
-        assert np.allclose(before, after, atol=1e-5), f"{self.name}: a saved and loaded network gives other logits"
+            before, after = (numpy(each(pixels, training=False)) for each in (self.last, loaded))
+            assert np.allclose(before, after, atol=1e-5), f"{self.name}: a saved and loaded network gives other logits"
+            elsewhere = logits_elsewhere(path, pixels)
+        assert elsewhere is None or np.allclose(before, elsewhere, atol=1e-4), (
+            f"{self.name}: a saved network, loaded in another process, gives other logits"
+        )
+
+    def unbounded(self) -> None:
+        """Whatever the weights are, probabilities lie in [0, 1]; logits leave it for one random draw or another."""
+        import numpy as np
+
+        network, pixels, generator = self.last, _pixels(self.size).astype("float32"), np.random.default_rng(0)
+        weights = [each for each in network.weights if _drawn(each)]
+        before = [numpy(each).copy() for each in weights]
+        try:
+            for scale in DRAWS:
+                for weight, old in zip(weights, before, strict=True):
+                    weight.assign(old + generator.normal(0, scale, old.shape))
+                logits = numpy(network(pixels, training=False))
+                if not np.isfinite(logits).all() or logits.min() < 0 or logits.max() > 1:
+                    return
+        finally:
+            for weight, old in zip(weights, before, strict=True):
+                weight.assign(old)
+        raise AssertionError(
+            f"{self.name}: the output stays in [0, 1] whatever the weights: these are probabilities, not logits. Leave out the "
+            "sigmoid or softmax at the end (activation=None): losses and calibration take logits."
+        )
 
     def gradients(self) -> None:
         """One training step with an optimizer that leaves in each weight its gradient."""
@@ -187,6 +222,15 @@ class _Subject:
             reached = gradient.any() and not np.array_equal(gradient, old)
             message = f"{self.name}: no gradient reaches {weight.path}; a weight that is not used must not be trainable"
             assert reached, message
+
+
+def _drawn(weight: Any) -> bool:
+    """Whether a weight may be drawn at random: no statistics, whose variance is positive, and no counters."""
+    import keras
+
+    statistics = ("moving_mean", "moving_variance", "mean", "variance", "count")
+    is_float = keras.backend.is_float_dtype(keras.backend.standardize_dtype(weight.dtype))
+    return bool(is_float) and weight.path.rpartition("/")[2] not in statistics
 
 
 @contextmanager

@@ -39,6 +39,16 @@ def named(registry: Registry, name: str) -> list[Entry]:
     raise unknown("name or plugin", name, names, "See 'zoo list'.")
 
 
+def refused(registry: Registry, entries: Sequence[Entry]) -> list[tuple[str, Result]]:
+    """What the plugins of the entries failed to register, by plugin: hooks that raise or lack @hookimpl, names that are taken."""
+    origins = {each.origin for each in entries}
+    return [
+        (each.origin.plugin, Result("hooks", "failed", each.cause))
+        for each in registry.failures
+        if each.origin in origins
+    ]
+
+
 def _attribute(entry: Any, path: str) -> str:
     value = entry
     for part in path.split("."):
@@ -116,6 +126,7 @@ def _main(root: str, sets: str, *wanted: str) -> None:
     from zoo.core.options import validate
     from zoo.core.registry import registry
 
+    lines, sys.stdout = sys.stdout, sys.stderr  # what plugins print goes elsewhere
     for each in wanted:
         kind, _, name = each.partition(":")
         entry = registry().entry(kind, name)
@@ -124,7 +135,7 @@ def _main(root: str, sets: str, *wanted: str) -> None:
             given = merge(parse_set(each) for each in json.loads(sets)).get("data", {})
             options = validate(entry.strategy.Options, given, "data", f"See 'zoo info {name}'.")
         for result in results(entry, Path(root) if root else None, options):
-            print(json.dumps({"kind": kind, "name": name, **result.to_dict()}), flush=True)
+            print(json.dumps({"kind": kind, "name": name, **result.to_dict()}), file=lines, flush=True)
 
 
 if __name__ == "__main__":
