@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zoo.evaluation.interval import short
-from zoo.evaluation.selective import SHARES
 from zoo.evaluation.utility import DecisionCurve
 from zoo.report.blocks import Block, Figure, Panels, Section, Table, Text, section
 from zoo.report.material import Material
@@ -101,7 +100,10 @@ def uncertainty(material: Material) -> Section | None:
     blocks.append(Table(caption, names, tuple(errors)))
     drawn = [each for each in sheet.selective if each.curve][:_LABELS_SHOWN]
     figures = tuple(
-        Figure(referral_figure(SHARES, each.curve, each.label), f"Errors by share of images kept: {each.label}.")
+        Figure(
+            referral_figure({float(share): v for share, v in each.curve.items()}, each.label),
+            f"Errors by share of images kept: {each.label}.",
+        )
         for each in drawn
     )
     caption = (
