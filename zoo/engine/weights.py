@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config.weights import check_weights, weights_file
-from zoo.core.calls import call
+from zoo.core.calls import call, named
 from zoo.core.errors import UsageError, ZooError
 from zoo.engine.weights_files import (
     Arrays,
@@ -25,6 +25,7 @@ from zoo.engine.weights_files import (
     open_file,
     own_scaling,
 )
+from zoo.nn.graph import as_graph
 from zoo.nn.members import BACKBONE
 
 if TYPE_CHECKING:
@@ -116,10 +117,10 @@ def build_network(
     check_weights(info, weights)
     if weights is None or weights == "none":
         source = "weights of trained networks" if info.trained else "random weights"
-        return call(model.build, task, image_size, None, options), WeightsReport(source)
+        return _build(model, task, image_size, None, options), WeightsReport(source)
     if weights in info.pretrained:
         try:
-            network = call(model.build, task, image_size, weights, options)
+            network = _build(model, task, image_size, weights, options)
         except Exception as error:
             if not _is_download_error(error):
                 raise
@@ -130,8 +131,14 @@ def build_network(
             ) from error
         return network, WeightsReport(f"{weights} weights of {info.name}, as published through Keras")
     path = weights_file(weights)
-    network = call(model.build, task, image_size, None, options)
+    network = _build(model, task, image_size, None, options)
     return network, load_matching(network, path)
+
+
+def _build(model: Model, task: Task, image_size: int, published: str | None, options: Any) -> keras.Model:
+    network = call(model.build, task, image_size, published, options)
+    with named(model, "build()"):
+        return as_graph(network, image_size)
 
 
 def load_matching(network: keras.Model, path: str | Path) -> WeightsReport:

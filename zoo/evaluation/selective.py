@@ -27,7 +27,7 @@ class Selective(Serialisable):
     certain, is left to a reader (`error_kept`), and of those referred (`error_referred`).
 
     `aurc` is the mean error over all shares that could be kept, from the most certain image on; certainty that says
-    nothing gives the error of all images. `curve` is the error among those kept at shares of 5%, 10% … 100%.
+    nothing gives the error of all images. `curve` is the error among those kept, by the share that is kept, "0.05" to "1".
     """
 
     label: str
@@ -36,7 +36,7 @@ class Selective(Serialisable):
     error_kept: Interval
     error_referred: Interval
     aurc: float
-    curve: tuple[float, ...]
+    curve: dict[str, float]
 
 
 def selective(
@@ -89,7 +89,7 @@ def _label(
     ]
     risk = wrong[ranked].cumsum() / np.arange(1, len(ranked) + 1)
     places = np.maximum(np.round(SHARES * len(ranked)).astype(int), 1) - 1
-    curve = tuple(risk[places].tolist()) if len(ranked) else ()
+    curve = {f"{share:g}": float(risk[place]) for share, place in zip(SHARES, places, strict=True) if len(ranked)}
     return Selective(
         name, referred, error, of_kept, of_referred, float(risk.mean()) if len(ranked) else float("nan"), curve
     )

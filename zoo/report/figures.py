@@ -199,11 +199,12 @@ def froc_figure(lines: Mapping[str, Sequence[tuple[float, float]]], title: str) 
         return svg(figure)
 
 
-def referral_figure(shares: np.ndarray, curve: Sequence[float], title: str) -> str:
-    """The share of wrong predictions among the images that are kept, the most certain ones, and of all as a dashed line."""
+def referral_figure(curve: Mapping[float, float], title: str) -> str:
+    """Wrong predictions among the most certain images, by the share that is kept; of all images as a dashed line."""
+    shares, errors = np.array([*curve.items()]).T
     with _drawing(margins=_SQUARE) as (figure, axes):
-        axes.plot(100 * shares, 100 * np.array(curve), color=BLUE)
-        axes.axhline(100 * curve[-1], color=INK, alpha=0.45, linewidth=1, linestyle="--")
+        axes.plot(100 * shares, 100 * errors, color=BLUE)
+        axes.axhline(100 * errors[-1], color=INK, alpha=0.45, linewidth=1, linestyle="--")
         axes.set_xlim(0, 100)
         axes.set_ylim(bottom=0)
         axes.yaxis.get_major_locator().set_params(nbins=4)
