@@ -23,7 +23,7 @@ def print_json(value: Any) -> None:
 
 def json_text(value: Any, indent: int | None = None) -> str:
     """A value as JSON for standard output: other letters as they are where its encoding has them all, else as \\uXXXX."""
-    ascii_only = not is_unicode(sys.stdout.encoding)
+    ascii_only = not is_unicode(getattr(sys.stdout, "encoding", None))
     return json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=ascii_only)
 
 

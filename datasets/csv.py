@@ -59,7 +59,7 @@ class CsvOptions:
     view: str = option("view", "column of views, such as PA and AP; used if present")
     age: str = option("age", "column of ages in years; used if present")
     sex: str = option("sex", "column with M and F; used if present")
-    allow_outside: bool = option(False, "also read images outside the root, through .. or links")
+    allow_outside: bool = option(False, "also read images that the table names outside the root: absolute paths and ..")
     force: bool = option(False, "accept DICOM files whose header says they are not chest X-rays")
     keep: str = option("", "more columns to keep, for zoo evaluate --by, separated by commas")
 

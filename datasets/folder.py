@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 from zoo import DataError, Dataset, DatasetInfo, Records, hookimpl, option
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LAYOUT = """\
   ROOT/NORMAL/*.png               one folder per class, the folder's name is the class; DICOM files too
@@ -46,51 +44,43 @@ def scan(root: Path) -> tuple[list[ClassImage], list[tuple[str, str]]]:
     Returns:
         The images, and `(path, reason)` for everything else that is there.
     """
+    from zoo.data.image_files import image_files, place
+
     images: list[ClassImage] = []
     other: list[tuple[str, str]] = []
     folders = _folders(root, root, other)
     tops = [folder for folder in folders if folder.name.lower() in SPLIT_FOLDERS]
     beside = f"a folder beside {', '.join(top.name for top in tops)}"
     other += [(f"{folder.name}/", beside) for folder in folders if tops and folder not in tops]
-    for top in tops or [root]:
-        split = SPLIT_FOLDERS[top.name.lower()] if tops else ""
-        for folder in _folders(root, top, other) if tops else folders:
-            for file, reason in _files(folder):
-                image = file.relative_to(root).as_posix()
-                if reason:
-                    other.append((image, reason))
-                else:
-                    images.append(ClassImage(image, folder.name, split))
+    places = [
+        (SPLIT_FOLDERS[top.name.lower()] if tops else "", folder)
+        for top in tops or [root]
+        for folder in (_folders(root, top, other) if tops else folders)
+    ]
+    known = frozenset(place(str(folder)) for _, folder in places)
+    for split, folder in places:
+        for file, reason in image_files(str(folder), known):
+            image = Path(file).relative_to(root).as_posix()
+            if reason:
+                other.append((image, reason))
+            else:
+                images.append(ClassImage(image, folder.name, split))
     return images, other
 
 
 def _folders(root: Path, parent: Path, other: list[tuple[str, str]]) -> list[Path]:
-    """The folders in `parent` by name; hidden ones (.git, __MACOSX) and files go to `other`."""
-    found = []
+    """The folders in `parent` by name; those that hold no images (.git, __MACOSX) and files go to `other`."""
+    from zoo.data.image_files import folders_of
+
+    kept, left = folders_of(str(parent))
+    reasons = dict(left)
     for path in sorted(parent.iterdir()):
-        name, hidden = path.relative_to(root).as_posix(), path.name.startswith((".", "__"))
-        if not path.is_dir():
+        name = path.relative_to(root).as_posix()
+        if path.name in reasons:
+            other.append((f"{name}/", reasons[path.name]))
+        elif path.name not in kept:
             other.append((name, "in no class folder"))
-        elif hidden:
-            other.append((f"{name}/", "a hidden folder"))
-        else:
-            found.append(path)
-    return found
-
-
-def _files(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Every file below a class folder with the reason why it is no image ("" for an image)."""
-    from zoo.data.formats import is_dicom, read_head
-
-    for path, folders, names in os.walk(folder):
-        folders.sort()
-        for name in folders:
-            if os.path.islink(os.path.join(path, name)):  # os.walk does not follow it: links may lead in a circle
-                yield Path(path, name), "a link to a folder"
-        for name in sorted(names):
-            suffix, file = os.path.splitext(name)[1].lower(), Path(path, name)
-            image = suffix in EXTENSIONS or is_dicom(read_head(file))  # many have no extension, or a number
-            yield file, "" if image else f"not an image file ({suffix or 'no extension'})"
+    return [parent / name for name in kept]
 
 
 class Folder(Dataset):

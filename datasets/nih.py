@@ -162,13 +162,15 @@ def _add_boxes(builder: RecordBuilder, root: Path) -> None:
 
 def find_images(root: Path) -> dict[str, str]:
     """Every PNG in `images`, `images_001` …, `sample` and their `images` folders: file name to path relative to `root`."""
+    from zoo.data.image_files import is_hidden
+
     found: dict[str, str] = {}
     folders = [*sorted(p for p in root.glob("images*") if p.is_dir()), root / "sample"]
     for folder in [each for top in folders for each in (top, top / "images") if each.is_dir()]:
         prefix = folder.relative_to(root).as_posix()
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.lower().endswith(".png"):
+                if entry.name.lower().endswith(".png") and not is_hidden(entry.name):
                     found.setdefault(entry.name, f"{prefix}/{entry.name}")
     return found
 

@@ -25,7 +25,7 @@ OPTIONS = (
     click.option(
         "--allow-outside",
         is_flag=True,
-        help="Also read images outside the root (csv): short for --set data.allow_outside=true.",
+        help="Also read images that a table names outside the root (links below it are followed anyway).",
     ),
 )
 MODEL = click.option(

@@ -54,6 +54,15 @@ def test_an_unknown_option_gets_click_s_closest_match() -> None:
     assert "--epochs" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["bad.keras", "bad.weights.h5", "bad.h5"])
+def test_a_damaged_weights_file_is_found_before_images_are_prepared(name: str) -> None:
+    Path(name).write_bytes(b"not weights" * 100)
+    result = zoo("train", *PHANTOM, "--weights", name)
+    refused(result, 1, f"{name} cannot be read, it may be damaged")
+    assert "Preparing" not in result.stderr
+    assert not list(Path("runs").iterdir())
+
+
 def test_an_empty_folder() -> None:
     Path("empty").mkdir()
     refused(zoo("train", *QUICK, "--data", "folder", "--root", "empty"), 1, "empty")

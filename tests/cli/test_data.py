@@ -112,7 +112,26 @@ def test_images_outside_the_root_are_a_wish_of_their_own() -> None:
     assert result.exit_code == 0, result.output
     assert "Set aside: 0 images" in result.stdout
     assert zoo("data", "verify", "--data", "csv", "--root", "images/in", "--allow-outside").exit_code == 0
-    refused(zoo("data", "prepare", "--data", "phantom", "--allow-outside"), 2, "data.allow_outside")
+
+
+def test_links_are_followed_and_the_flag_is_taken_whatever_reads_the_images() -> None:
+    make_images(16)
+    for name in ("normal", "ill"):
+        Path("disk", name).mkdir(parents=True)
+    for i in range(16):
+        Path(f"images/{i}.png").rename(f"disk/{('normal', 'ill')[i % 2]}/{i}.png")
+    rows = [f"linked/{('normal', 'ill')[i % 2]}/{i}.png,{i},{i % 2}" for i in range(16)]
+    table("image,patient,label", rows)
+    Path("images/linked").symlink_to(Path("disk").resolve())
+    for name in ("normal", "ill"):
+        Path("classes").mkdir(exist_ok=True)
+        Path("classes", name).symlink_to(Path("disk", name).resolve())
+    for words in (["--data", "csv", "--root", "images"], ["--data", "folder", "--root", "classes"]):
+        for flags in ([], ["--allow-outside"], ["--set", "data.allow_outside=true"]):
+            result = zoo("data", "prepare", *words, "--image-size", "32", *flags)
+            assert result.exit_code == 0, result.output
+            assert "Prepared: 16 images" in result.stdout
+            assert "Set aside: 0 images" in result.stdout
 
 
 @pytest.mark.parametrize(

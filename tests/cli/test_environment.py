@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
+from rich.progress import BarColumn
 from rich.table import Table
 
 from zoo.cli import environment
 from zoo.cli.printing import bare_table
 from zoo.cli.terminal import TableConsole
 from zoo.core.errors import ZooError
+from zoo.core.progress import Progress
 from zoo.data.store import default_cache
 from zoo.report.tables import new_table
 
@@ -131,3 +133,8 @@ def test_entries_are_paragraphs_where_their_columns_do_not_fit(run_zoo: Run) -> 
     lines = run_zoo("list", "models", COLUMNS="40", PYTHONIOENCODING="utf-8").stdout.splitlines()
     assert max(map(len, lines)) <= 40
     assert "densenet121" in lines
+
+
+def test_a_narrow_terminal_shows_progress_in_numbers_alone() -> None:
+    kinds = [{type(each) for each in Progress._make_bar(Console(width=width), True).columns} for width in (80, 40)]
+    assert kinds[0] - kinds[1] == {BarColumn}

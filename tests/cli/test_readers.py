@@ -218,12 +218,16 @@ def test_marks_go_from_their_table_to_afroc_and_froc() -> None:
     assert "120 images, 60 lesions, 3 readers; boxes: boxes.csv" in said
     assert "new is better than plain: mean AFROC difference" in said
     assert "AUROC" not in said
-    assert "false marks per image (FROC)" in Path("page.html").read_text()
+    page = Path("page.html").read_text()
+    assert "false marks per image (FROC)" in page
+    assert all(f"FROC of each reader: lesion, {modality}." in page for modality in ("plain", "new"))
     found = json.loads(zoo("readers", "marks.csv", "--boxes", "boxes.csv", "--json", "--replicates", "100").stdout)
     assert (found["figure"], found["labels"][0]["positives"]) == ("afroc", 60)
     rates = found["froc"][0]["sensitivity"]
     assert list(rates) == ["0.125", "0.25", "0.5", "1", "2", "4"]
     assert rates["4"]["value"] == pytest.approx(0.9, abs=0.1)
+    # the table's share is the highest point of the curve up to that rate
+    assert max(y for x, y in found["froc"][0]["curve"] if x <= 0.25) == rates["0.25"]["value"]
 
 
 def test_boxes_go_with_marks_alone() -> None:

@@ -45,7 +45,3 @@ def test_images_outside_of_the_root_are_read_where_it_is_allowed() -> None:
         assert result.exit_code == 0, result.output
         assert yaml.safe_load(Path(f"runs/{run}/config.yaml").read_text())["data"]["allow_outside"] is (count == 0)
         assert len(Path(f"runs/{run}/set_aside.csv").read_text().splitlines()) == 1 + count
-
-
-def test_a_dataset_that_reads_nothing_outside_says_so() -> None:
-    refused(zoo("train", *PHANTOM, "--allow-outside"), 2, "data.allow_outside", "zoo info phantom")

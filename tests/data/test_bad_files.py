@@ -161,7 +161,7 @@ def test_an_interlaced_png_is_read_like_any_other(corpus: Corpus) -> None:
 
 def test_paths_outside_are_read_only_where_that_is_allowed(corpus: Corpus) -> None:
     inside, anywhere = FileSource(str(corpus.root)), FileSource(str(corpus.root), allow_outside=True)
-    outside = ["../secret.png", "out.png", str(corpus.root.parent / "secret.png")]
+    outside = ["../secret.png", str(corpus.root.parent / "secret.png")]
     for path in outside:
         with pytest.raises(BadImage, match="outside the root"):
             inside.read(path)

@@ -69,7 +69,7 @@ def test_other_files_are_set_aside_with_a_reason(tmp_path: Path) -> None:
         "ill/LICENSE": "not an image file (no extension)",
         "readme.md": "in no class folder",
         ".cache/": "a hidden folder",
-        "ill/linked": "a link to a folder",
+        "ill/linked": "a link to a folder that is read already",
     }
     assert records.table["image"].tolist() == ["ill/a.png", "ill/fake.png", "normal/a.png"]
     assert (records.labels, records.normal) == (("ill",), "normal")
@@ -137,7 +137,7 @@ def test_layouts_that_are_not_there_show_an_example(tmp_path: Path) -> None:
 
 def test_class_names_that_cannot_be_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a class cannot be called 'image'"):
-        read(build(tmp_path / "reserved", "image/x.png", "mask/x.png"))
+        read(build(tmp_path / "reserved", "image/x.png", "ill/x.png"))
     build(tmp_path, "train/NORMAL/x.png", "train/ill/x.png", "test/Normal/y.png", "test/ill/y.png")
     with pytest.raises(DataError, match="'NORMAL' and 'Normal' differ only in case"):
         read(tmp_path)

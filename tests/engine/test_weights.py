@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from zoo.core.contracts import ModelInfo
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.tasks import Task
 from zoo.engine.weights import WeightsReport, WeightsUnavailable, build_network, load_matching
+from zoo.engine.weights_files import check_file
 from zoo.nn.backbone import BackboneModel
 
 ONE, THREE = Task("binary", ("abnormal",)), Task("multilabel", ("a", "b", "c"))
@@ -193,6 +195,75 @@ def test_a_damaged_file_is_a_clear_error(tmp_path: Path, name: str) -> None:
     assert caught.value.exit_code == 1
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_a_whole_network_in_the_older_layout_fills_the_backbone_and_leaves_the_head(
+    tmp_path: Path, named: bool
+) -> None:
+    source = Little(named=named).network(THREE)
+    source.save(tmp_path / "whole.h5")
+    flat = keras.Model(source.get_layer("backbone").input, source.get_layer("backbone").output)
+    headed = keras.Model(flat.input, keras.layers.Dense(3, name="predictions")(keras.layers.Flatten()(flat.output)))
+    headed.save(tmp_path / "headed.h5")
+    Little().network()  # moves the counters of automatic names on
+    for name, head in (("whole.h5", "logits (6, 3), (3,)"), ("headed.h5", "predictions (384, 3), (3,)")):
+        target, report = load(tmp_path / name, Little(named=named))
+        assert_same_backbone(source, target)
+        assert (len(report.loaded), report.unmatched_target, report.unmatched_source) == (4, (), (head,))
+
+
+def test_names_of_keras_2_with_slashes_are_matched(tmp_path: Path) -> None:
+    source = Little((4, 6), named=True).network()
+    source.get_layer("backbone").save(tmp_path / "published.h5")
+    with h5py.File(tmp_path / "published.h5", "r") as file, h5py.File(tmp_path / "keras2.h5", "w") as old:
+        names = [name for name in file["model_weights"].attrs["layer_names"] if "block" in name]
+        old.attrs["layer_names"] = [name.replace("_", "/").encode() for name in names]
+        for name in names:
+            group, slashed = old.create_group(name.replace("_", "/")), name.replace("_", "/")
+            weights = file["model_weights"][name].attrs["weight_names"]
+            group.attrs["weight_names"] = [f"{w.replace('_', '/', 1)}:0".encode() for w in weights]
+            for weight in weights:
+                group[f"{slashed}/{weight.rpartition('/')[2]}:0"] = file["model_weights"][name][weight][()]
+    target, report = load(tmp_path / "keras2.h5", Little((4, 8), named=True))
+    np.testing.assert_array_equal(weights_of(target)[0], weights_of(source)[0])
+    assert report.loaded == ("block0_conv", "block0_norm")
+
+
+@pytest.mark.parametrize("name", ["own.h5", "own.keras"])
+def test_a_scaling_layer_of_the_file_is_named_where_the_network_scales_otherwise(tmp_path: Path, name: str) -> None:
+    source = Little(named=True).network()
+    inputs = keras.Input((12, 12, 1))
+    x = keras.layers.Rescaling(1 / 255)(keras.layers.Normalization(mean=3.0, variance=2.0)(inputs))
+    keras.Model(inputs, source.get_layer("backbone")(x)).save(tmp_path / name)
+    target, report = load(tmp_path / name, Little(named=True))
+    assert_same_backbone(source, target)
+    assert report.scaling == ("Normalization", "Rescaling(scale=0.003922, offset=0)")
+    assert "Its own pixel scaling is not taken over: Normalization, Rescaling(scale=0.003922" in report.summary
+    scaled = type("Scaled", (Little,), {"scaling": (1 / 255, 0.0)})(named=True)
+    assert load(tmp_path / name, scaled)[1].scaling == ("Normalization",)
+    scaled.network().save(tmp_path / name)
+    assert load(tmp_path / name, scaled)[1].scaling == ()
+
+
+def test_damage_inside_a_file_is_found_by_reading_it(tmp_path: Path) -> None:
+    source = Little().network()
+    for name in ("a.keras", "a.h5", "a.weights.h5"):
+        source.save_weights(tmp_path / name) if name.endswith("s.h5") else source.save(tmp_path / name)
+        check_file(tmp_path / name)
+    content = bytearray((tmp_path / "a.keras").read_bytes())
+    content[len(content) // 2] ^= 255
+    (tmp_path / "a.keras").write_bytes(content)
+    with pytest.raises(ZooError, match=r"a\.keras cannot be read, it may be damaged"):
+        check_file(tmp_path / "a.keras")
+    source.set_weights([np.full_like(w, np.nan) for w in source.get_weights()])
+    source.save_weights(tmp_path / "a.weights.h5")
+    with pytest.raises(ZooError, match="holds values that are not finite"):
+        check_file(tmp_path / "a.weights.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file.create_dataset("else", (4,), "f4", external=[(str(tmp_path / "secret"), 0, 16)])
+    with pytest.raises(ZooError, match="keeps 'else' in another file"):
+        check_file(tmp_path / "a.h5")
+
+
 def test_a_truncated_file_is_a_clear_error(tmp_path: Path) -> None:
     Little().network().save(tmp_path / "whole.keras")
     Little().network().save_weights(tmp_path / "whole.weights.h5")
@@ -228,7 +299,11 @@ def test_the_older_layout_of_keras_applications_is_read(tmp_path: Path) -> None:
     target, report = load(tmp_path / "published_notop.h5", Little(named=True))
     assert_same_backbone(source, target)
     assert len(report.loaded) == 4
-    with pytest.raises(UsageError, match="does not fit the backbone of little"):
+    target, report = load(tmp_path / "published_notop.h5", Little((4, 8), named=True))
+    np.testing.assert_array_equal(weights_of(target)[0], weights_of(source)[0])
+    assert report.loaded == ("block0_conv", "block0_norm")
+    assert report.unmatched_source == ("block1_conv (3, 3, 4, 6), (6,)", "block1_norm (6,), (6,), (6,), (6,)")
+    with pytest.raises(UsageError, match=r"nothing in .* fits the backbone of little"):
         load(tmp_path / "published_notop.h5", Little((4, 6, 8)))
 
 

@@ -33,6 +33,7 @@ def test_errors_are_counted_by_distance_from_the_threshold(threshold: float) -> 
     assert row.error_kept.value == pytest.approx(wrong[order[:360]].mean())
     assert row.error_referred.value == pytest.approx(wrong[order[360:]].mean())
     assert row.aurc == pytest.approx(np.mean([wrong[order[:n]].mean() for n in range(1, 401)]))
+    assert row.curve == pytest.approx({f"{n / 20:g}": wrong[order[: 20 * n]].mean() for n in range(1, 21)})
     assert row.error_kept.low < row.error_kept.value < row.error_kept.high
 
 

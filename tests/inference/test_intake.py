@@ -19,10 +19,11 @@ from PIL import Image
 from zoo.core import pools
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.records import BadImage
+from zoo.data.image_files import ENDINGS
 from zoo.data.resize import square
 from zoo.data.workers import CRASHED
 from zoo.inference import intake
-from zoo.inference.intake import ENDINGS, expand, read_image
+from zoo.inference.intake import expand, read_image
 from zoo.inference.reading import ImageFile, ImageReader, Read, by_processes, by_threads
 
 PREAMBLE = bytes(128) + b"DICM" + bytes(20)
@@ -65,9 +66,9 @@ def test_a_folder_is_its_images_sorted_with_those_of_folders_below() -> None:
 
 
 def test_dicom_files_in_folders_need_no_ending() -> None:
-    touch("f/IM000001", "f/1.2.840.113619.2", "f/DICOMDIR", "f/README.txt", content=PREAMBLE)
+    touch("f/IM000001", "f/1.2.840.113619.2", "f/DICOMDIR", "f/scan.ima", content=PREAMBLE)
     touch("f/other", "f/12.5")
-    assert list(expand(["f"])) == ["f/1.2.840.113619.2", "f/IM000001"]
+    assert list(expand(["f"])) == ["f/1.2.840.113619.2", "f/IM000001", "f/scan.ima"]
 
 
 def test_a_link_that_leads_back_is_not_followed_and_others_are() -> None:

@@ -98,12 +98,14 @@ def test_sets_and_referral_have_a_row_per_label(tmp_path: Path, task: Task, rows
     material = made(tmp_path, task)
     section = utility.uncertainty(material)
     assert section is not None
-    sets, errors = section.blocks
+    sets, errors, curves = section.blocks
     assert isinstance(sets, Table)
     assert isinstance(errors, Table)
+    assert isinstance(curves, Panels)
+    assert len(curves.figures) == rows
     assert [row[0] for row in sets.rows] == list(task.labels)
     assert "hold the label of 90% of positive" in sets.caption
     assert len(errors.rows) == rows
     itself = utility.uncertainty(dataclasses.replace(material, results=make_results(material.run, split="val")))
     assert itself is not None
-    assert len(itself.blocks) == 1  # sets calibrated on the same images would say nothing
+    assert len(itself.blocks) == 2  # sets calibrated on the same images would say nothing

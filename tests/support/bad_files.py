@@ -207,7 +207,7 @@ def odd_modes() -> Iterator[tuple[str, bytes, Case]]:
         ("16-bit.tif", deep, {}, "16-bit"),
         ("32-bit.tif", Image.fromarray(GRAY.astype(np.int32) * 9999), {}, "32-bit"),
         ("float.tif", real, {}, "floating"),
-        ("black.tif", Image.new("F", (9, 9)), {}, "no pixel above zero"),
+        ("black.tif", Image.new("F", (9, 9)), {}, "all pixels equal"),
         ("palette.png", rgb.quantize(16), {}, "palette"),
         ("palette.gif", rgb.quantize(16), {}, "palette"),
         ("rgba.png", alpha, {}, "RGBA"),
@@ -308,6 +308,9 @@ def specials(root: Path) -> dict[str, Case]:
     cases = {
         "good.png": Case(READ),
         "inside.png": Case(READ),
+        "out.png": Case(READ),
+        "device.png": Case(ASIDE, "not a regular file"),
+        "root.png": Case(ASIDE, "a directory"),
         "folder.png": Case(ASIDE, "a directory"),
         "to-folder.png": Case(ASIDE, "a directory"),
         "dangling.png": Case(ASIDE, "missing file"),
@@ -323,10 +326,8 @@ def specials(root: Path) -> dict[str, Case]:
         ".": Case(ASIDE, "a directory"),
     }
     outside = (
-        "out.png",
-        "device.png",
-        "root.png",
         "../secret.png",
+        "out.png/../../secret.png",
         "..",
         "/dev/zero",
         "/etc/hostname",

@@ -170,7 +170,15 @@ def choose_dataset(name: str, root: Path | None, values: Mapping[str, Any], regi
     check_root(strategy.info, root)
     if others := sorted(set(values) - {"data"}):
         raise UsageError(f"--set takes data.OPTION=VALUE here, not {', '.join(others)}.")
-    return Choice(name, validate(strategy.Options, values.get("data", {}), "data", f"See 'zoo info {name}'."))
+    given = _understood(values.get("data", {}), strategy.Options)
+    return Choice(name, validate(strategy.Options, given, "data", f"See 'zoo info {name}'."))
+
+
+def _understood(values: Mapping[str, Any], options_class: type) -> Mapping[str, Any]:
+    """The options of a dataset without `allow_outside` where its reader names no file outside the root anyway."""
+    if "allow_outside" in {each.name for each in describe(options_class)}:
+        return values
+    return {name: value for name, value in values.items() if name != "allow_outside"}
 
 
 def _with_recipes(layers: Iterable[Mapping[str, Any]], registry: Registry) -> Iterator[Mapping[str, Any]]:
@@ -191,6 +199,8 @@ def _choose(section: str, values: Mapping[str, Any], registry: Registry) -> Choi
         entry.options()  # raises with the plugin's name where they cannot be read
         options_class = entry.strategy.Options
         then = f"See 'zoo info {name}'."
+        if section == "data":
+            options = dict(_understood(options, options_class))
     else:
         if name not in ENGINE[section]:
             raise unknown(section, name, ENGINE[section])

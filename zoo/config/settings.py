@@ -138,7 +138,10 @@ class Shortcuts:
         sets="optimizer.lr",
     )
     allow_outside: bool | None = option(
-        None, "read images that a table names outside of the root", none="no", sets="data.allow_outside"
+        None,
+        "read images that a table names outside of the root; links below it are followed anyway",
+        none="no",
+        sets="data.allow_outside",
     )
 
 

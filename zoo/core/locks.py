@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from zoo.core.errors import ZooError
 
 LOCK = "lock"  # the lock file of a folder that is being made
+ATTEMPTS = 1000  # to lock a file that others rename or remove meanwhile
 
 
 @contextmanager
@@ -26,10 +28,11 @@ def locked(file: Path, *, waiting: Callable[[], None] | None = None, busy: str =
         busy: raise instead of waiting; the start of the message, such as "the run runs/a is being trained".
 
     Raises:
-        ZooError: `busy` was given, and another process holds the lock or the file cannot be written.
+        ZooError: `busy` was given, and another process holds the lock or the file cannot be written; or the file was never the
+            same one after it was locked.
         OSError: the file cannot be written.
     """
-    while True:
+    for _ in range(ATTEMPTS):
         try:
             handle = _open(file)
         except OSError as error:
@@ -54,6 +57,9 @@ def locked(file: Path, *, waiting: Callable[[], None] | None = None, busy: str =
             return
         finally:
             os.close(handle)  # releases the lock
+    raise ZooError(
+        f"{file} cannot be locked: it was another file after each of {ATTEMPTS} attempts. Use a folder on a local disk."
+    )
 
 
 def flock(handle: int, *, wait: bool) -> bool:
@@ -75,10 +81,11 @@ def flock(handle: int, *, wait: bool) -> bool:
 
 
 def _open(file: Path) -> int:
-    while True:
+    for _ in range(ATTEMPTS):
         file.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # the folder was renamed since
             return os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))  # such as a link that leads nowhere
 
 
 def _is(file: Path, handle: int) -> bool:

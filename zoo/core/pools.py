@@ -110,8 +110,9 @@ def _results(
             found.append(worker.call(work, part))
         except WorkerDied:
             parts = split(part)
-            todo.extendleft(reversed(parts))
-            if not parts:
+            if len(parts) > 1:
+                todo.extendleft(reversed(parts))
+            else:
                 found.append(crashed(part))
                 crashes += 1
     return found, crashes

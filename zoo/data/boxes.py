@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
 from zoo.core.records import ImageSource, Records
-from zoo.data.decode import claimed_size
+from zoo.data.decode import displayed_size
 from zoo.data.images import FileSource
 
 CORNERS = ["x", "y", "width", "height"]
@@ -44,8 +42,8 @@ def image_shape(source: ImageSource, path: str) -> tuple[int, int]:
     """
     if isinstance(source, FileSource):
         try:
-            with open(Path(source.root, path), "rb") as stream:
-                size = claimed_size(stream)
+            with open(source.file(path), "rb") as stream:
+                size = displayed_size(stream)
         except OSError:
             size = None
         if size is not None:

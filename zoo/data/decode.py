@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from zoo.core.errors import ZooError
 from zoo.core.records import BadImage
-from zoo.data import dicom, png
-from zoo.data.formats import HEAD, MAX_PIXELS, PNG_SIGNATURE, check_file, check_size, is_dicom, reason_of
+from zoo.data import deep, dicom, png
+from zoo.data.formats import AVIF, HEAD, MAX_PIXELS, PNG_SIGNATURE, check_file, check_size, is_dicom, reason_of
+from zoo.data.orientation import TAG, UPRIGHT, orientation, upright
 from zoo.data.silence import without_warnings
 
 # Only raster formats that Pillow decodes itself: its EPS reader, for one, would start Ghostscript on the file.
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
+_AVIF = ("AVIF",) if AVIF else ()
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", *_AVIF)
+_TIFF = {b"II*\0": "<", b"MM\0*": ">"}  # how a file begins, and its byte order
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_LARGEST_TIFF = 5 * MAX_PIXELS  # bytes of one that is read into memory: 32 bits of each pixel, and some
 
 _NOTES = {
     "1": "1-bit, converted to gray",
@@ -33,10 +40,10 @@ def decode(file: Path, *, views: frozenset[str] | None = None, force: bool = Fal
     The format is recognised by the content. DICOM is read by `zoo.data.dicom.decode_dicom`, 8-bit PNG by a fast decoder,
     everything else by Pillow.
 
-    Colour becomes gray by the ITU-R 601 luma weights (.299, .587, .114), alpha is dropped, 1 bit becomes 0 and 255.
-    Images of more than 8 bits are scaled linearly so that their maximum becomes 255 (zero stays zero): files do not say how
-    many of their bits they use. Of several frames the first is taken. A PNG whose pixel data do not match their CRC is
-    refused, although some readers would show it.
+    Pixels are those that a viewer shows: turned as EXIF says, white-is-zero TIFF inverted as MONOCHROME1 is. Colour becomes
+    gray by the ITU-R 601 luma weights (.299, .587, .114), alpha is dropped, 1 bit becomes 0 and 255. Images of more than 8
+    bits, in gray or in colour, are shown from their 0.5th to their 99.5th percentile (`zoo.data.deep.scaled`). Of several
+    frames the first is taken. A PNG whose pixel data do not match their CRC is refused, although some readers would show it.
 
     Args:
         file: the image.
@@ -80,6 +87,23 @@ def claimed_size(stream: BinaryIO) -> tuple[int, int] | None:
         return None
 
 
+def displayed_size(stream: BinaryIO) -> tuple[int, int] | None:
+    """As `claimed_size`, of the image as it is shown; None where the header alone does not say, as for one to be turned."""
+    size = claimed_size(stream)
+    stream.seek(0)
+    try:
+        head = stream.read(HEAD)
+        if size is None or is_dicom(head):
+            return size
+        if head.startswith(PNG_SIGNATURE):
+            return size if png.is_plain(head + stream.read()) else None
+        stream.seek(0)
+        with without_warnings(), Image.open(stream, formats=FORMATS) as image:
+            return size if orientation(image) == UPRIGHT else None
+    except Exception:  # decoding it gives the reason
+        return None
+
+
 @contextlib.contextmanager
 def _bad_images() -> Iterator[None]:
     """Turn whatever a decoder raises into a BadImage with the reason."""
@@ -103,21 +127,54 @@ def _decode(stream: BinaryIO, size: int) -> tuple[np.ndarray, str]:
             return found
         png.check_png(stream)
     stream.seek(0)
-    with without_warnings(), Image.open(stream, formats=FORMATS) as image:
-        return _pixels(image)
+    with without_warnings():
+        try:
+            opened, inverted = Image.open(stream, formats=FORMATS), False
+        except UnidentifiedImageError:
+            again = _black_is_zero(head, stream) if size <= _LARGEST_TIFF else None
+            if again is None:
+                raise
+            stream = again
+            opened, inverted = Image.open(stream, formats=("TIFF",)), True
+        with opened as image:
+            return _pixels(image, stream, inverted)
 
 
-def _pixels(image: Image.Image) -> tuple[np.ndarray, str]:
-    width, height = image.size
-    check_size(width, height)
-    mode = image.mode
-    frames = int(getattr(image, "n_frames", 1))
+def _black_is_zero(head: bytes, stream: BinaryIO) -> BinaryIO | None:
+    """A copy of a white-is-zero TIFF that says the opposite, as Pillow reads not all of them; None of any other file.
+
+    Raises:
+        BadImage: it is another TIFF that Pillow does not read.
+    """
+    order = _TIFF.get(head[:4])
+    if order is None:
+        return None
+    stream.seek(0)
+    data = bytearray(stream.read())
+    start = struct.unpack_from(f"{order}I", data, 4)[0]
+    (count,) = struct.unpack_from(f"{order}H", data, start) if start + 2 <= len(data) else (0,)
+    for at in range(start + 2, min(start + 2 + 12 * count, len(data) - 11), 12):
+        tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, at)
+        if tag == _PHOTOMETRIC and value == _WHITE_IS_ZERO:
+            struct.pack_into(f"{order}H", data, at + 8, 1)
+            return io.BytesIO(data)
+    raise BadImage("a TIFF that is damaged or of a layout that is not read")
+
+
+def _pixels(image: ImageFile, stream: BinaryIO, inverted: bool) -> tuple[np.ndarray, str]:
+    check_size(*image.size)
+    mode, tags = image.mode, getattr(image, "tag_v2", {})  # the latter of a TIFF, which Pillow turns itself
+    frames, turned = int(getattr(image, "n_frames", 1)), tags.get(TAG, UPRIGHT)
     notes = [f"first of {frames} frames"] if frames > 1 else []
     if mode == "L":
         pixels = np.array(image, dtype=np.uint8)
     elif mode.startswith(("I", "F")):
-        pixels, note = scaled(np.asarray(image))
+        pixels, note = deep.scaled(np.asarray(image))
         notes.insert(0, note)
+        inverted = inverted or tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    elif (values := deep.colour(image, stream)) is not None:
+        pixels, note = deep.scaled(values)
+        notes.insert(0, f"{mode}, converted to gray, {note}")
     else:
         # CMYK, YCbCr and the like reach gray only through RGB
         rgb = image if mode in ("1", "LA", "P", "RGB", "RGBA") else image.convert("RGB")
@@ -125,25 +182,11 @@ def _pixels(image: Image.Image) -> tuple[np.ndarray, str]:
         notes.insert(0, _NOTES.get(mode, f"{mode}, converted to gray"))
     if pixels.ndim != 2 or not pixels.size:
         raise BadImage("has no pixels")
+    if inverted:
+        pixels = 255 - pixels
+        notes.append("white is zero, inverted")
+    if not tags and (turned := orientation(image)) != UPRIGHT:
+        pixels = upright(pixels, turned)
+    if turned != UPRIGHT:
+        notes.append("turned as its EXIF orientation says")
     return pixels, ", ".join(notes)
-
-
-def scaled(values: np.ndarray) -> tuple[np.ndarray, str]:
-    """Scale gray values of more than 8 bits so that their maximum becomes 255; negative values become 0.
-
-    Returns:
-        uint8 of the same shape, and a note.
-
-    Raises:
-        BadImage: there are no pixels, or some are not finite.
-    """
-    if not values.size:
-        raise BadImage("has no pixels")
-    if not np.isfinite(values).all():
-        raise BadImage("has pixels that are not finite")
-    top = float(values.max())
-    depth = "floating-point" if values.dtype.kind == "f" else "16-bit" if top < 2**16 else "32-bit"
-    if top <= 0:
-        return np.zeros(values.shape, np.uint8), f"{depth}, no pixel above zero"
-    gray = np.clip(np.rint(values.astype(np.float64) * (255.0 / top)), 0, 255).astype(np.uint8)
-    return gray, f"{depth}, scaled by its maximum"

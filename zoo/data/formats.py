@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import stat
 from pathlib import Path
@@ -10,6 +11,7 @@ from zoo.core.records import BadImage
 
 # A digitised chest X-ray has at most some 20 megapixels; beyond this a small file is a decompression bomb.
 MAX_PIXELS = 100_000_000
+AVIF = importlib.util.find_spec("PIL._avif") is not None  # whether this Pillow reads AVIF
 HEAD = 132  # bytes that tell the kind of a file
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from zoo.core.records import BadImage, ImageSource
-from zoo.data.decode import decode, scaled
+from zoo.data.decode import decode
+from zoo.data.deep import scaled
 from zoo.data.formats import reason_of
 
 
@@ -37,12 +38,18 @@ def _stamp(file: str) -> str:
     return "missing" if status is None else f"{status.st_size} {status.st_mtime_ns} {status.st_mode & 0o444:o}"
 
 
+def _place(root: str, path: str) -> str:
+    """Where an image lies by its words alone: `..` behind a link would lead on from the link's target."""
+    return os.path.normpath(os.path.join(root, path))
+
+
 @dataclass(frozen=True)
 class FileSource(ImageSource):
     """Images that are files under `root`; an image's path is relative to it.
 
-    A path or link that leaves the root is refused unless `allow_outside`: a table from elsewhere could name any file. `force`
-    accepts DICOM images that are not chest X-rays according to their header.
+    A path that leaves the root, absolute or by `..`, is refused unless `allow_outside`: a table from elsewhere could name any
+    file. Links below the root are followed: who owns the root made them. `force` accepts DICOM images that are not chest
+    X-rays according to their header.
     """
 
     root: str
@@ -50,17 +57,23 @@ class FileSource(ImageSource):
     force: bool = False
 
     def read(self, path: str) -> tuple[np.ndarray, str]:
+        return decode(self.file(path), force=self.force)
+
+    def file(self, path: str) -> Path:
+        """The file of an image, which need not exist.
+
+        Raises:
+            BadImage: it is outside the root, or a directory.
+        """
         root = os.path.realpath(self.root)  # each time: a relative root or a link may lead elsewhere by now
-        try:
-            file = os.path.realpath(os.path.join(root, path))
-        except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name
-            raise BadImage(reason_of(error)) from None
+        file = _place(root, path)
         if not (self.allow_outside or file.startswith(os.path.join(root, ""))):
             raise BadImage("a directory, not a file" if file == root else "outside the root")
-        return decode(Path(file), force=self.force)
+        return Path(file)
 
     def fingerprint(self, paths: Sequence[str]) -> str:
-        marks = (f"{path} {_stamp(os.path.join(self.root, path))}" for path in paths)
+        root = os.path.realpath(self.root)
+        marks = (f"{path} {_stamp(_place(root, path))}" for path in paths)
         how = (word for word, given in (("outside too", self.allow_outside), ("force", self.force)) if given)
         return _digest((*how, *marks))
 
@@ -69,9 +82,10 @@ class FileSource(ImageSource):
 
         Stricter than `fingerprint`, since pixels are copied by it from one store to another: the root and the inode count too.
         """
-        where, keys = f"{self.allow_outside} {'force ' * self.force}{os.path.realpath(self.root)}", []
+        root = os.path.realpath(self.root)
+        where, keys = f"{self.allow_outside} {'force ' * self.force}{root}", []
         for path in paths:
-            found = _status(os.path.join(self.root, path))
+            found = _status(_place(root, path))
             mark = found and f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
             keys.append(_digest([where, path, mark]) if mark else "")
         return keys

@@ -18,6 +18,7 @@ _HEADER = 33  # bytes of the signature and the whole IHDR chunk
 _BLOCK = 1 << 20
 # colour types of the fast path: kornia_rs' name, Pillow's name, channels
 _COLOURS = {0: ("mono", "L", 1), 2: ("rgb", "RGB", 3), 6: ("rgba", "RGBA", 4)}
+_TURNING_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")  # in which Pillow looks for an orientation
 # the passes of an interlaced PNG: first column and row, steps between columns and rows (PNG specification, section 8.2)
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
@@ -58,7 +59,7 @@ def decode_fast(head: bytes, stream: BinaryIO, size: int) -> tuple[np.ndarray, s
     if not 0 < width * height <= MAX_PIXELS or size > raw + raw // 8 + _BLOCK:
         return None
     data = head + stream.read(size)  # no more than there was when the size was taken
-    if not _is_plain(data):
+    if not is_plain(data):
         return None
     try:
         found = decoder(data, (height, width), mode)
@@ -72,17 +73,17 @@ def decode_fast(head: bytes, stream: BinaryIO, size: int) -> tuple[np.ndarray, s
     return np.array(Image.fromarray(pixels).convert("L"), dtype=np.uint8), f"{pillow_mode}, converted to gray"
 
 
-def _is_plain(data: bytes) -> bool:
-    """Whether no chunk before the pixels makes the PNG animated or gives it a transparent colour."""
-    at = _HEADER
+def is_plain(data: bytes) -> bool:
+    """Whether no chunk makes the PNG animated, gives it a transparent colour, or may say that it has to be turned."""
+    at, pixels = _HEADER, False
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
-        if name == b"IDAT":
-            return True
-        if name in (b"acTL", b"tRNS"):
+        turning = name in (b"tEXt", b"zTXt", b"iTXt") and data.startswith(_TURNING_TEXTS, at + 8)
+        if turning or name in (b"acTL", b"tRNS", b"eXIf"):
             return False
+        pixels = pixels or name == b"IDAT"
         at += 12 + length
-    return False
+    return pixels
 
 
 def check_png(stream: BinaryIO) -> None:

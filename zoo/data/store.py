@@ -31,7 +31,7 @@ from zoo.data.workers import Chunk, run
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2  # part of the fingerprint: a change in the preparation makes new stores
+FORMAT = 3  # part of the fingerprint: a change in the preparation makes new stores
 CHUNK = 64
 PARALLEL_FROM = 512  # images; below, starting processes costs more than it saves
 _DONORS = 8  # older stores to look for images in

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.config.resolve import resolve
 from zoo.config.run_config import RunConfig
+from zoo.config.weights import weights_file
 from zoo.core.errors import UnwritableRun, UsageError
 from zoo.core.files import replacing, write_text
 from zoo.core.logs import only_warnings
@@ -153,12 +154,14 @@ def carry_out(job: Job) -> Outcome:
     with Signals() as signals, _recorded(job), errors:
         if job.group:
             _broadcast_job(job, job.group)
-        else:
+        begun = (run.path / "data.json").exists()
+        if not begun:
+            _check_weights(settings.weights)
+        if not job.group:
             rehearse(job.config, job.registry)
         images = load_images(job.config, job.registry)
         if job.check:
             job.check(images)
-        begun = (run.path / "data.json").exists()
         if job.changes and begun:
             job.changes.accept(changed_images(run, images))
         folder = CheckpointFolder(run.checkpoints)
@@ -296,6 +299,14 @@ def _model(job: Job) -> Model:
     return job.registry.get("model", job.config.model.name)
 
 
+def _check_weights(weights: str | None) -> None:
+    """Refuse a damaged file of initial weights before images are prepared."""
+    from zoo.engine.weights_files import check_file
+
+    if weights is not None and Path(weights).expanduser().exists():
+        check_file(weights_file(weights))
+
+
 def _build(job: Job, images: ImageSet) -> Any:
     from zoo.engine.weights import build_network
 
@@ -334,7 +345,8 @@ def _write_start(job: Job, images: ImageSet, context: DeviceContext) -> None:
             "store": str(images.store.path),
             "split": "published" if images.official_split else "drawn",
             "images": {name: len(images.of(name)) for name in SPLITS},
-            "patients": {n: int(images.table.loc[images.table["split"] == n, "patient"].nunique()) for n in SPLITS},
+            "patients_known": images.patients_known,
+            "patients": {n: _patients(images, n) for n in SPLITS},
             "positive": {n: dict(zip(images.task.labels, c.positive.tolist(), strict=True)) for n, c in counts.items()},
             "certain": None if images.certain is None else _by_label(images.task, images.certain),
             "set_aside": len(images.set_aside),
@@ -347,6 +359,11 @@ def _write_start(job: Job, images: ImageSet, context: DeviceContext) -> None:
             "sources": source_digests(_model(job), config.model.options),
         },
     )
+
+
+def _patients(images: ImageSet, split: str) -> int | None:
+    """How many patients a split has; None where they are not known."""
+    return int(images.table["patient"].iloc[images.of(split)].nunique()) if images.patients_known else None
 
 
 def _by_label(task: Task, counts: LabelCounts) -> dict[str, dict[str, int]]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import http.client
-import io
-import shutil
 import tempfile
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config.weights import check_weights, weights_file
-from zoo.core.calls import call
+from zoo.core.calls import call, named
 from zoo.core.errors import UsageError, ZooError
+from zoo.engine.weights_files import (
+    Arrays,
+    damaged,
+    described,
+    finalize,
+    flat_layers,
+    is_legacy,
+    layers_of,
+    legacy_layers,
+    open_file,
+    own_scaling,
+)
+from zoo.nn.graph import as_graph
 from zoo.nn.members import BACKBONE
 
 if TYPE_CHECKING:
@@ -36,13 +46,15 @@ class WeightsReport:
     """Where a network's weights come from and what was loaded.
 
     `loaded` has names of layers; the other two have names with shapes, such as `stem (3, 3, 3, 32)`: layers of the
-    source that found no place, and layers of the network's backbone that the source does not fill.
+    source that found no place, and layers of the network's backbone that the source does not fill. `scaling` has the layers
+    with which the source's network scales pixels and this one does not.
     """
 
     source: str
     loaded: tuple[str, ...] = ()
     unmatched_source: tuple[str, ...] = ()
     unmatched_target: tuple[str, ...] = ()
+    scaling: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -54,6 +66,8 @@ class WeightsReport:
             line += f"; left random: {_some(self.unmatched_target)}"
         if self.unmatched_source:
             line += f"; not used: {_some(self.unmatched_source)}"
+        if self.scaling:
+            line += f". Its own pixel scaling is not taken over: {_some(self.scaling)}; this network scales pixels its own way"
         return line
 
 
@@ -103,10 +117,10 @@ def build_network(
     check_weights(info, weights)
     if weights is None or weights == "none":
         source = "weights of trained networks" if info.trained else "random weights"
-        return call(model.build, task, image_size, None, options), WeightsReport(source)
+        return _build(model, task, image_size, None, options), WeightsReport(source)
     if weights in info.pretrained:
         try:
-            network = call(model.build, task, image_size, weights, options)
+            network = _build(model, task, image_size, weights, options)
         except Exception as error:
             if not _is_download_error(error):
                 raise
@@ -117,8 +131,14 @@ def build_network(
             ) from error
         return network, WeightsReport(f"{weights} weights of {info.name}, as published through Keras")
     path = weights_file(weights)
-    network = call(model.build, task, image_size, None, options)
+    network = _build(model, task, image_size, None, options)
     return network, load_matching(network, path)
+
+
+def _build(model: Model, task: Task, image_size: int, published: str | None, options: Any) -> keras.Model:
+    network = call(model.build, task, image_size, published, options)
+    with named(model, "build()"):
+        return as_graph(network, image_size)
 
 
 def load_matching(network: keras.Model, path: str | Path) -> WeightsReport:
@@ -133,18 +153,21 @@ def load_matching(network: keras.Model, path: str | Path) -> WeightsReport:
     Args:
         network: the network to fill, in place.
         path: a `.keras` file, a Keras 3 `.weights.h5` file, or a run directory; or an `.h5` file in the older layout, in
-            which `keras.applications` publishes weights, which must fit the backbone as a whole.
+            which Keras 2 and `model.save("x.h5")` write whole networks and `keras.applications` publishes weights.
 
     Raises:
         UsageError: there is no such file, or nothing in it fits.
         ZooError: the file is damaged.
     """
+    path = weights_file(path)
+    report = _load_legacy(network, path) if is_legacy(path) else _load_matching(network, path)
+    return replace(report, scaling=_unlike(path, network))
+
+
+def _load_matching(network: keras.Model, path: Path) -> WeightsReport:
     import h5py
 
-    path = weights_file(path)
-    if path.suffix == ".h5" and not path.name.endswith(".weights.h5"):
-        return _load_published(network, path)
-    with _open(path) as source, tempfile.TemporaryDirectory() as folder:
+    with open_file(path) as source, tempfile.TemporaryDirectory() as folder:
         # the network's own weights file, with what matches replaced, is what Keras then loads
         own = Path(folder) / "own.weights.h5"
         network.save_weights(own)
@@ -168,49 +191,59 @@ def load_matching(network: keras.Model, path: str | Path) -> WeightsReport:
     )
 
 
-def _open(path: Path) -> h5py.File:
-    import h5py
+def _load_legacy(network: keras.Model, path: Path) -> WeightsReport:
+    """Load a file of the older layout: layers in order where the backbone's follow one another in it, else by given names."""
+    backbone: Any = next((layer for layer in network.layers if layer.name == BACKBONE), network)
+    with open_file(path) as file:
+        try:
+            source = legacy_layers(file)
+            target = layers_of(backbone)
+            pairs = _in_order(source, target) or _by_names(source, target)
+            if not source:
+                raise ZooError(f"{path} holds no weights in a layout of Keras.")
+            if not pairs:
+                raise UsageError(_nothing_fits(path, network, source, target))
+            for theirs, ours in pairs:
+                for array, variable in zip(theirs.arrays, ours.arrays, strict=True):
+                    variable.assign(array[()])
+        except (OSError, KeyError) as error:
+            raise damaged(path, error) from error
+    finalize(backbone)
+    used, filled = {id(theirs) for theirs, _ in pairs}, {id(ours) for _, ours in pairs}
+    return WeightsReport(
+        source=str(path),
+        loaded=tuple(ours.name for _, ours in pairs),
+        unmatched_source=tuple(str(each) for each in source if id(each) not in used),
+        unmatched_target=tuple(str(each) for each in target if id(each) not in filled),
+    )
 
-    try:
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                return h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r")
-        return h5py.File(path, "r")
-    except (OSError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise ZooError(f"the weights file {path} cannot be read, it may be damaged: {_reason(error)}") from error
+
+def _in_order(source: list[Arrays], target: list[Arrays]) -> list[tuple[Arrays, Arrays]]:
+    """All layers of the target beside those of the source that have the same shapes, one after the other."""
+    shapes, wanted = [each.shapes for each in source], [each.shapes for each in target]
+    for start in range(len(source) - len(target) + 1):
+        if shapes[start : start + len(wanted)] == wanted:
+            return list(zip(source[start:], target, strict=False))
+    return []
 
 
-def _load_published(network: keras.Model, path: Path) -> WeightsReport:
-    """Let Keras read its older layout, in order of layers; it refuses what does not fit."""
-    backbone = next((layer for layer in network.layers if layer.name == BACKBONE), network)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            backbone.load_weights(_without_scaling(path, backbone, Path(folder)))
-    except (OSError, KeyError) as error:
-        raise ZooError(f"the weights file {path} cannot be read, it may be damaged: {_reason(error)}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} does not fit the backbone of {network.name}: {_reason(error)}") from error
-    return WeightsReport(str(path), tuple(layer.name for layer in backbone.layers if layer.weights))
+def _by_names(source: list[Arrays], target: list[Arrays]) -> list[tuple[Arrays, Arrays]]:
+    """Layers of one given name and shape; Keras 2 has slashes in its names."""
+    theirs = {each.name.replace("/", "_"): each for each in source}
+    named = [(theirs.get(each.name.replace("/", "_")), each) for each in target if each.named]
+    return [(found, each) for found, each in named if found is not None and found.shapes == each.shapes]
 
 
-def _without_scaling(path: Path, backbone: Any, folder: Path) -> Path:
-    """The file, or a copy that does not list a pixel normalisation which the backbone, scaled from outside, lacks."""
-    import h5py
+def _unlike(path: Path, network: keras.Model) -> tuple[str, ...]:
+    """How the network in the file scales pixels, where the one that is filled does not do so."""
     import keras
 
-    if any(isinstance(layer, keras.layers.Normalization) for layer in backbone.layers):
-        return path
-    with h5py.File(path, "r") as file:
-        where = "/" if "layer_names" in file.attrs or "model_weights" not in file else "model_weights"
-        names = [n.decode() if isinstance(n, bytes) else str(n) for n in file[where].attrs.get("layer_names", ())]
-    kept = [name for name in names if _split_counter(name)[0] != "normalization"]
-    if kept == names:
-        return path
-    copy = folder / path.name
-    shutil.copyfile(path, copy)
-    with h5py.File(copy, "r+") as file:
-        file[where].attrs["layer_names"] = [name.encode() for name in kept]
-    return copy
+    own = {
+        described(type(layer).__name__, layer.get_config())
+        for layer in flat_layers(network)
+        if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization)
+    }
+    return tuple(each for each in own_scaling(path) if each not in own)
 
 
 def _units(file: h5py.File) -> list[_Unit]:
@@ -307,7 +340,7 @@ def _array(dataset: Any) -> np.ndarray:
     return values
 
 
-def _nothing_fits(path: Path, network: keras.Model, source: list[_Unit], target: list[_Unit]) -> str:
+def _nothing_fits(path: Path, network: keras.Model, source: Sequence[object], target: Sequence[object]) -> str:
     return (
         f"nothing in {path} fits the backbone of {network.name}. The file has {len(source)} layers with weights "
         f"({_some([str(u) for u in source])}), the backbone {len(target)} ({_some([str(u) for u in target])}). "

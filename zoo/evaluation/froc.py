@@ -40,7 +40,10 @@ class Localisation:
 
 @dataclass(frozen=True)
 class Froc:
-    """Of one reader the share of lesions found at no more than `RATES` non-lesion marks per image, and what it rests on."""
+    """Of one reader the share of lesions found at no more than `RATES` non-lesion marks per image, and what it rests on.
+
+    `curve` is `froc_curve`, a pair of marks per image and share for every threshold.
+    """
 
     label: str
     modality: str
@@ -48,6 +51,7 @@ class Froc:
     images: int
     lesions: int
     sensitivity: dict[str, Interval]
+    curve: tuple[tuple[float, float], ...]
 
 
 def match_marks(points: np.ndarray, scores: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -78,9 +82,12 @@ def froc_curve(found: Localisation) -> tuple[np.ndarray, np.ndarray]:
     """Non-lesion marks per image and share of lesions found, `(T,)` each, as the threshold falls through all scores."""
     marked = found.lesion_score[np.isfinite(found.lesion_score)]
     cuts = np.unique(np.concatenate([marked, found.other_score]))[::-1]
-    false = (found.other_score >= cuts[:, None]).sum(axis=1) / found.images
-    share = (found.lesion_score >= cuts[:, None]).sum(axis=1) / max(len(found.lesion_score), 1)
-    return np.concatenate([[0.0], false]), np.concatenate([[0.0], share])
+    false, lesions = (
+        len(scores) - np.searchsorted(np.sort(scores), cuts, "left")
+        for scores in (found.other_score, found.lesion_score)
+    )
+    share = lesions / max(len(found.lesion_score), 1)
+    return np.concatenate([[0.0], false / found.images]), np.concatenate([[0.0], share])
 
 
 def sensitivities(

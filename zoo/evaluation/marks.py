@@ -12,7 +12,7 @@ import pandas as pd
 
 from zoo.core.errors import DataError
 from zoo.core.tables import read_table
-from zoo.evaluation.froc import Froc, Localisation, afroc_rows, match_marks, sensitivities
+from zoo.evaluation.froc import Froc, Localisation, afroc_rows, froc_curve, match_marks, sensitivities
 from zoo.evaluation.readings import COLUMNS, ONE, Readings, named_columns
 
 LESION = "lesion"  # the label where the marks name none
@@ -67,6 +67,7 @@ class Marks:
                 each.images,
                 len(each.lesion_score),
                 sensitivities(each, self.known_patients, replicates=replicates, level=level, seed=seed),
+                tuple(zip(*(part.tolist() for part in froc_curve(each)), strict=True)),
             )
             for who, each in self.found.items()
         )

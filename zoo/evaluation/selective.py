@@ -18,6 +18,7 @@ from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable
 
 REFERRED = 0.1  # share of the images, the least certain
+SHARES = np.arange(1, 21) / 20  # of the images that are kept, where the risk-coverage curve is given
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Selective(Serialisable):
     certain, is left to a reader (`error_kept`), and of those referred (`error_referred`).
 
     `aurc` is the mean error over all shares that could be kept, from the most certain image on; certainty that says
-    nothing gives the error of all images.
+    nothing gives the error of all images. `curve` is the error among those kept, by the share that is kept, "0.05" to "1".
     """
 
     label: str
@@ -35,6 +36,7 @@ class Selective(Serialisable):
     error_kept: Interval
     error_referred: Interval
     aurc: float
+    curve: dict[str, float]
 
 
 def selective(
@@ -85,5 +87,9 @@ def _label(
     error, of_kept, of_referred = intervals({"accuracy": image_means(parts, codes, int(codes.max()) + 1)}, level)[
         "accuracy"
     ]
-    aurc = float((wrong[ranked].cumsum() / np.arange(1, len(ranked) + 1)).mean()) if len(ranked) else float("nan")
-    return Selective(name, referred, error, of_kept, of_referred, aurc)
+    risk = wrong[ranked].cumsum() / np.arange(1, len(ranked) + 1)
+    places = np.maximum(np.round(SHARES * len(ranked)).astype(int), 1) - 1
+    curve = {f"{share:g}": float(risk[place]) for share, place in zip(SHARES, places, strict=True) if len(ranked)}
+    return Selective(
+        name, referred, error, of_kept, of_referred, float(risk.mean()) if len(ranked) else float("nan"), curve
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,25 +15,19 @@ from zoo.core.errors import DataError
 from zoo.core.records import BadImage
 from zoo.core.tables import stream_names, with_slashes
 from zoo.data.decode import decode
-from zoo.data.formats import is_dicom, read_head
+from zoo.data.image_files import MASKS, UNREADABLE, image_files
 from zoo.runs.run import Run
 
 STDIN = "-"
-# files in a folder that count as images; a file named by itself is read whatever its ending
-ENDINGS = frozenset(
-    (
-        *(".png", ".jpg", ".jpeg", ".jpe", ".jp2", ".j2k", ".jpx", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
-        *(".pgm", ".ppm", ".pnm", ".dcm", ".dicom", ".dic"),
-    )
-)
+logger = logging.getLogger(__name__)
 
 
 def expand(paths: Iterable[str]) -> Iterator[str]:
     """Yield the names of the images that a user named, lazily and in the order given.
 
     - A file yields itself.
-    - A folder yields the images in it and below, sorted by name: files with one of `ENDINGS`, and DICOM files whose name has
-      no ending or ends in a number. Hidden files are left out.
+    - A folder yields the images in it and below, sorted by name, as `zoo.data.image_files` finds them: hidden files, and
+      masks beside images, are left out.
     - A name with `*`, `?` or `[` that does not exist is a pattern (`**` matches nested folders); its matches are sorted.
     - "-" reads files, folders or patterns from standard input, one per line.
 
@@ -70,39 +65,14 @@ def expand_one(path: str) -> Iterator[str]:
 
 def _folder(path: str) -> Iterator[str]:
     empty = True
-    for each in _walk(path, ()):
-        empty = False
-        yield each
+    for each, reason in image_files(path):
+        if not reason or reason.startswith(UNREADABLE):  # `read_image` gives the reason
+            empty = False
+            yield each
+        elif reason == MASKS:
+            logger.info(f"{each}: left out, {reason}")
     if empty:
         yield path
-
-
-def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    """The images below a folder. `above` are the folders on the way here: a link back to one of them is not followed."""
-    try:
-        status = os.stat(folder)
-        here = (status.st_dev, status.st_ino)
-        if here in above:
-            return
-        with os.scandir(folder) as entries:
-            names = sorted((each.name, each.is_dir()) for each in entries if not each.name.startswith("."))
-    except OSError:
-        yield folder  # `read_image` gives the reason
-        return
-    for name, is_folder in names:
-        path = os.path.join(folder, name)
-        if is_folder:
-            yield from _walk(path, (*above, here))
-        elif _is_image(path, name):
-            yield path
-
-
-def _is_image(path: str, name: str) -> bool:
-    ending = os.path.splitext(name)[1].lower()
-    if ending in ENDINGS:
-        return True
-    # scanners name DICOM files IM000001 or by a number with dots; DICOMDIR is an index, not an image
-    return (not ending or ending[1:].isdigit()) and name != "DICOMDIR" and is_dicom(read_head(path))
 
 
 def read_image(file: str | Path, *, views: frozenset[str] | None = None, force: bool = False) -> tuple[np.ndarray, str]:

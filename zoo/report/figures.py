@@ -181,6 +181,39 @@ def decision_figure(curve: DecisionCurve, title: str) -> str:
         return svg(figure)
 
 
+def froc_figure(lines: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str:
+    """Share of the lesions found against false marks per image, a line for each reader; named where they are at most four."""
+    few = len(lines) <= 4
+    with _drawing(margins=_SQUARE) as (figure, axes):
+        for number, (name, points) in enumerate(lines.items()):
+            x, y = thin(*np.array(points).T)
+            colour = (BLUE, ORANGE, GREEN, RED)[number] if few else BLUE
+            axes.plot(x, y, color=colour, drawstyle="steps-post", linewidth=1.3, alpha=1 if few else 0.6, label=name)
+        axes.set_xlim(left=0)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlabel("false marks per image")
+        axes.set_ylabel("lesions found")
+        axes.set_title(_fit(title, _NAME), loc="left")
+        if few:
+            axes.legend(fontsize=8, loc="lower right", handlelength=1.6)
+        return svg(figure)
+
+
+def referral_figure(curve: Mapping[float, float], title: str) -> str:
+    """Wrong predictions among the most certain images, by the share that is kept; of all images as a dashed line."""
+    shares, errors = np.array([*curve.items()]).T
+    with _drawing(margins=_SQUARE) as (figure, axes):
+        axes.plot(100 * shares, 100 * errors, color=BLUE)
+        axes.axhline(100 * errors[-1], color=INK, alpha=0.45, linewidth=1, linestyle="--")
+        axes.set_xlim(0, 100)
+        axes.set_ylim(bottom=0)
+        axes.yaxis.get_major_locator().set_params(nbins=4)
+        axes.set_xlabel("images kept, %")
+        axes.set_ylabel("wrong, %")
+        axes.set_title(_fit(title, _NAME), loc="left")
+        return svg(figure)
+
+
 def forest_figure(
     rows: Sequence[tuple[str, Interval, bool]], overall: float, xlabel: str, limits: tuple[float, float] = (0, 1)
 ) -> str:

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,10 +80,14 @@ def _from_store(folder: str | None, images: list[str], size: int) -> dict[str, s
 
 
 def _from_file(root: Path, image: str, size: int) -> str | None:
-    """An image by its name below the root, where published layouts put it; never a file outside the root."""
-    for path in (root / image, root / "images" / image):
-        if path.is_file() and path.resolve().is_relative_to(root.resolve()):
-            return file_uri(path, size)
+    """An image by its name below the root, where published layouts put it, as the network would see it."""
+    from zoo.core.errors import ZooError
+    from zoo.core.records import BadImage
+    from zoo.data.images import FileSource
+
+    for name in (image, f"images/{image}"):
+        with suppress(BadImage, ZooError):
+            return pixels_uri(FileSource(str(root), force=True).read(name)[0], size)
     return None
 
 

@@ -8,7 +8,7 @@ from zoo.evaluation.interval import short
 from zoo.evaluation.utility import DecisionCurve
 from zoo.report.blocks import Block, Figure, Panels, Section, Table, Text, section
 from zoo.report.material import Material
-from zoo.report.sentences import shown, split_name
+from zoo.report.sentences import shown, split_name, unit
 
 if TYPE_CHECKING:
     from zoo.evaluation.sheet import Sheet
@@ -33,8 +33,9 @@ def utility(material: Material) -> Section | None:
     caption = (
         f"Decision curves: net benefit of acting on every image whose probability ({stage}) reaches the threshold, in true "
         "positives per image; a false positive costs threshold / (1 − threshold) of one (Vickers and Elkin 2006). The shaded "
-        "band is the 95% interval over resampled patients. Below each, the thresholds at which the network is above both "
-        "“treat all” and “treat none” beyond chance, all thresholds looked at together."
+        f"band is the 95% interval over resampled {unit(material.results.evaluation.patients_known)}. Below each, the "
+        "thresholds at which the network is above both “treat all” and “treat none” beyond chance, all thresholds looked at "
+        "together."
     )
     more = f"Shown are the first {_LABELS_SHOWN} of {len(drawn)} labels." if len(drawn) > _LABELS_SHOWN else ""
     blocks: list[Block] = [
@@ -70,6 +71,8 @@ def fit(material: Material) -> Section | None:
 
 def uncertainty(material: Material) -> Section | None:
     """What could be left to a reader: conformal sets, and the errors left without the least certain images."""
+    from zoo.report.figures import referral_figure
+
     sheet = material.results.sheet
     sets = [
         (each.label, *(shown(v) for v in (each.covered_positive, each.covered_negative, each.uncertain)))
@@ -82,9 +85,10 @@ def uncertainty(material: Material) -> Section | None:
     blocks: list[Block] = []
     if sets:
         held = 100 * (1 - sheet.conformal[0].alpha)
+        new = " of new patients" if material.results.evaluation.patients_known else ""
         caption = (
             f"Conformal sets of yes and no, calibrated on validation to hold the label of {held:g}% of "
-            "positive and of negative images of new patients: how many they hold here, and the share of images whose set is "
+            f"positive and of negative images{new}: how many they hold here, and the share of images whose set is "
             "both or neither."
         )
         blocks.append(Table(caption, ("label", "positive held", "negative held", "both or neither"), tuple(sets)))
@@ -93,7 +97,20 @@ def uncertainty(material: Material) -> Section | None:
         "images are referred. AURC: its mean over all shares that could be kept."
     )
     names = ("label", "all images", "those kept", "those referred", "AURC")
-    return section("uncertainty", "Sets and referral", blocks, Table(caption, names, tuple(errors)))
+    blocks.append(Table(caption, names, tuple(errors)))
+    drawn = [each for each in sheet.selective if each.curve][:_LABELS_SHOWN]
+    figures = tuple(
+        Figure(
+            referral_figure({float(share): v for share, v in each.curve.items()}, each.label),
+            f"Errors by share of images kept: {each.label}.",
+        )
+        for each in drawn
+    )
+    caption = (
+        "Wrong predictions among the images that are kept when the others, the least certain, are referred; dashed: of all "
+        "images. A curve that does not fall to the left says that the certainty is worth nothing."
+    )
+    return section("uncertainty", "Sets and referral", blocks, Panels(caption, figures) if figures else None)
 
 
 def ratios_table(sheet: Sheet) -> Table:

@@ -261,7 +261,7 @@ def run(runner: Runner, search: Search, registry: Registry, *, take_over: bool) 
 
     Raises:
         Interrupted: the user asked to stop; what is done is kept.
-        ZooError: a file or the database cannot be written.
+        ZooError: a file or the database cannot be written, or the database gives a trial again that was carried out.
     """
     folder, definition = runner.folder, runner.definition
 
@@ -276,12 +276,18 @@ def run(runner: Runner, search: Search, registry: Registry, *, take_over: bool) 
 
     found = keep()
     begun = search.mine(take_over)
-    total = definition.trials or 0
+    total, carried_out = definition.trials or 0, set[int]()
     while True:
         runner.check()
         frozen = begun.pop(0) if begun else search.claim()
         if frozen is None:
             break
+        if frozen.number in carried_out:
+            raise ZooError(
+                f"trial {frozen.number + 1} was carried out, but the database of the sweep '{folder.name}' gives it as waiting "
+                "again. Something resets it: repair the database, or give the sweep another name."
+            )
+        carried_out.add(frozen.number)
         with search.unless_finished(frozen):  # by a machine that took it over
             _carry_out(
                 runner, search, registry, frozen, left=sum(not trial.done for trial in found.trials), total=total

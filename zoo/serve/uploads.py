@@ -69,6 +69,10 @@ class Uploads:
         end = loop.time() + self.limits.upload_s
         size, more = 0, True
         while more:
+            if (
+                loop.time() >= end
+            ):  # the clock of a message does not run out where messages without content are there at once
+                raise _stalled()
             message = await self._next(request, min(end, loop.time() + self.limits.idle_s))
             if message["type"] == "http.disconnect":
                 raise ClientGone
@@ -90,10 +94,14 @@ class Uploads:
         except TimeoutError:
             if self._stopping:
                 raise Busy("the server is stopping.", 5) from None
-            raise APIError(408, "the upload stalled: send it again.", {"Connection": "close"}) from None
+            raise _stalled() from None
         finally:
             self._clocks.discard(clock)
 
     def _too_large(self, size: int) -> APIError:
         limit = megabytes(self.limits.max_bytes)
         return APIError(413, f"the file is too large: {megabytes(size)} or more, and the limit is {limit}.")
+
+
+def _stalled() -> APIError:
+    return APIError(408, "the upload stalled: send it again.", {"Connection": "close"})

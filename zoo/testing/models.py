@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.core.contracts import Model
 from zoo.core.tasks import Task
 from zoo.engine.load import custom_layers
+from zoo.nn.graph import as_graph
 from zoo.testing.saved import logits_elsewhere
 from zoo.testing.suite import (
     EXAMPLE_TASKS,
@@ -98,7 +99,8 @@ class _Subject:
 
     def network(self, task: Task) -> keras.Model:
         if task.kind not in self.networks:
-            self.networks[task.kind] = self.model.build(task, self.size, None, self.options)
+            network = self.model.build(task, self.size, None, self.options)
+            self.networks[task.kind] = as_graph(network, self.size)  # as a training does
         return self.networks[task.kind]
 
     @property

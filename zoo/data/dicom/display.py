@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from zoo.data.deep import SHARE, between, counts, percentiles
 from zoo.data.dicom.header import Header
 from zoo.data.dicom.pixels import Layout
-
-PERCENTILES = (0.5, 99.5)  # shown in full if a deep image has no window: see `decode_dicom`
-_BAND = 1 << 22  # pixels counted at a time, as counting takes 8 bytes for each
 
 
 def display(codes: np.ndarray, layout: Layout, header: Header) -> tuple[np.ndarray, list[str]]:
@@ -20,14 +18,14 @@ def display(codes: np.ndarray, layout: Layout, header: Header) -> tuple[np.ndarr
     Modality LUT or rescale; then the first VOI LUT, the first window, or the default; then inversion of MONOCHROME1. Pixels of
     the padding value become black and do not count for the default.
     """
-    counts = _counts(codes, layout.stored)
+    occurring = counts(codes, layout.stored)
     stored = np.arange(1 << layout.stored)
     if layout.signed:
         stored -= (stored >> (layout.stored - 1)) << layout.stored
     padding = _padding(header, layout, stored)
-    present = (counts > 0) & ~padding
+    present = (occurring > 0) & ~padding
     values, bounds, notes = _modality(stored, header, layout)
-    shown, more = _shown(values, bounds, np.where(present, counts, 0), header, layout)
+    shown, more = _shown(values, bounds, np.where(present, occurring, 0), header, layout)
     table = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
     notes += more
     inverted = layout.photometric == "MONOCHROME1"
@@ -37,18 +35,10 @@ def display(codes: np.ndarray, layout: Layout, header: Header) -> tuple[np.ndarr
     shape = header.text("PresentationLUTShape")
     if shape in ("IDENTITY", "INVERSE") and (shape == "INVERSE") != inverted:
         notes.append(f"(2050,0020) PresentationLUTShape is {shape}, not followed")
-    if (counts[padding] > 0).any():
+    if (occurring[padding] > 0).any():
         table[padding] = 0
         notes.append("padding black")
     return table[codes], notes
-
-
-def _counts(codes: np.ndarray, bits: int) -> np.ndarray:
-    """How often each stored value occurs."""
-    flat, counts = codes.reshape(-1), np.zeros(1 << bits, np.int64)
-    for start in range(0, flat.size, _BAND):
-        counts += np.bincount(flat[start : start + _BAND], minlength=1 << bits)
-    return counts
 
 
 def _modality(stored: np.ndarray, header: Header, layout: Layout) -> tuple[np.ndarray, tuple[float, float], list[str]]:
@@ -73,13 +63,13 @@ def _modality(stored: np.ndarray, header: Header, layout: Layout) -> tuple[np.nd
 
 
 def _shown(
-    values: np.ndarray, bounds: tuple[float, float], counts: np.ndarray, header: Header, layout: Layout
+    values: np.ndarray, bounds: tuple[float, float], occurring: np.ndarray, header: Header, layout: Layout
 ) -> tuple[np.ndarray, list[str]]:
     """Gray levels in [0, 255] of all values, by the file's VOI LUT or window or, where these show nothing, by default."""
     depth = [f"{layout.stored}-bit"] if layout.stored != 8 else []
     lut, window = _lut(values, "VOILUTSequence", header, bool(values.min() < 0)), _window(values, header)
     given = {"VOI LUT": None if lut is None else lut[0] * (255 / lut[1]), "window": window}
-    present = counts > 0
+    present = occurring > 0
     constant = len(np.unique(values[present])) < 2
     wrong = []
     for name, shown in given.items():
@@ -90,24 +80,9 @@ def _shown(
     if window is None and header.values("WindowCenter"):
         wrong.append("its window is not valid")
     if layout.stored <= 8:
-        return _between(values, *bounds), [*depth, *wrong]
-    low, high = _percentiles(values, counts) if present.any() else bounds
-    share = "{:g}th to {:g}th percentile".format(*PERCENTILES)
-    return _between(values, low, high), [*depth, *wrong, share if wrong else f"no window: {share}"]
-
-
-def _between(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    scaled: np.ndarray = (values - low) * (255 / (high - low)) if high > low else np.zeros(values.shape)
-    return np.clip(scaled, 0, 255)
-
-
-def _percentiles(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """The values below which the two shares of the pixels lie; the whole range where they coincide."""
-    values, counts = values[counts > 0], counts[counts > 0]
-    order = np.argsort(values, kind="stable")
-    shares = np.cumsum(counts[order]) * (100 / counts.sum())
-    low, high = (float(values[order[min(int(np.searchsorted(shares, p)), len(order) - 1)]]) for p in PERCENTILES)
-    return (low, high) if high > low else (float(values.min()), float(values.max()))
+        return between(values, *bounds), [*depth, *wrong]
+    low, high = percentiles(values, occurring) if present.any() else bounds
+    return between(values, low, high), [*depth, *wrong, SHARE if wrong else f"no window: {SHARE}"]
 
 
 def _padding(header: Header, layout: Layout, stored: np.ndarray) -> np.ndarray:
