@@ -187,6 +187,6 @@ def _pixels(image: ImageFile, stream: BinaryIO, inverted: bool) -> tuple[np.ndar
         notes.append("white is zero, inverted")
     if not tags and (turned := orientation(image)) != UPRIGHT:
         pixels = upright(pixels, turned)
-    if turned != UPRIGHT:
+    if turned in range(UPRIGHT + 1, 9):
         notes.append("turned as its EXIF orientation says")
     return pixels, ", ".join(notes)
