@@ -78,7 +78,12 @@ def print_results(results: Results, folder: Path, reference: str | None, asked: 
     if results.groups and (everything or "groups" in asked):
         rows = sentences.overall(results.groups)
         title = f"Groups{' (means over the labels)' if rows[0].label == 'macro' else ''}; gap: against all other images"
-        _print_part(console, tables.terminal(tables.groups_table(results.groups), title, tables.GROUPS))
+        _print_part(
+            console,
+            tables.terminal(
+                tables.groups_table(results.groups, patients=results.evaluation.patients_known), title, tables.GROUPS
+            ),
+        )
     if (other := results.reference) is not None:
         title = f"{count_of(other.images, 'image')} also labelled in {other.source}; AUROC against either reference"
         _print_part(console, tables.terminal(tables.reference_table(other), title, tables.REFERENCE))
@@ -121,7 +126,7 @@ def _of_parts(results: Results, asked: Collection[str], everything: bool) -> lis
         return [utility.sentence(results.sheet), *fair, *detail_sentences.details(results)]
     said = [*detail_sentences.operating(results.operating)] if "operating" in asked else []
     if "groups" in asked:
-        said += detail_sentences.groups(results.groups, results.gaps)
+        said += detail_sentences.groups(results.groups, results.gaps, results.evaluation.patients_known)
     return said + (detail_sentences.references(results.reference) if results.reference is not None else [])
 
 

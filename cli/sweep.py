@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.configuration import configuration, configured, refuse_beside_resume
-from zoo.cli.options import AS_JSON, CHECKPOINT_EVERY, METRICS, RUNS_DIR, command
+from zoo.cli.options import AS_JSON, CHECKPOINT_EVERY, METRICS, RUNS_DIR, TRACK, command
 from zoo.cli.printing import plain_console, print_json
 from zoo.core.errors import UsageError
 
@@ -66,6 +66,7 @@ WITH_RESUME = {"resumed", "runs_dir", "as_json", "retry_failed", "take_over", "s
 @click.option("--resume", "resumed", metavar="NAME", help="Continue a sweep, as repeating its command would.")
 @CHECKPOINT_EVERY
 @RUNS_DIR
+@TRACK
 @AS_JSON
 @click.pass_context
 def sweep(
@@ -124,13 +125,16 @@ def sweep(
 
 def _defined(folder: Folder, overs: tuple[str, ...], storage: str | None, options: dict[str, Any]) -> Definition:
     """What the command line asks for."""
+    from zoo.core.registry import registry
+    from zoo.engine.tracking import parse
     from zoo.search.folder import Definition
     from zoo.search.process import without_passwords
     from zoo.search.space import given_twice, parse_overs
     from zoo.search.trials import epoch_column
 
     trials, metric, prune = (options.pop(key) for key in ("trials", "metric", "prune"))
-    every = options.pop("checkpoint_every")
+    every, track = options.pop("checkpoint_every"), options.pop("track")
+    parse(track, registry())
     dimensions = parse_overs(overs, ranges=trials is not None)
     if prune is not None and trials is None:
         raise UsageError("--prune and --no-prune are for a search: give --trials N.")
@@ -147,6 +151,7 @@ def _defined(folder: Folder, overs: tuple[str, ...], storage: str | None, option
         metric=metric,
         trials=trials,
         prune=epoch_column(metric) is not None if prune is None else prune,
+        track=list(track),
         storage=without_passwords([storage])[0] if storage else None,
         checkpoint_every=every,
     )

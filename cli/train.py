@@ -173,11 +173,13 @@ def _resume(
     from zoo.engine.tracking import RECORDED, observers
     from zoo.ensemble.strategy import with_ensembles
     from zoo.inference import training
+    from zoo.runs.missing import demand_plugins
     from zoo.runs.run import Run
 
     run: Run | None = None
     try:
         run = Run.find(reference, runs_dir)
+        demand_plugins(run, registry())
         options["observers"] = observers(track or run.info().get(RECORDED, ()), registry())
     except UsageError:
         if cluster is None or cluster.index == 0:

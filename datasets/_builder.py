@@ -13,7 +13,7 @@ from zoo import DataError, Faults, ImageSource, Listing, Records
 from zoo.core.errors import did_you_mean
 from zoo.core.listing import LISTED_TWICE, NO_FILE, NO_USE, NORMAL_AND_FINDING
 from zoo.core.tables import column_key, read_table
-from zoo.core.text import listed
+from zoo.core.text import count_of, listed
 from zoo.datasets import _tables
 
 
@@ -38,6 +38,7 @@ class RecordBuilder:
     labels: pd.DataFrame = field(default_factory=pd.DataFrame)
     normal: str | None = None
     no_pathology: tuple[str, ...] = ()
+    contradictions: str = "refuse"  # or "finding", "aside": what a normal image with a finding counts as
     notes: list[str] = field(default_factory=list)
     patients_known: bool = False
     official_split: bool = False
@@ -201,14 +202,20 @@ class RecordBuilder:
             )
 
     def contradict(self, rows: Any, message: str, label: str) -> None:
-        """Note the images that are normal and have the finding `label`, or raise where no faults are collected."""
+        """Note the images that are normal and have the finding `label`; raise where `contradictions` are to be refused."""
         if not np.any(rows):
             return
+        count = count_of(int(np.sum(rows)), "such row")
+        if self.faults is None and self.contradictions == "refuse":
+            raise self.error(
+                rows,
+                f"{message} ({count}). Correct them, name '{label}' with the option no_pathology where a normal image may "
+                "have it, or set the option contradictions to finding or aside.",
+            )
+        if self.contradictions == "aside":
+            self.set_aside(rows, "normal and a finding")
         if self.faults is None:
-            count = int(np.sum(rows))
-            more = f" ({count:,} such rows)" if count > 1 else ""
-            how = f"Correct them, or name '{label}' with the option no_pathology where a normal image may have it."
-            raise self.error(rows, f"{message}{more}. {how}")
+            return
         self.faults.add(NORMAL_AND_FINDING, self.columns["image"][np.asarray(rows)], message)
 
     def set_aside(self, rows: Any, reason: str) -> int:

@@ -27,8 +27,8 @@ NOT_NORMAL = "marked as not normal, but with none of the labels"
 def add_named(builder: RecordBuilder, options: Any, *, blank: float = np.nan) -> None:
     """Add labels, patients, split, views, ages and sexes by the names that a reader's options give them.
 
-    The options are labels, names, separator, normal, no_pathology and patient_pattern; and patient, split, view, age and
-    sex, used if there is such a column.
+    The options are labels, names, separator, normal, no_pathology, contradictions and patient_pattern; and patient, split, view,
+    age and sex, used if there is such a column.
     """
     asked = [name for name in ("patient", "split", "view", "age", "sex") if getattr(options, name) not in ("", name)]
     for name in asked:  # before columns are found by their usual names
@@ -56,7 +56,7 @@ def add_labels(builder: RecordBuilder, options: Any, *, blank: float = np.nan) -
         DataError: a column is missing, a value is not valid, or all images have the same labels.
     """
     cells = _label_cells(builder, options.labels)
-    builder.no_pathology = tuple(names_in(options.no_pathology))
+    builder.no_pathology, builder.contradictions = tuple(names_in(options.no_pathology)), options.contradictions
     if len(cells) == 1 and is_numbered(cells[0], options.separator, options.names):
         rename = class_names(builder, cells[0], options.separator, options.names)
         add_classes(builder, cells[0], options.separator, options.normal, rename=rename)

@@ -55,6 +55,9 @@ class CsvOptions:
     no_pathology: str = option(
         "Support Devices", "labels that are no pathology, which a normal image may have, separated by commas"
     )
+    contradictions: Literal["refuse", "finding", "aside"] = option(
+        "refuse", "an image that is normal and has a finding: an error, one with the finding, or set aside"
+    )
     split: str = option("split", "column with train, val, test or train_val; used if present")
     view: str = option("view", "column of views, such as PA and AP; used if present")
     age: str = option("age", "column of ages in years; used if present")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zoo import Dataset, DatasetInfo, Records, hookimpl, option
 
@@ -34,6 +34,9 @@ class TFRecordOptions:
     )
     no_pathology: str = option(
         "Support Devices", "labels that are no pathology, which a normal image may have, separated by commas"
+    )
+    contradictions: Literal["refuse", "finding", "aside"] = option(
+        "refuse", "an image that is normal and has a finding: an error, one with the finding, or set aside"
     )
     filename: str = option(
         "image/filename", "feature of the image's name; without it images are named by file and position"

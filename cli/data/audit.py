@@ -166,5 +166,5 @@ def _report(found: Audit, fixed: Fixed | None, as_json: bool) -> None:
         console.print()
     for line in conclusion(found):
         console.print(line)
-    for line in fixed_lines(fixed) if fixed is not None else ():
+    for line in fixed_lines(fixed, found.patients_known) if fixed is not None else ():
         console.print(line, soft_wrap=True)

@@ -15,7 +15,7 @@ import click
     default="model",
     show_default=True,
     metavar="KINDS",
-    help="What it adds, separated by commas: model, loss, augmenter, dataset, recipe; or all.",
+    help="What it adds, separated by commas: model, layer, network, loss, augmenter, dataset, recipe, tracker, command; or all.",
 )
 @click.option(
     "--dir",

@@ -1,10 +1,11 @@
-"""MLflow: parameters, metrics of every epoch, results with intervals, and the small files of the run."""
+"""MLflow: parameters, metrics of every epoch, results with intervals, small files of the run and its model."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +19,10 @@ from zoo.core.files import write_text
 EXPERIMENT = "zoo"
 REMEMBERED = "mlflow.json"  # in the run's folder: where it is tracked, for --resume
 FILES = ("config.yaml", "data.json", "metrics.csv", "evaluation-*.json", "metrics-*.csv")
+MODEL = "model.keras"
 ENDS = {"complete": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 PARAMETERS_AT_ONCE = 100  # what one request of MLflow's REST interface may hold
+METRICS_AT_ONCE = 1000  # likewise
 # give up on a server that is gone within seconds, unless the user has set these
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
@@ -113,6 +116,8 @@ class MLflowRun(Observer):
             for pattern in FILES:
                 for file in sorted(self.folder.glob(pattern)):
                     self.client.log_artifact(self.id, str(file))
+            if status == "complete":
+                self.client.log_artifact(self.id, str(self.folder / MODEL), "model")
             self.client.set_terminated(self.id, ENDS[status])
 
     def _log(self, values: Mapping[str, Any], step: int) -> None:
@@ -120,8 +125,10 @@ class MLflowRun(Observer):
 
         now = int(time.time() * 1000)
         numbers = {k: float(v) for k, v in values.items() if isinstance(v, (int, float)) and math.isfinite(v)}
+        metrics = [Metric(key, each, now, step) for key, each in numbers.items()]
         with _quiet():
-            self.client.log_batch(self.id, metrics=[Metric(key, each, now, step) for key, each in numbers.items()])
+            for first in range(0, len(metrics), METRICS_AT_ONCE):
+                self.client.log_batch(self.id, metrics=metrics[first : first + METRICS_AT_ONCE])
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -133,14 +140,25 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
 
 
 def _results(folder: Path) -> dict[str, float]:
-    """The macro averages on validation and test, each with the bounds of its 95% interval."""
+    """On validation and test the macro averages and the values of each finding, with the bounds of their 95% intervals.
+
+    Those of a finding stand behind its name and a slash, by which MLflow groups metrics.
+    """
     found: dict[str, float] = {}
     for split in ("val", "test"):
         results = json.loads((folder / f"evaluation-{split}.json").read_text(encoding="utf-8"))
-        for metric, interval in results["averages"]["macro"].items():
-            name = f"final_{split}_{metric}"
-            found |= {name: interval["value"], f"{name}_low": interval["low"], f"{name}_high": interval["high"]}
+        of = {"": results["averages"]["macro"]}
+        of |= {f"{_plain(label)}/": values for label, values in results["per_label"].items()}
+        for group, values in of.items():
+            for metric, interval in values.items():
+                name = f"{group}final_{split}_{metric}"
+                found |= {name: interval["value"], f"{name}_low": interval["low"], f"{name}_high": interval["high"]}
     return found
+
+
+def _plain(label: str) -> str:
+    """A finding's name with the characters that MLflow takes."""
+    return re.sub(r"[^\w. -]", "_", label, flags=re.ASCII)
 
 
 @contextmanager

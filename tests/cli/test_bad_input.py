@@ -72,8 +72,8 @@ def test_an_empty_folder() -> None:
 
 def test_a_table_without_the_needed_columns() -> None:
     make_images(4)
-    table("file,finding", ["0.png,Mass"])
-    refused(zoo("train", *CSV), 1, "image", "file, finding")
+    table("thing,other", ["0.png,Mass"])
+    refused(zoo("train", *CSV), 1, "image", "thing, other")
 
 
 def test_a_label_that_is_never_positive() -> None:

@@ -28,8 +28,9 @@ def train():
     click.echo("stolen")
 
 @click.command("greet", help="Say hello.")
-def greet():
-    click.echo("hello from a plugin")
+@click.option("--loudly", is_flag=True)
+def greet(loudly):
+    click.echo({}["voice"] if loudly else "hello from a plugin")
 
 @hookimpl
 def zoo_commands():
@@ -133,6 +134,12 @@ def test_a_command_of_a_plugin_runs_and_cannot_replace_a_builtin(
 ) -> None:
     site = make_plugin(PLUGIN)
     assert run_zoo("greet", path=site).stdout == "hello from a plugin\n"
+    lost = run_zoo("greet", "--loudly", path=site)
+    assert lost.returncode == 1
+    assert lost.stderr.splitlines()[-1].startswith(
+        "Error: plugin stranger (stranger 2.5) failed in greet (site/stranger_plugin.py, line "
+    )
+    assert "KeyError: 'voice'. Tell the author of the plugin; --debug shows the traceback." in lost.stderr
     helped = run_zoo("--help", path=site)
     assert "Commands of plugins" in helped.stdout
     assert "Say hello." in helped.stdout

@@ -77,7 +77,7 @@ def test_the_run_s_run_images_have_its_saved_probabilities_in_every_output(run_i
 
 
 def test_a_few_images_are_a_table(run_images: list[str]) -> None:
-    Image.fromarray(np.full((20, 20), 9, np.uint16)).save("deep.png")
+    Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)).save("deep.png")
     Path("a-long-folder-name/and-another").mkdir(parents=True)
     os.rename(run_images[0], "a-long-folder-name/and-another/the-image.png")
     result = predict("first", "a-long-folder-name", run_images[1], "deep.png", "nothing.png")
@@ -204,7 +204,8 @@ def test_the_corpus_of_broken_files_ends_with_a_reason_each(
     names = [
         f"corpus/{name}" for name, case in cases.items() if not name.startswith("/") and "outside" not in case.pattern
     ]
-    names = [name for name in names if name not in ("corpus/", "corpus/.")]  # folders with images in them
+    folders = ("corpus/", "corpus/.", "corpus/root.png")  # with images in them; the last is a link to /
+    names = [name for name in names if name not in folders]
     Path("list.txt").write_bytes(b"".join(os.fsencode(name) + b"\n" for name in names))
     result = CliRunner().invoke(
         cli, ["predict", "first", "-", "--json", "--csv", "a.csv"], input=Path("list.txt").read_bytes()

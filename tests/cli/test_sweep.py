@@ -40,6 +40,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         (["s", "--over", "epochs=1,2", "--no-prune"], ["--prune", "give --trials N"]),
         (["s", "--trials", "2", "--over", "epochs=1:2", "--retry-failed"], ["--retry-failed is for a grid"]),
         (["a/b", "--over", "epochs=1,2"], ["a sweep's name is made of letters"]),
+        (["s", "--over", "epochs=1,2", "--track", "wandb"], ["unknown tracker 'wandb'", "mlflow, tensorboard"]),
         (["--resume", "none"], ["there is no sweep 'none'"]),
         (["--resume", "s", "--over", "epochs=1,2"], ["takes no --over"]),
     ],
@@ -54,9 +55,16 @@ def test_without_optuna_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_sweep_whose_trials_all_fail_shows_why_and_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process.Processes, "__call__", lambda self, job, watch: Ended("failed", "no memory"))
-    result = zoo("sweep", "s", *PHANTOM, "--over", "augment=none,mixup", "--json")
+    tracked = list[Any]()
+
+    def failed(self: Processes, job: process.Job, watch: process.Watch) -> Ended:
+        tracked.append(job["track"])
+        return Ended("failed", "no memory")
+
+    monkeypatch.setattr(process.Processes, "__call__", failed)
+    result = zoo("sweep", "s", *PHANTOM, "--over", "augment=none,mixup", "--track", "tensorboard", "--json")
     assert result.exit_code == 1
+    assert tracked == [["tensorboard"], ["tensorboard"]]
     document = json.loads(result.stdout)
     assert [trial["reason"] for trial in document["trials"]] == ["no memory", "no memory"]
     assert document["best"] is None
@@ -136,8 +144,9 @@ def table(name: str) -> list[dict[str, str]]:
 def test_a_sweep_that_is_really_killed_ends_with_the_same_table(varying: Sequence[str]) -> None:
     words = [*_without(SMALL, "model.depth=1" if varying is GRID else "model.width=8"), *varying, "--epochs", "3"]
     began = time.monotonic()
-    result = zoo("sweep", "whole", *words, "--json")
+    result = zoo("sweep", "whole", *words, "--track", "tensorboard", "--json")
     assert result.exit_code == 0, result.output
+    assert len(list(Path("runs").glob("whole-0?/tensorboard/events.out.tfevents.*"))) == 4
     seconds = time.monotonic() - began
     draw = random.Random(len(varying))
     for _ in range(3):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from zoo.config.resolve import merge, parse_set, read_file, resolve
+from zoo.config.resolve import choose_dataset, merge, parse_set, read_file, resolve
 from zoo.config.run_config import RunConfig
 from zoo.core.errors import UsageError
 from zoo.core.registry import registry
@@ -172,3 +172,15 @@ def test_text_that_yaml_reads_otherwise_stays_text(text: str) -> None:
     assert parse_set(f"data.normal={text}") == {"data": {"normal": text}}
     assert parse_set("freeze=true") == {"freeze": True}
     assert parse_set("limit=null") == {"limit": None}
+
+
+@pytest.mark.parametrize("name", registry().names("dataset"))
+def test_every_dataset_takes_the_flag_for_images_outside_its_root(name: str, tmp_path: Path) -> None:
+    dataset, given = registry().get("dataset", name), {"data": {"allow_outside": True}}
+    chosen = choose_dataset(name, tmp_path if dataset.info.needs_root else None, given, registry())
+    root = {"root": str(tmp_path)} if dataset.info.needs_root else {}
+    layer = {"data": {"name": name, "allow_outside": True, **root}, "model": "tiny-cnn", "image_size": 64}
+    for options in (chosen.options, resolved(layer).data.options):
+        assert getattr(options, "allow_outside", True)
+    with pytest.raises(UsageError, match="allow_inside"):
+        resolved({"data": {"name": name, "allow_inside": True, **root}})

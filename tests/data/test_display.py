@@ -201,9 +201,12 @@ def test_a_drawing_of_few_values_keeps_them(tmp_path: Path) -> None:
 
 
 def test_layouts_that_cannot_be_read_right_are_refused(tmp_path: Path) -> None:
+    bits = by_pillow(np.dstack([SHOWN] * 3), "JPEG2000").replace(b"\0\x03\x07\x01\x01", b"\0\x03\x0b\x01\x01")
+    with pytest.raises(BadImage, match="RGB of more than 8 bits in JPEG 2000 is not read"):
+        decode_bytes(bits)
     for name, values, kind, reason in (
         ("cmyk.tif", np.dstack([THRICE, OPAQUE]), 5, "16-bit CMYK in a layout that is not read"),
-        ("alpha.tif", np.dstack([VALUES, OPAQUE]), 1, "a TIFF of a layout that is not read"),
+        ("alpha.tif", np.dstack([VALUES, OPAQUE]), 1, "a TIFF that is damaged or of a layout that is not read"),
     ):
         (tmp_path / name).write_bytes(tiff(values, kind))
         with pytest.raises(BadImage, match=reason):

@@ -14,10 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from raster_files import png_16_bit, tiff
 
 from zoo.core.records import BadImage
 from zoo.data import png
 from zoo.data.decode import decode
+from zoo.data.formats import AVIF
 from zoo.data.images import ArraySource, FileSource
 
 RNG = np.random.default_rng(7)
@@ -245,6 +247,13 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     for name in ("a.png", "a.jpg", "a.tif", "a.gif", "a.bmp", "a.webp"):
         Image.fromarray(GRAY).save(folder / name)
     Image.fromarray(GRAY.astype(np.uint16) * 7).save(folder / "deep.png")
+    if AVIF:
+        Image.fromarray(RGB).save(folder / "a.avif")
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    Image.fromarray(GRAY).save(folder / "turned.jpg", exif=tag)
+    (folder / "deep-colour.png").write_bytes(png_16_bit(RGB.astype(np.uint16) * 7))
+    (folder / "white-is-zero.tif").write_bytes(tiff(GRAY.astype(np.uint16), 0, ">"))
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 

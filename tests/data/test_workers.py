@@ -13,7 +13,10 @@ import pandas as pd
 import pytest
 from prepared import KILLED, SUPPORT, Wounded, records_of, write_images
 
+from zoo.core.calls import PluginError
 from zoo.core.errors import ZooError
+from zoo.core.origins import Origin
+from zoo.core.registry import registry
 from zoo.data import store as stores
 from zoo.data.images import FileSource
 from zoo.data.journal import Pixels
@@ -114,3 +117,21 @@ def test_a_worker_starts_without_heavy_libraries() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "zoo.data.workers" in loaded
     assert not {"pandas", "keras", "tensorflow", "jax", "sklearn", "scipy", "matplotlib"} & set(loaded)
+
+
+class Stumbling(FileSource):
+    def read(self, path: str) -> tuple[np.ndarray, str]:
+        raise KeyError("PixelData")
+
+
+def test_an_error_of_a_plugin_s_own_source_names_the_plugin_and_the_image(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = records_of(write_images(root, 4), Stumbling(str(root)))
+    with pytest.raises(KeyError):  # of zoo's own source it is an error of zoo
+        prepare(records, SIZE, cache, workers=0)
+    monkeypatch.setattr(registry(), "origins", (Origin("mine", "zoo-mine", "1.0", __name__),))
+    with pytest.raises(
+        PluginError, match=r"^plugin mine \(zoo-mine 1.0\) failed in Stumbling.read .* image '0.png': KeyError"
+    ):
+        prepare(records, SIZE, cache, workers=0)

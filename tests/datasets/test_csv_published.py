@@ -133,7 +133,9 @@ def test_devices_do_not_make_an_image_abnormal_unless_they_are_asked_for(tmp_pat
 
 
 def test_what_else_is_no_pathology_can_be_said(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"'No Finding' and 'Support Devices' are both 1\. .*option no_pathology"):
+    with pytest.raises(
+        DataError, match=r"'No Finding' and 'Support Devices' are both 1 \(1 such row\)\. .*option no_pathology"
+    ):
         chexpert(tmp_path, no_pathology="")
     text = CHEXPERT.replace("Devices", "Apparatus")
     with pytest.raises(DataError, match=r"line 2.*name 'Support Apparatus' with the option no_pathology"):
@@ -147,6 +149,13 @@ def test_what_else_is_no_pathology_can_be_said(tmp_path: Path) -> None:
     classes = "image,label\na.png,normal|tube\nb.png,mass|tube\nc.png,mass\n"
     with pytest.raises(DataError, match=r"says 'normal' and a finding.*name 'tube'"):
         read(tmp_path, classes)
+    assert read(tmp_path, classes, contradictions="finding").table["tube"].tolist() == [1, 1, 0]
+    aside = read(tmp_path, classes, contradictions="aside").set_aside
+    assert aside.to_numpy().tolist() == [["a.png", "normal and a finding"]]
+    columns = "image,Normal,Mass\na.png,1,1\nb.png,1,0\nc.png,0,1\n"
+    kept = {"labels": "Normal,Mass", "contradictions": "finding"}
+    assert read(tmp_path, columns, **kept).table["Mass"].tolist() == [1, 0, 1]
+    assert read(tmp_path, columns, **{**kept, "contradictions": "aside"}).table["Mass"].tolist() == [0, 1]
     assert read(tmp_path, classes, no_pathology="tube").table["tube"].tolist() == [1, 1, 0]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,6 @@ from zoo.core import manager
 from zoo.core.errors import UsageError
 from zoo.core.registry import Registry
 from zoo.scaffold import PARTS, write_plugin
-from zoo.testing import check_augmenter, check_loss, check_model, check_recipe
 
 
 def load(folder: Path, patch: pytest.MonkeyPatch) -> Registry:
@@ -22,21 +22,34 @@ def load(folder: Path, patch: pytest.MonkeyPatch) -> Registry:
     return Registry(manager.load([EntryPoint(name, value, "zoo") for name, value in declared.items()]))
 
 
-def test_a_plugin_of_everything_passes_the_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def registered(part: str, name: str) -> list[tuple[str, str]]:
+    """What a part adds to the registry."""
+    return {
+        "layer": [],
+        "command": [],
+        "network": [("model", f"{name}-finished")],
+    }.get(part, [(part, name)])
+
+
+def test_a_plugin_of_everything_passes_the_tests_it_is_written_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = write_plugin("all-kinds", "all", tmp_path / "new")
     found = load(folder, monkeypatch)
     assert found.failures == ()
-    assert [(each.kind, each.name) for each in found.entries()] == [(kind, "all-kinds") for kind in PARTS]
-    check_model(found.get("model", "all-kinds"))
-    check_loss(found.get("loss", "all-kinds"))
-    check_augmenter(found.get("augmenter", "all-kinds"))
-    check_recipe(found.get("recipe", "all-kinds"), beside_the_built_in_ones())
+    expected = [each for part in PARTS for each in registered(part, "all-kinds")]
+    assert [(each.kind, each.name) for each in found.entries()] == expected
+    assert list(found.commands) == ["all-kinds-count"]
     monkeypatch.setattr("zoo.registry", lambda: found)
-    scope: dict[str, object] = {}
+    monkeypatch.setattr("zoo.core.registry.registry", beside_the_built_in_ones)
+    monkeypatch.setattr("zoo.testing.models.logits_elsewhere", lambda file, pixels: None)  # it is not installed
+    scope: dict[str, Any] = {}
     exec(compile((folder / "tests" / "test_plugin.py").read_text(), "test_plugin.py", "exec"), scope)
-    test_dataset = scope["test_dataset"]
-    assert callable(test_dataset)
-    test_dataset(tmp_path)
+    tests = [name for name in scope if name.startswith("test_")]
+    assert tests == [f"test_{part}" for part in PARTS if part != "layer"]
+    for name in tests:
+        (tmp_path / name).mkdir()
+        scope[name](*([tmp_path / name] if name in ("test_dataset", "test_command") else []))
 
 
 def beside_the_built_in_ones() -> Registry:
@@ -49,7 +62,10 @@ def beside_the_built_in_ones() -> Registry:
 def test_a_plugin_of_one_kind_registers_that_alone(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = load(write_plugin(f"only-{kind}", kind, tmp_path), monkeypatch)
     assert found.failures == ()
-    assert [(each.kind, each.name) for each in found.entries()] == [(kind, f"only-{kind}")]
+    name = f"only-{kind}"
+    model = registered("model", name) if kind == "layer" else []  # which it stands in
+    assert [(each.kind, each.name) for each in found.entries()] == model + registered(kind, name)
+    assert list(found.commands) == ([f"{name}-count"] if kind == "command" else [])
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def make_run(
     flipped: int = 0,
     folder: str = "runs",
 ) -> Path:
-    """A run folder as training leaves it, without the network."""
+    """A run folder as training leaves it, without the network; the patients are unknown where `per_patient` is 0."""
     path = Path(folder, name)
     path.mkdir(parents=True)
     thresholds, rule = dict.fromkeys(task.labels, 0.5), ThresholdRule("fixed")
@@ -49,7 +49,10 @@ def make_run(
         signal = skill * labels
         labels[:flipped] = 1 - labels[:flipped]
         noise = np.random.default_rng(10 + seed).normal(size=(1000, task.outputs))[rows]
-        table = {"image": [f"{i:04d}.png" for i in rows], "patient": [f"p{i // per_patient}" for i in rows]}
+        table = {
+            "image": [f"{i:04d}.png" for i in rows],
+            "patient": [f"p{i // per_patient}" if per_patient else "" for i in rows],
+        }
         predictions = Predictions(task, pd.DataFrame(table), labels, signal + noise)
         Run(path).save_predictions(split, predictions)
         evaluate(predictions, thresholds, split=split, rule=rule, seed=seed, replicates=100).save(path)

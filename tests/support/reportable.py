@@ -20,8 +20,8 @@ CLASSES = Task("multiclass", ("normal", "pneumonia", "effusion"))
 COUNTS = {"train": 120, "val": 90, "test": 150}
 
 
-def make_run(folder: Path, task: Task, *, explained: bool = True, pixels: bool = True) -> Run:
-    """A run of 360 images, about two of a patient, with everything a training leaves but the network."""
+def make_run(folder: Path, task: Task, *, explained: bool = True, pixels: bool = True, patients: bool = True) -> Run:
+    """A run of 360 images, about two of a patient, with everything a training leaves but the network; `patients`: known."""
     rng = np.random.default_rng(5)
     run = Run(folder / "run")
     run.path.mkdir(parents=True)
@@ -37,6 +37,8 @@ def make_run(folder: Path, task: Task, *, explained: bool = True, pixels: bool =
             "sex": rng.choice(["F", "M"], number),
         }
     )
+    if not patients:
+        images["patient"] = ""
     if task.exclusive:
         labels = np.eye(task.outputs)[rng.integers(0, task.outputs, number)]
     else:
@@ -49,7 +51,7 @@ def make_run(folder: Path, task: Task, *, explained: bool = True, pixels: bool =
         parts[name] = part
     known = {f"label:{label}": labels[:, k] for k, label in enumerate(task.labels)}
     images.assign(digest=[f"{i:032x}" for i in range(number)], **known).to_csv(run.path / "images.csv", index=False)
-    _write_records(run, task, folder, labels, split)
+    _write_records(run, task, folder, labels, split, patients)
     for name, part in parts.items():
         run.save_predictions(name, part)
     if pixels:
@@ -59,7 +61,7 @@ def make_run(folder: Path, task: Task, *, explained: bool = True, pixels: bool =
     return run
 
 
-def _write_records(run: Run, task: Task, folder: Path, labels: np.ndarray, split: np.ndarray) -> None:
+def _write_records(run: Run, task: Task, folder: Path, labels: np.ndarray, split: np.ndarray, patients: bool) -> None:
     config: dict[str, Any] = {"task": task.kind, "data": {"name": "phantom"}, "model": {"name": "tiny-cnn"}}
     config |= {"loss": {"name": "bce"}, "augment": {"name": "none"}, "optimizer": {"name": "adam", "lr": 0.001}}
     config |= {"schedule": {"name": "cosine"}, "epochs": 3, "batch_size": 16, "seed": 0}
@@ -84,7 +86,14 @@ def _write_records(run: Run, task: Task, folder: Path, labels: np.ndarray, split
     )
     positive = {s: dict(zip(task.labels, labels[split == s].sum(axis=0).tolist(), strict=True)) for s in COUNTS}
     data = {"dataset": "phantom", "root": None, "fingerprint": "abc", "store": str(folder / "store"), "split": "drawn"}
-    data |= {"images": COUNTS, "patients": COUNTS, "positive": positive, "set_aside": 2, "notes": []}
+    data |= {
+        "images": COUNTS,
+        "patients": COUNTS if patients else dict.fromkeys(COUNTS),
+        "positive": positive,
+        "set_aside": 2,
+        "notes": [],
+    }
+    data["patients_known"] = patients
     run.write_json("data.json", data)
     (run.path / "set_aside.csv").write_text("image,reason\na.png,not an image\nb.png,not an image\n")
     (run.path / "metrics.csv").write_text(

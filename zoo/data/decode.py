@@ -25,6 +25,7 @@ _AVIF = ("AVIF",) if AVIF else ()
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", *_AVIF)
 _TIFF = {b"II*\0": "<", b"MM\0*": ">"}  # how a file begins, and its byte order
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_LARGEST_TIFF = 5 * MAX_PIXELS  # bytes of one that is read into memory: 32 bits of each pixel, and some
 
 _NOTES = {
     "1": "1-bit, converted to gray",
@@ -130,7 +131,7 @@ def _decode(stream: BinaryIO, size: int) -> tuple[np.ndarray, str]:
         try:
             opened, inverted = Image.open(stream, formats=FORMATS), False
         except UnidentifiedImageError:
-            again = _black_is_zero(head, stream)
+            again = _black_is_zero(head, stream) if size <= _LARGEST_TIFF else None
             if again is None:
                 raise
             stream = again
@@ -157,7 +158,7 @@ def _black_is_zero(head: bytes, stream: BinaryIO) -> BinaryIO | None:
         if tag == _PHOTOMETRIC and value == _WHITE_IS_ZERO:
             struct.pack_into(f"{order}H", data, at + 8, 1)
             return io.BytesIO(data)
-    raise BadImage("a TIFF of a layout that is not read")
+    raise BadImage("a TIFF that is damaged or of a layout that is not read")
 
 
 def _pixels(image: ImageFile, stream: BinaryIO, inverted: bool) -> tuple[np.ndarray, str]:
@@ -186,6 +187,6 @@ def _pixels(image: ImageFile, stream: BinaryIO, inverted: bool) -> tuple[np.ndar
         notes.append("white is zero, inverted")
     if not tags and (turned := orientation(image)) != UPRIGHT:
         pixels = upright(pixels, turned)
-    if turned != UPRIGHT:
+    if turned in range(UPRIGHT + 1, 9):
         notes.append("turned as its EXIF orientation says")
     return pixels, ", ".join(notes)

@@ -64,8 +64,11 @@ def _before_gap(values: np.ndarray, occurring: np.ndarray) -> int:
 
 def between(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Values as gray levels in [0, 255], `low` becoming 0 and `high` 255."""
-    levels: np.ndarray = (values - low) * (255 / (high - low)) if high > low else np.zeros(values.shape)
-    return np.clip(levels, 0, 255)
+    if high <= low:
+        return np.zeros(values.shape)
+    levels: np.ndarray = values - low
+    levels *= 255 / (high - low)
+    return np.clip(levels, 0, 255, out=levels)
 
 
 def scaled(values: np.ndarray) -> tuple[np.ndarray, str]:
@@ -94,7 +97,7 @@ def scaled(values: np.ndarray) -> tuple[np.ndarray, str]:
         shown = np.rint(between(table, *limits)).astype(np.uint8)[codes]
     else:
         limits = percentiles(*np.unique(values, return_counts=True))
-        shown = np.rint(between(values.astype(np.float64), *limits)).astype(np.uint8)
+        shown = np.rint(between(values, *limits)).astype(np.uint8)
     return shown, f"{depth}, scaled from its {SHARE}"
 
 
@@ -108,6 +111,9 @@ def colour(image: ImageFile, stream: BinaryIO) -> np.ndarray | None:
     Raises:
         BadImage: they are laid out in a way that is not read.
     """
+    if image.format == "JPEG2000":
+        _check_jpeg_2000(image, stream)
+        return None
     tags = getattr(image, "tag_v2", {})  # of a TIFF
     layouts = {_layout(tile[3]) for tile in image.tile}
     deep = max(tags.get(_BITS, (8,))) > 8 or any(";16" in each for each in layouts)
@@ -124,6 +130,15 @@ def colour(image: ImageFile, stream: BinaryIO) -> np.ndarray | None:
     for channel, weight in enumerate(_LUMA):
         gray += np.float32(weight) * _joined(high.getchannel(channel), low.getchannel(channel))
     return np.rint(gray).astype(np.uint16)
+
+
+def _check_jpeg_2000(image: ImageFile, stream: BinaryIO) -> None:
+    """Refuse colours of more than 8 bits, of which Pillow gives the upper 8 alone."""
+    stream.seek(0)
+    data = stream.read()
+    start = data.find(b"\xff\x4f\xff\x51")  # the codestream; its bits stand in byte 42, the highest of which is a sign
+    if start >= 0 and len(data) > start + 42 and (data[start + 42] & 0x7F) + 1 > 8:
+        raise BadImage(f"{image.mode} of more than 8 bits in JPEG 2000 is not read")
 
 
 def _layout(arguments: Any) -> str:

@@ -32,7 +32,9 @@ class ImageSet:
     `table` has a row per image (image, patient, split and metadata), with `labels` `(N, outputs)` and `rows`, the rows of its
     pixels in `store.images`. `set_aside` lists the other images with the reason; `filtered_out` counts those that the filter
     `where` removed before, `limited_out` those that `limit` did. Training labels follow the setting `uncertain` (.5 for half),
-    the others are 1, 0 or NaN. `certain` counts the training labels that are known, where that setting fills in others.
+    the others are 1, 0 or NaN. Where patients are not known, `table` has
+    what stands for them in a split, `kept_table` none. `certain` counts the training labels that are known, where that setting
+    fills in others.
     `balance` says how often each training image is shown, if not once.
     """
 
@@ -44,6 +46,7 @@ class ImageSet:
     set_aside: pd.DataFrame
     notes: tuple[str, ...]
     official_split: bool
+    patients_known: bool = True
     filtered_out: int = 0
     limited_out: int = 0
     certain: LabelCounts | None = None
@@ -52,6 +55,11 @@ class ImageSet:
     def of(self, split: str) -> np.ndarray:
         """Row numbers (into `table` and `labels`) of one split."""
         return np.flatnonzero(self.table["split"].to_numpy() == split)
+
+    @property
+    def kept_table(self) -> pd.DataFrame:
+        """`table` as runs keep it: the patient is blank where it is not known."""
+        return self.table if self.patients_known else self.table.assign(patient="")
 
     def count_labels(self, split: str, balance: Balance | None = None) -> LabelCounts:
         """How often each label is 1 and 0 in one split; with `balance`, training images count as often as an epoch shows them."""
@@ -164,6 +172,7 @@ def _usable(records: Records, targets: Targets, store: Store) -> ImageSet:
         set_aside=pd.concat([records.set_aside[["image", "reason"]], aside], ignore_index=True).astype(object),
         notes=tuple(notes),
         official_split=records.official_split,
+        patients_known=records.patients_known,
         filtered_out=records.filtered_out,
         limited_out=records.limited_out,
     )

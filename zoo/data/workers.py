@@ -10,8 +10,11 @@ from functools import partial
 import numpy as np
 from isal.isal_zlib import crc32
 
+from zoo.core.calls import ADVICE, PluginError, culprit, describe
+from zoo.core.errors import ZooError
 from zoo.core.pools import process_map
 from zoo.core.records import BadImage, ImageSource
+from zoo.core.registry import registry
 from zoo.data.journal import Copy, Finished, Pixels, PreparedImage
 from zoo.data.resize import square
 
@@ -59,6 +62,13 @@ def prepare_chunk(source: ImageSource, pixels: Pixels, chunk: Chunk) -> Finished
         except BadImage as error:
             found.append(PreparedImage("", "", str(error), key))
             continue
+        except (ZooError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            where = culprit(error, registry().origins)  # of a plugin's own source; the rest are errors of zoo
+            if not where:
+                raise
+            raise PluginError(f"{where} at the image '{path}': {describe(error)}. {ADVICE}") from error
         found.append(PreparedImage(digest(original), note, "", key))
     return Finished(chunk.start, pixels.write(chunk.start, images), tuple(found))
 

@@ -87,7 +87,7 @@ def images_table(images: ImageSet) -> str:
     """images.csv: every image with the digest of its pixels and its labels (`label:NAME`)."""
     digests = images.store.table["digest"].to_numpy()[images.rows]
     labels = {f"label:{name}": images.labels[:, k] for k, name in enumerate(images.task.labels)}
-    return str(images.table.assign(digest=digests, **labels).to_csv(index=False))
+    return str(images.kept_table.assign(digest=digests, **labels).to_csv(index=False))
 
 
 def changed_images(run: Run, images: ImageSet) -> list[str]:

@@ -62,4 +62,4 @@ def predict_images(network: Any, images: ImageSet, split: str, batch_size: int) 
         )
     with fused_batch_norm(network):
         logits = predict_logits(network, images.store.images, images.rows[rows], batch_size)
-    return Predictions(images.task, images.table.iloc[rows].reset_index(drop=True), images.labels[rows], logits)
+    return Predictions(images.task, images.kept_table.iloc[rows].reset_index(drop=True), images.labels[rows], logits)

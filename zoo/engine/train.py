@@ -345,7 +345,8 @@ def _write_start(job: Job, images: ImageSet, context: DeviceContext) -> None:
             "store": str(images.store.path),
             "split": "published" if images.official_split else "drawn",
             "images": {name: len(images.of(name)) for name in SPLITS},
-            "patients": {n: int(images.table.loc[images.table["split"] == n, "patient"].nunique()) for n in SPLITS},
+            "patients_known": images.patients_known,
+            "patients": {n: _patients(images, n) for n in SPLITS},
             "positive": {n: dict(zip(images.task.labels, c.positive.tolist(), strict=True)) for n, c in counts.items()},
             "certain": None if images.certain is None else _by_label(images.task, images.certain),
             "set_aside": len(images.set_aside),
@@ -358,6 +359,11 @@ def _write_start(job: Job, images: ImageSet, context: DeviceContext) -> None:
             "sources": source_digests(_model(job), config.model.options),
         },
     )
+
+
+def _patients(images: ImageSet, split: str) -> int | None:
+    """How many patients a split has; None where they are not known."""
+    return int(images.table["patient"].iloc[images.of(split)].nunique()) if images.patients_known else None
 
 
 def _by_label(task: Task, counts: LabelCounts) -> dict[str, dict[str, int]]:

@@ -37,7 +37,8 @@ class Evaluation(Serialisable):
     multiclass task predicts the most probable class, so its `thresholds` are not used.
     `constant` names the labels with the same output on every image. `images_digest` and `labels_digest` (see `Predictions`)
     identify the images and labels that were measured, `predictions_digest` everything it was computed from besides the
-    thresholds; `rule` is the one they follow, where it is known.
+    thresholds; `rule` is the one they follow, where it is known. Where not one patient is known (`patients_known`), each image
+    counts as a patient.
     """
 
     split: str
@@ -58,6 +59,7 @@ class Evaluation(Serialisable):
     constant: tuple[str, ...]
     predictions_digest: str = ""
     rule: ThresholdRule | None = None
+    patients_known: bool = True
 
     @property
     def headline(self) -> Interval:
@@ -161,6 +163,7 @@ def evaluate(
         constant=tuple(label for k, label in enumerate(task.labels) if len(images) > 1 and np.ptp(scores[:, k]) == 0),
         predictions_digest=predictions.digest,
         rule=rule,
+        patients_known=not unknown_patients(images["patient"]).all(),
     )
     return dataclasses.replace(found, notes=(*predictions.notes, *_notes(found, images)))
 

@@ -58,7 +58,8 @@ def split_pairs(
     reference = align(records, task)[0].labels
     boxes = _boxes(records, kept, task) if with_boxes else None
     pairs = []
-    for row, image, patient in zip(kept.tolist(), listed["image"], listed["patient"], strict=True):
+    patients = listed["patient"].fillna(listed["image"])
+    for row, image, patient in zip(kept.tolist(), listed["image"], patients, strict=True):
         for column in columns or range(task.outputs):
             of_pair = no_boxes() if boxes is None else boxes.get((row, column))
             value = reference[row, column]

@@ -71,7 +71,8 @@ def run_images(run: Run, splits: Sequence[str], count: int | None, registry: Reg
     names = [f"label:{label}" for label in run.task().labels]
     labels = table[names].to_numpy(dtype=float) if set(names) <= set(table.columns) else None
     where = f"the run's own {' and '.join(splits)} images"
-    return TrialImages(pixels, where, labels=labels, patients=table["patient"].astype(str).to_numpy())
+    patients = table["patient"].fillna(table["image"]).astype(str)
+    return TrialImages(pixels, where, labels=labels, patients=patients.to_numpy())
 
 
 def images_of_folder(folder: Path) -> TrialImages:

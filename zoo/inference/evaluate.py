@@ -67,7 +67,7 @@ def _predict(run: Run, images: ImageSet) -> Predictions:
     rows = images.of("test")
     with closing(open_runtime(run, images=len(rows))) as runtime:
         logits = runtime_logits(runtime, images.store.images, images.rows[rows])
-    return Predictions(images.task, images.table.iloc[rows].reset_index(drop=True), images.labels[rows], logits)
+    return Predictions(images.task, images.kept_table.iloc[rows].reset_index(drop=True), images.labels[rows], logits)
 
 
 def runtime_logits(runtime: Runtime, images: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -52,7 +52,8 @@ def fit_for_run(run: Run, registry: Registry) -> OODDetector:
     found = run_images(run, "val", registry)
     with devices.session("auto", config["precision"], config["seed"]):
         network = load_network(run)
-        detector = _fit(network, found.images, found.rows, found.listed["patient"], config["batch_size"])
+        patients = found.listed["patient"].fillna(found.listed["image"])  # as in training, where they are not known
+        detector = _fit(network, found.images, found.rows, patients, config["batch_size"])
     detector.save(run.path / FILE)
     logger.info(
         f"OOD detector: fitted on {detector.images:,} validation images; {detector.rate:.1%} of such images will be flagged"

@@ -60,7 +60,7 @@ def conclusion(found: Audit) -> Iterator[str]:
         )
     unknown = [name for name in found.images["dataset"].unique() if name not in found.known]
     if unknown:
-        yield f"The patients of {', '.join(unknown)} are not known: shared patients cannot be found there."
+        yield f"Patients unknown in {', '.join(unknown)}: leaks by patient cannot be checked there."
     if (found.issues["kind"] == checks.SHARED_PATIENT).any():
         yield "Patients of two datasets are compared by their identifiers, which may coincide between hospitals by chance."
     risks = int((found.issues["weight"] == checks.RISK).sum())
@@ -69,13 +69,15 @@ def conclusion(found: Audit) -> Iterator[str]:
             f"NOT CLEAN: {count_of(found.leaks, 'leak')}. Results on such a split are too good. --fix FILE.csv writes a table "
             "without them."
         )
-    else:
+    elif found.patients_known:
         yield "Clean: no patient and no image is in two splits."
+    else:
+        yield "No image is in two splits. Whether a patient is cannot be told."
     if risks:
         yield f"{risks:,} pairs may become leaks where a split is drawn by patient; --fix keeps one image of each."
 
 
-def fixed_lines(fixed: Fixed) -> Iterator[str]:
+def fixed_lines(fixed: Fixed, patients_known: bool) -> Iterator[str]:
     """What --fix wrote and removed, and whether the result is clean."""
     yield f"Fixed table: {fixed.table} ({fixed.kept:,} images kept)"
     yield f"Left out: {len(fixed.removed):,} images, with the reasons in {fixed.removed_table}"
@@ -85,6 +87,6 @@ def fixed_lines(fixed: Fixed) -> Iterator[str]:
     if len(fixed.left):
         yield f"Audited again: {len(fixed.left):,} issues are left, of test images that another dataset has too."
     else:
-        yield "Audited again: no patient and no image is in two splits."
+        yield f"Audited again: {'no patient and no image' if patients_known else 'no image'} is in two splits."
     yield "Train on it:"
     yield f"  {fixed.command}"

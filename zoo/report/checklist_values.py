@@ -187,8 +187,8 @@ def _measured(material: Material) -> dict[str, tuple[str | None, str | None]]:
             "results",
         ),
         "uncertainty": (
-            f"{level} intervals over patients: Wilson's for shares, t intervals on the logit scale for AUROC, AUPRC and means. "
-            "Gaps between groups are corrected by the method of Holm.",
+            f"{level} intervals over {sentences.unit(found.patients_known)}: Wilson's for shares, t intervals on the logit "
+            "scale for AUROC, AUPRC and means. Gaps between groups are corrected by the method of Holm.",
             "results",
         ),
         "groups": (f"By {listed(examined)}." if examined else None, "subgroups"),
@@ -229,8 +229,12 @@ def _disjoint(material: Material) -> str | None:
         return " ".join(sentences.alarms(material.results))
     if material.images is None:
         return None
-    checked = "patient, file name or identical pixels" if "digest" in material.images else "patient or file name"
-    return f"Patient: no {checked} of the {split_name(material.results.split)} images are also in an earlier part."
+    split, known = split_name(material.results.split), material.results.evaluation.patients_known
+    checked = ["patient"] if known else []
+    checked += ["file name", *(["identical pixels"] if "digest" in material.images else [])]
+    said = f"no {', '.join(checked[:-1])}{' or ' if len(checked) > 1 else ''}{checked[-1]}"
+    level, but = ("Patient", "") if known else ("Image", " Whether a patient is cannot be told: patients are unknown.")
+    return f"{level}: {said} of the {split} images are also in an earlier part.{but}"
 
 
 def _people(material: Material) -> str | None:

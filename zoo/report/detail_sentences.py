@@ -14,7 +14,7 @@ from zoo.evaluation.interval import short
 from zoo.evaluation.reference import FAIR, ReferenceComparison
 from zoo.evaluation.reliability import NOTICEABLE, CalibrationResult, Reliability
 from zoo.evaluation.subgroups import FEW_IMAGES, FEW_PATIENTS, MACRO, UNKNOWN, Gap, Gaps, Group
-from zoo.report.sentences import METRICS, headline_name, shown
+from zoo.report.sentences import METRICS, headline_name, of_patients, shown
 
 if TYPE_CHECKING:
     from zoo.evaluation import Note, OperatingPoint
@@ -28,7 +28,7 @@ def details(results: Results) -> list[str]:
     reference = results.reference
     return [
         *operating(results.operating),
-        *groups(results.groups, results.gaps),
+        *groups(results.groups, results.gaps, results.evaluation.patients_known),
         *(references(reference) if reference is not None else ()),
     ]
 
@@ -53,9 +53,10 @@ def operating(points: Sequence[OperatingPoint]) -> list[str]:
     return said
 
 
-def groups(rows: Sequence[Group], gaps: Gaps) -> list[str]:
+def groups(rows: Sequence[Group], gaps: Gaps, patients_known: bool = True) -> list[str]:
     """Columns with one group only, clear gaps, and small groups."""
     said = []
+    people = f"or {FEW_PATIENTS} {'patients' if patients_known else 'images'}"
     for column in dict.fromkeys(row.column for row in rows):
         names = {row.name for row in rows if row.column == column}
         if names == {UNKNOWN}:
@@ -73,15 +74,12 @@ def groups(rows: Sequence[Group], gaps: Gaps) -> list[str]:
         )
     means = [row for row in rows if row.label == MACRO]
     if small := [f"{row.column} {row.name}" for row in means or rows if row.small]:
-        said.append(
-            f"Too few images for a conclusion (fewer than {FEW_IMAGES} of a class, or {FEW_PATIENTS} patients): "
-            f"{listed(small)}."
-        )
+        said.append(f"Too few images for a conclusion (fewer than {FEW_IMAGES} of a class, {people}): {listed(small)}.")
     few = sum(row.small for row in rows if row.label != MACRO)
     if means and few:
         said.append(
-            f"Label by label, {few} of {len(rows) - len(means)} groups have fewer than {FEW_IMAGES} images of a class or "
-            f"{FEW_PATIENTS} patients: read those with care."
+            f"Label by label, {few} of {len(rows) - len(means)} groups have fewer than {FEW_IMAGES} images of a class "
+            f"{people}: read those with care."
         )
     return said
 
@@ -99,7 +97,7 @@ def references(found: ReferenceComparison) -> list[str]:
     several = own.task.outputs > 1
     over = f", over {listed(found.labels, 14)}," if several and len(found.labels) < own.task.outputs else ""
     said = [
-        f"On the {count_of(found.images, f'{own.split} image')} of {count_of(found.patients, 'patient')} labelled in "
+        f"On the {of_patients(count_of(found.images, f'{own.split} image'), found.patients, own.patients_known)} labelled in "
         f"{found.source}, {headline_name(own.task)}{over} is {shown(found.other_mean)} against its labels and "
         f"{shown(found.own_mean)} against the run's own."
     ]

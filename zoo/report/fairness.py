@@ -30,7 +30,14 @@ def fairness(material: Material) -> Section | None:
         )
         charts.append(Intervals(caption, tuple(gaps), 0.0))
     hollow = "Hollow points were not examined: too few images, or the better side of two groups."
-    return section("fairness", "Fairness", Text(sentence(rows)), charts, Text(hollow), table(first))
+    return section(
+        "fairness",
+        "Fairness",
+        Text(sentence(rows)),
+        charts,
+        Text(hollow),
+        table(first, material.results.evaluation.patients_known),
+    )
 
 
 def overall(rows: Sequence[Fairness]) -> list[Fairness]:
@@ -38,12 +45,12 @@ def overall(rows: Sequence[Fairness]) -> list[Fairness]:
     return [row for row in rows if row.label == MACRO] or [row for row in rows if row.label == rows[0].label]
 
 
-def table(rows: Sequence[Fairness]) -> Table:
+def table(rows: Sequence[Fairness], patients: bool = True) -> Table:
     """Rates and gaps of every group, those with a clear gap marked."""
     cells = tuple(
         (
             _name(row),
-            *(f"{count:,}" for count in (row.images, row.patients)),
+            *(f"{count:,}" for count in (row.images, *((row.patients,) if patients else ()))),
             *(shown(each) for kind in _KINDS for each in (getattr(row, kind).value, getattr(row, kind).gap)),
         )
         for row in rows
@@ -53,7 +60,8 @@ def table(rows: Sequence[Fairness]) -> Table:
         f"Under-diagnosis (findings missed) and over-diagnosis (findings where there are none) by group{mean}. A gap is to all "
         "other images. fairness-*.csv has every label. Rows in italics have a clear gap."
     )
-    names = ("group", "images", "patients", "under-diagnosis", "gap, under", "over-diagnosis", "gap, over")
+    rates = ("under-diagnosis", "gap, under", "over-diagnosis", "gap, over")
+    names = ("group", "images", *(("patients",) if patients else ()), *rates)
     clear = frozenset(i for i, row in enumerate(rows) if any(getattr(row, kind).clear for kind in _KINDS))
     return Table(caption, names, cells, marked=clear)
 

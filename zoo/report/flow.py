@@ -24,7 +24,7 @@ def flow(material: Material) -> Section | None:
         return None
     return section(
         KEY,
-        "Flow of images and patients",
+        "Flow of images and patients" if found.used.patients is not None else "Flow of images",
         Panels(
             "From the dataset to the images that were analysed. flow-*.csv has every step, and every reason.",
             (Figure(flow_figure(found), sentence(found)),),
@@ -70,7 +70,8 @@ def _height(lines: list[str]) -> float:
 
 
 def _counted(count: Count) -> list[str]:
-    return [count_of(count.images, "image"), count_of(count.patients, "patient")]
+    patients = [] if count.patients is None else [count_of(count.patients, "patient")]
+    return [count_of(count.images, "image"), *patients]
 
 
 def number(value: int | None, noun: str) -> str:
@@ -121,9 +122,10 @@ def parts(found: Flow) -> str:
 
 def sentence(found: Flow) -> str:
     """The whole flow in words."""
+    unknown = " The patients are unknown." if found.used.patients is None else ""
     return (
         f"Listed: {number(found.listed, 'image')}. Left out: {left_out(found)}. Used: {' of '.join(_counted(found.used))} "
-        f"({parts(found)}). Analysed here: {' of '.join(_counted(found.analysed))}."
+        f"({parts(found)}). Analysed here: {' of '.join(_counted(found.analysed))}.{unknown}"
     )
 
 

@@ -14,7 +14,7 @@ from zoo.evaluation.notes import CHANGED, FEW, UNCHECKED
 from zoo.evaluation.p_values import ALPHA
 from zoo.report.blocks import Block, Code, Intervals, Lead, Section, Table
 from zoo.report.blocks import Text as Paragraph
-from zoo.report.sentences import METRICS, doubt, leak, p_text, split_name
+from zoo.report.sentences import METRICS, doubt, leak, of_patients, p_text, split_name, unit
 from zoo.report.tables import RULES, terminal
 from zoo.runs.entries import Entry
 from zoo.runs.leaderboard import Board
@@ -79,7 +79,8 @@ def terminal_labels(comparison: Comparison) -> TerminalTable:
 def heading(board: Board) -> str:
     """The line above a ranking: what was predicted, on which images, and the model where all runs share it."""
     first, models = board.entries[0], {entry.model for entry in board.entries}
-    images = f"{count_of(first.images, f'{split_name(first.split)} image')} of {count_of(first.patients, 'patient')}"
+    images = count_of(first.images, f"{split_name(first.split)} image")
+    images = of_patients(images, first.patients, first.patients_known)
     model = f"; model {models.pop()}" if len(models) == 1 else ""
     return f"{first.task}, {images}, {first.protocol} split{model}"
 
@@ -109,21 +110,23 @@ def sentences(board: Board) -> list[str]:
         without = " without a leak" if len(board.entries) > 1 else ""
         only = f"There is one run{without} only" if board.ranked else "There is no run without a leak"
         return [f"{only}: nothing to compare{' it with' if board.ranked else ''}."]
+    entry = board.entries[0]
     said = [conclusion(board.comparisons[0])] if len(board.comparisons) == 1 else _conclusions(board)
     if board.comparisons:
         first = board.comparisons[0]
-        how = f"Differences are paired over the same {count_of(first.patients, 'patient')}"
+        noun = "patient" if entry.patients_known else "image"
+        how = f"Differences are paired over the same {count_of(first.patients, noun)}"
+        how += "" if entry.patients_known else ", whose patients are unknown, so intervals and p may be too optimistic"
         pairs = f"; their intervals and p allow for all pairs of {first.runs:,} runs (Tukey)" if first.runs > 2 else ""
         said.append(f"{how}{pairs}.")
-        said += _delong(board.comparisons)
+        said += _delong(board.comparisons, entry.patients_known)
         if first.patients < FEW:
             are = "is" if first.patients == 1 else "are"
-            said.append(f"There {are} only {count_of(first.patients, 'patient')}, so intervals and p are not reliable.")
+            said.append(f"There {are} only {count_of(first.patients, noun)}, so intervals and p are not reliable.")
     if len(board.ranked) > len(board.comparisons) + 1:
         said.append(
             f"Differences are given for the first {len(board.comparisons) + 1} of {len(board.ranked):,} (--top)."
         )
-    entry = board.entries[0]
     undefined = [label for label, found in entry.per_label.items() if math.isnan(found.value)]
     if undefined and not math.isnan(entry.value.value):
         said.append(f"Undefined on these images and left out of the mean: {', '.join(undefined)}.")
@@ -190,7 +193,11 @@ def _conclusions(board: Board) -> list[str]:
     said += [f"{best} is better than {listed(worse)}."] if worse else []
     unknown = [c.first for c in board.comparisons if math.isnan(c.overall.p_adjusted)]
     said += (
-        [f"There are too few patients to tell whether it is better than {listed(unknown)}."] if unknown and said else []
+        [
+            f"There are too few {unit(board.entries[0].patients_known)} to tell whether it is better than {listed(unknown)}."
+        ]
+        if unknown and said
+        else []
     )
     return said or ["It is unknown whether the runs differ: the differences have no interval."]
 
@@ -206,7 +213,7 @@ def labels_sentence(board: Board) -> str:
     return f"{found} (p by the method of Holm for {number} labels; each interval is of its label alone)."
 
 
-def _delong(comparisons: Sequence[Comparison]) -> list[str]:
+def _delong(comparisons: Sequence[Comparison], patients_known: bool) -> list[str]:
     first = comparisons[0]
     if first.no_delong == "not_auroc":
         return []
@@ -218,7 +225,8 @@ def _delong(comparisons: Sequence[Comparison]) -> list[str]:
         return []
     adjusted = [min(1.0, each.overall.p_delong * pairs_of_runs) for each in known]
     if len(comparisons) == 1:
-        return [f"DeLong's test, clustered by patient, as a second opinion: p {p_text(adjusted[0])}."]
+        by = ", clustered by patient," if patients_known else ""
+        return [f"DeLong's test{by} as a second opinion: p {p_text(adjusted[0])}."]
     pairs = list(zip(known, adjusted, strict=True))
     other = [f"{c.first} (p {p_text(p)})" for c, p in pairs if (p < ALPHA) != c.overall.significant]
     if not other:
@@ -267,7 +275,8 @@ def _charts(board: Board, metric: str) -> list[Block]:
         (_marked(entry), entry.value, "" if rank else "strong") for rank, entry in enumerate(board.entries[:DRAWN])
     )
     drawn = f", the first {DRAWN} of {len(board.entries):,}" if len(board.entries) > DRAWN else ""
-    level, best = f"{100 * board.level:.0f}% intervals over patients", board.entries[0].name
+    over = unit(board.entries[0].patients_known)
+    level, best = f"{100 * board.level:.0f}% intervals over {over}", board.entries[0].name
     metric = f"{metric[0].upper()}{metric[1:]}"
     caption = f"{metric} of each run with {level}{drawn}. The dashed line is the value of {best}."
     found: list[Block] = [Intervals(caption, values, board.entries[0].value.value)]
@@ -276,7 +285,7 @@ def _charts(board: Board, metric: str) -> list[Block]:
             (f"{each.first} − {each.second}", each.overall.difference, "") for each in board.comparisons[:DRAWN]
         )
         caption = (
-            f"{metric} of each run minus that of {best}, paired over the same patients, with {level}: left of the dashed line "
+            f"{metric} of each run minus that of {best}, paired over the same {over}, with {level}: left of the dashed line "
             f"the run is below {best}."
         )
         found.append(Intervals(caption, rows, 0.0))

@@ -14,7 +14,7 @@ from zoo.report import cases, checklist_values, fairness, flow, sections, utilit
 from zoo.report import results as measured
 from zoo.report.blocks import Section, Table
 from zoo.report.material import Material
-from zoo.report.sentences import shown, split_name
+from zoo.report.sentences import shown, split_name, unit
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -80,8 +80,8 @@ def page(material: Material, parts: list[Section]) -> str:
     if material.pictures:
         remarks.append("This page holds images of the dataset: pass it on only where the images may be passed on.")
     remarks.append(
-        f"Intervals are {100 * evaluation.level:.0f}% intervals over patients. Those of calibration are percentiles of "
-        f"{evaluation.replicates:,} resamples (seed {evaluation.seed}), the bands of curves of 500."
+        f"Intervals are {100 * evaluation.level:.0f}% intervals over {unit(evaluation.patients_known)}. Those of calibration are "
+        f"percentiles of {evaluation.replicates:,} resamples (seed {evaluation.seed}), the bands of curves of 500."
     )
     return render_sections(f"{material.results.run}: {split_name(evaluation.split)} report", parts, remarks)
 

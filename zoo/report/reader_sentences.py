@@ -10,7 +10,7 @@ from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.p_values import ALPHA, holm
 from zoo.evaluation.readers import LabelResult, ModalityResult, ReaderResults
 from zoo.evaluation.readings import ONE, UNNAMED
-from zoo.report.sentences import p_text, shown
+from zoo.report.sentences import of_patients, p_text, shown
 
 FIGURES = {"auroc": "AUROC", "afroc": "AFROC"}
 
@@ -25,7 +25,7 @@ def heading(results: ReaderResults) -> str:
     images = max(each.images for each in results.labels)
     patients = max(each.patients for each in results.labels)
     parts = [
-        f"{results.source}: {count_of(images, 'image')} of {count_of(patients, 'patient')}",
+        f"{results.source}: {of_patients(count_of(images, 'image'), patients, patients_known(results))}",
         count_of(len(results.readers), "reader"),
     ]
     if len(results.modalities) > 1:
@@ -33,6 +33,12 @@ def heading(results: ReaderResults) -> str:
     if len(results.labels) > 1 or results.labels[0].label != UNNAMED:
         parts.append(results.labels[0].label if len(results.labels) == 1 else f"{len(results.labels)} labels")
     return f"{', '.join(parts)}; reference labels: {results.reference or 'none'}"
+
+
+def patients_known(results: ReaderResults) -> bool:
+    """Whether any image's patient is known."""
+    images = results.froc[0].images if results.froc else max(each.images for each in results.labels)
+    return results.unknown_patients < images
 
 
 def in_modality(each: ModalityResult) -> str:
@@ -55,7 +61,8 @@ def _caveats(results: ReaderResults) -> Iterator[str]:
     if results.reference is not None and not all(each.crossed for each in results.labels):
         yield "Not every reader read every image; each is measured on the images that he read."
     if results.unknown_patients:
-        yield f"The patient of {count_of(results.unknown_patients, 'image')} is not known: each counts as one."
+        narrow = "" if patients_known(results) else ", and intervals may be too narrow"
+        yield f"The patient of {count_of(results.unknown_patients, 'image')} is not known: each counts as one{narrow}."
 
 
 def _modality_sentences(results: ReaderResults) -> Iterator[str]:

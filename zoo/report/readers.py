@@ -16,8 +16,8 @@ from zoo.evaluation.readings import ONE
 from zoo.evaluation.serialise import to_csv
 from zoo.report.blocks import Block, Figure, Panels, Points, Section, Table
 from zoo.report.blocks import Text as Paragraph
-from zoo.report.reader_sentences import FIGURES, heading, in_modality, sentences
-from zoo.report.sentences import leak, p_text, shown
+from zoo.report.reader_sentences import FIGURES, heading, in_modality, patients_known, sentences
+from zoo.report.sentences import leak, p_text, shown, unit
 from zoo.report.tables import terminal
 from zoo.runs.leaks import Leak
 
@@ -218,8 +218,9 @@ def readers_html(results: ReaderResults, leaks: Sequence[Leak] = ()) -> str:
     parts += [
         Section(f"label-{n}", each.label, tuple(_details(results, each))) for n, each in enumerate(results.labels)
     ]
+    over = unit(patients_known(results))
     remarks = [
-        f"{heading(results)}. Intervals are {100 * results.level:.0f}% intervals over patients; of "
+        f"{heading(results)}. Intervals are {100 * results.level:.0f}% intervals over {over}; of "
         f"agreement by a bootstrap ({results.replicates:,} resamples, seed {results.seed})."
     ]
     return render_sections("Readers", [each for each in parts if each.blocks], remarks)

@@ -17,7 +17,7 @@ from zoo.report.detail_sentences import groups as group_sentences
 from zoo.report.detail_sentences import operating as operating_sentences
 from zoo.report.detail_sentences import references as reference_sentences
 from zoo.report.material import Material
-from zoo.report.sentences import shown, split_name
+from zoo.report.sentences import shown, split_name, unit
 from zoo.report.tables import (
     calibration_table,
     groups_table,
@@ -50,7 +50,7 @@ def metrics(material: Material) -> Section | None:
             rows.append((f"{name} average", "", *(shown(values[m]) if m in values else "" for m in COLUMNS)))
     level = f"{100 * found.level:.0f}%"
     caption = (
-        f"Metrics on the {split_name(found.split)} images with {level} intervals over patients. "
+        f"Metrics on the {split_name(found.split)} images with {level} intervals over {unit(found.patients_known)}. "
         f"A dash is undefined, not zero."
     )
     decided = (
@@ -81,7 +81,7 @@ def curves(material: Material) -> Section | None:
         roc.append(Figure(roc_figure(each, each.label), f"ROC curve of {each.label}: AUROC {area}.", f"AUROC {area}"))
         label = f"Precision-recall curve of {each.label}: AUPRC {precision}, prevalence {short(each.prevalence)}."
         pr.append(Figure(pr_figure(each, each.label), label, f"AUPRC {precision}"))
-    band = "The shaded band is the pointwise 95% interval over resampled patients"
+    band = "The shaded band is the pointwise 95% interval over resampled " + unit(found.patients_known)
     diagonal, share = "the dashed diagonal is chance", "the dashed line is the share of positive images"
     blocks: list[Block]
     if len(drawn) == 1:
@@ -194,7 +194,7 @@ def subgroups(material: Material) -> Section | None:
     groups = material.results.groups
     if not groups:
         return None
-    first = sentences.overall(groups)
+    first, known = sentences.overall(groups), material.results.evaluation.patients_known
     mean = "mean over the labels of " if any(group.label == MACRO for group in groups) else ""
     blocks: list[Block] = []
     for what, values, worse in (
@@ -204,11 +204,11 @@ def subgroups(material: Material) -> Section | None:
         rows = [(f"{g.column} {g.name}", gap, "small" if g.small else "") for g, gap in zip(first, values, strict=True)]
         caption = f"{what} of each group minus that of all images outside it ({mean}the difference): {worse}."
         blocks.append(Intervals(caption, tuple(rows), 0.0))
-    blocks += [Text("Hollow points are groups too small for a conclusion."), groups_table(groups)]
-    if said := group_sentences(groups, material.results.gaps):
+    blocks += [Text("Hollow points are groups too small for a conclusion."), groups_table(groups, patients=known)]
+    if said := group_sentences(groups, material.results.gaps, known):
         blocks.append(Points(tuple(said)))
     if any(group not in first for group in groups):
-        blocks.append(groups_table(groups, "Groups of images, label by label.", folded=True))
+        blocks.append(groups_table(groups, "Groups of images, label by label.", folded=True, patients=known))
     return section("subgroups", "Subgroups", blocks)
 
 

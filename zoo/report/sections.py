@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.text import count_of, duration, listed
@@ -58,9 +59,10 @@ def headline(results: Results) -> Intervals:
     means = f"{name[0].upper()}{name[1:]}" + (
         " (a mean over the labels) and the AUROC of each label" if several else ""
     )
+    over = sentences.unit(found.patients_known)
     caption = (
-        f"{means} on {sentences.size(found)} ({here}), with {100 * found.level:.0f}% intervals over patients. The dashed line "
-        "at .5 is chance; “alone” is a model of the metadata, which sees no pixels."
+        f"{means} on {sentences.size(found)} ({here}), with {100 * found.level:.0f}% intervals over {over}. The dashed "
+        "line at .5 is chance; “alone” is a model of the metadata, which sees no pixels."
     )
     if sentences.alarms(results):
         caption = f"None of these figures stands, see above. {caption}"
@@ -76,13 +78,7 @@ def data(material: Material) -> Section | None:
     images, patients = counts.get("images", {}), counts.get("patients", {})
     splits = [name for name in SPLITS if name in images]
     if splits:
-        blocks.append(
-            Table(
-                "Images and patients in each part of the data.",
-                ("part", "images", "patients"),
-                tuple((SPLITS[s], f"{images[s]:,}", f"{patients[s]:,}" if s in patients else "–") for s in splits),
-            )
-        )
+        blocks.append(_parts(images, None if counts.get("patients_known") is False else patients, splits))
         blocks.append(_positives(material, splits))
     if people := _people(material.images):
         blocks.append(people)
@@ -90,6 +86,14 @@ def data(material: Material) -> Section | None:
     if counts.get("notes"):
         blocks.append(Points(tuple(str(note) for note in counts["notes"])))
     return section("data", "Data and split", blocks)
+
+
+def _parts(images: Mapping[str, int], patients: Mapping[str, int] | None, splits: Sequence[str]) -> Table:
+    """Images and patients of each split; `patients` is None where they are unknown."""
+    names = ("images",) if patients is None else ("images", "patients")
+    counts = (images,) if patients is None else (images, patients)
+    rows = tuple((SPLITS[s], *(f"{each[s]:,}" if s in each else "–" for each in counts)) for s in splits)
+    return Table(f"{' and '.join(names).capitalize()} in each part of the data.", ("part", *names), rows)
 
 
 def _positives(material: Material, splits: list[str]) -> Table:

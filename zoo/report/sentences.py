@@ -65,7 +65,18 @@ def headline_name(task: Task) -> str:
 
 def size(evaluation: Evaluation) -> str:
     """How many images and patients were measured."""
-    return f"{count_of(evaluation.images, 'image')}, {count_of(evaluation.patients, 'patient')}"
+    patients = count_of(evaluation.patients, "patient") if evaluation.patients_known else "patients unknown"
+    return f"{count_of(evaluation.images, 'image')}, {patients}"
+
+
+def unit(patients_known: bool) -> str:
+    """What intervals are over."""
+    return "patients" if patients_known else "images"
+
+
+def of_patients(images: str, patients: int, known: bool) -> str:
+    """Images with how many patients they are of: "9 test images of 4 patients", "9 test images (patients unknown)"."""
+    return f"{images} of {count_of(patients, 'patient')}" if known else f"{images} (patients unknown)"
 
 
 def feature_names(names: Sequence[str]) -> list[str]:
@@ -82,7 +93,7 @@ def conclusion(evaluation: Evaluation) -> str:
         return f"{name} is undefined: {_why_undefined(evaluation)}."
     said = {
         "constant": "the network gives every image the same output, so it carries no information",
-        "few_patients": f"too few patients ({evaluation.patients}) for a conclusion",
+        "few_patients": f"too few {unit(evaluation.patients_known)} ({evaluation.patients}) for a conclusion",
         "near_perfect": "near-perfect, so check for leakage between training and these images"
         + (f"; with {few} it may also be chance" if few else ""),
         "no_interval": "without an interval it is unknown whether that is better than chance",
@@ -244,13 +255,18 @@ def _of_evaluation(note: Note, found: Evaluation) -> str:
     return {
         "constant_output": f"The output is the same on every image for {names}: it carries no information there.",
         "worse_than_chance": f"Worse than chance, so labels or outputs may be swapped: {names}.",
-        "no_interval": f"Too few patients to say how uncertain the results for {names} are, so they have no interval.",
-        "unknown_patients": f"The patient of {count:,} of {count_of(found.images, 'image')} is unknown, so each counts as a "
-        "patient of its own: where such images share a patient, the intervals are too narrow.",
+        "no_interval": f"Too few {unit(found.patients_known)} to say how uncertain the results for {names} are, so they have no "
+        "interval.",
+        "unknown_patients": (
+            f"The patient of {count:,} of {count_of(found.images, 'image')} is unknown, so each counts as a patient of its own: "
+            "where such images share a patient, the intervals are too narrow."
+            if found.patients_known
+            else "The patients are unknown: intervals treat the images as independent, and may be too narrow."
+        ),
         "duplicate_images": f"{count:,} images have the same pixels as another one under another name{_moved(note)}; each is "
         "counted.",
         "one_patient": "All images are of one patient, so there are no intervals.",
-        "few_patients": f"There are only {count} patients, so the intervals are not reliable.",
+        "few_patients": f"There are only {count} {unit(found.patients_known)}, so the intervals are not reliable.",
     }[note.kind]
 
 
@@ -331,7 +347,7 @@ def trained(info: Mapping[str, Any], data: Mapping[str, Any], task: Task) -> str
     counts, people = data.get("images", {}), data.get("patients", {})
     if "train" in counts:
         text += f", on {count_of(counts['train'], 'image')}"
-        if "train" in people:
+        if people.get("train") is not None:
             text += f" of {count_of(people['train'], 'patient')}"
         text += f" of the dataset {data.get('dataset', 'unknown')}"
     return f"{text}."
@@ -339,12 +355,15 @@ def trained(info: Mapping[str, Any], data: Mapping[str, Any], task: Task) -> str
 
 def split_origin(data: Mapping[str, Any], leaky: bool = False) -> str:
     """Where the split comes from, and that it keeps patients together unless it is known to leak."""
+    known = data.get("patients_known", True)
     apart = "" if leaky else " No patient is in two parts."
+    if not known:
+        apart = " The patients are unknown, so one may be in two parts, which would make the results too good."
     if data.get("split") == "published":
         return f"The split into training and test images is the one published with the dataset.{apart}"
     if data.get("split") == "drawn":
         return (
-            f"The split was drawn at random by patient, because the dataset publishes none.{apart} "
+            f"The split was drawn at random by {'patient' if known else 'image'}, because the dataset publishes none.{apart} "
             "The figures cannot be compared with those on a published split."
         )
     return ""
@@ -355,7 +374,7 @@ def limitations(results: Results, data: Mapping[str, Any]) -> tuple[str, ...]:
     said = summary(results)
     found = [text for each, text in said if each.severity in ("alarm", "bad")]
     if data.get("split") in ("drawn", "published"):
-        drawn = ", by a random draw of patients" if data["split"] == "drawn" else ""
+        drawn = f", by a random draw of {unit(data.get('patients_known', True))}" if data["split"] == "drawn" else ""
         found.append(f"The test images come from the same collection as the training images{drawn}.")
     if results.reference is None:
         found.append("The labels are those of the dataset; they were not compared with other reference labels.")

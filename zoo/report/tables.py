@@ -23,7 +23,7 @@ from zoo.evaluation.reliability import CalibrationResult, Reliability
 from zoo.evaluation.subgroups import MACRO, Group
 from zoo.report.blocks import Table
 from zoo.report.detail_sentences import binning
-from zoo.report.sentences import METRICS, overall, shown, size, split_name
+from zoo.report.sentences import METRICS, of_patients, overall, shown, size, split_name
 
 if TYPE_CHECKING:
     from zoo.runs.results import Results
@@ -225,19 +225,25 @@ def predictive_table(points: Sequence[OperatingPoint]) -> Table:
     return Table(f"Predictive values (PPV, NPV) at the prevalence they hold at.{note}", names, tuple(rows))
 
 
-def groups_table(groups: Sequence[Group], caption: str = "Groups of images.", folded: bool = False) -> Table:
-    """One row per group, small groups marked: means over the labels where there are several; `folded`: label by label."""
+def groups_table(
+    groups: Sequence[Group], caption: str = "Groups of images.", folded: bool = False, *, patients: bool = True
+) -> Table:
+    """One row per group, small groups marked: means over the labels where there are several; `folded`: label by label.
+
+    `patients`: whether they are known, and counted.
+    """
     rows = [group for group in groups if group.label != MACRO] if folded else overall(groups)
     several = any(group.label == MACRO for group in groups)
     cells = []
     for group in rows:
         name = f"{group.column} {group.name}" + (" (small)" if group.small else "")
-        counts = [f"{count:,}" for count in (group.images, group.patients)]
+        counts = [f"{count:,}" for count in (group.images, *((group.patients,) if patients else ()))]
         # of a mean no positives are given: an image has several labels, so their sum is no number of images
         counts.append(_defined(group, groups) if group.label == MACRO else f"{group.positives:,}")
         values = (shown(v) for v in (group.auroc, group.auroc_gap, group.false_negative_rate, group.fnr_gap))
         cells.append((name, *((group.label,) if folded and several else ()), *counts, *values))
-    names: tuple[str, ...] = ("group", *(("label",) if folded and several else ()), "images", "patients")
+    names: tuple[str, ...] = ("group", *(("label",) if folded and several else ()), "images")
+    names += ("patients",) if patients else ()
     names += ("labels with an AUROC" if several and not folded else "positive images",)
     names += ("AUROC", "AUROC minus all others’", "false-negative rate", "the same minus all others’")
     marked = frozenset(i for i, group in enumerate(rows) if group.small)
@@ -303,7 +309,7 @@ def reference_table(found: ReferenceComparison) -> Table:
         *("Cohen’s kappa", "agreement", "AUROC against the dataset", "AUROC against the second"),
     )
     caption = (
-        f"{count_of(found.images, 'image')} of {count_of(found.patients, 'patient')} that both references have; "
+        f"{of_patients(count_of(found.images, 'image'), found.patients, found.own.patients_known)} that both references have; "
         f"the second is {found.source}."
     )
     if 1 < len(found.agreement) > len(found.labels):

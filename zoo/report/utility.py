@@ -8,7 +8,7 @@ from zoo.evaluation.interval import short
 from zoo.evaluation.utility import DecisionCurve
 from zoo.report.blocks import Block, Figure, Panels, Section, Table, Text, section
 from zoo.report.material import Material
-from zoo.report.sentences import shown, split_name
+from zoo.report.sentences import shown, split_name, unit
 
 if TYPE_CHECKING:
     from zoo.evaluation.sheet import Sheet
@@ -33,8 +33,9 @@ def utility(material: Material) -> Section | None:
     caption = (
         f"Decision curves: net benefit of acting on every image whose probability ({stage}) reaches the threshold, in true "
         "positives per image; a false positive costs threshold / (1 − threshold) of one (Vickers and Elkin 2006). The shaded "
-        "band is the 95% interval over resampled patients. Below each, the thresholds at which the network is above both "
-        "“treat all” and “treat none” beyond chance, all thresholds looked at together."
+        f"band is the 95% interval over resampled {unit(material.results.evaluation.patients_known)}. Below each, the "
+        "thresholds at which the network is above both “treat all” and “treat none” beyond chance, all thresholds looked at "
+        "together."
     )
     more = f"Shown are the first {_LABELS_SHOWN} of {len(drawn)} labels." if len(drawn) > _LABELS_SHOWN else ""
     blocks: list[Block] = [
@@ -84,9 +85,10 @@ def uncertainty(material: Material) -> Section | None:
     blocks: list[Block] = []
     if sets:
         held = 100 * (1 - sheet.conformal[0].alpha)
+        new = " of new patients" if material.results.evaluation.patients_known else ""
         caption = (
             f"Conformal sets of yes and no, calibrated on validation to hold the label of {held:g}% of "
-            "positive and of negative images of new patients: how many they hold here, and the share of images whose set is "
+            f"positive and of negative images{new}: how many they hold here, and the share of images whose set is "
             "both or neither."
         )
         blocks.append(Table(caption, ("label", "positive held", "negative held", "both or neither"), tuple(sets)))

@@ -47,6 +47,7 @@ class Entry:
     metric: str
     images: int
     patients: int
+    patients_known: bool
     value: Interval
     per_label: dict[str, Interval]
     images_digest: str
@@ -186,6 +187,7 @@ def read_entry(
             metric=metric,
             images=found.images,
             patients=found.patients,
+            patients_known=found.patients_known,
             value=found.averages["macro"][metric],
             per_label={label: values[metric] for label, values in found.per_label.items()},
             images_digest=found.images_digest,

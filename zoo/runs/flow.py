@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.core.errors import DataError
+from zoo.evaluation.bootstrap import patient_codes, unknown_patients
 from zoo.evaluation.predictions import Predictions, read_table
 from zoo.evaluation.serialise import Serialisable
 from zoo.runs.run import Run
@@ -20,10 +21,10 @@ METADATA = ("age", "sex", "view")  # which groups and baselines need
 
 @dataclass(frozen=True)
 class Count(Serialisable):
-    """Images, and the patients they are of."""
+    """Images, and the patients they are of; None where these are not known."""
 
     images: int
-    patients: int
+    patients: int | None
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ def measure_flow(
 
 
 def _count(table: pd.DataFrame) -> Count:
-    return Count(len(table), int(table["patient"].nunique()))
+    unknown = len(table) and unknown_patients(table["patient"]).all()
+    return Count(len(table), None if unknown else patient_codes(table["patient"])[1])
 
 
 def _label(label: str, split: str, part: pd.DataFrame, certain: Mapping[str, Any] | None) -> Missing:

@@ -6,12 +6,16 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
 from zoo.core.errors import UsageError, unknown
 
-PARTS = ("model", "loss", "augmenter", "dataset", "recipe")
+PARTS = ("model", "layer", "network", "loss", "augmenter", "dataset", "recipe", "tracker", "command")
+# what a part is called in a sentence, where its name does not say it
+CHECKED = {"network": "model"}  # the kind of a part, where it is another
+CALLED = {"layer": "a layer of its own", "network": "a finished network", "augmenter": "an augmenter"}
 
 
 def write_plugin(name: str, kinds: str, parent: Path) -> Path:
@@ -57,16 +61,20 @@ def _kinds(text: str) -> list[str]:
     for each in given:
         if each not in (*PARTS, "all"):
             raise unknown("kind", each, (*PARTS, "all"))
-    return list(PARTS) if "all" in given else [kind for kind in PARTS if kind in given]
+    if "all" in given:
+        return list(PARTS)
+    # a layer stands in a model
+    return [part for part in PARTS if part in given or (part == "model" and "layer" in given)]
 
 
 def _refuse_taken(name: str, kinds: list[str]) -> None:
-    from zoo.core.registry import registry
+    from zoo.core.registry import KINDS, registry
 
-    for kind in kinds:
-        if name in registry().names(kind):
-            origin = registry().entry(kind, name).origin
-            raise UsageError(f"there is a {kind} '{name}' already, from plugin {origin}: choose another name.")
+    for part in kinds:
+        kind, entry = ("model", f"{name}-finished") if part == "network" else (part, name)
+        if kind in KINDS and entry in registry().names(kind):
+            origin = registry().entry(kind, entry).origin
+            raise UsageError(f"there is a {kind} '{entry}' already, from plugin {origin}: choose another name.")
 
 
 def _files(name: str, kinds: list[str]) -> dict[str, str]:
@@ -84,13 +92,17 @@ def _files(name: str, kinds: list[str]) -> dict[str, str]:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
+    class_name = "".join(part.capitalize() for part in name.split("-"))
     module = f"zoo_{name.replace('-', '_')}"
     values = {
         "name": name,
         "module": module,
         "kinds": kinds,
-        "what": ", ".join(f"a {kind}" if kind != "augmenter" else "an augmenter" for kind in kinds),
-        "class_name": "".join(part.capitalize() for part in name.split("-")),
+        "what": ", ".join(CALLED.get(kind, f"a {kind}") for kind in kinds),
+        "class_name": class_name,
+        "hooks": (hooks := list(_hooks(kinds, class_name))),
+        "contracts": sorted(contract for _, contract, _ in hooks if "." not in contract),
+        "checks": sorted({f"check_{CHECKED.get(kind, kind)}" for kind in kinds} - {"check_command", "check_layer"}),
     }
     files = {
         "pyproject.toml": "pyproject.toml.j2",
@@ -100,3 +112,16 @@ def _files(name: str, kinds: list[str]) -> dict[str, str]:
         **{f"{module}/{kind}.py": f"{kind}.py.j2" for kind in kinds},
     }
     return {file: templates.get_template(template).render(values) for file, template in files.items()}
+
+
+def _hooks(parts: list[str], class_name: str) -> Iterator[tuple[str, str, str]]:
+    """Each hook with the type of what it returns, and that."""
+    from zoo.core.registry import KINDS
+
+    made = {"recipe": "recipe()", "command": "command"}
+    for kind in (*KINDS, "command"):
+        here = [part for part in parts if CHECKED.get(part, part) == kind]
+        if here:
+            entries = ", ".join(made.get(part, f"{class_name}{part.capitalize()}()") for part in here)
+            hook, contract = KINDS[kind][0] if kind in KINDS else "zoo_commands", kind.capitalize()
+            yield hook, "click.Command" if kind == "command" else contract, entries

@@ -33,6 +33,7 @@ class Definition:
         prune: whether a search stops trials that fall behind.
         storage: address of a search's database without its password; None for the file in the sweep's folder.
         checkpoint_every: steps between checkpoints; None for one per epoch.
+        track: trackers of every trial, as `--track` takes them.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Definition:
     prune: bool = True
     storage: str | None = None
     checkpoint_every: int | None = None
+    track: list[str] = field(default_factory=list)
 
     @property
     def kind(self) -> str:

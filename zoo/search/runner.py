@@ -80,6 +80,7 @@ class Runner:
             "runs_dir": str(self.folder.runs_dir),
             "run": trial.run,
             "checkpoint_every": self.definition.checkpoint_every,
+            "track": list(self.definition.track),
             "prune": self.definition.kind == "search" and self.definition.prune,
             "level": logging.getLogger("zoo").getEffectiveLevel(),
             "log": str(self.folder.path / f"{trial.run}.log"),

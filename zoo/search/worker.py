@@ -17,6 +17,7 @@ from zoo.core.observers import Observer, Pruned
 from zoo.core.processes import Channel
 from zoo.core.registry import registry
 from zoo.engine.signals import Interrupted
+from zoo.engine.tracking import observers
 from zoo.runs.run import Run
 
 PATIENCE_S = 30.0  # to wait for the process of a sweep that was just killed
@@ -87,7 +88,8 @@ def main(sweep: Channel) -> int:
 def _carry_out(job: Mapping[str, Any], sweep: Channel) -> int:
     """Run the job, report its result and return the exit code."""
     try:
-        work(job, [Pruner(sweep)] if job["prune"] else [])
+        trackers = observers(job["track"], registry())
+        work(job, [*trackers, Pruner(sweep)] if job["prune"] else trackers)
     except Pruned as pruned:
         return _report(sweep, "pruned", str(pruned))
     except Interrupted as stop:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
 
 from zoo import Task, registry
-from zoo.testing import check_augmenter, check_loss, check_model
+from zoo.testing import check_augmenter, check_dataset, check_loss, check_model, check_recipe, check_tracker
 
 
-def test_model() -> None:
-    check_model(registry().get("model", "small-cnn"))
+@pytest.mark.parametrize("name", ["small-cnn", "gated-cnn", "mean-gray"])
+def test_model(name: str) -> None:
+    check_model(registry().get("model", name))
 
 
 def test_loss() -> None:
@@ -18,6 +24,31 @@ def test_loss() -> None:
 
 def test_augmenter() -> None:
     check_augmenter(registry().get("augmenter", "shift"))
+
+
+def test_dataset(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    lines = ["image,patient,finding"]
+    for number, finding in enumerate(("1", "0", "")):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{number}.png")
+        lines.append(f"{number}.png,p{number},{finding}")
+    (tmp_path / "images.csv").write_text("\n".join(lines) + "\n")
+    check_dataset(registry().get("dataset", "tiny-table"), tmp_path)
+
+
+def test_recipe() -> None:
+    check_recipe(registry().get("recipe", "tiny-binary"))
+
+
+def test_tracker() -> None:
+    check_tracker(registry().get("tracker", "lines"))
+
+
+def test_command() -> None:
+    small = registry().get("model", "small-cnn").info
+    result = CliRunner().invoke(registry().commands["widths"], ["--most", "16"])
+    assert result.output.splitlines()[-1].split() == ["16", f"{small.parameters:,}"]
 
 
 def test_smoothing_draws_labels_towards_one_half() -> None:

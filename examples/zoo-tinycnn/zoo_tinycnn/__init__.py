@@ -1,10 +1,11 @@
-"""An example plugin for zoo: one model, one loss and one augmenter."""
+"""An example plugin for zoo: something of each kind."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 from annotated_types import Ge, Lt
 
 from zoo import (
@@ -12,16 +13,25 @@ from zoo import (
     AugmentFunction,
     BackboneModel,
     BackboneOptions,
+    Dataset,
     Info,
     LabelCounts,
     Loss,
     LossFunction,
     Model,
     ModelInfo,
+    Recipe,
     Task,
+    Tracker,
     hookimpl,
     option,
 )
+
+from .command import widths
+from .dataset import TinyTable
+from .finished import MeanGray
+from .recipe import RECIPE
+from .tracker import Lines
 
 if TYPE_CHECKING:
     import keras
@@ -106,9 +116,33 @@ class Shift(Augmenter):
         return shift
 
 
+class GatedCNN(SmallCNN):
+    info = ModelInfo(
+        name="gated-cnn",
+        summary="small-cnn with a layer of its own, and with weights that find edges",
+        licence="Apache-2.0",
+        parameters=23_761,
+        image_size=64,
+        min_image_size=16,
+        pretrained=("edges",),
+    )
+
+    def backbone(self, image_size: int, weights: str | None, options: SmallCNNOptions) -> keras.Model:
+        import keras
+        import numpy as np
+
+        from .layers import ChannelGate
+
+        network = super().backbone(image_size, weights, options)
+        if weights == "edges":  # of weights that are published: keras.utils.get_file(URL, file_hash=SHA256)
+            edge = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], "float32")[..., None, None] / 8
+            network.layers[1].set_weights([np.repeat(edge, options.width, axis=-1)])
+        return keras.Model(network.inputs, ChannelGate()(network.outputs[0]))
+
+
 @hookimpl
 def zoo_models() -> list[Model]:
-    return [SmallCNN()]
+    return [SmallCNN(), GatedCNN(), MeanGray()]
 
 
 @hookimpl
@@ -119,3 +153,23 @@ def zoo_losses() -> list[Loss]:
 @hookimpl
 def zoo_augmenters() -> list[Augmenter]:
     return [Shift()]
+
+
+@hookimpl
+def zoo_datasets() -> list[Dataset]:
+    return [TinyTable()]
+
+
+@hookimpl
+def zoo_recipes() -> list[Recipe]:
+    return [RECIPE]
+
+
+@hookimpl
+def zoo_trackers() -> list[Tracker]:
+    return [Lines()]
+
+
+@hookimpl
+def zoo_commands() -> list[click.Command]:
+    return [widths]

@@ -39,12 +39,21 @@ class Audit:
     def leaks(self) -> int:
         return int((self.issues["weight"] == checks.LEAK).sum())
 
+    @property
+    def clean(self) -> bool:
+        return self.leaks == 0
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether leaks by patient can be checked in the audited dataset."""
+        return self.name in self.known
+
     def count_issues(self) -> dict[str, int]:
         """Issues of each kind, in the order they are shown."""
         return {str(kind): int(count) for kind, count in self.issues["kind"].value_counts(sort=False).items()}
 
     def summary(self) -> dict[str, Any]:
-        """Counts as plain values, for JSON."""
+        """Counts as plain values, for JSON; `clean` is None where no leak was found and the patients are not known."""
         sides = {}
         for name, own in self.images.groupby("dataset", sort=False):
             parts = {
@@ -58,7 +67,8 @@ class Audit:
             "datasets": sides,
             "issues": self.count_issues(),
             "leaks": self.leaks,
-            "clean": self.leaks == 0,
+            "clean": None if self.clean and not self.patients_known else self.clean,
+            "patients_known": self.patients_known,
             "near_duplicates": None
             if self.proposed is None
             else {
