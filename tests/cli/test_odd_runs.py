@@ -96,7 +96,7 @@ def test_a_terminal_of_another_encoding_gets_the_results() -> None:
     words = [
         sys.executable,
         "-c",
-        "from zoo.cli.main import cli; cli()",
+        "from zoo.cli.main import main; main()",
         "evaluate",
         "run",
         "--youden",
@@ -104,4 +104,4 @@ def test_a_terminal_of_another_encoding_gets_the_results() -> None:
         "20",
     ]
     done = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"}, check=True)
-    assert "Youden?s rule on validation." in done.stdout.decode("latin-1")
+    assert "Youden's rule on validation." in done.stdout.decode("latin-1")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.evaluation.bootstrap import percentile_interval
-from zoo.evaluation.influence import FEWEST, Influence, image_means
+from zoo.evaluation.influence import FEWEST, Influence, effective, image_means
 
 # Which interval a single label's metric gets; a mean over labels gets "t", on the scale of `_on_its_scale`.
 METHODS = {
@@ -146,8 +146,7 @@ def _share(metric: str, found: Influence, k: int, level: float) -> Interval:
         return Interval(value, *wilson(value, images, quantile(level, math.inf)))
     number, binomial = clusters, value * (1 - value)
     if binomial > 0:
-        squares = found.by_patient[:, k] ** 2
-        weight = min(patients, 3 * squares.sum() ** 2 / (squares**2).sum())
+        weight = min(patients, 3 * float(effective(found.by_patient[:, [k]] ** 2)[0]))
         variance = (weight * float(found.variance[k]) + binomial / clusters) / (weight + 1)
         number = min(images, binomial / variance)
     return Interval(value, *wilson(value, number, quantile(level, clusters - 1)))
