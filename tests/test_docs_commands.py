@@ -28,6 +28,8 @@ NOT_RUN = {
     "zoo list small-cnn": "needs the example plugin; CI's stage of it runs the same lines",
     "zoo info small-cnn": "needs the example plugin; CI's stage of it runs the same lines",
     "zoo train --model small-cnn": "needs the example plugin; CI's stage of it runs the same lines",
+    "zoo train --model mean-gray": "needs the example plugin, whose tests check the network",
+    "zoo train --recipe tiny-binary": "needs the example plugin; tests/test_example.py runs the same line",
     "zoo train --track": "writes outside of the folder; tests/plugins/test_trackers.py has both trackers",
     "zoo train --data tfrecord --root DIR": "needs files of others; tests/datasets/test_tfrecord.py makes such",
     "zoo sweep twelve": "the same table of twelve networks as in docs/recipes.md; tests/test_recipes.py",
