@@ -84,7 +84,7 @@ def test_a_training_of_which_fit_does_nothing_ends_with_an_error(
 
 
 @pytest.mark.usefixtures("_other_settings")
-@pytest.mark.filterwarnings("ignore:Limiting (epochs|steps_per_epoch) to")
+@pytest.mark.filterwarnings("ignore:Limiting (epochs|steps_per_epoch) to")  # Keras' word on the limits set here
 def test_limits_that_are_set_amid_a_training_end_it_with_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
