@@ -98,7 +98,7 @@ def check(name: str, found: float, what: object, error: type[Exception] = DataEr
         UsageError: the setting itself is wrong.
     """
     if found > value(name):
-        raise refusal(name, what, quantity(found, TABLE[name].unit), error)
+        raise exceeded(name, what, quantity(found, TABLE[name].unit), error)
 
 
 def check_expansion(packed: int, unpacked: float, what: object, error: type[Exception] = DataError) -> None:
@@ -109,10 +109,10 @@ def check_expansion(packed: int, unpacked: float, what: object, error: type[Exce
     """
     if unpacked > value("expansion_from") and unpacked > value("expansion") * packed:
         size = f"{quantity(unpacked, 'bytes')} or more from {quantity(packed, 'bytes')}"
-        raise refusal("expansion", what, size, error)
+        raise exceeded("expansion", what, size, error)
 
 
-def refusal(name: str, what: object, found: str, error: type[Exception] = DataError) -> Exception:
+def exceeded(name: str, what: object, found: str, error: type[Exception] = DataError) -> Exception:
     """The error for what is beyond a limit; `found` says how much it is, such as "3,000 columns"."""
     limit = TABLE[name]
     return error(
