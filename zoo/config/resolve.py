@@ -8,8 +8,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from zoo.config.devices import check_device, check_devices
 from zoo.config.optimizers import default_lr
 from zoo.config.run_config import ENGINE, OF_THE_IMAGES, REGISTERED, SECTIONS, Choice, RunConfig
@@ -17,7 +15,8 @@ from zoo.config.settings import HALF_A_CLASS, Settings, Strategies
 from zoo.config.weights import check_weights
 from zoo.config.where import parse_filter
 from zoo.core.contracts import DatasetInfo, ModelInfo
-from zoo.core.errors import UsageError, unknown
+from zoo.core.documents import parse_yaml, read_yaml
+from zoo.core.errors import DataError, UsageError, unknown
 from zoo.core.options import as_dict, describe, validate
 from zoo.core.registry import PLURALS, Registry
 from zoo.core.tasks import TASKS
@@ -35,14 +34,14 @@ def read_file(path: Path) -> dict[str, Any]:
     """Read a configuration file (YAML).
 
     Raises:
-        UsageError: it is not there, not YAML, or not a mapping.
+        UsageError: it is not there, not YAML, not a mapping, or beyond a limit (`zoo.core.documents`).
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path)
     except OSError as error:
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"the configuration {path} is not YAML: {' '.join(str(error).split())}.") from error
+    except DataError as error:
+        raise UsageError(f"the configuration {str(error).removesuffix('.')}.") from error
     if not isinstance(values, dict):
         raise UsageError(f"the configuration {path} is not a mapping of settings such as 'model: mobilenetv3'.")
     return values
@@ -54,8 +53,8 @@ def parse_set(assignment: str) -> dict[str, Any]:
     if not equals or not path.strip() or not all(path.strip().split(".")):
         raise UsageError(f"--set takes SECTION.OPTION=VALUE such as model.alpha=0.75, not '{assignment}'.")
     try:
-        value: Any = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value: Any = parse_yaml(text, "the value of --set")
+    except DataError:
         value = text
     if isinstance(value, str):
         value = _number(value)

@@ -67,9 +67,12 @@ def read_bytes(file: str | Path, limit: str) -> bytes:
     """The content of a regular file of no more bytes than the limit of that name (`zoo.core.limits`).
 
     Raises:
-        DataError: it is no regular file, or larger.
-        OSError: it is missing or cannot be read.
+        DataError: it is no regular file, or larger, or reading it fails.
+        OSError: it is missing or cannot be opened.
     """
     with open_regular(file) as stream, limits.memory_of(file):
         limits.check(limit, os.fstat(stream.fileno()).st_size, file)
-        return stream.read()
+        try:
+            return stream.read(limits.value(limit))
+        except OSError as error:
+            raise DataError(f"{file} cannot be read: {error.strerror}") from None

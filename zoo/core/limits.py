@@ -39,12 +39,13 @@ _ALL = (
     Limit("dicom_reads", 100_000, "reads", "the attributes of a DICOM header"),
     Limit("table_bytes", 300_000_000, "bytes", "a table or list, unpacked"),
     Limit("table_columns", 10_000, "columns", "a table"),
-    Limit("table_cells", 30_000_000, "cells", "a table"),
+    Limit("table_cells", 50_000_000, "cells", "a table"),
     Limit("cell_chars", 131_072, "characters", "one cell of a table"),
+    Limit("config_bytes", 1_000_000, "bytes", "a configuration, which is YAML"),
     Limit(
-        "document_bytes", 64_000_000, "bytes", "a JSON or YAML document: a configuration, run.json, a saved evaluation"
+        "document_bytes", 16_000_000, "bytes", "a JSON document: run.json, a saved evaluation, a network's config.json"
     ),
-    Limit("document_values", 2_000_000, "values", "a JSON or YAML document, with those that its aliases repeat"),
+    Limit("document_values", 500_000, "values", "a JSON or YAML document, with those that its aliases repeat"),
     Limit("document_depth", 100, "levels", "a JSON or YAML document"),
     Limit("weights_bytes", 8_000_000_000, "bytes", "the arrays of a weights file or saved network, unpacked"),
     Limit(
@@ -53,6 +54,7 @@ _ALL = (
     Limit("npz_bytes", 40_000_000_000, "bytes", "the arrays of an npz file, unpacked"),
     Limit("expansion", 100, "times", "the size of a file or archive, unpacked"),
     Limit("expansion_from", 64_000_000, "bytes", "what a file may unpack to before its expansion counts"),
+    Limit("zip_directory_bytes", 64_000_000, "bytes", "the list of members of a zip file"),
     Limit("archive_members", 500_000, "members", "an archive, folders among them"),
     Limit("archive_member_bytes", 4_000_000_000, "bytes", "one member of an archive, unpacked"),
     Limit("archive_bytes", 400_000_000_000, "bytes", "an archive, unpacked"),

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import bz2
 import codecs
 import csv
-import gzip
 import io
-import lzma
+import itertools
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from zoo.core import limits
 from zoo.core.errors import DataError
+from zoo.core.files import read_bytes
+from zoo.core.zips import BROKEN, unpacked
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_PACKED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ": lzma.decompress}
 _ROWS = 50  # of a table, that its delimiter is told from
-_BROKEN = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, csv.Error)
 
 
 def column_key(name: str) -> str:
@@ -44,23 +40,27 @@ def read_table(file: Path, what: str = "a table") -> tuple[pd.DataFrame, str]:
         The cells, and what is not comma and UTF-8 about the file, for a note; "" for the usual.
 
     Raises:
-        DataError: the file is missing, empty, not text or not a table.
+        DataError: the file is missing, empty, not text, not a table, or beyond a limit of tables (`zoo.core.limits`).
     """
     import pandas as pd
 
     try:
-        text, encoding = decode(_unpacked(file))
-        delimiter = _delimiter(text)
-        frame = pd.read_csv(io.StringIO(text), sep=delimiter, dtype=str, keep_default_na=False)
+        with limits.memory_of(file):
+            text, encoding = decode(unpacked(read_bytes(file, "table_bytes"), "table_bytes", file))
+            delimiter, columns = _delimiter(text, file)
+            check_shape(columns, max(text.count("\n"), text.count("\r")), file)
+            frame = pd.read_csv(io.StringIO(text), sep=delimiter, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise DataError(f"there is no file {file} with {what}") from None
-    except _BROKEN as error:  # pandas' own errors are ValueErrors
+    except (*BROKEN, csv.Error) as error:  # pandas' own errors are ValueErrors
         raise DataError(f"{file} cannot be read as a CSV table: {error}") from None
     if not isinstance(frame.index, pd.RangeIndex):  # rows longer than the header: pandas takes the first for an index
         cells, header = frame.reset_index(), list(frame.columns)
         if (cells.iloc[:, len(header) :].fillna("") != "").any(axis=None):
             raise DataError(f"{file}: the rows have more cells than the header; quote cells that contain a comma")
         frame = cells.iloc[:, : len(header)].set_axis(header, axis=1)
+    every = itertools.chain(frame.columns, *(frame[name].tolist() for name in frame))
+    limits.check("cell_chars", max(len(cell) for cell in every if isinstance(cell, str)), file)
     frame.columns = frame.columns.str.strip()
     if frame.empty:
         raise DataError(f"{file} has no rows")
@@ -76,7 +76,7 @@ def read_list(file: Path) -> list[str]:
         DataError: the file is not text.
     """
     try:
-        text, _ = decode(file.read_bytes())
+        text, _ = decode(read_bytes(file, "table_bytes"))
     except ValueError as error:
         raise DataError(f"{file} cannot be read as a list: {error}") from None
     return [line.strip() for line in text.splitlines() if line.strip()]
@@ -116,27 +116,36 @@ def decode(data: bytes) -> tuple[str, str]:
         return data.decode("cp1252", errors="replace"), "Windows-1252, for it is not UTF-8"
 
 
-def _unpacked(file: Path) -> bytes:
-    data = file.read_bytes()
-    for magic, unpack in _PACKED.items():
-        if data.startswith(magic):
-            return unpack(data)
-    if not data.startswith(b"PK\x03\x04"):
-        return data
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
-        if "xl/workbook.xml" in names:
-            raise ValueError("it is an Excel workbook; save its sheet as CSV")
-        if len(names) != 1:
-            raise ValueError(f"a zip file must hold one table, this one holds {len(names):,} files; unpack it")
-        return archive.read(names[0])
+def check_shape(columns: int, lines: int, file: Path) -> None:
+    """Check the columns of a table, and its cells by its lines, before it is read: a short line makes as many cells as a long one.
+
+    Raises:
+        DataError: there are more than the limits allow.
+    """
+    limits.check("table_columns", columns, file)
+    limits.check("table_cells", columns * lines, file)
 
 
-def _delimiter(text: str) -> str:
-    """The delimiter that splits the header, and the first rows into as many cells; of several the one with most cells."""
+def _delimiter(text: str, file: Path) -> tuple[str, int]:
+    """The delimiter that splits the header, and the first rows into as many cells, of several the one with most cells; and the
+    number of columns.
+
+    Raises:
+        DataError: one of these cells is longer than the limit.
+        csv.Error: the text is no table.
+    """
+    csv.field_size_limit(limits.value("cell_chars"))
     found: dict[str, tuple[bool, int]] = {}
     for delimiter in DELIMITERS:
-        rows = [len(row) for row in islice(csv.reader(io.StringIO(text), delimiter=delimiter), _ROWS) if row]
+        try:
+            rows = [
+                len(row) for row in itertools.islice(csv.reader(io.StringIO(text), delimiter=delimiter), _ROWS) if row
+            ]
+        except csv.Error as error:
+            if "field limit" not in str(error):
+                raise
+            continue  # it may be short where it is split by another
         if rows and rows[0] > 1:
             found[delimiter] = (set(rows) == {rows[0]}, rows[0])
-    return max(found, key=lambda delimiter: found[delimiter], default=",")
+    best = max(found, key=lambda delimiter: found[delimiter], default=",")
+    return best, found[best][1] if found else 1

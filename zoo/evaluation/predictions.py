@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,10 @@ import pandas as pd
 
 import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
-from zoo.core.files import write_text
+from zoo.core.files import read_bytes, write_text
+from zoo.core.tables import check_shape
 from zoo.core.tasks import Task
+from zoo.core.text import listed
 from zoo.evaluation.notes import Note
 
 COLUMNS = ("image", "patient")
@@ -167,15 +170,20 @@ def read_table(path: Path, needed: list[str], only: Container[str] | None = None
     far as they are there, or all.
 
     Raises:
-        DataError: the file is not there, is no table, or lacks a needed column.
+        DataError: the file is not there, is no regular file or no table, is beyond a limit (`zoo.core.limits`), lacks a needed
+            column or has one twice.
     """
     try:
-        columns = pd.read_csv(path, nrows=0).columns
+        data = read_bytes(path, "table_bytes")
+        columns = list(pd.read_csv(io.BytesIO(data), nrows=1, header=None, dtype=str, keep_default_na=False).loc[0])
+        check_shape(len(columns), data.count(b"\n"), path)
         missing = [c for c in needed if c not in columns]
         if missing:
-            raise DataError(f"{path} lacks the columns {', '.join(missing)}. Its columns: {', '.join(columns)}.")
-        return pd.read_csv(
-            path,
+            raise DataError(f"{path} lacks the columns {', '.join(missing)}. Its columns: {listed(columns, 40)}.")
+        if twice := [c for c in needed if columns.count(c) > 1]:
+            raise DataError(f"{path} has the column {twice[0]} twice.")
+        frame = pd.read_csv(
+            io.BytesIO(data),
             usecols=None if only is None else [c for c in columns if c in only],
             dtype={c: str for c in _TEXT if c in columns},
             keep_default_na=False,
@@ -183,8 +191,13 @@ def read_table(path: Path, needed: list[str], only: Container[str] | None = None
         )
     except FileNotFoundError:
         raise DataError(f"there is no table of images at {path}.") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a table of images: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (ValueError, OverflowError) as error:  # pandas' own errors are ValueErrors
+        raise DataError(f"{path} is not a table of images: {' '.join(str(error).split())}") from None
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first cells for names of rows
+        raise DataError(f"{path} is not a table of images: its rows have more cells than its header.")
+    return frame
 
 
 def _numbers(table: pd.DataFrame, path: Path, columns: list[str]) -> np.ndarray:
