@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from zoo import BadImage, DataError, FileSource, ImageSource
+from zoo.core import limits
+from zoo.core.files import open_regular
 from zoo.core.progress import Progress
 from zoo.data.decode import decode_bytes
 from zoo.data.formats import MAX_PIXELS, reason_of
@@ -156,12 +158,13 @@ class TFRecordSource(ImageSource):
         if found is None:
             raise BadImage(f"'{path}' does not name an image in a TFRecord file")
         try:
-            with Path(self.root, found["file"]).open("rb") as stream:
+            limits.check("record_bytes", int(found["length"]), "its record", BadImage)
+            with open_regular(Path(self.root, found["file"])) as stream:
                 stream.seek(int(found["start"]))
                 data = stream.read(int(found["length"]))
         except FileNotFoundError:
             raise BadImage("missing file") from None
-        except (OSError, ValueError, OverflowError, MemoryError) as error:
+        except (DataError, OSError, ValueError, OverflowError, MemoryError) as error:
             raise BadImage(reason_of(error)) from None
         if zlib.crc32(data) != int(found["sum"], 16):
             raise BadImage("damaged: its checksum is wrong")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from zoo import DataError, Records
+from zoo.core.documents import read_json
 from zoo.core.errors import did_you_mean
 from zoo.data.export import FORMAT, METADATA, VERSION
 from zoo.data.tfrecord import Feature
@@ -56,11 +57,11 @@ def read_metadata(root: Path) -> dict[str, Any] | None:
     """
     file = root / METADATA
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from None
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         return None
     if found.get("version") != VERSION:
@@ -69,9 +70,16 @@ def read_metadata(root: Path) -> dict[str, Any] | None:
         )
     kinds = {"labels": list, "columns": dict, "shards": dict, "notes": list, "set_aside": list, "image_size": int}
     wrong = [name for name, kind in kinds.items() if not isinstance(found.get(name), kind)]
+    rows = {"set_aside": ("image", "reason")}  # and what each row of a list needs as text
+    wrong += [k for k, needed in rows.items() if k not in wrong and not all(map(partial(_has, needed), found[k]))]
+    wrong += [k for k in ("labels", "notes") if k not in wrong and not all(isinstance(each, str) for each in found[k])]
     if wrong:
         raise DataError(f"{file} is damaged: it has no {' and no '.join(wrong)}. Export it again")
     return found
+
+
+def _has(needed: Sequence[str], row: Any) -> bool:
+    return isinstance(row, dict) and all(isinstance(row.get(name), str) for name in needed)
 
 
 def _need_shards(root: Path, files: Sequence[Path], metadata: dict[str, Any]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from zoo import DataError, Dataset, DatasetInfo, Records, hookimpl, option
+from zoo.core import limits, npz
+from zoo.core.text import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,55 +57,47 @@ def read_labels(file: Path, columns: int) -> tuple[dict[str, np.ndarray], tuple[
     Raises:
         DataError: the file is damaged, lacks an array, or has one of another shape or type.
     """
-    import zipfile
-    import zlib
-
-    from numpy.lib import format as npy
-
     labels: dict[str, np.ndarray] = {}
     sizes: set[tuple[int, ...]] = set()
     needed = [f"{s}_{what}" for s in SPLITS for what in ("images", "labels")]
-    try:
-        with zipfile.ZipFile(file) as archive:
-            there = [name.removesuffix(".npy") for name in archive.namelist()]
-            missing = [key for key in needed if key not in there]
-            if missing:
-                raise DataError(f"{file} has no {', '.join(missing)}. Its arrays: {', '.join(there) or 'none'}.")
-            for split in SPLITS:
-                with archive.open(f"{split}_labels.npy") as stream:
-                    labels[split] = npy.read_array(stream, allow_pickle=False)
-                with archive.open(f"{split}_images.npy") as stream:
-                    shape, dtype = _header(stream)
-                _check(file, split, labels[split], shape, dtype, columns)
-                sizes.add(shape[1:])
-    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{file} cannot be read as an .npz file: {error}") from None
+    with npz.open_npz(file) as archive:
+        there = npz.names(archive)
+        missing = [key for key in needed if key not in there]
+        if missing:
+            raise DataError(f"{file} has no {', '.join(missing)}. Its arrays: {listed(there, 20) or 'none'}.")
+        for split in SPLITS:
+            shape, dtype = npz.claimed(archive, f"{split}_images")
+            _check_images(file, split, shape, dtype)
+            _check_labels(file, split, *npz.claimed(archive, f"{split}_labels"), (shape[0], columns))
+            labels[split] = npz.read_array(archive, f"{split}_labels")
+            _check_values(file, split, labels[split])
+            sizes.add(shape[1:])
     if len(sizes) > 1:
         raise DataError(f"{file} has images of several sizes: {', '.join(map(str, sorted(sizes)))}")
     return labels, sizes.pop()
 
 
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of an array from its header: at 224 pixels the array itself has 4 GB."""
-    from numpy.lib import format as npy
-
-    version = npy.read_magic(stream)
-    shape, _, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(stream)
-    return tuple(shape), dtype
-
-
-def _check(file: Path, split: str, labels: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, columns: int) -> None:
-    import numpy as np
-
-    if dtype != np.uint8:
+def _check_images(file: Path, split: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if dtype != "uint8":
         raise DataError(f"{file}: {split}_images has type {dtype}, not uint8")
     if not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)):
         raise DataError(f"{file}: {split}_images has shape {shape}, not (N, H, W) or (N, H, W, 3)")
-    if labels.shape != (shape[0], columns):
-        raise DataError(f"{file}: {split}_labels has shape {labels.shape}, not {(shape[0], columns)}")
-    if not np.isin(labels, (0, 1)).all():
-        strange = labels[~np.isin(labels, (0, 1))][0]
-        raise DataError(f"{file}: {split}_labels has the value {strange}; labels are 0 and 1")
+    limits.check("pixels", shape[1] * shape[2], f"{file}, {split}_images")
+
+
+def _check_labels(file: Path, split: str, found: tuple[int, ...], dtype: np.dtype, expected: tuple[int, int]) -> None:
+    if dtype.kind not in "biuf":
+        raise DataError(f"{file}: {split}_labels has type {dtype}; labels are numbers, 0 and 1")
+    if found != expected:
+        raise DataError(f"{file}: {split}_labels has shape {found}, not {expected}")
+
+
+def _check_values(file: Path, split: str, labels: np.ndarray) -> None:
+    import numpy as np
+
+    strange = labels[~np.isin(labels, (0, 1))]
+    if len(strange):
+        raise DataError(f"{file}: {split}_labels has the value {str(strange[0])[:80]}; labels are 0 and 1")
 
 
 class MedMnist(Dataset):

@@ -15,7 +15,7 @@ import pytest
 
 from zoo.core.errors import DataError, ZooError
 from zoo.data import archives
-from zoo.data.archives import Limits, damaged, read_manifest, unpack
+from zoo.data.archives import damaged, read_manifest, unpack
 
 FILES = {f"images/{i}.png": bytes([i]) * (1000 + i) for i in range(6)} | {"README.txt": b"read me"}
 
@@ -49,8 +49,8 @@ def zipped(file: Path, files: dict[str, bytes], mode: int = 0o644) -> Path:
     return file
 
 
-def take(archive: Path, root: Path, limits: Limits | None = None) -> archives.Unpacked:
-    return unpack(archive, root, place, limits or Limits())
+def take(archive: Path, root: Path) -> archives.Unpacked:
+    return unpack(archive, root, place)
 
 
 def content(root: Path) -> dict[str, bytes]:
@@ -97,14 +97,14 @@ def test_a_member_that_leads_out_is_refused_and_nothing_is_left(
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
 def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
     archive = tar(tmp_path / "a.tar.gz", FILES, [info("images/9.png", kind=kind, link="/etc/passwd")])
-    with pytest.raises(DataError, match="is a link or device"):
+    with pytest.raises(DataError, match="is a link, a device or a sparse file"):
         take(archive, tmp_path / "root")
     assert not (tmp_path / "root").exists()
 
 
 def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "a.zip", {"images/1.png": b"/etc/passwd"}, mode=0o120777)
-    with pytest.raises(DataError, match="is a link or device"):
+    with pytest.raises(DataError, match="is a link, a device or a sparse file"):
         take(archive, tmp_path / "root")
 
 
@@ -121,18 +121,22 @@ def test_a_link_below_the_root_is_replaced_and_not_followed(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "limits",
     [
-        Limits(members=3),
-        Limits(member_bytes=1003),
-        Limits(total_bytes=4000),
-        Limits(expansion=1.0, expansion_from=3000),
+        {"archive_members": 3},
+        {"archive_member_bytes": 1003},
+        {"archive_bytes": 4000},
+        {"expansion": 1, "expansion_from": 3000},
     ],
     ids=["members", "member", "total", "expansion"],
 )
 @pytest.mark.parametrize("make", [tar, zipped])
-def test_bombs_are_refused(tmp_path: Path, make: Callable[..., Path], limits: Limits) -> None:
+def test_bombs_are_refused(
+    tmp_path: Path, make: Callable[..., Path], limits: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, most in limits.items():
+        monkeypatch.setenv(f"ZOO_MAX_{name.upper()}", str(most))
     archive = make(tmp_path / ("a.tar.gz" if make is tar else "a.zip"), FILES)
-    with pytest.raises(DataError, match="not to be trusted"):
-        take(archive, tmp_path / "root", limits)
+    with pytest.raises(DataError, match=f"over the limit of .* ZOO_MAX_{next(iter(limits)).upper()} "):
+        take(archive, tmp_path / "root")
     assert not (tmp_path / "root").exists()
 
 
@@ -140,21 +144,21 @@ def test_the_usual_limits_refuse_a_bomb_of_zeros(tmp_path: Path) -> None:
     header = info("images/0.png", 3 << 30).tobuf()
     with gzip.open(tmp_path / "a.tar.gz", "wb") as packed:  # it claims three gigabytes in some hundred bytes
         packed.write(header)
-    with pytest.raises(DataError, match=r"3\.2 GB or more from 0\.0 MB, at 'images/0\.png': a decompression bomb"):
+    with pytest.raises(DataError, match=r"'images/0\.png'.* a decompression bomb: 3\.221 GB or more from \d+ bytes"):
         take(tmp_path / "a.tar.gz", tmp_path / "root")
 
 
 def test_a_header_of_gigabytes_is_not_read_into_memory(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "a.tar.gz", "wb") as packed:
         packed.write(info("././@LongLink", 1 << 30, tarfile.GNUTYPE_LONGNAME).tobuf())
-    with pytest.raises(DataError, match=r"a header of 1,073,741,824 bytes"):
+    with pytest.raises(DataError, match=r"a header of 1\.074 GB, over the limit of 2 MB"):
         take(tmp_path / "a.tar.gz", tmp_path / "root")
 
 
 def test_no_member_takes_the_place_of_the_records(tmp_path: Path) -> None:
     names = ("manifest.csv", "archives.csv", ".unpacking/lock", "lock")
     archive = zipped(tmp_path / "a.zip", {**FILES, **dict.fromkeys(names, b"forged")})
-    found = unpack(archive, tmp_path / "root", lambda member: member, Limits())
+    found = unpack(archive, tmp_path / "root", lambda member: member)
     assert (found.added, found.left_out) == (7, 4)
     assert content(tmp_path / "root") == FILES
 
@@ -228,7 +232,7 @@ def test_other_content_under_a_name_that_is_there_is_refused(tmp_path: Path) -> 
     assert (root / "images" / "8.png").read_bytes() == b"the user's own"
     twice = {"images/7.png": b"one", "more/images/7.png": b"two"}
     with pytest.raises(DataError, match="has other content"):
-        unpack(zipped(tmp_path / "d.zip", twice), root, lambda m: "images/7.png", Limits())
+        unpack(zipped(tmp_path / "d.zip", twice), root, lambda m: "images/7.png")
 
 
 def test_a_full_disk_is_an_error_before_and_during(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -350,7 +350,7 @@ def test_array_source_reads_rows_of_an_npz(tmp_path: Path) -> None:
         "train": "split/number",
         "train/-1": "split/number",
     }
-    bad |= {"text/0": "not an image", "object/0": "cannot be decoded"}
+    bad |= {"text/0": "not an image", "object/0": "cannot be read as an .npz file"}
     for path, message in bad.items():
         with pytest.raises(BadImage, match=message):
             source.read(path)

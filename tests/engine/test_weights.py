@@ -260,7 +260,7 @@ def test_damage_inside_a_file_is_found_by_reading_it(tmp_path: Path) -> None:
         check_file(tmp_path / "a.weights.h5")
     with h5py.File(tmp_path / "a.h5", "r+") as file:
         file.create_dataset("else", (4,), "f4", external=[(str(tmp_path / "secret"), 0, 16)])
-    with pytest.raises(ZooError, match="keeps 'else' in another file"):
+    with pytest.raises(ZooError, match="'/else' has its values in another file"):
         check_file(tmp_path / "a.h5")
 
 

@@ -56,9 +56,10 @@ _ALL = (
     Limit("expansion_from", 64_000_000, "bytes", "what a file may unpack to before its expansion counts"),
     Limit("zip_directory_bytes", 64_000_000, "bytes", "the list of members of a zip file"),
     Limit("archive_members", 500_000, "members", "an archive, folders among them"),
+    Limit("archive_folders", 20_000, "folders", "a .tar.gz: each takes time, and nothing is unpacked"),
     Limit("archive_member_bytes", 4_000_000_000, "bytes", "one member of an archive, unpacked"),
     Limit("archive_bytes", 400_000_000_000, "bytes", "an archive, unpacked"),
-    Limit("archive_header_bytes", 16_000_000, "bytes", "the headers between two files of an archive"),
+    Limit("archive_header_bytes", 2_000_000, "bytes", "the headers between two files of an archive"),
     Limit("record_bytes", 500_000_000, "bytes", "one record of a TFRecord file"),
 )
 TABLE = {each.name: each for each in _ALL}

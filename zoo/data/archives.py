@@ -10,6 +10,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -21,35 +22,29 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from zoo.core import limits
 from zoo.core.errors import DataError, ZooError
-from zoo.core.files import replacing, sha256
+from zoo.core.files import read_bytes, replacing, sha256
 from zoo.core.locks import LOCK, locked
 from zoo.core.progress import Progress
+from zoo.core.zips import open_zip
 
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.csv"
 WORK = ".unpacking"
+_SIZE = re.compile("[0-9]{1,18}")
 _COLUMNS = ("path", "bytes", "sha256", "source")
 ARCHIVES = "archives.csv"  # the archives whose files are all in place
 ENDINGS = (".tar.gz", ".tgz", ".zip")
 _BLOCK = 1 << 20
 _OURS = (MANIFEST, ARCHIVES, WORK, LOCK)  # names that no member may take
-_LARGEST_READ = 16 << 20
+_END_READS = 20  # at the end of a stream; tarfile looks for the rest of some headers there without end
+
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)  # RecursionError among them
 
 # the place of a member in the published layout, relative to its root; None for what is not part of it
 Locate = Callable[[str], "str | None"]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What no honest archive exceeds: members, bytes of one and of all, and how far they may expand."""
-
-    members: int = 500_000
-    member_bytes: int = 4 << 30
-    total_bytes: int = 400 << 30
-    expansion: float = 100.0  # unpacked bytes by packed ones, once they are more than `expansion_from`
-    expansion_from: int = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -83,10 +78,12 @@ class _Member:
 def read_manifest(root: Path, name: str = MANIFEST) -> dict[str, Entry]:
     """The files recorded under `root` by path; none if there is no manifest."""
     try:
-        text = (root / name).read_text(encoding="utf-8")
+        text = read_bytes(root / name, "table_bytes").decode()
     except FileNotFoundError:
         return {}
-    rows = [row for row in csv.reader(io.StringIO(text)) if len(row) == len(_COLUMNS) and row[1].isdecimal()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{root / name} is damaged ({error}): delete it; what is there is then read anew") from None
+    rows = [row for row in csv.reader(io.StringIO(text)) if len(row) == len(_COLUMNS) and _SIZE.fullmatch(row[1])]
     return {row[0]: Entry(row[0], int(row[1]), row[2], row[3]) for row in rows}
 
 
@@ -105,7 +102,7 @@ def damaged(root: Path, entries: dict[str, Entry]) -> list[str]:
     return [path for path, entry in entries.items() if _size(root / path) != entry.bytes]
 
 
-def unpack(archive: Path, root: Path, locate: Locate, limits: Limits, source: str = "") -> Unpacked:
+def unpack(archive: Path, root: Path, locate: Locate, source: str = "") -> Unpacked:
     """Unpack an archive into its places under `root`, and record the files in the manifest.
 
     The files appear in their places when the whole archive was read and found good. Until then they lie in a folder of
@@ -115,11 +112,11 @@ def unpack(archive: Path, root: Path, locate: Locate, limits: Limits, source: st
         archive: a .tar.gz or .zip; any other file is copied, and the files of a folder are moved.
         root: of the dataset.
         locate: gives the place of a member in the layout, or None.
-        limits: what is refused.
         source: where the files come from, as the manifest names it; the archive's name if empty.
 
     Raises:
-        DataError: the archive is damaged, or not to be trusted; names the member. Nothing of it is left.
+        DataError: the archive is damaged, not to be trusted, or beyond a limit (`zoo.core.limits`); names the member. Nothing of it
+            is left.
         ZooError: the disk is full, or cannot be written.
     """
     need_room(root, archive.stat().st_size, archive.name)
@@ -128,7 +125,7 @@ def unpack(archive: Path, root: Path, locate: Locate, limits: Limits, source: st
     with locked(work / LOCK, waiting=lambda: logger.info(f"Another process unpacks into {root}; waiting for it")):
         stage = work / archive.name
         try:
-            found, moves = _stage(archive, stage, root, locate, limits, source or archive.name)
+            found, moves = _stage(archive, stage, root, locate, source or archive.name)
             if found.entries:
                 _publish(moves, root, found.entries)
             shutil.rmtree(stage, ignore_errors=True)
@@ -181,14 +178,12 @@ def safe_name(name: str, archive: str) -> str:
     return path.as_posix()
 
 
-def _stage(
-    archive: Path, stage: Path, root: Path, locate: Locate, limits: Limits, source: str
-) -> tuple[Unpacked, dict[str, Path]]:
+def _stage(archive: Path, stage: Path, root: Path, locate: Locate, source: str) -> tuple[Unpacked, dict[str, Path]]:
     """Read the whole archive and write the files that are new into `stage`; returns where each lies, too."""
     stage.mkdir(exist_ok=True)
     manifest, found, moves = read_manifest(root), Unpacked(), dict[str, Path]()
     with Progress(archive.name, None, unit="files") as progress, _refusing_damage(archive):
-        for member in _within(limits, archive):
+        for member in _within(archive):
             progress.advance(1)
             target = locate(safe_name(member.name, source))
             target = None if target is None else safe_name(target, source)
@@ -231,22 +226,16 @@ def _take(member: _Member, file: Path | None) -> tuple[int, str]:
     return size, checksum
 
 
-def _within(limits: Limits, archive: Path) -> Iterator[_Member]:
+def _within(archive: Path) -> Iterator[_Member]:
     """The members of an archive, as long as they keep the limits."""
-    total = 0
-    packed = archive.stat().st_size
-    most = min(limits.total_bytes, max(limits.expansion_from, limits.expansion * packed))
-    if archive.is_dir():
-        most = limits.total_bytes
-    for count, member in enumerate(_members(archive), 1):
+    total, packed = 0, archive.stat().st_size
+    for member in _members(archive):
+        what = f"{archive.name}, member {member.name!r}: it is not to be trusted"
         total += member.size
-        if count > limits.members:
-            raise DataError(f"{archive.name} has more than {limits.members:,} members; it is not to be trusted")
-        if member.size > limits.member_bytes or total > most:
-            raise DataError(
-                f"{archive.name} expands to {total / 1e9:,.1f} GB or more from {packed / 1e6:,.1f} MB, at {member.name!r}: a "
-                "decompression bomb; it is not to be trusted"
-            )
+        limits.check("archive_member_bytes", member.size, what)
+        limits.check("archive_bytes", total, what)
+        if member.file is None:
+            limits.check_expansion(packed, total, f"{what}, a decompression bomb")
         yield member
 
 
@@ -254,8 +243,9 @@ def _within(limits: Limits, archive: Path) -> Iterator[_Member]:
 def _refusing_damage(archive: Path) -> Iterator[None]:
     """Turn what the readers raise for a damaged archive into one error."""
     try:
-        yield
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        with limits.memory_of(archive):
+            yield
+    except (tarfile.TarError, ValueError, OverflowError, LookupError, *_BROKEN) as error:
         raise DataError(
             f"{archive} is damaged or incomplete ({error}): fetch it again. Nothing of it was kept."
         ) from None
@@ -273,48 +263,83 @@ def _members(archive: Path) -> Iterator[_Member]:
     elif not archive.name.lower().endswith(ENDINGS):
         yield _Member(archive.name, archive.stat().st_size, partial(archive.open, "rb"))
     elif zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as pack:
+        with open_zip(archive) as pack:
             for info in pack.infolist():
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 if _is_file(info.filename, info.is_dir(), kind in (0, stat.S_IFREG), archive):
                     yield _Member(info.filename, info.file_size, partial(pack.open, info))
     else:
-        with gzip.open(archive) as packed, tarfile.open(fileobj=_metered(packed, archive.name), mode="r:") as tape:
-            for each in tape:
-                if _is_file(each.name, each.isdir(), each.isreg(), archive):
+        yield from _of_tape(archive)
+
+
+def _of_tape(archive: Path) -> Iterator[_Member]:
+    """The regular files of a .tar.gz."""
+    with gzip.open(archive) as packed:
+        metered, size, folders, count = _Metered(packed, archive.name), archive.stat().st_size, 0, 0
+        with tarfile.open(fileobj=_untyped(metered), mode="r:") as tape:
+            while (each := _next(tape, metered)) is not None:
+                count += 1
+                folders += each.isdir()
+                limits.check("archive_members", count, archive.name)
+                limits.check("archive_folders", folders, archive.name)
+                limits.check_expansion(size, each.offset_data, archive.name)
+                regular = each.isreg() and each.sparse is None and each.size >= 0
+                if _is_file(each.name, each.isdir(), regular, archive):
                     yield _Member(each.name, each.size, partial(_extracted, tape, each))
-            while packed.read(_BLOCK):  # to the end, where its checksum stands
-                pass
+        while packed.read(_BLOCK):  # to the end, where its checksum stands
+            limits.check_expansion(size, packed.tell(), archive.name)
+
+
+def _next(tape: Any, metered: _Metered) -> tarfile.TarInfo | None:
+    """The next member of an archive, whose headers are counted; the ones before it are forgotten."""
+    metered.headers = 0
+    try:
+        found: tarfile.TarInfo | None = tape.next()
+        return found
+    finally:
+        metered.headers = None
+        tape.members.clear()
 
 
 def _is_file(name: str, folder: bool, regular: bool, archive: Path) -> bool:
     """Whether a member is a file, not a folder. Stricter than tarfile's data filter, which allows links inside the folder."""
     safe_name(name, archive.name)
     if not (folder or regular):
-        raise DataError(f"{archive.name}: the member {name!r} is a link or device, not a file")
+        raise DataError(f"{archive.name}: the member {name!r} is a link, a device or a sparse file, which is not read")
     return not folder
 
 
-def _metered(stream: Any, name: str) -> Any:  # tarfile's stubs ask for more than it uses
-    return _Metered(stream, name)
+def _untyped(stream: Any) -> Any:  # tarfile's stubs ask for more than it uses
+    return stream
 
 
 class _Metered(io.BufferedIOBase):
-    """A stream of which no single read may be large: a header of gigabytes would be held in memory."""
+    """A stream of which headers are bounded: of gigabytes they would be held in memory, of many parts they take minutes.
 
-    def __init__(self, stream: IO[Any], name: str) -> None:
+    `headers` counts the bytes read of those before one member; None while its content is read.
+    """
+
+    def __init__(self, stream: Any, name: str) -> None:
         self._stream, self._name = stream, name
+        self.headers: int | None = 0
+        self._most, self._ended = limits.value("archive_header_bytes"), 0
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= _LARGEST_READ:
-            raise DataError(f"{self._name} has a header of {size:,} bytes; it is not to be trusted")
-        return self._stream.read(size)
+        if size is None or not 0 <= size <= self._most:
+            found = "no end" if size is None or size < 0 else limits.quantity(size, "bytes")
+            raise limits.exceeded("archive_header_bytes", self._name, f"a header of {found}")
+        data: bytes = self._stream.read(size)
+        self._ended += size > 0 and not data
+        if self._ended > _END_READS:
+            raise EOFError("it ends within a header")
+        if self.headers is not None:
+            self.headers += len(data)
+            if self.headers > self._most:
+                limits.check("archive_header_bytes", self.headers, self._name)
+        return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
 
 
 def _extracted(tape: tarfile.TarFile, member: tarfile.TarInfo) -> IO[Any]:

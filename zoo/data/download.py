@@ -20,7 +20,6 @@ from zoo.data.archives import (
     ARCHIVES,
     MANIFEST,
     Entry,
-    Limits,
     Unpacked,
     damaged,
     need_room,
@@ -73,7 +72,7 @@ def unpack_archives(dataset: Dataset, wanted: Download, archives: Sequence[Path]
         if done == mark and not damaged(root, _of(root, archive.name)):
             logger.info(f"{archive.name}: unpacked before, every file is in place")
             continue
-        found = unpack(archive, root, dataset.destination, Limits())
+        found = unpack(archive, root, dataset.destination)
         if not found.entries:
             raise DataError(
                 f"{archive} holds nothing that the dataset '{dataset.info.name}' reads. It expects:\n{dataset.info.layout}"
@@ -113,7 +112,7 @@ def fetch(dataset: Dataset, wanted: Download, root: Path) -> Downloaded:
             raise ZooError(
                 f"{wanted.name} cannot be downloaded: {error}. {so_far}{by_hand(dataset, wanted, root)}"
             ) from error
-        found = unpack(folder, root, dataset.destination, Limits(), source)
+        found = unpack(folder, root, dataset.destination, source)
         entries = _of(root, source)  # with those that an interrupted run moved
         if not entries:
             raise DataError(

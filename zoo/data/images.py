@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from zoo.core import npz
+from zoo.core.errors import DataError
 from zoo.core.records import BadImage, ImageSource
 from zoo.data.decode import decode
 from zoo.data.deep import scaled
@@ -93,10 +95,10 @@ class FileSource(ImageSource):
 
 @functools.lru_cache(maxsize=3)  # the three splits of one file; a compressed array can only be read whole
 def _array(file: str, stamp: str, key: str) -> np.ndarray:
-    # opened here, as NumPy leaves a damaged file open
-    with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        found: np.ndarray = arrays[key]
-    return found
+    with npz.open_npz(Path(file)) as archive:
+        if key not in npz.names(archive):
+            raise BadImage(f"the file has no array {key}")
+        return npz.read_array(archive, key)
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,8 @@ class ArraySource(ImageSource):
             images = _array(self.file, _stamp(self.file), f"{part}_images")
         except FileNotFoundError:
             raise BadImage("missing file") from None
-        except KeyError:
-            raise BadImage(f"the file has no array {part}_images") from None
-        except Exception as error:  # zip, zlib and NumPy each have their own errors for a damaged file
-            raise BadImage(reason_of(error)) from None
+        except (DataError, OSError) as error:
+            raise BadImage(str(error) if isinstance(error, DataError) else reason_of(error)) from None
         if images.ndim == 0 or int(index) >= len(images):
             raise BadImage(f"{part}_images has {len(images) if images.ndim else 0} images only")
         return to_gray(images[int(index)])

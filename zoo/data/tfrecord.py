@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from zoo.core import limits
+from zoo.core.files import open_regular
 from zoo.core.quiet import quiet_start
 
 # what a feature can be given as; text is written as UTF-8
@@ -40,7 +42,10 @@ class Record:
 def read_records(file: Path) -> Iterator[Record]:
     """Every record of a file in order; one with a wrong checksum comes with its fault and without content.
 
+    A record that claims more bytes than a limit allows, or than the file has, is not read.
+
     Raises:
+        DataError: it is no regular file.
         OSError: the file cannot be read.
     """
     tf = _tensorflow()
@@ -48,21 +53,46 @@ def read_records(file: Path) -> Iterator[Record]:
     from tensorflow.python.lib.io.tf_record import tf_record_random_reader
 
     size, offset = file.stat().st_size, 0
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         reader = tf_record_random_reader(str(file))
         while offset < size:
+            stream.seek(offset)
+            head = stream.read(_HEAD)
+            end = offset + _FRAME + int.from_bytes(head[:8], "little")
+            record = _claimed(offset, head, size)
             try:
-                content, end = reader.read(offset)
-                record = Record(offset + _HEAD, content)
+                if record is None:
+                    record = Record(offset + _HEAD, reader.read(offset)[0])
             except (tf.errors.DataLossError, IndexError) as error:
-                stream.seek(offset)
-                head = stream.read(8)
-                record = _damaged(offset, head, str(error))
-                end = offset + _FRAME + int.from_bytes(head, "little")
+                record = _damaged(offset, head[:8], str(error))
             yield record
             if record.lost:
                 return
             offset = end
+
+
+def _claimed(offset: int, head: bytes, size: int) -> Record | None:
+    """A record whose length is intact, but more than a limit or the file allows; TensorFlow would allocate it."""
+    length = int.from_bytes(head[:8], "little")
+    most = limits.value("record_bytes")
+    if length <= min(most, size - offset - _FRAME) or len(head) < _HEAD or _masked_crc(head[:8]) != head[8:]:
+        return None
+    if length > size - offset - _FRAME:
+        return Record(offset + _HEAD, b"", "truncated", lost=True)
+    return Record(
+        offset + _HEAD, b"", str(limits.exceeded("record_bytes", "a record", limits.quantity(length, "bytes")))
+    )
+
+
+def _masked_crc(data: bytes) -> bytes:
+    """The CRC-32C (Castagnoli) of a length as TFRecord files have it: rotated by 15 bits, and a constant added."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 & -(crc & 1))
+    crc ^= 0xFFFFFFFF
+    return (((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def _damaged(offset: int, head: bytes, error: str) -> Record:
@@ -115,7 +145,7 @@ def decode_example(content: bytes) -> dict[str, Feature]:
     """The features of a tf.train.Example.
 
     Raises:
-        ValueError: it is no such message.
+        ValueError: it is no such message, or has more features than the limit of columns.
     """
     train = _tensorflow().train
     from google.protobuf.message import DecodeError
@@ -124,6 +154,7 @@ def decode_example(content: bytes) -> dict[str, Feature]:
         example = train.Example.FromString(content)
     except DecodeError as error:
         raise ValueError("not a tf.train.Example") from error
+    limits.check("table_columns", len(example.features.feature), "the features of a record", ValueError)
     return {name: _decode_feature(feature) for name, feature in example.features.feature.items()}
 
 

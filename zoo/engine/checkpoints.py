@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from zoo.core.errors import ZooError
-from zoo.core.files import replacing
+from zoo.core.errors import DataError, ZooError
+from zoo.core.files import open_regular, replacing
+from zoo.core.npz import read_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -65,15 +66,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         size = path.stat().st_size - _DIGEST
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(max(size, 0))
             expected = file.read()
         if size <= 0 or _digest(path, size) != expected:
             raise DamagedCheckpoint("it is truncated or altered (its checksum is wrong)")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_arrays(path)
         header = json.loads(arrays.pop(_HEADER).tobytes())
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, DataError, KeyError, RecursionError) as error:
         raise DamagedCheckpoint(f"it cannot be read ({' '.join(str(error).split())})") from error
     if header["format"] != FORMAT:
         raise DamagedCheckpoint(f"its format is {header['format']}, this version of zoo reads {FORMAT}")

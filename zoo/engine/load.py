@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +13,7 @@ from zoo.core.errors import ZooError
 from zoo.core.options import validate
 from zoo.core.registry import Registry, registry
 from zoo.engine import devices
+from zoo.engine.weights_checks import check_network
 from zoo.runs.missing import missing_plugins
 from zoo.runs.run import Run
 
@@ -67,13 +66,12 @@ class _UnknownLayers(ZooError):
 
 
 def custom_layers(file: Path) -> dict[str, str]:
-    """The layers and functions of a `.keras` file that are not Keras' own: registered name and module."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            config = json.loads(archive.read("config.json"))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return {}  # Keras says what is wrong with it
-    return dict(_custom(config))
+    """The layers and functions of a `.keras` file that are not Keras' own: registered name and module.
+
+    Raises:
+        ZooError: the file is damaged, not to be trusted or beyond a limit (`zoo.engine.weights_checks.check_network`).
+    """
+    return dict(_custom(check_network(file)))
 
 
 def _custom(config: Any) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,6 @@ from zoo.core.calls import call, named
 from zoo.core.errors import UsageError, ZooError
 from zoo.engine.weights_files import (
     Arrays,
-    damaged,
     described,
     finalize,
     flat_layers,
@@ -195,19 +194,16 @@ def _load_legacy(network: keras.Model, path: Path) -> WeightsReport:
     """Load a file of the older layout: layers in order where the backbone's follow one another in it, else by given names."""
     backbone: Any = next((layer for layer in network.layers if layer.name == BACKBONE), network)
     with open_file(path) as file:
-        try:
-            source = legacy_layers(file)
-            target = layers_of(backbone)
-            pairs = _in_order(source, target) or _by_names(source, target)
-            if not source:
-                raise ZooError(f"{path} holds no weights in a layout of Keras.")
-            if not pairs:
-                raise UsageError(_nothing_fits(path, network, source, target))
-            for theirs, ours in pairs:
-                for array, variable in zip(theirs.arrays, ours.arrays, strict=True):
-                    variable.assign(array[()])
-        except (OSError, KeyError) as error:
-            raise damaged(path, error) from error
+        source = legacy_layers(file)
+        target = layers_of(backbone)
+        pairs = _in_order(source, target) or _by_names(source, target)
+        if not source:
+            raise ZooError(f"{path} holds no weights in a layout of Keras.")
+        if not pairs:
+            raise UsageError(_nothing_fits(path, network, source, target))
+        for theirs, ours in pairs:
+            for array, variable in zip(theirs.arrays, ours.arrays, strict=True):
+                variable.assign(array[()])
     finalize(backbone)
     used, filled = {id(theirs) for theirs, _ in pairs}, {id(ours) for _, ours in pairs}
     return WeightsReport(
@@ -327,7 +323,11 @@ def _name(group: Any) -> str:
 
 
 def _holds_floats(dataset: Any) -> bool:
-    return dataset.dtype.kind == "f" or dataset.attrs.get("dtype") == "bfloat16"
+    return dataset.dtype.kind == "f" or _is_bfloat16(dataset)
+
+
+def _is_bfloat16(dataset: Any) -> bool:
+    return dataset.dtype == "uint16" and dataset.attrs.get("dtype") == "bfloat16"
 
 
 def _array(dataset: Any) -> np.ndarray:
@@ -335,7 +335,7 @@ def _array(dataset: Any) -> np.ndarray:
     import numpy as np
 
     values = np.asarray(dataset)
-    if dataset.attrs.get("dtype") == "bfloat16":
+    if _is_bfloat16(dataset):
         values = (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     return values
 

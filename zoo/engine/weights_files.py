@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import itertools
-import json
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.errors import ZooError
+from zoo.engine.weights_checks import BROKEN_FILE, network_config, opened
 
 if TYPE_CHECKING:
     import h5py
@@ -43,20 +42,17 @@ def is_legacy(path: Path) -> bool:
     return path.suffix == ".h5" and not path.name.endswith(".weights.h5")
 
 
-def open_file(path: Path) -> h5py.File:
-    """Open the weights of a `.keras` or `.h5` file.
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[h5py.File]:
+    """Open the weights of a `.keras` or `.h5` file, and turn whatever reading them raises into one error.
 
     Raises:
-        ZooError: it is damaged.
+        ZooError: it is damaged, not to be trusted or beyond a limit (`zoo.engine.weights_checks`).
     """
-    import h5py
-
     try:
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                return h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r")
-        return h5py.File(path, "r")
-    except (OSError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        with opened(path) as file:
+            yield file
+    except BROKEN_FILE as error:
         raise damaged(path, error) from error
 
 
@@ -64,7 +60,7 @@ def check_file(path: Path) -> None:
     """Read every array of a weights file, so that one that is damaged is found before anything takes long.
 
     Raises:
-        ZooError: it is damaged, holds values that are not finite, or has its arrays in other files.
+        ZooError: it is damaged, not to be trusted, or holds values that are not finite.
     """
     import h5py
     import numpy as np
@@ -72,17 +68,12 @@ def check_file(path: Path) -> None:
     def check(name: str, each: Any) -> None:
         if not isinstance(each, h5py.Dataset):
             return
-        if each.external:
-            raise ZooError(f"the weights file {path} keeps '{name}' in another file, which is not read.")
         values = each[()]
         if each.dtype.kind == "f" and not np.isfinite(values).all():
             raise ZooError(f"the weights file {path} is damaged: '{name}' holds values that are not finite.")
 
     with open_file(path) as file:
-        try:
-            file.visititems(check)
-        except (OSError, KeyError, RuntimeError, ValueError) as error:
-            raise damaged(path, error) from error
+        file.visititems(check)
 
 
 def damaged(path: Path, error: BaseException) -> ZooError:
@@ -108,10 +99,10 @@ def legacy_layers(file: h5py.File) -> list[Arrays]:
     return [Arrays(owner, tuple(arrays)) for (_, owner), arrays in found.items()]
 
 
-def _names(group: Any, attribute: str) -> list[str]:
-    """A list of names, which Keras cuts into `attribute0`, `attribute1` … where it is long."""
-    cut = itertools.takewhile(lambda part: part in group.attrs, (f"{attribute}{n}" for n in itertools.count()))
-    parts = [attribute] if attribute in group.attrs else list(cut)
+def _names(group: Any, listed: str) -> list[str]:
+    """A list of names, which Keras cuts into `listed0`, `listed1` … where it is long."""
+    cut = itertools.takewhile(lambda part: part in group.attrs, (f"{listed}{n}" for n in itertools.count()))
+    parts = [listed] if listed in group.attrs else list(cut)
     names = [name for part in parts for name in group.attrs[part]]
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
@@ -151,16 +142,9 @@ def own_scaling(path: Path) -> list[str]:
 
     Empty where it holds weights alone.
     """
-    text: Any = None
     try:
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                text = archive.read("config.json")
-        else:
-            with open_file(path) as file:
-                text = file.attrs.get("model_config")
-        config = json.loads(text) if text else None
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        config = network_config(path)
+    except (*BROKEN_FILE, ZooError):
         return []
     return list(dict.fromkeys(_scaling(config)))
 

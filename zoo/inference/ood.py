@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -13,6 +12,7 @@ import numpy as np
 
 from zoo.core.errors import DataError, ZooError
 from zoo.core.files import replacing
+from zoo.core.npz import read_arrays
 from zoo.inference.image_statistics import contrast, image_statistics
 from zoo.runs.run import Run
 
@@ -189,12 +189,11 @@ class OODDetector:
             ZooError: the file is damaged, or from another version of zoo.
         """
         try:
-            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+            arrays = read_arrays(file)
             version = int(arrays["version"])
             if version == VERSION:
                 return cls._of(arrays)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (DataError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise ZooError(
                 f"{file} cannot be read as an OOD detector ({error}). Delete it and fit it again."
             ) from error
