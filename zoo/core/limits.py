@@ -34,7 +34,7 @@ _ALL = (
     Limit("pixels", 100_000_000, "pixels", "one image, by what its header claims"),
     Limit("image_side", 20_000, "pixels", "the longer side of one image, to which a square is padded"),
     Limit("image_bytes", 500_000_000, "bytes", "the file of one image that is read whole"),
-    Limit("image_parts", 250_000, "parts", "one image file: its chunks, strips, tiles, segments, blocks or fragments"),
+    Limit("image_parts", 100_000, "parts", "one image file: its chunks, strips, tiles, segments, blocks or fragments"),
     Limit("image_frames", 5_000, "frames", "one image file, of which the first is read"),
     Limit("jpeg_scans", 100, "scans", "one JPEG, each of which may go over all pixels"),
     Limit("dicom_bytes", 500_000_000, "bytes", "one DICOM file"),

@@ -160,7 +160,7 @@ def _opened(kind: Kind | None, stream: BinaryIO, size: int) -> Iterator[ImageFil
 
 def _pixels(image: ImageFile, stream: BinaryIO, inverted: bool) -> tuple[np.ndarray, str]:
     mode, tags = image.mode, getattr(image, "tag_v2", {})  # the latter of a TIFF, which Pillow turns itself
-    frames, turned = int(getattr(image, "n_frames", 1)), tags.get(TAG, UPRIGHT)
+    frames, turned = int(getattr(image, "n_frames", 1)), tags.get(TAG) or UPRIGHT
     notes = [f"first of {frames} frames"] if frames > 1 else []
     if mode == "L":
         pixels = np.array(image, dtype=np.uint8)
@@ -183,7 +183,7 @@ def _pixels(image: ImageFile, stream: BinaryIO, inverted: bool) -> tuple[np.ndar
         notes.append("white is zero, inverted")
     if not tags and (turned := orientation(image)) != UPRIGHT:
         pixels = upright(pixels, turned)
-    if turned == UNKNOWN and not tags:
+    if turned == UNKNOWN or not isinstance(turned, int):
         notes.append("its EXIF orientation cannot be read, shown as stored")
     elif turned in range(UPRIGHT + 1, 9):
         notes.append("turned as its EXIF orientation says")

@@ -13,6 +13,7 @@ from zoo.data.formats import check, check_size
 
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _WIDTH, _TILE_WIDTH = (256, 257), (322, 323)  # each with the height after it
+_STRIPS, _SAMPLES, _ROWS, _PLANAR, _TILES, _SEPARATE = 273, 277, 278, 284, 324, 2
 _BASELINE = range(254, 533)  # tags whose values Pillow makes Python numbers of
 _SPARE = 1 << 20  # bytes of values beyond the file's size: some files point twice at the same
 _UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -62,19 +63,36 @@ def check_directories(stream: BinaryIO, size: int, *, first_only: bool = False) 
         (count,) = layout.read(stream, layout.count) or (0,)
         entries += count
         check("image_parts", entries, f"{entries:,} entries in its directories")
-        found = {}
+        found: dict[int, int] = {}
+        counts: dict[int, int] = {}
         for tag, kind, number, value in _entries(stream, layout, count):
             loaded += _bytes_read(layout, kind, number, value, size)
             if tag in _BASELINE and kind not in _BYTES:
                 check("image_parts", number, f"{number:,} values of the tag {tag}")
+            counts.setdefault(tag, number)
             if kind in _WHOLE and number == 1:
-                (found[tag],) = struct.unpack_from(layout.order + _WHOLE[kind], value)
+                found[tag] = max(found.get(tag, 0), *struct.unpack_from(layout.order + _WHOLE[kind], value))
         if loaded > size + _SPARE:
             raise BadImage("decompression bomb: its directories read the same bytes many times over")
-        for width, height in (_WIDTH, _TILE_WIDTH) if len(seen) == 1 else ():
-            if width in found and height in found:
-                check_size(found[width], found[height])
+        if len(seen) == 1:
+            _check_pieces(found, counts)
         at = 0 if first_only else (layout.read(stream, layout.offset) or (0,))[0]
+
+
+def _check_pieces(found: dict[int, int], counts: dict[int, int]) -> None:
+    """Check the sizes of image and tiles, and that no strip or tile is missing: its pixels would be black."""
+    for width, height in (_WIDTH, _TILE_WIDTH):
+        if width in found and height in found:
+            check_size(found[width], found[height])
+    width, height = (found.get(tag, 0) for tag in _WIDTH)
+    across, down = (found.get(tag, 0) for tag in _TILE_WIDTH)
+    planes = found.get(_SAMPLES, 1) if found.get(_PLANAR) == _SEPARATE else 1
+    if across and down:
+        needed, there = -(-width // across) * -(-height // down), counts.get(_TILES)
+    else:
+        needed, there = -(-height // (found.get(_ROWS) or max(height, 1))), counts.get(_STRIPS)
+    if there is not None and there < needed * planes:
+        raise BadImage("truncated")
 
 
 def _entries(stream: BinaryIO, layout: _Layout, count: int) -> Iterator[tuple[int, int, int, bytes]]:
