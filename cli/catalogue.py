@@ -61,7 +61,7 @@ BUILTINS: dict[str, Builtin] = {
     "list": Builtin("zoo.cli.list:list_", "List what you can choose from, and the plugin each entry comes from."),
     "info": Builtin(
         "zoo.cli.info:info",
-        "Show everything known about a model, loss, augmenter, dataset, recipe or tracker, or all settings of a training.",
+        "Show everything known about a model, loss, augmenter, dataset, recipe or tracker, all settings of a training, or limits.",
     ),
 }
 

@@ -193,17 +193,17 @@ def _print_json(boards: list[Board], found: Found, tested: MarginTest | None) ->
 
 
 def _print(boards: list[Board], remarks: list[str]) -> None:
-    from rich.text import Text
-
     from zoo.report import leaderboard as shown
 
     console = plain_console()
     for number, board in enumerate(boards, 1):
         prefix = f"Group {number} of {len(boards)}: " if len(boards) > 1 else ""
-        console.print(f"{chr(10) if number > 1 else ''}{prefix}{shown.heading(board)}")
+        if number > 1:
+            console.print()
+        console.print(f"{prefix}{shown.heading(board)}")
         console.print(shown.leaderboard_table(board))
         for line in shown.alarms(board):
-            console.print(Text(line, style="bold red"))
+            console.print(line, style="bold red")
         for line in shown.sentences(board):
             console.print(line)
         if len(board.ranked) == 2 and board.comparisons and board.comparisons[0].per_label:

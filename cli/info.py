@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,14 +13,17 @@ import click
 from zoo.cli import catalogue
 from zoo.cli.entries import count_text, option_record, record
 from zoo.cli.printing import print_json
+from zoo.core import limits
 from zoo.core.errors import UsageError
 from zoo.core.registry import Entry, registry
 from zoo.core.tasks import TASKS
+from zoo.core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 TRAIN = "train"  # what shows the settings
+LIMITS = "limits"
 FACTS = {  # key of the record -> what it is called on the screen
     "summary": "what",
     "tasks": "tasks",
@@ -52,17 +56,19 @@ def info(
     settings: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Show everything known about a model, loss, augmenter, dataset, recipe or tracker, or all settings of a training.
+    """Show everything known about a model, loss, augmenter, dataset, recipe or tracker, all settings of a training, or limits.
 
-    NAME is any name that 'zoo list' prints, or 'train' for the settings. Where several kinds share a name, all are shown.
+    NAME is any name that 'zoo list' prints, 'train' for the settings, or 'limits' for what a file may claim. Where several
+    kinds share a name, all are shown.
 
     \b
     zoo info mobilenetv3
     zoo info mobilenetv3 --summary --image-size 128
     zoo info train
+    zoo info limits
     """
-    if name == TRAIN:
-        _show_settings(as_json)
+    if name in (TRAIN, LIMITS):
+        (_show_settings if name == TRAIN else _show_limits)(as_json)
         return
     entries = registry().find(name)
     catalogue.warn()
@@ -98,10 +104,35 @@ def _show_settings(as_json: bool) -> None:
     )
     _options(console, options)
     only_set = [each.name for each in settings if not each.metadata.get("flag", True)]
+    console.print()
     console.print(
-        f"\n  As a flag batch_size is --batch-size, and so on; {', '.join(only_set)} have none: --set NAME=VALUE.\n"
+        f"  As a flag batch_size is --batch-size, and so on; {', '.join(only_set)} have none: --set NAME=VALUE."
+    )
+    console.print(
         "  data, model, loss, augment, optimizer and schedule take options too: --set model.alpha=0.75 (zoo info NAME)."
     )
+
+
+def _show_limits(as_json: bool) -> None:
+    """Print every limit on what a file may claim, as it is in force."""
+    from rich.table import Table
+
+    limits.check_settings()
+    if as_json:
+        rows = [
+            asdict(each) | {"value": limits.value(each.name), "variable": each.variable}
+            for each in limits.TABLE.values()
+        ]
+        print_json([{"kind": "limits", "name": LIMITS, "limits": rows}])
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for title, wrap in (("  variable", False), ("limit", False), ("of", True)):
+        table.add_column(title, no_wrap=not wrap, overflow="fold")
+    for each in limits.TABLE.values():
+        table.add_row(f"  {each.variable}", limits.quantity(limits.value(each.name), each.unit), each.bounds)
+    console = _console()
+    console.print("[bold]limits[/bold]  what a file may claim; an environment variable replaces the default\n")
+    console.print(table)
 
 
 def _console() -> Console:
@@ -115,6 +146,8 @@ def _show(console: Console, entry: Entry) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from zoo.report.cells import Lines
+
     plain = record(entry)
     console.print(f"[bold]{escape(entry.name)}[/bold]  {entry.kind}, plugin {escape(str(entry.origin))}")
     facts = Table.grid(padding=(0, 2, 0, 0))
@@ -122,13 +155,14 @@ def _show(console: Console, entry: Entry) -> None:
     facts.add_column(overflow="fold")
     for key, title in FACTS.items():
         if text := _fact(key, plain):
-            facts.add_row(f"  {title}", escape(text))
+            facts.add_row(f"  {title}", Lines(printable(text, keep="\n")))
     console.print(facts)
     if entry.kind == "recipe":
         _configuration(console, plain["config"])
     elif plain["options"]:
         _options(console, plain["options"])
-    console.print(f"\n  [dim]example[/dim]  {escape(example(entry))}", soft_wrap=True)
+    console.print()
+    console.print(f"  [dim]example[/dim]  {escape(example(entry))}", soft_wrap=True)
 
 
 def _fact(key: str, plain: dict[str, Any]) -> str:
@@ -155,7 +189,7 @@ def _options(console: Console, options: list[dict[str, Any]]) -> None:
         table.add_column(title, no_wrap=not wrap, overflow="fold")
     for each in options:
         default = (each["none"] or "none") if each["default"] is None else str(each["default"])
-        table.add_row(f"  {each['name']}", escape(each["type"]), escape(default), escape(each["help"]))
+        table.add_row(f"  {escape(each['name'])}", escape(each["type"]), escape(default), escape(each["help"]))
     console.print()
     console.print(table)
 

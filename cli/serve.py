@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from zoo.cli.options import DEVICE, FORCE, RUNS_DIR, RUNTIME, command
+from zoo.cli.printing import print_line
 from zoo.core.errors import UsageError
 from zoo.core.logs import show_times
 from zoo.serve.limits import Limits
@@ -85,7 +86,7 @@ def serve(
     show_times()
 
     def ready() -> None:
-        click.echo(f"{', '.join(run.name for run in found)}: {url(listener, host)}  (Ctrl-C stops it)")
+        print_line(f"{', '.join(run.name for run in found)}: {url(listener, host)}  (Ctrl-C stops it)")
         if not is_loopback(host):
             address = url(listener, socket.gethostname())
             logger.warning(f"open to the network, without a password: {address}")

@@ -81,7 +81,7 @@ class Chosen:
         dataset = registry().get("dataset", name)
         if self.root is not None and not self.root.is_dir():
             what = "is not a folder" if self.root.exists() else "does not exist"
-            raise UsageError(f"--root {self.root} {what}. {dataset.info.layout}".strip())
+            raise UsageError(f"--root {self.root} {what}.", dataset.info.layout)
         listing: Listing = call(dataset.survey, self.root, choose_dataset(name, self.root, options, registry()).options)
         return listing
 

@@ -252,7 +252,7 @@ def check_root(dataset: DatasetInfo, root: str | Path | None) -> None:
         UsageError: it is missing, or given to a dataset that needs none.
     """
     if dataset.needs_root and root is None:
-        raise UsageError(f"the dataset '{dataset.name}' needs --root DIR. Layout: {dataset.layout}")
+        raise UsageError(f"the dataset '{dataset.name}' needs --root DIR. Layout:", dataset.layout)
     if not dataset.needs_root and root is not None:
         raise UsageError(f"the dataset '{dataset.name}' is generated and takes no --root; name another with --data.")
 

@@ -73,7 +73,7 @@ def read_records(config: RunConfig, registry: Registry) -> Records:
     root = None if config.root is None else Path(config.root)
     if root is not None and not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
-        raise UsageError(f"--root {root} {what}. {registry.get('dataset', config.data.name).info.layout}".strip())
+        raise UsageError(f"--root {root} {what}.", registry.get("dataset", config.data.name).info.layout)
     records: Records = call(registry.get("dataset", config.data.name).read, root, config.data.options)
     records = with_writable_names(records)
     if config.settings.where is not None:

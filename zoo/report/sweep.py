@@ -13,6 +13,7 @@ from rich.text import Text
 from zoo.core.text import count_of, duration
 from zoo.core.thresholds import as_probability
 from zoo.evaluation.interval import Interval, short
+from zoo.report.cells import Lines, cell
 from zoo.report.sentences import METRICS
 from zoo.report.sentences import shown as interval_text
 from zoo.report.tables import new_table
@@ -38,7 +39,7 @@ def _table(results: Results, *, stacked: bool) -> Table:
     table.columns[0].justify = "right"
     best = results.best
     for trial in results.trials:
-        values = [Text(shown(trial.values[key]) if key in trial.values else "") for key in results.keys]
+        values = [cell(shown(trial.values[key]) if key in trial.values else "") for key in results.keys]
         mark = "* " if trial is best else ""
         table.add_row(
             f"{mark}{trial.number}",
@@ -49,7 +50,7 @@ def _table(results: Results, *, stacked: bool) -> Table:
     return table
 
 
-def _numbers(trial: Trial, metric: str, stacked: bool) -> list[str]:
+def _numbers(trial: Trial, metric: str, stacked: bool) -> list[str | Lines]:
     result = trial.result
     thresholds = list((result.get("thresholds") or {}).values())
     at = short(as_probability(thresholds[0])) if len(thresholds) == 1 else "–"
@@ -64,10 +65,10 @@ def _numbers(trial: Trial, metric: str, stacked: bool) -> list[str]:
     ]
 
 
-def _interval(result: dict[str, Any], split: str, metric: str, stacked: bool) -> str:
+def _interval(result: dict[str, Any], split: str, metric: str, stacked: bool) -> str | Lines:
     found = (result.get(split) or {}).get(metric)
     text = interval_text(Interval.from_dict(found) if found else None)
-    return text.replace(" [", "\n[") if stacked else text
+    return Lines(text.replace(" [", "\n[")) if stacked else text
 
 
 def sentences(results: Results) -> list[str]:

@@ -49,8 +49,8 @@ def configurations(
     more = [f"and {len(lines) - SHOWN_ERRORS} more reasons"] if len(lines) > SHOWN_ERRORS else []
     total = sum(map(len, wrong.values()))
     raise UsageError(
-        f"{total} of {count} combinations cannot be trained; nothing was started.\n  "
-        + "\n  ".join([*lines[:SHOWN_ERRORS], *more])
+        f"{total} of {count} combinations cannot be trained; nothing was started.",
+        *(f"  {line}" for line in [*lines[:SHOWN_ERRORS], *more]),
     )
 
 
