@@ -86,8 +86,9 @@ def compare(
     _check_rule(rule, metric)
     _check_margin(margin, references)
     found = read(references, runs_dir, split, metric, rule=rule, accept_changed=accept_changed)
-    for entry in found.entries if rule is not None else ():
-        check_rule(entry.task.kind, rule, asked=True)
+    if rule is not None:
+        for entry in found.entries:
+            check_rule(entry.task.kind, rule, asked=True)
     _require_runs(found, references, runs_dir, split)
     groups = leaderboard.comparable(found.entries)
     if len(groups) > 1 and not group:
