@@ -122,7 +122,7 @@ def test_a_frozen_backbone_whose_features_cannot_be_kept_is_caught() -> None:
         return keras.Model(inputs, keras.layers.Dense(outputs, dtype="float32")(pooled))
 
     check_model(FlatModel(lambda n, s: build(n, s, keras.layers.Rescaling(1 / 255)), parameters=34), brief=True)
-    with pytest.raises(AssertionError, match="features of its frozen backbone cannot be kept: .* random in training"):
+    with pytest.raises(AssertionError, match=r"features of its frozen backbone cannot be kept: .* random in training"):
         check_model(FlatModel(lambda n, s: build(n, s, keras.layers.Dropout(0.5)), parameters=34), brief=True)
 
 
