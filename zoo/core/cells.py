@@ -20,15 +20,12 @@ def guarded(value: Any) -> Any:
     """A cell as a spreadsheet shows it: text that would be a formula has an apostrophe before it; numbers stay numbers.
 
     Spreadsheets evaluate cells that begin with `=`, `+`, `-`, `@`, a tab or a line break, and names can begin so (CWE-1236).
+    Bytes of a file's name that are not Unicode are shown escaped.
     """
-    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
-        return f"'{value}"
-    return value
-
-
-def unguarded(text: str) -> str:
-    """What `guarded` was given."""
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+    if not isinstance(value, str):
+        return value
+    text = value.encode("utf-8", "backslashreplace").decode()
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def csv_text(table: pd.DataFrame, **options: Any) -> str:
@@ -39,7 +36,8 @@ def csv_text(table: pd.DataFrame, **options: Any) -> str:
 
 def guarded_text(table: pd.DataFrame) -> str:
     """A table as CSV for people: as `csv_text`, with guarded cells and column names."""
-    return csv_text(table.map(guarded).rename(columns=guarded))
+    cells = {str(name): cells.map(guarded) for name, cells in table.items() if cells.dtype.kind not in "biufc"}
+    return csv_text(table.assign(**cells).rename(columns=guarded))
 
 
 def rows_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, header: bool = True) -> str:

@@ -355,7 +355,9 @@ class _Making:
                 "images were changed while they were prepared: wait until they are all in place, then run the same command again. "
                 "Images that did not change are kept."
             )
-        table = csv_text(_table(self.records, [image for image in self.images if image])).encode()
+        table = csv_text(_table(self.records, [image for image in self.images if image])).encode(
+            "utf-8", "backslashreplace"
+        )
         with replacing(self.partial / _TABLE) as new:
             new.write_bytes(table)
         with replacing(self.partial / SEAL) as new:
