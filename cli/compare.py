@@ -78,6 +78,7 @@ def compare(
     zoo compare 'densenet121-*' --split val
     zoo compare --group --html runs.html            (every run there is)
     """
+    from zoo.core.thresholds import check_rule
     from zoo.runs import leaderboard
     from zoo.runs.entries import read
 
@@ -85,6 +86,9 @@ def compare(
     _check_rule(rule, metric)
     _check_margin(margin, references)
     found = read(references, runs_dir, split, metric, rule=rule, accept_changed=accept_changed)
+    if rule is not None:
+        for entry in found.entries:
+            check_rule(entry.task.kind, rule, asked=True)
     _require_runs(found, references, runs_dir, split)
     groups = leaderboard.comparable(found.entries)
     if len(groups) > 1 and not group:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +95,7 @@ def serve(
 
     with listener:
         classifiers = [_open(run, options) for run in found]
-        run_server(
+        ended = run_server(
             classifiers,
             listener,
             limits,
@@ -102,6 +104,9 @@ def serve(
             ready=ready,
         )
     logger.info("Stopped.")
+    if not ended:
+        sys.stdout.flush()
+        os._exit(0)  # a network amid a prediction cannot be interrupted
 
 
 def _open(run: Any, options: dict[str, Any]) -> Any:

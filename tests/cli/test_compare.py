@@ -52,6 +52,22 @@ def test_runs_are_ranked_with_their_difference_to_the_best() -> None:
     assert "choose with" not in flat(zoo("compare", "poor", "good", "fair", "--split", "val").stdout)
 
 
+def test_the_best_is_tested_against_all_others_together_without_paying_for_every_pair() -> None:
+    make_run("best", skill=2.2, seed=4)
+    for seed in (20, 21, 22):
+        make_run(f"other-{seed}", skill=1.3, seed=seed)
+    group = json.loads(zoo("compare", "--json").stdout)["groups"][0]
+    pairs = [run["comparison"]["overall"] for run in group["runs"][1:]]
+    assert max(pair["p_adjusted"] for pair in pairs) > 0.05  # by itself the nearest run is not told from the best
+    assert group["p_best"] == max(pair["p"] for pair in pairs) < 0.05
+    said = flat(zoo("compare").stdout)
+    assert f"best is better than each of the 3 other runs, p {group['p_best']:.3f}".replace("0.", ".") in said
+    assert "not significantly better" not in said
+    part = json.loads(zoo("compare", "--top", "2", "--json").stdout)["groups"][0]
+    assert part["p_best"] is None  # nothing is claimed about runs that were not compared
+    assert "each of the" not in flat(zoo("compare", "--top", "2").stdout)
+
+
 def test_a_copy_of_a_run_does_not_differ_from_it() -> None:
     make_run("first")
     shutil.copytree("runs/first", "runs/second")

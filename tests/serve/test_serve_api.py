@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from collections.abc import Callable
 from importlib import resources
@@ -259,6 +260,23 @@ def test_a_card_is_made_where_the_run_has_none(serve: Serve, tmp_path: Path) -> 
     none = serve(Stub(tmp_path / "empty")).client.get("/cards/empty")
     assert none.status_code == 404
     assert "zoo report" in none.json()["detail"]
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder", "huge"])
+def test_a_card_that_is_no_plain_file_of_the_run_is_not_shown(serve: Serve, tmp_path: Path, kind: str) -> None:
+    stub = Stub(tmp_path / "first")
+    card, secret = stub.run.path / "model-card.md", tmp_path / "secret"
+    secret.write_text("secret")
+    if kind == "link":
+        card.symlink_to(secret)
+    elif kind == "fifo":
+        os.mkfifo(card)
+    elif kind == "folder":
+        card.mkdir()
+    else:
+        card.write_text("secret" * 200_000)
+    got = serve(stub).client.get("/api/runs/first/card")
+    assert (got.status_code, "secret" in got.text) == (404, False)
 
 
 def test_metrics_count_requests(serve: Serve) -> None:

@@ -46,6 +46,7 @@ _ALL = (
     ),
     Limit("document_values", 2_000_000, "values", "a JSON or YAML document, with those that its aliases repeat"),
     Limit("document_depth", 100, "levels", "a JSON or YAML document"),
+    Limit("card_bytes", 1_000_000, "bytes", "a model card that `zoo serve` shows; one is made where it is larger"),
     Limit("weights_bytes", 8_000_000_000, "bytes", "the arrays of a weights file or saved network, unpacked"),
     Limit(
         "weights_members", 100_000, "members", "the groups and arrays of a weights file, or members of a saved network"

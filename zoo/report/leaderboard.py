@@ -186,6 +186,11 @@ def _conclusions(board: Board) -> list[str]:
     best = board.entries[0].name
     if math.isnan(board.entries[0].value.value):
         return [f"{board_metric(board)} is undefined on these images: nothing can be ranked."]
+    if board.p_best < ALPHA:
+        return [
+            f"{best} is better than each of the {len(board.comparisons)} other runs, p {p_text(board.p_best)} (the largest p of a "
+            "pair, which needs no correction for the best against all others: Gutmann & Maymin)."
+        ]
     known = [c for c in board.comparisons if not math.isnan(c.overall.p_adjusted)]
     same = [f"{c.first} (difference {c.overall.difference})" for c in known if not c.overall.significant]
     worse = [c.first for c in known if c.overall.significant]

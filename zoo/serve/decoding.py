@@ -57,11 +57,16 @@ class Unreadable(ValueError):
     """An image that cannot be read, with the reason."""
 
 
+class NoDecoder(Exception):
+    """The process that reads images cannot be started, or the decoder was closed."""
+
+
 class Decoder:
     """Reads images in a subprocess, which is started anew when it dies. For one thread at a time."""
 
     def __init__(self, limits: Limits, force: bool = False) -> None:
         self.limits, self.force = limits, force
+        self._closed = False
         self.worker = Worker(setup=partial(_set_up, limits.max_pixels))
 
     def start(self) -> None:
@@ -80,18 +85,38 @@ class Decoder:
 
         Raises:
             TooManyPixels: by its header.
-            Unreadable: with the reason, which is "the decoder crashed on it" where its process died.
+            Unreadable: with the reason, which is "the decoder crashed on it, twice" where two processes died.
+            NoDecoder: no fault of the image's.
         """
+        for last in (
+            False,
+            True,
+        ):  # a process that ends may have been killed by others: a fresh one shows whose fault it is
+            try:
+                return self._read(data, request)
+            except WorkerTimeout:
+                raise Unreadable(f"decoding it takes longer than {self.limits.decode_s:g} s") from None
+            except WorkerDied:
+                if last:
+                    raise Unreadable("the decoder crashed on it, twice") from None
+        raise AssertionError
+
+    def _read(self, data: bytes, request: Request) -> Image:
+        for last in (False, True):
+            if self._closed:
+                raise NoDecoder
+            try:
+                self.worker.start()
+                break
+            except (WorkerDied, OSError) as error:
+                if last:
+                    raise NoDecoder from error
         seconds = self.limits.decode_s
-        try:
-            return self.worker.call(_read_safely, data, request, self.limits.max_pixels, self.force, seconds=seconds)
-        except WorkerTimeout:
-            raise Unreadable(f"decoding it takes longer than {seconds:g} s") from None
-        except WorkerDied:
-            raise Unreadable("the decoder crashed on it") from None
+        return self.worker.call(_read_safely, data, request, self.limits.max_pixels, self.force, seconds=seconds)
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, also amid an image, and start no other."""
+        self._closed = True
         self.worker.close()
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.quiet import import_matplotlib
-from zoo.serve.decoding import Decoder, Image, Request, TooManyPixels, Unreadable
-from zoo.serve.errors import APIError
+from zoo.serve.decoding import Decoder, Image, NoDecoder, Request, TooManyPixels, Unreadable
+from zoo.serve.errors import APIError, Busy
 from zoo.serve.limits import Limits
 from zoo.serve.responses import LabelInfo, LabelPrediction, OODResult, Predictions, RunInfo, RunPrediction
 
@@ -118,6 +118,8 @@ class InferenceService:
             raise APIError(413, _sentence(str(error))) from None
         except Unreadable as error:
             raise APIError(422, _sentence(str(error))) from None
+        except NoDecoder:
+            raise Busy("no process to read images can be started now: try again in a moment.", 5) from None
 
     def _predict(self, name: str, classifier: Classifier, image: Image) -> RunPrediction:
         if classifier.views in image.rejected:
