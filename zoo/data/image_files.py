@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from zoo.data.formats import AVIF, is_dicom, read_head
+from zoo.data.formats import AVIF, Kind, kind_of, read_head
 
 # a file named by itself is read whatever its ending
 ENDINGS = frozenset(
@@ -97,6 +97,6 @@ def _why_not(folder: str, name: str) -> str:
     if ending in ENDINGS:
         return ""
     # scanners name DICOM files IM000001 or by a number with dots; DICOMDIR is an index, not an image
-    if name != "DICOMDIR" and is_dicom(read_head(os.path.join(folder, name))):
+    if name != "DICOMDIR" and kind_of(read_head(os.path.join(folder, name))) is Kind.DICOM:
         return ""
     return f"not an image file ({ending or 'no extension'})"

@@ -16,6 +16,7 @@ from keras import ops
 
 from zoo.core.contracts import Info
 from zoo.data.batches import TrainingBatches, inference_batches, occurrences
+from zoo.data.checked import naming_damage
 from zoo.engine.feed import step_feed
 from zoo.engine.replicas import DeviceContext, gathered
 from zoo.engine.training import Trainer
@@ -304,5 +305,6 @@ def _features_together(
     index = inference_batches(rows, batches.batch_size)
     feed = step_feed(lambda number: batches.gather(index[number]), "image", range(len(index)))
     each = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: after_batch())
-    found = extractor.predict(feed, steps=len(index), callbacks=[each], verbose=0)
+    with naming_damage(batches.images):
+        found = extractor.predict(feed, steps=len(index), callbacks=[each], verbose=0)
     return np.asarray(found[: len(rows)], np.float32)

@@ -17,6 +17,7 @@ from zoo.core.calls import call
 from zoo.core.errors import UsageError, ZooError
 from zoo.core.progress import Progress
 from zoo.data.batches import TrainingBatches
+from zoo.data.checked import naming_damage
 from zoo.data.pipeline import ImageSet
 from zoo.engine.checkpoints import Checkpoint, CheckpointFolder
 from zoo.engine.epochs import Epochs, Phase, Policy
@@ -248,15 +249,16 @@ class Fitting:
             return
         steps, done = self.batches.steps, self.state.step
         feed = self.features.feed if self.features else functools.partial(training_feed, self.batches)
-        self.trainer.fit(
-            feed(first * steps + done, end * steps),
-            initial_epoch=first,
-            epochs=end,
-            steps_per_epoch=steps - done,
-            callbacks=FitCallbacks(self.trainer, self.steps, self.epochs, at_begin),
-            shuffle=False,
-            verbose=0,
-        )
+        with naming_damage(self.batches.images):
+            self.trainer.fit(
+                feed(first * steps + done, end * steps),
+                initial_epoch=first,
+                epochs=end,
+                steps_per_epoch=steps - done,
+                callbacks=FitCallbacks(self.trainer, self.steps, self.epochs, at_begin),
+                shuffle=False,
+                verbose=0,
+            )
 
     def _compile(self, phase: Phase) -> None:
         # the head alone trains at a constant rate ten times that of the whole network: it starts from nothing
