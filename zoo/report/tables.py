@@ -160,13 +160,25 @@ def like_for_like(validation: Evaluation | None, test: Evaluation | None) -> str
 
 
 def terminal(
-    table: Table, title: str | None, columns: Mapping[str, str], words: int = 1, gap: int = 0
+    table: Table,
+    title: str | None,
+    columns: Mapping[str, str | Lines],
+    words: int = 1,
+    gap: int = 0,
+    *,
+    stacked: bool = False,
 ) -> TerminalTable:
-    """A table of the page for a terminal: some of its columns, each with the heading it has there; see `new_table`."""
+    """A table of the page for a terminal: some of its columns, each with the heading it has there; see `new_table`.
+
+    With `stacked` an interval stands below its value.
+    """
     places = [table.columns.index(name) for name in columns]
     result = new_table(title, *columns.values(), words=words, gap=gap)
     for row in table.rows:
-        result.add_row(*(cell(row[place]) for place in places))
+        cells = [cell(row[place]) for place in places]
+        if stacked:
+            cells[words:] = [Lines(each.plain.replace(" [", "\n[")) for each in cells[words:]]
+        result.add_row(*cells)
     return result
 
 
