@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/false_positives.py benchmarks/results/false_positives.csv [repetitions [most positives]]
 
 Runs rank the same images by scores that share 60% of their noise. "equal": all runs are equally good (an AUROC of .76), the
-one with the highest AUROC is compared with the others, and any "is better" counts; 5 to 500 positive patients, four times as
+one with the highest AUROC is compared with the others, and any "is better" counts, of some others or of all; "two equal": so are
+the first two, all others being far behind, and "is better" of one of the two counts; 5 to 500 positive patients, four times as
 many without (at least 40), with one image each or 1 to 20 that correlate by .7. "better": the first run has an AUROC of .82,
 and counts where it comes first and is told from all others; `old` is the share that the percentile p of a paired bootstrap
 (1,000 resamples) with Holm's correction gave, zoo's method before.
@@ -27,7 +28,7 @@ POSITIVES, RUNS, ALPHA = (5, 10, 20, 50, 200, 500), (2, 5, 10, 30), 0.05
 
 
 def sample(
-    rng: np.random.Generator, positives: int, clustered: bool, runs: int, lead: float = 0.0
+    rng: np.random.Generator, positives: int, clustered: bool, runs: int, lead: Sequence[float] = ()
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Labels `(N,)`, scores `(N, runs)`, patient codes `(N,)` and the number of patients."""
     number = positives + max(40, 4 * positives)
@@ -38,7 +39,7 @@ def sample(
     noise = math.sqrt(0.3) * rng.normal(size=(len(codes), runs + 1))
     noise += math.sqrt(0.7) * rng.normal(size=(number, runs + 1))[codes]
     scores = labels[:, None] + math.sqrt(0.6) * noise[:, :1] + math.sqrt(0.4) * noise[:, 1:]
-    scores[:, 0] += lead * labels
+    scores[:, : len(lead)] += np.multiply.outer(labels, lead)
     return labels, scores, codes, number
 
 
@@ -49,12 +50,15 @@ def told_apart(found: Influence, runs: int) -> np.ndarray:
     error = np.sqrt(((moved[:, [best]] - moved) ** 2).sum(axis=0))
     with np.errstate(divide="ignore", invalid="ignore"):
         distance = np.nan_to_num((value[best] - value) / error, posinf=0.0)
-    return np.array(
-        [
-            d > 1.9 and range_p(float(d), runs, float(min(f, freedom[best]))) < ALPHA
-            for d, f in zip(distance, freedom, strict=True)
-        ]
-    )
+
+    def significant(number: int) -> np.ndarray:
+        least = np.minimum(freedom, freedom[best])
+        return np.array(
+            [d > 1.9 and range_p(float(d), number, float(f)) < ALPHA for d, f in zip(distance, least, strict=True)]
+        )
+
+    others = np.arange(runs) != best
+    return others if significant(2)[others].all() else significant(runs)
 
 
 def bootstrap_told_apart(drawn: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -74,20 +78,26 @@ def bootstrap_told_apart(drawn: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 def equal(positives: int, clustered: bool, repetitions: int) -> list[dict[str, object]]:
     rng = np.random.default_rng([positives, clustered])
-    hits = dict.fromkeys(RUNS, 0)
+    hits = {kind: dict.fromkeys(RUNS, 0) for kind in ("equal", "two equal")}
     for _ in range(repetitions):
-        labels, scores, codes, patients = sample(rng, positives, clustered, max(RUNS))
-        found = ranked("auroc", np.repeat(labels[:, None], max(RUNS), axis=1), scores, codes, patients)
-        for runs in RUNS:
-            hits[runs] += bool(told_apart(found, runs).any())
-    return [row("equal", positives, clustered, runs, hits[runs] / repetitions, "", repetitions) for runs in RUNS]
+        for kind, lead in (("equal", ()), ("two equal", (0.0, 0.0, *(-1.0,) * (max(RUNS) - 2)))):
+            labels, scores, codes, patients = sample(rng, positives, clustered, max(RUNS), lead)
+            found = ranked("auroc", np.repeat(labels[:, None], max(RUNS), axis=1), scores, codes, patients)
+            for runs in RUNS:
+                hits[kind][runs] += bool(told_apart(found, runs)[: 2 if lead else None].any())
+    return [
+        row(kind, positives, clustered, runs, number / repetitions, "", repetitions)
+        for kind, each in hits.items()
+        for runs, number in each.items()
+        if kind == "equal" or runs > 2
+    ]
 
 
 def better(positives: int, runs: int, repetitions: int) -> dict[str, object]:
     rng = np.random.default_rng(5)
     hits = [0, 0]
     for seed in range(repetitions):
-        labels, scores, codes, patients = sample(rng, positives, False, runs, lead=0.3)
+        labels, scores, codes, patients = sample(rng, positives, False, runs, lead=(0.3,))
         columns = np.repeat(labels[:, None], runs, axis=1)
         found = ranked("auroc", columns, scores, codes, patients)
         drawn = auroc_replicates(columns, scores, codes.astype(str), 1000, seed)

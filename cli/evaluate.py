@@ -80,10 +80,13 @@ def evaluate(
     zoo evaluate NAME --data csv --root DIR         (all images of another dataset)
     """
     from zoo.cli.results import print_results
+    from zoo.core.thresholds import check_rule
     from zoo.runs.run import Run
 
     rule = chosen_rule(rules)
     run = Run.find(run_reference, runs_dir)
+    if rule is not None:
+        check_rule(run.task().kind, rule, asked=True)
     prevalence = chosen_prevalence(prevalences, run.task())
     options = {
         "rule": rule,

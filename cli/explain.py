@@ -119,9 +119,8 @@ def _print_images(console: Any, result: Explanation) -> None:
 
 
 def _print_localisation(console: Any, found: Localisation) -> None:
-    from rich.text import Text
-
     from zoo.evaluation.interval import short
+    from zoo.report.cells import cell
 
     middle = f"{found.thresholds[len(found.thresholds) // 2]:g}"
     console.print("Maps against boxes. In each cell: the maps, a blob in the centre, smooth noise.")
@@ -137,7 +136,7 @@ def _print_localisation(console: Any, found: Localisation) -> None:
         )
         shown = [" ".join(f"{short(value):>4}" for value in each) for each in cells]
         table.add_row(
-            Text(label), str(rows[0].images), str(rows[0].boxes), *shown, end_section=number == len(labels) - 2
+            cell(label), str(rows[0].images), str(rows[0].boxes), *shown, end_section=number == len(labels) - 2
         )
     console.print(table)
     own = found.rows[-len({row.method for row in found.rows})]

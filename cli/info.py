@@ -17,6 +17,7 @@ from zoo.core import limits
 from zoo.core.errors import UsageError
 from zoo.core.registry import Entry, registry
 from zoo.core.tasks import TASKS
+from zoo.core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,8 +104,11 @@ def _show_settings(as_json: bool) -> None:
     )
     _options(console, options)
     only_set = [each.name for each in settings if not each.metadata.get("flag", True)]
+    console.print()
     console.print(
-        f"\n  As a flag batch_size is --batch-size, and so on; {', '.join(only_set)} have none: --set NAME=VALUE.\n"
+        f"  As a flag batch_size is --batch-size, and so on; {', '.join(only_set)} have none: --set NAME=VALUE."
+    )
+    console.print(
         "  data, model, loss, augment, optimizer and schedule take options too: --set model.alpha=0.75 (zoo info NAME)."
     )
 
@@ -142,6 +146,8 @@ def _show(console: Console, entry: Entry) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from zoo.report.cells import Lines
+
     plain = record(entry)
     console.print(f"[bold]{escape(entry.name)}[/bold]  {entry.kind}, plugin {escape(str(entry.origin))}")
     facts = Table.grid(padding=(0, 2, 0, 0))
@@ -149,13 +155,14 @@ def _show(console: Console, entry: Entry) -> None:
     facts.add_column(overflow="fold")
     for key, title in FACTS.items():
         if text := _fact(key, plain):
-            facts.add_row(f"  {title}", escape(text))
+            facts.add_row(f"  {title}", Lines(printable(text, keep="\n")))
     console.print(facts)
     if entry.kind == "recipe":
         _configuration(console, plain["config"])
     elif plain["options"]:
         _options(console, plain["options"])
-    console.print(f"\n  [dim]example[/dim]  {escape(example(entry))}", soft_wrap=True)
+    console.print()
+    console.print(f"  [dim]example[/dim]  {escape(example(entry))}", soft_wrap=True)
 
 
 def _fact(key: str, plain: dict[str, Any]) -> str:
@@ -182,7 +189,7 @@ def _options(console: Console, options: list[dict[str, Any]]) -> None:
         table.add_column(title, no_wrap=not wrap, overflow="fold")
     for each in options:
         default = (each["none"] or "none") if each["default"] is None else str(each["default"])
-        table.add_row(f"  {each['name']}", escape(each["type"]), escape(default), escape(each["help"]))
+        table.add_row(f"  {escape(each['name'])}", escape(each["type"]), escape(default), escape(each["help"]))
     console.print()
     console.print(table)
 

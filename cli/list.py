@@ -15,6 +15,7 @@ from zoo.cli.entries import count_text, failure_record, origin_text, readable, t
 from zoo.cli.printing import print_json
 from zoo.core.errors import UsageError, closest
 from zoo.core.registry import KINDS, PLURALS, Entry, kind_of, registry
+from zoo.core.text import printable
 
 UNLIMITED = 100_000  # the width where the output is a file or a pipe: one line per entry, for grep
 
@@ -46,7 +47,10 @@ def list_(kind: str | None, pattern: str | None, as_json: bool) -> None:
         return
     sections = [s for each in ([kind] if kind else KINDS) if (s := _section(each, entries, shown=kind is not None))]
     if catalogue.failures():
-        broken = [f"{click.style(str(f.origin), bold=True)}: {f.cause}" for f in catalogue.failures()]
+        broken = [
+            f"{click.style(printable(str(f.origin)), bold=True)}: {printable(str(f.cause))}"
+            for f in catalogue.failures()
+        ]
         sections.append("\n".join([_heading("Could not be loaded"), *broken]))
     click.echo("\n\n".join(sections))
 
@@ -83,7 +87,7 @@ def _no_match(kind: str | None, pattern: str) -> UsageError:
 
 def _section(kind: str, entries: Sequence[Entry], shown: bool) -> str:
     """One kind as text: a heading and its table; empty where there is nothing and the kind was not asked for."""
-    rows = [(_facts(e), e.strategy.info.summary) for e in entries if e.kind == kind]
+    rows = [(_facts(e), printable(e.strategy.info.summary)) for e in entries if e.kind == kind]
     if not rows:
         return f"{_heading(PLURALS[kind].capitalize())}\nnone" if shown else ""
     title = ("name", "parameters", "input", "tasks", "from") if kind == "model" else ("name", "tasks", "from")
@@ -110,10 +114,10 @@ def _paragraph(facts: Sequence[str], summary: str) -> str:
 
 def _facts(entry: Entry) -> tuple[str, ...]:
     info = entry.strategy.info
-    ends = (tasks_text(info.tasks), origin_text(entry))
+    name, *ends = map(printable, (entry.name, tasks_text(info.tasks), origin_text(entry)))
     if entry.kind != "model":
-        return (entry.name, *ends)
-    return (entry.name, count_text(info.parameters), f"{info.image_size} (≥{info.min_image_size})", *ends)
+        return (name, *ends)
+    return (name, count_text(info.parameters), f"{info.image_size} (≥{info.min_image_size})", *ends)
 
 
 def _cells(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -11,7 +11,9 @@ import click
 from zoo.cli import catalogue, environment, logs
 from zoo.core.calls import ADVICE, culprit, describe
 from zoo.core.errors import ZooError, unknown
+from zoo.core.logs import LINES
 from zoo.core.origins import Origin
+from zoo.core.text import printable
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +46,8 @@ class ZooGroup(click.Group):
         lines = [(name, builtin.summary) for name, builtin in catalogue.BUILTINS.items()]
         with formatter.section("Commands"):
             formatter.write_dl(lines)
-        added = [(name, command.get_short_help_str(120)) for name, command in catalogue.plugin_commands().items()]
+        commands = catalogue.plugin_commands().items()
+        added = [(printable(name), printable(command.get_short_help_str(120))) for name, command in commands]
         if added:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(added)
@@ -53,8 +56,11 @@ class ZooGroup(click.Group):
         logs.show(ctx)
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
-            raise  # click shows these, or ends quietly
+        except click.ClickException as error:  # click shows it
+            vars(error)["message"] = printable(error.message)  # its stubs call it final
+            raise
+        except (click.exceptions.Exit, BrokenPipeError):
+            raise  # these end quietly
         except (KeyboardInterrupt, click.Abort):
             click.echo("Interrupted.", err=True)
             ctx.exit(INTERRUPTED)
@@ -67,10 +73,12 @@ def _fail(ctx: click.Context, error: Exception) -> NoReturn:
     if ctx.find_root().meta.get(logs.DEBUG):
         import traceback
 
-        click.echo(traceback.format_exc(), err=True, nl=False)
-    code = 1
+        click.echo(printable(traceback.format_exc(), keep="\n"), err=True, nl=False)
+    code, lines = 1, list[str]()
     if isinstance(error, ZooError):
-        message, code = str(error), error.exit_code
+        code = error.exit_code
+        message, *more = map(str, error.args or ("",))
+        lines = [line for text in more if text for line in text.split("\n")]
     elif where := culprit(error, registered()):
         message = f"{where}: {describe(error)}".removesuffix(".") + f". {ADVICE}"
     elif isinstance(error, OSError) and error.strerror:  # a file or a device, not a bug
@@ -79,7 +87,7 @@ def _fail(ctx: click.Context, error: Exception) -> NoReturn:
         message = f"internal error: {describe(error)}"
         message += "" if message.endswith(".") else "."
         message += " Run again with --debug for the traceback and report it."
-    logger.error(message)
+    logger.error(message, extra={LINES: lines})
     ctx.exit(code)
 
 

@@ -196,8 +196,6 @@ def _finish(
 
 
 def _print_images(console: Console, classifier: Classifier, predictions: list[Prediction]) -> None:
-    from rich.text import Text
-
     from zoo.inference.output import shown
 
     noted = any(
@@ -216,7 +214,7 @@ def _print_images(console: Console, classifier: Classifier, predictions: list[Pr
             _decision(classifier, prediction),
             shown("; ".join(filter(None, notes))),
         ]
-        table.add_row(*(Text(cell) for cell in cells[: len(table.columns)]))
+        table.add_row(*cells[: len(table.columns)])
     console.print(table)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.environment import is_unicode
+from zoo.core.text import json_escaped, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,11 +25,17 @@ def print_json(value: Any) -> None:
 def json_text(value: Any, indent: int | None = None) -> str:
     """A value as JSON for standard output: other letters as they are where its encoding has them all, else as \\uXXXX."""
     ascii_only = not is_unicode(getattr(sys.stdout, "encoding", None))
-    return json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=ascii_only)
+    return json_escaped(json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=ascii_only))
+
+
+def print_line(text: str) -> None:
+    """Print a line on standard output: names in it cannot end it, nor control the terminal."""
+    click.echo(printable(text))
 
 
 def plain_console(*, stderr: bool = False) -> Console:
-    """A console that neither colours numbers nor reads markup, and prints tables as lines where they do not fit."""
+    """A console that neither colours numbers nor reads markup, prints tables as lines where they do not fit, and shows escaped
+    what would control the terminal."""
     from zoo.cli.terminal import TableConsole
 
     return TableConsole(highlight=False, markup=False, stderr=stderr)

@@ -178,8 +178,6 @@ def _places(readings: Readings, names: tuple[str, ...]) -> list[int]:
 
 
 def _print(results: ReaderResults, leaks: tuple[Leak, ...]) -> None:
-    from rich.text import Text
-
     from zoo.core.text import RESEARCH_ONLY
     from zoo.report.readers import heading, sentences, terminal_tables
     from zoo.report.sentences import leak
@@ -187,7 +185,7 @@ def _print(results: ReaderResults, leaks: tuple[Leak, ...]) -> None:
     console = plain_console()
     console.print(heading(results))
     for each in leaks:
-        console.print(Text(leak(each), style="bold red"))
+        console.print(leak(each), style="bold red")
     for title, table in terminal_tables(results):
         console.print()
         console.print(title)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.options import ACCEPT_CHANGED, LABELS, PREVALENCE, RUNS_DIR, chosen_prevalence, command
+from zoo.cli.printing import print_line
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -51,6 +52,6 @@ def report(
     target = out or run.path
     page = write_report(run, found, target, pictures=not no_images)
     card = write_card(run, found, target)
-    click.echo(f"{page}  ({page.stat().st_size / 1e6:.1f} MB)")
+    print_line(f"{page}  ({page.stat().st_size / 1e6:.1f} MB)")
     left = card.read_text(encoding="utf-8").count(OPEN)
-    click.echo(f"{card}  ({left} items for its authors to fill in)")
+    print_line(f"{card}  ({left} items for its authors to fill in)")

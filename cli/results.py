@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from zoo.cli.logs import verbose
 from zoo.cli.printing import plain_console, print_json
@@ -109,7 +108,7 @@ def _print_summary(console: Console, results: Results, means: str | None = None,
     found = [(each, text) for each, text in sentences.summary(results) if means is None or each.kind != "left_out"]
     shown = found if most is None else found[: most - len(below)]
     for each, text in shown:
-        console.print(Text(text, style="bold red" if each.severity == "alarm" else ""))
+        console.print(text, style="bold red" if each.severity == "alarm" else None)
     return len(found) - len(shown)
 
 

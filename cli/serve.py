@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from zoo.cli.options import DEVICE, FORCE, RUNS_DIR, RUNTIME, command
+from zoo.cli.printing import print_line
 from zoo.core.errors import UsageError
 from zoo.core.logs import show_times
 from zoo.serve.limits import Limits
@@ -85,14 +88,14 @@ def serve(
     show_times()
 
     def ready() -> None:
-        click.echo(f"{', '.join(run.name for run in found)}: {url(listener, host)}  (Ctrl-C stops it)")
+        print_line(f"{', '.join(run.name for run in found)}: {url(listener, host)}  (Ctrl-C stops it)")
         if not is_loopback(host):
             address = url(listener, socket.gethostname())
             logger.warning(f"open to the network, without a password: {address}")
 
     with listener:
         classifiers = [_open(run, options) for run in found]
-        run_server(
+        ended = run_server(
             classifiers,
             listener,
             limits,
@@ -101,6 +104,9 @@ def serve(
             ready=ready,
         )
     logger.info("Stopped.")
+    if not ended:
+        sys.stdout.flush()
+        os._exit(0)  # a network amid a prediction cannot be interrupted
 
 
 def _open(run: Any, options: dict[str, Any]) -> Any:

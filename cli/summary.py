@@ -67,7 +67,8 @@ def layers(console: Console, network: keras.Model) -> None:
     console.print(table)
     total = network.count_params()
     trainable = sum(_size(weight.shape) for weight in network.trainable_weights)
-    console.print(f"\n  {total:,} parameters, {trainable:,} of them trainable; {total * 4 / 1e6:.1f} MB in float32.")
+    console.print()
+    console.print(f"  {total:,} parameters, {trainable:,} of them trainable; {total * 4 / 1e6:.1f} MB in float32.")
 
 
 def _walk(network: keras.Model, depth: int = 0) -> Iterator[tuple[int, keras.Layer]]:

@@ -1,4 +1,4 @@
-"""A console that prints a table as lines where the terminal is too narrow for its columns."""
+"""A console that prints a table as lines where the terminal is too narrow for its columns, and no control characters."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
+from zoo.core.text import printable
+
 LEAST = 16  # columns of the terminal that a text keeps, which may be folded
 UNLIMITED = 10_000
 
@@ -18,12 +20,32 @@ class TableConsole(Console):
     """Prints tables as they are where they fit; elsewhere each row is a heading with a line for every other cell."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        super().print(*(self._fitting(each) for each in objects), **options)
+        super().print(*(self._fitting(_printable(each)) for each in objects), **options)
 
     def _fitting(self, each: Any) -> Any:
         if not isinstance(each, Table) or len(each.columns) < 2 or _least_width(self, each) <= self.width:
             return each
         return _as_lines(self, each)
+
+
+def _printable(each: Any) -> Any:
+    """The same, with what would control the terminal escaped; line breaks too, save those that zoo makes (`Lines`)."""
+    if isinstance(each, str):
+        return printable(each)
+    if isinstance(each, Text):
+        each.plain = printable(each.plain, keep="\n" if "\n" in each.plain and _has_lines(each) else "")
+    elif isinstance(each, Table):
+        each.title, each.caption = _printable(each.title), _printable(each.caption)
+        for column in each.columns:
+            column.header = _printable(column.header)
+            column._cells[:] = [_printable(cell) for cell in column._cells]
+    return each
+
+
+def _has_lines(text: Text) -> bool:
+    from zoo.report.cells import Lines
+
+    return isinstance(text, Lines)
 
 
 def _least_width(console: Console, table: Table) -> int:

@@ -60,20 +60,20 @@ _YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 def need_root(root: Path | None, info: DatasetInfo) -> Path:
     """The root as an existing directory, or a DataError that shows the layout expected there."""
-    expected = f"The dataset '{info.name}' expects:\n{info.layout}"
+    expected = f"The dataset '{info.name}' expects:"
     if root is None:
-        raise DataError(f"no root folder was given. {expected}")
+        raise DataError(f"no root folder was given. {expected}", info.layout)
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
-        raise DataError(f"the root {root} {what}. {expected}")
+        raise DataError(f"the root {root} {what}. {expected}", info.layout)
     return root
 
 
-def choose_file(root: Path, name: str, option: str, found: Sequence[Path], otherwise: str) -> Path:
+def choose_file(root: Path, name: str, option: str, found: Sequence[Path], otherwise: str, layout: str) -> Path:
     """The file `name` under `root` where the user named one with `option`, else the only one of `found`.
 
     Raises:
-        DataError: it does not exist, none was found (`otherwise` says what is missing), or several were.
+        DataError: it does not exist, none was found (`otherwise` says what is missing, `layout` what is expected), or several were.
     """
     if name:
         file = root / name
@@ -81,7 +81,7 @@ def choose_file(root: Path, name: str, option: str, found: Sequence[Path], other
             raise DataError(f"{file} does not exist (option {option})")
         return file
     if not found:
-        raise DataError(f"{root} has no {otherwise}")
+        raise DataError(f"{root} has no {otherwise}", layout)
     if len(found) > 1:
         raise DataError(f"{root} has {', '.join(p.name for p in found)}: say which with the option {option}")
     return found[0]

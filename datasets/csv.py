@@ -95,8 +95,10 @@ class Csv(Dataset):
 
         root = _tables.need_root(root, self.info)
         tables = _tables.find_tables(root)
-        missing = f"*.csv (nor .tsv, .csv.gz, .csv.zip). The dataset 'csv' expects:\n{LAYOUT}"
-        builder = RecordBuilder.from_csv(_tables.choose_file(root, options.table, "table", tables, missing), faults)
+        missing = "*.csv (nor .tsv, .csv.gz, .csv.zip). The dataset 'csv' expects:"
+        builder = RecordBuilder.from_csv(
+            _tables.choose_file(root, options.table, "table", tables, missing, LAYOUT), faults
+        )
         images = builder.add_images(*_image_columns(builder, options.image, str(root)))
         if faults is None and not any(os.path.lexists(os.path.join(root, image)) for image in images):
             raise DataError(

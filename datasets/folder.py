@@ -104,7 +104,7 @@ class Folder(Dataset):
         classes = sorted({image.name for image in images})
         if len(classes) < 2:
             what = f"only one class has images in {root}: '{classes[0]}'" if classes else f"no image files in {root}"
-            raise DataError(f"{what}. The dataset 'folder' expects:\n{LAYOUT}")
+            raise DataError(f"{what}. The dataset 'folder' expects:", LAYOUT)
         _tables.need_distinct(classes, str(root))
         normal = _tables.find_normal(classes, options.normal, str(root))
         names = pd.Series([image.name for image in images])

@@ -122,12 +122,12 @@ class MedMnist(Dataset):
 
         root = _tables.need_root(root, self.info)
         there = ", ".join(p.name for p in sorted(root.glob("*.npz"))) or "none"
-        missing = f"chest set of MedMNIST (.npz files there: {there}). Expected:\n{LAYOUT}"
+        missing = f"chest set of MedMNIST (.npz files there: {there}). Expected:"
         found = [p for p in sorted(root.iterdir()) if _NAME.fullmatch(p.name)]
-        file = _tables.choose_file(root, options.file, "file", found, missing)
+        file = _tables.choose_file(root, options.file, "file", found, missing, LAYOUT)
         match = _NAME.fullmatch(file.name)
         if match is None:
-            raise DataError(f"{file} is not a chest set of MedMNIST by its name. Expected:\n{LAYOUT}")
+            raise DataError(f"{file} is not a chest set of MedMNIST by its name. Expected:", LAYOUT)
         names, normal = SETS[match[1].lower()]
         labels, size = read_labels(file, len(names))
         splits = [s for s in SPLITS for _ in range(len(labels[s]))]

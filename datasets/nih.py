@@ -77,7 +77,7 @@ def read_tables(root: Path, faults: Faults | None = None) -> RecordBuilder:
 
     found = [folder / name for folder in (root, root / "sample") for name in TABLES if (folder / name).is_file()]
     if not found:
-        raise DataError(f"{root} has no Data_Entry_2017.csv. The dataset 'nih' expects:\n{LAYOUT}")
+        raise DataError(f"{root} has no Data_Entry_2017.csv. The dataset 'nih' expects:", LAYOUT)
     builder = RecordBuilder.from_csv(found[0], faults)
     others = [each.name for each in found if each.name != found[0].name]  # Kaggle's sample has its table twice
     if others:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.options import AS_JSON, PATH, command
-from zoo.cli.printing import print_json
+from zoo.cli.printing import print_json, print_line
 
 
 @command()
@@ -42,7 +42,7 @@ def download(name: str, out: Path | None, archives: tuple[Path, ...], as_json: b
     if as_json:
         print_json({**asdict(done), "folder": str(done.folder)})
         return
-    click.echo(f"In {done.folder}: {done.files:,} files, {done.bytes / 1e6:,.1f} MB ({done.added:,} of them new)")
+    print_line(f"In {done.folder}: {done.files:,} files, {done.bytes / 1e6:,.1f} MB ({done.added:,} of them new)")
     if done.left_out:
-        click.echo(f"Left out: {done.left_out:,} files that the dataset '{dataset.info.name}' does not read")
-    click.echo(f"Next: zoo data prepare --data {dataset.info.name} --root {done.folder}")
+        print_line(f"Left out: {done.left_out:,} files that the dataset '{dataset.info.name}' does not read")
+    print_line(f"Next: zoo data prepare --data {dataset.info.name} --root {done.folder}")

@@ -10,7 +10,7 @@ import click
 
 from zoo.cli.data.shared import LIMIT, LOOK, SEED, Chosen, on_dataset
 from zoo.cli.options import AS_JSON, PATH, command
-from zoo.cli.printing import plain_console, print_json
+from zoo.cli.printing import plain_console, print_json, print_line
 from zoo.core.errors import unknown
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def explore(
         print_json({**found.summary(), "page": str(page)})
         return
     _print(found)
-    click.echo(f"Page: {page}")
-    click.echo(f"Tables: {len(files)} CSV files in {folder}")
+    print_line(f"Page: {page}")
+    print_line(f"Tables: {len(files)} CSV files in {folder}")
 
 
 def _print(found: Exploration) -> None:

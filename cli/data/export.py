@@ -10,7 +10,7 @@ import click
 
 from zoo.cli.data.shared import MODEL, Chosen, on_dataset
 from zoo.cli.options import AS_JSON, PATH, command
-from zoo.cli.printing import print_json
+from zoo.cli.printing import print_json, print_line
 
 
 @command()
@@ -66,7 +66,7 @@ def export(
         print_json({**asdict(found), "folder": str(found.folder)})
         return
     images = ", ".join(f"{count:,} {name}" for name, count in found.split.items())
-    click.echo(f"Exported: {images} images in {len(found.shards):,} files, {found.bytes / 1e6:,.1f} MB, in {out}")
+    print_line(f"Exported: {images} images in {len(found.shards):,} files, {found.bytes / 1e6:,.1f} MB, in {out}")
     if found.set_aside:
-        click.echo(f"Set aside: {found.set_aside:,} images, named with the reason in metadata.json")
-    click.echo(f"Train on it: zoo train --data tfrecord --root {out} --image-size {config.settings.image_size}")
+        print_line(f"Set aside: {found.set_aside:,} images, named with the reason in metadata.json")
+    print_line(f"Train on it: zoo train --data tfrecord --root {out} --image-size {config.settings.image_size}")

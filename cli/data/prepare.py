@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from zoo.cli.configuration import flag
 from zoo.cli.data.shared import MODEL, Chosen, on_dataset
 from zoo.cli.options import AS_JSON, command
-from zoo.cli.printing import print_json
+from zoo.cli.printing import print_json, print_line
 
 if TYPE_CHECKING:
     from zoo.data.pipeline import ImageSet
@@ -70,14 +68,14 @@ def _summary(images: ImageSet) -> dict[str, Any]:
 
 def _print_summary(found: dict[str, Any]) -> None:
     aside = found["set_aside"]
-    click.echo(
+    print_line(
         f"Prepared: {found['images']:,} images at {found['image_size']}×{found['image_size']}, "
         f"{found['bytes'] / 1e6:,.1f} MB, in {found['store']}"
     )
     if found["filtered_out"]:
-        click.echo(f"Filtered out: {found['filtered_out']:,} images")
-    click.echo(f"Set aside: {sum(aside.values()):,} images")
+        print_line(f"Filtered out: {found['filtered_out']:,} images")
+    print_line(f"Set aside: {sum(aside.values()):,} images")
     for reason, count in aside.items():
-        click.echo(f"  {count:>7,}  {reason}")
+        print_line(f"  {count:>7,}  {reason}")
     if aside:
-        click.echo("Those that could not be read are named in images.csv there, column reason.")
+        print_line("Those that could not be read are named in images.csv there, column reason.")

@@ -10,7 +10,7 @@ import click
 
 from zoo.cli.data.shared import Chosen, on_dataset, prepare_command
 from zoo.cli.options import AS_JSON, command
-from zoo.cli.printing import print_json
+from zoo.cli.printing import print_json, print_line
 from zoo.core.calls import call
 from zoo.core.errors import DataError, UsageError
 
@@ -67,10 +67,10 @@ def _report(results: list[Checked], root: Path | None, as_json: bool) -> None:
     elif not results:
         from zoo.data.store import default_cache
 
-        click.echo(f"Nothing is prepared in {default_cache()}.")
+        print_line(f"Nothing is prepared in {default_cache()}.")
     else:
         for each in results:
-            click.echo(f"{each.path}: {each.describe()}")
+            print_line(f"{each.path}: {each.describe()}")
     for each in damaged:
         logger.info(f"To mend {each.path.name}: {prepare_command(each.name, root)} --image-size {each.size}")
     if damaged:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.options import AS_JSON, PATH, command
-from zoo.cli.printing import print_json
+from zoo.cli.printing import print_json, print_line
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def check(name: str, backend: str | None, root: Path | None, sets: tuple[str, ..
             _print("plugin", plugin, found[-1])
     for each in backends(backend):
         if not as_json:
-            click.echo(f"On {each}:")
+            print_line(f"On {each}:")
         for kind, strategy, result in results_on(each, entries, root, sets):
             found.append({"backend": each, "kind": kind, "name": strategy, **result.to_dict()})
             if not as_json:
@@ -55,7 +55,7 @@ def check(name: str, backend: str | None, root: Path | None, sets: tuple[str, ..
     else:
         exempt = sum(each["outcome"] == "exempt" for each in found)
         beside = f", {exempt} exempt" if exempt else ""
-        click.echo(f"{len(found)} checks: {len(found) - len(failed) - exempt} passed, {len(failed)} failed{beside}")
+        print_line(f"{len(found)} checks: {len(found) - len(failed) - exempt} passed, {len(failed)} failed{beside}")
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -66,12 +66,12 @@ def _with_images(entries: list[Entry], root: Path | None, as_json: bool) -> list
     rest = [each for each in entries if each not in unread]
     names = ", ".join(each.name for each in unread)
     if unread and not rest:
-        raise UsageError(f"{names} reads files: give their folder with --root DIR. {unread[0].strategy.info.layout}")
+        raise UsageError(f"{names} reads files: give their folder with --root DIR.", unread[0].strategy.info.layout)
     if unread and not as_json:
-        click.echo(f"Left out, as it reads files (--root DIR): {names}")
+        print_line(f"Left out, as it reads files (--root DIR): {names}")
     return rest
 
 
 def _print(kind: str, name: str, result: dict[str, Any]) -> None:
     reason = f": {result['reason']}" if result["reason"] else ""
-    click.echo(f"  {MARKS[result['outcome']]}  {kind} {name}  {result['check']} ({result['seconds']:.1f} s){reason}")
+    print_line(f"  {MARKS[result['outcome']]}  {kind} {name}  {result['check']} ({result['seconds']:.1f} s){reason}")

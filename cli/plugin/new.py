@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from zoo.cli.printing import print_line
+
 
 @click.command()
 @click.argument("name")
@@ -36,9 +38,9 @@ def new(name: str, kinds: str, parent: Path) -> None:
     from zoo.scaffold import write_plugin
 
     folder = write_plugin(name, kinds, parent)
-    click.echo(f"Written: {folder}")
+    print_line(f"Written: {folder}")
     for file in sorted(each for each in folder.rglob("*") if each.is_file()):
-        click.echo(f"  {file.relative_to(folder)}")
-    click.echo("Next:")
+        print_line(f"  {file.relative_to(folder)}")
+    print_line("Next:")
     for line in (f"pip install -e {folder}", f"zoo plugin check {folder.name}", f"pytest {folder}"):
-        click.echo(f"  {line}")
+        print_line(f"  {line}")

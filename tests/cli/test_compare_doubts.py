@@ -228,3 +228,7 @@ def test_a_multiclass_task_has_no_thresholds_to_agree_on() -> None:
         best, other = runs_of("--metric", metric)
         assert other["comparison"]["overall"]["difference"]["value"] == 0
         assert best["value"] == other["value"]
+    for words in (("evaluate", made.name, "--youden"), ("compare", made.name, "copy", "--metric", "f1", "--f1")):
+        result = zoo(*words)
+        assert result.exit_code == 2, result.output
+        assert f"the threshold rule {words[-1][2:]} does not apply: a multiclass task has no" in flat(result.stderr)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from child_targets import square, total
+from child_targets import square, square_once, total
 
 from zoo.core import pools
 from zoo.core.errors import ZooError
@@ -35,6 +36,11 @@ def test_an_item_that_crashes_is_split_to_find_the_culprit() -> None:
 
     found = list(process_map(total, groups, 1, ahead=2, crashed=crashed, split=split))
     assert found == [5, 9, CRASHED, 25, 36]
+
+
+def test_an_item_whose_process_was_killed_by_others_keeps_its_result(tmp_path: Path) -> None:
+    work = partial(square_once, str(tmp_path))
+    assert list(process_map(work, [2, 3], 1, ahead=1, crashed=crashed)) == [4, 9]
 
 
 def test_errors_of_the_work_are_raised() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -49,6 +50,26 @@ def test_a_call_that_hangs_is_ended(worker: Worker) -> None:
     with pytest.raises(WorkerTimeout):
         worker.call(time.sleep, 10 * S, seconds=0.2)
     assert worker.call(abs, -1, seconds=S) == 1
+
+
+def test_a_stopped_process_is_given_up_long_before_its_limit(worker: Worker) -> None:
+    worker.start()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+    begin = time.monotonic()
+    with pytest.raises(WorkerDied):
+        worker.call(len, bytes(3_000_000), seconds=100)  # more than a pipe holds
+    assert time.monotonic() - begin < 50
+    assert worker.call(len, b"abc", seconds=100) == 3
+
+
+def test_a_process_that_is_stopped_for_a_moment_goes_on(worker: Worker) -> None:
+    worker.start()
+    assert worker.pid is not None
+    pid = worker.pid
+    os.kill(pid, signal.SIGSTOP)
+    threading.Timer(0.1, os.kill, (pid, signal.SIGCONT)).start()
+    assert worker.call(os.getpid, seconds=100) == pid
 
 
 def test_a_worker_that_was_killed_between_calls_is_replaced(worker: Worker) -> None:

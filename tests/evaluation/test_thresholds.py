@@ -206,6 +206,8 @@ def test_a_target_is_refused_where_the_most_probable_class_decides() -> None:
         with pytest.raises(UsageError, match="the most probable class decides"):
             ask(predictions, ThresholdRule("sensitivity", 0.9))
     check_rule(task.kind, ThresholdRule("youden"))
+    with pytest.raises(UsageError, match="the threshold rule youden does not apply"):
+        check_rule(task.kind, ThresholdRule("youden"), asked=True)
     check_rule(BINARY.kind, ThresholdRule("sensitivity", 0.9))
 
 

@@ -46,3 +46,4 @@ def serve(tmp_path: Path, decoders: dict[object, Decoder], logged: list[str]) ->
         for stub in each.service.classifiers.values():
             stub.go.set()
         each.app.app.state.jobs.close()
+        each.app.app.state.card_jobs.close()

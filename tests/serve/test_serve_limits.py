@@ -9,11 +9,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from child_targets import await_end, crash, hang
-from stub_server import GONE, Served, flat, part
+from child_targets import await_end, crash, die_once, hang
+from stub_server import GONE, Served, flat, part, png
 
 from zoo.serve import decoding
 from zoo.serve.decoding import Decoder, Request, Unreadable
@@ -152,7 +155,10 @@ def test_a_decoder_that_dies_or_hangs_costs_one_image(serve: Serve, monkeypatch:
     decoder = served.service.decoder
     assert served.post(IMAGE).status_code == 200
 
-    for read, limit, reason in ((hang, 0.3, "takes longer than 0.3 s"), (crash, 120.0, "the decoder crashed on it")):
+    for read, limit, reason in (
+        (hang, 0.3, "takes longer than 0.3 s"),
+        (crash, 120.0, "the decoder crashed on it, twice"),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(decoding, "_read_safely", read)
             patch.setattr(decoder, "limits", replace(served.limits, decode_s=limit))
@@ -164,7 +170,37 @@ def test_a_decoder_that_dies_or_hangs_costs_one_image(serve: Serve, monkeypatch:
     os.kill(decoder.worker.pid, signal.SIGKILL)
     await_end(decoder.worker.pid)
     assert served.post(IMAGE).status_code == 200
-    assert decoder.worker.restarts == 2
+    assert decoder.worker.restarts == 3
+
+
+def test_a_decoder_killed_or_stopped_by_others_is_no_fault_of_the_image(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve()
+    decoder = served.service.decoder
+    large = png(np.random.default_rng(0).integers(0, 256, (1800, 1800), dtype=np.uint8))
+    assert len(large) > 3_000_000  # more than a pipe holds: sending it waits for a stopped process
+    assert served.post(IMAGE).status_code == 200
+    os.kill(decoder.worker.pid, signal.SIGSTOP)
+    begin = time.monotonic()
+    assert served.post(large).status_code == 200
+    assert time.monotonic() - begin < served.limits.decode_s / 2  # it was not the time limit that ended it
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        once = partial(die_once, number, str(tmp_path / number.name))
+        monkeypatch.setattr(decoding, "_read_safely", once)
+        assert served.post(IMAGE).status_code == 200, number
+    assert decoder.worker.restarts == 3
+
+
+def test_no_image_is_blamed_where_no_decoder_starts(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = serve()
+
+    def fail() -> None:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(served.service.decoder.worker, "start", fail)
+    got = served.post(IMAGE)
+    assert (got.status_code, "retry-after" in got.headers) == (503, True)
 
 
 def test_a_decoder_ends_with_the_server_and_leaves_no_file(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +218,8 @@ def test_a_decoder_ends_with_the_server_and_leaves_no_file(tmp_path: Any, monkey
 
 def test_a_thread_that_ends_takes_no_more_jobs(serve: Serve) -> None:
     served = serve()
-    served.app.app.state.jobs.close()
+    threads = {each for each in threading.enumerate() if each.name == "zoo-serve-jobs"}
+    assert threads
+    assert served.app.app.state.jobs.close()
     assert served.post(IMAGE).status_code == 503
-    assert not any(each.name.startswith("zoo-serve-jobs") and each.is_alive() for each in threading.enumerate())
+    assert sum(each.is_alive() for each in threads) == len(threads) - 1

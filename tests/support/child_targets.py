@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from zoo.core.processes import Channel
 
@@ -44,6 +45,25 @@ def total(numbers: list[int]) -> int:
 
 def crash(*arguments: object, **options: object) -> None:
     os.abort()
+
+
+def die_once(number: signal.Signals, marker: str, *arguments: Any) -> Any:
+    """Read an image, but end or stop the first process that is to do it."""
+    from zoo.serve.decoding import _read_safely
+
+    if not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getpid(), number)
+    return _read_safely(*arguments)
+
+
+def square_once(folder: str, number: int) -> int:
+    """The square, but the first process that is to work on a number is killed."""
+    marker = Path(folder, str(number))
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number * number
 
 
 def hang(*arguments: object, **options: object) -> None:

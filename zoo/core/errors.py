@@ -7,9 +7,16 @@ from collections.abc import Iterable
 
 
 class ZooError(Exception):
-    """An error that users can act on: a file, a network connection, a device. Exit code 1."""
+    """An error that users can act on: a file, a network connection, a device. Exit code 1.
+
+    The message is one line: line breaks in it, as names may hold them, are shown escaped. Further lines, such as the layout that
+    a dataset expects, are further arguments.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return "\n".join(str(each) for each in self.args if each != "")
 
 
 class UsageError(ZooError):

@@ -34,7 +34,15 @@ _ALL = (
     Limit("pixels", 100_000_000, "pixels", "one image, by what its header claims"),
     Limit("image_side", 20_000, "pixels", "the longer side of one image, to which a square is padded"),
     Limit("image_bytes", 500_000_000, "bytes", "the file of one image that is read whole"),
+    Limit("image_parts", 100_000, "parts", "one image file: its chunks, strips, tiles, segments, blocks or fragments"),
+    Limit("image_frames", 5_000, "frames", "one image file, of which the first is read"),
+    Limit("image_header_bytes", 4_000_000, "bytes", "what comes before the pixels of a PNM or JPEG 2000 file"),
+    Limit("jpeg_scans", 100, "scans", "one JPEG, each of which may go over all pixels"),
     Limit("dicom_bytes", 500_000_000, "bytes", "one DICOM file"),
+    Limit("dicom_header_bytes", 64_000_000, "bytes", "a DICOM header that has to be inflated"),
+    Limit("dicom_items", 1_000, "items", "a sequence of a DICOM header"),
+    Limit("dicom_frame_seconds", 60, "seconds", "decoding a compressed DICOM frame in its process"),
+    Limit("dicom_frame_memory", 4_000_000_000, "bytes", "the process that decodes compressed DICOM frames"),
     Limit("dicom_value_bytes", 1_000_000, "bytes", "one attribute of a DICOM header"),
     Limit("dicom_reads", 100_000, "reads", "the attributes of a DICOM header"),
     Limit("table_bytes", 300_000_000, "bytes", "a table or list, unpacked"),
@@ -47,6 +55,7 @@ _ALL = (
     ),
     Limit("document_values", 500_000, "values", "a JSON or YAML document, with those that its aliases repeat"),
     Limit("document_depth", 100, "levels", "a JSON or YAML document"),
+    Limit("card_bytes", 1_000_000, "bytes", "a model card that `zoo serve` shows; one is made where it is larger"),
     Limit("weights_bytes", 8_000_000_000, "bytes", "the arrays of a weights file or saved network, unpacked"),
     Limit(
         "weights_members", 100_000, "members", "the groups and arrays of a weights file, or members of a saved network"

@@ -1,5 +1,6 @@
 """Showing zoo's log messages on standard error, as the command line does.
 
+A message is one line, whatever the names in it hold; lines of its own below it are its `extra={LINES: [...]}`.
 As a library zoo configures nothing: its modules log to children of the logger "zoo", and the caller decides what is shown.
 """
 
@@ -10,12 +11,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from zoo.core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 ROOT = logging.getLogger("zoo")
+LINES = "zoo_lines"
 _STYLES = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
 
 
@@ -30,6 +34,12 @@ class Formatter(logging.Formatter):
         level = f"{record.levelname.capitalize()}: " if record.levelno >= logging.WARNING else ""
         time = f"{self.formatTime(record, '%H:%M:%S')} " if self._times else ""
         return f"{time}{level}{super().format(record)}"
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return printable(record.message) + "".join(f"\n{printable(line)}" for line in getattr(record, LINES, ()))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return printable(super().formatException(ei), keep="\n")
 
 
 class TerminalHandler(logging.Handler):

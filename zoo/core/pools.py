@@ -54,7 +54,7 @@ def process_map(
     split: Callable[[Item], Sequence[Item]] = lambda item: (),
     advice: str = "",
 ) -> Generator[Result, None, None]:
-    """As `thread_map`, by processes. One that crashes is replaced, and costs the result of the item it crashed on.
+    """As `thread_map`, by processes. One that crashes is replaced, and an item that crashes two costs its result.
 
     Args:
         work: picklable.
@@ -112,7 +112,10 @@ def _results(
             parts = split(part)
             if len(parts) > 1:
                 todo.extendleft(reversed(parts))
-            else:
+                continue
+            try:
+                found.append(worker.call(work, part))  # the process may have been killed by others
+            except WorkerDied:
                 found.append(crashed(part))
                 crashes += 1
     return found, crashes

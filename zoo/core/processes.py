@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ from typing import IO, Any, ClassVar, NoReturn, TypeVar
 Result = TypeVar("Result")
 
 START_S = 60.0  # for a worker to come up
+_LOOK_S = 0.25  # between two looks at a process at work: one that is stopped at two of them is given up
 _GRACE_S = 30  # that a hanging worker has beyond its limit, if its parent is no longer there to kill it
 _BOOT = "import sys; sys.path[:] = {!r}; from zoo.core.processes import run_child; run_child({!r}, {!r}, {!r})"
 
@@ -247,8 +249,8 @@ class Worker:
         """What `function(*arguments)` returns or raises in the worker's process. All of it must be picklable.
 
         Raises:
-            WorkerTimeout: it took longer than `seconds`; None: no limit.
-            WorkerDied: the process crashed on it, or could not be started.
+            WorkerTimeout: it took longer than `seconds`, sending the arguments included; None: no limit.
+            WorkerDied: the process crashed on it, could not be started, or was stopped (SIGSTOP) where there is a limit.
         """
         with self._lock:
             return self._exchange(self._running(), function, arguments, seconds)
@@ -269,20 +271,14 @@ class Worker:
     def _exchange(
         self, child: Child, function: Callable[..., Any], arguments: Sequence[Any], seconds: float | None
     ) -> Any:
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            child.kill()
-
-        watch = threading.Timer(seconds or 0, give_up)
-        watch.daemon = True
+        over, late = threading.Event(), threading.Event()
         if seconds is not None:
-            watch.start()
+            watch = (child, time.monotonic() + seconds, over, late)
+            threading.Thread(target=_watch, args=watch, name="zoo-watch", daemon=True).start()
         try:
             child.send((function, arguments, seconds))
             succeeded, result = child.receive()
-        except (EOFError, OSError):
+        except (EOFError, OSError, ValueError):  # the last one: closed by another thread
             self.restarts += 1
             with suppress(subprocess.TimeoutExpired):
                 child.wait(1.0)  # for its own exit code
@@ -292,10 +288,31 @@ class Worker:
             self.close()
             raise
         finally:
-            watch.cancel()
+            over.set()
         if not succeeded:
             raise result
         return result
+
+
+def _watch(child: Child, end: float, over: threading.Event, late: threading.Event) -> None:
+    """Kill the child where a call, with what is sent for it, is not over at its end or the child is stopped for good."""
+    stopped = 0
+    while not over.wait(min(_LOOK_S, max(0.0, end - time.monotonic()))):
+        stopped = stopped + 1 if _is_stopped(child.pid) else 0
+        if time.monotonic() >= end:
+            late.set()
+        if late.is_set() or stopped > 1:
+            child.kill()
+            return
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether this process's child was stopped by a signal and does not go on, where the system can tell."""
+    if not hasattr(os, "waitid"):
+        return False
+    with suppress(ChildProcessError):
+        return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+    return False
 
 
 def _end_own(child: Child, owner: int) -> None:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from zoo.core import logs
+from zoo.core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +31,7 @@ class Progress:
     _live = False  # whether a bar stands on the terminal: there is room for one
 
     def __init__(self, what: str, total: int | None, unit: str = "images", *, bar: bool = True) -> None:
-        self.what, self.total, self.unit = what, total, unit
+        self.what, self.total, self.unit = printable(what), total, unit
         self.done = 0
         self._quiet = not bar
         self._start = self._last_line = time.monotonic()
@@ -82,7 +83,7 @@ class Progress:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         return Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             *([BarColumn(bar_width=20)] if console.width >= ROOM_FOR_BAR else []),
             TextColumn("{task.completed:,}/{task.total:,}" if total_known else "{task.completed:,}"),
             TextColumn("{task.fields[rate]}"),

@@ -62,14 +62,20 @@ def as_probability(threshold: float) -> float:
     return min(float(threshold), 1.0)
 
 
-def check_rule(kind: TaskKind, rule: ThresholdRule) -> None:
+def check_rule(kind: TaskKind, rule: ThresholdRule, *, asked: bool = False) -> None:
     """Check that the rule applies to this kind of task.
 
+    Args:
+        kind: of the task.
+        rule: for its thresholds.
+        asked: somebody named the rule for this very evaluation, and would wonder at one without effect; else a
+            multiclass task goes with the rules that are a run's default.
+
     Raises:
-        UsageError: the rule has a target, and the task is multiclass.
+        UsageError: the task is multiclass, and the rule has a target or was asked for.
     """
-    if kind == "multiclass" and rule.target is not None:
+    if kind == "multiclass" and (asked or rule.target is not None):
         raise UsageError(
-            f"a target {rule.rule} needs a threshold, and a multiclass task has none: the most probable class decides. "
-            "Leave the threshold rule out, or train the task as binary or multilabel."
+            f"the threshold rule {rule} does not apply: a multiclass task has no thresholds, the most probable class decides. "
+            "Leave the rule out, or train the task as binary or multilabel."
         )

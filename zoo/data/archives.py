@@ -23,10 +23,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from zoo.core import limits
+from zoo.core.cells import rows_text
 from zoo.core.errors import DataError, ZooError
 from zoo.core.files import read_bytes, replacing, sha256
 from zoo.core.locks import LOCK, locked
 from zoo.core.progress import Progress
+from zoo.core.text import is_unicode
 from zoo.core.zips import open_zip
 
 logger = logging.getLogger(__name__)
@@ -83,18 +85,19 @@ def read_manifest(root: Path, name: str = MANIFEST) -> dict[str, Entry]:
         return {}
     except UnicodeDecodeError as error:
         raise DataError(f"{root / name} is damaged ({error}): delete it; what is there is then read anew") from None
-    rows = [row for row in csv.reader(io.StringIO(text)) if len(row) == len(_COLUMNS) and _SIZE.fullmatch(row[1])]
+    rows = [
+        row
+        for row in csv.reader(io.StringIO(text, newline=""))
+        if len(row) == len(_COLUMNS) and _SIZE.fullmatch(row[1])
+    ]
     return {row[0]: Entry(row[0], int(row[1]), row[2], row[3]) for row in rows}
 
 
 def write_manifest(root: Path, entries: dict[str, Entry], name: str = MANIFEST) -> None:
     """Record files, atomically."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(_COLUMNS)
-    rows.writerows((e.path, e.bytes, e.sha256, e.source) for _, e in sorted(entries.items()))
+    text = rows_text((vars(entry) for _, entry in sorted(entries.items())), _COLUMNS)
     with replacing(root / name) as partial:
-        partial.write_text(text.getvalue(), encoding="utf-8")
+        partial.write_bytes(text.encode())
 
 
 def damaged(root: Path, entries: dict[str, Entry]) -> list[str]:
@@ -190,6 +193,8 @@ def _stage(archive: Path, stage: Path, root: Path, locate: Locate, source: str) 
             if target is None or target.partition("/")[0] in _OURS:
                 found.left_out += 1
                 continue
+            if not is_unicode(target):
+                raise DataError(f"{source}: the name of the member {member.name!r} is not Unicode (UTF-8)")
             known = found.entries.get(target) or _known(root, target, manifest)
             entry = Entry(target, *_take(member, None if known else stage / target), source)
             if known is None:

@@ -64,7 +64,7 @@ def unpack_archives(dataset: Dataset, wanted: Download, archives: Sequence[Path]
     """
     for archive in archives:
         if not archive.is_file():
-            raise UsageError(f"--archive {archive} does not exist. {by_hand(dataset, wanted, root)}")
+            raise UsageError(f"--archive {archive} does not exist. {by_hand(wanted, root)}", dataset.info.layout)
     total = Unpacked()
     for archive in archives:
         done = read_manifest(root, ARCHIVES).get(archive.name)
@@ -75,7 +75,8 @@ def unpack_archives(dataset: Dataset, wanted: Download, archives: Sequence[Path]
         found = unpack(archive, root, dataset.destination)
         if not found.entries:
             raise DataError(
-                f"{archive} holds nothing that the dataset '{dataset.info.name}' reads. It expects:\n{dataset.info.layout}"
+                f"{archive} holds nothing that the dataset '{dataset.info.name}' reads. It expects:",
+                dataset.info.layout,
             )
         write_manifest(root, {**read_manifest(root, ARCHIVES), archive.name: mark}, ARCHIVES)
         total.added += found.added
@@ -110,7 +111,8 @@ def fetch(dataset: Dataset, wanted: Download, root: Path) -> Downloaded:
                 else ""
             )
             raise ZooError(
-                f"{wanted.name} cannot be downloaded: {error}. {so_far}{by_hand(dataset, wanted, root)}"
+                f"{wanted.name} cannot be downloaded: {error}. {so_far}{by_hand(wanted, root)}",
+                dataset.info.layout,
             ) from error
         found = unpack(folder, root, dataset.destination, source)
         entries = _of(root, source)  # with those that an interrupted run moved
@@ -124,13 +126,13 @@ def fetch(dataset: Dataset, wanted: Download, root: Path) -> Downloaded:
     return _result(root, found)
 
 
-def by_hand(dataset: Dataset, wanted: Download, root: Path) -> str:
-    """Instructions to fetch the dataset by hand."""
+def by_hand(wanted: Download, root: Path) -> str:
+    """Instructions to fetch a dataset by hand; its layout belongs below them."""
     kaggle = f"https://www.kaggle.com/datasets/{wanted.kaggle}"
     other = "" if wanted.page == kaggle else f", or the archive of {kaggle}"
     return (
         f"By hand: fetch {wanted.files} from {wanted.page}{other}. Then: zoo data download {wanted.name} --out {root} "
-        f"--archive FILE --archive FILE … Or place the files so:\n{dataset.info.layout}"
+        f"--archive FILE --archive FILE … Or place the files so:"
     )
 
 

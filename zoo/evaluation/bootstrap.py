@@ -1,7 +1,7 @@
 """Confidence intervals from a bootstrap over patients (Efron & Tibshirani 1993, ch. 8: resample the independent unit).
 
 Images of one patient are not independent, so patients are drawn with replacement, and every image weighs as often as its
-patient was drawn. The images are sorted once per label; a replicate then costs one weighted count per label. Of a single
+patient was drawn. The images are sorted once per label; replicates then cost one sparse product per label. Of a single
 patient there is nothing to resample: whatever number R of replicates is asked for, there are none.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 _CHUNK = 4_000_000  # numbers in the largest temporary array, 32 MB
+_AT_ONCE = 64  # replicates of an AUROC: a row of them is summed in one go and stays in the cache
 
 
 def patient_codes(patients: Sequence[str] | np.ndarray | pd.Series) -> tuple[np.ndarray, int]:
@@ -76,15 +77,16 @@ def auroc_replicates(
     labels, scores = np.asarray(labels), np.asarray(scores)
     codes, number = patient_codes(patients)
     usable = ~(np.isnan(scores) & ~np.isnan(labels)).any(axis=0)
-    rankings = {int(k): _Ranking(labels[:, k], scores[:, k]) for k in np.flatnonzero(usable)}
-    widest = max(len(codes), number, *(r.bins for r in rankings.values()), 1)
-    chunks = [np.empty((0, labels.shape[1]))]
-    for counts in _draws(number, replicates, seed, max(1, _CHUNK // widest)):
-        weights = counts[:, codes]
-        chunks.append(np.full((len(weights), labels.shape[1]), np.nan))
+    rankings = {int(k): _Ranking(labels[:, k], scores[:, k], codes, number) for k in np.flatnonzero(usable)}
+    found = np.full((replicates if number > 1 else 0, labels.shape[1]), np.nan)
+    start = 0
+    for counts in _draws(number, replicates, seed, _AT_ONCE):
+        stop = start + len(counts)
+        drawn = np.ascontiguousarray(counts.T)
         for k, ranking in rankings.items():
-            chunks[-1][:, k] = ranking.auroc(np.array([ranking.count(w) for w in weights]))
-    return np.concatenate(chunks)
+            found[start:stop, k] = ranking.auroc(drawn)
+        start = stop
+    return found
 
 
 def _draws(patients: int, replicates: int, seed: int, chunk: int) -> Iterator[np.ndarray]:
@@ -117,36 +119,35 @@ def drawn_sums(tallies: np.ndarray, patients: int, replicates: int, seed: int) -
 
 
 class _Ranking:
-    """One label's images in bins, such that the weights per bin give the AUROC of any weighting, ties exact.
+    """One label's images counted by place and patient, so that a weighting of the patients `(P, R)` gives its AUROC, ties exact.
 
-    With G distinct scores among the positives, bin 2g+1 holds the negatives that equal the g-th of them, bin 2g those
-    between it and the one before, and bin 2G+1+g the positives of that score.
+    With G distinct scores among the positives, row 2g+1 of the negatives counts those that equal the g-th of them, row 2g
+    those between it and the one before; row g of the positives counts those of that score. The matrices are sparse: most
+    patients have a few images.
     """
 
-    def __init__(self, labels: np.ndarray, scores: np.ndarray) -> None:
-        known = np.flatnonzero(~np.isnan(labels))
-        self.images = None if len(known) == len(labels) else known
-        positive, scores = labels[known] > 0.5, scores[known]
+    def __init__(self, labels: np.ndarray, scores: np.ndarray, codes: np.ndarray, patients: int) -> None:
+        from scipy.sparse import csr_array
+
+        def count(rows: np.ndarray, which: np.ndarray, height: int) -> csr_array:
+            return csr_array((np.ones(len(rows)), (rows, codes[which])), (height, patients))
+
+        known = ~np.isnan(labels)
+        positive, negative = np.flatnonzero(known & (labels > 0.5)), np.flatnonzero(known & (labels <= 0.5))
         distinct, group = np.unique(scores[positive], return_inverse=True)
-        self.groups = len(distinct)
-        self.bins = 3 * self.groups + 1
-        self.code = np.empty(len(known), dtype=np.intp)
-        below = scores[~positive]
-        self.code[~positive] = np.searchsorted(distinct, below, "left") + np.searchsorted(distinct, below, "right")
-        self.code[positive] = 2 * self.groups + 1 + group
+        below = scores[negative]
+        place = np.searchsorted(distinct, below, "left") + np.searchsorted(distinct, below, "right")
+        self.negative = count(place, negative, 2 * len(distinct) + 1)
+        self.positive = count(group, positive, len(distinct))
 
-    def count(self, weights: np.ndarray) -> np.ndarray:
-        """Sum the weights `(N,)` of the images in each bin `(bins,)`; exact, the weights being whole numbers."""
-        return np.bincount(self.code, weights if self.images is None else weights[self.images], minlength=self.bins)
-
-    def auroc(self, counts: np.ndarray) -> np.ndarray:
-        """AUROC `(R,)` from weights per bin `(R, bins)`."""
-        edge = 2 * self.groups + 1
-        negative, positive = counts[:, :edge], counts[:, edge:]
-        cumulated = np.cumsum(negative, axis=1)
-        below, total = cumulated[:, 0:-1:2], cumulated[:, -1]
+    def auroc(self, weights: np.ndarray) -> np.ndarray:
+        """AUROC `(R,)` from the weights of the patients `(P, R)`."""
+        negative, positive = self.negative @ weights, self.positive @ weights
+        cumulated = np.cumsum(negative, axis=0)
+        below, total = cumulated[0:-1:2], cumulated[-1]
+        below += negative[1::2] / 2
         with np.errstate(divide="ignore", invalid="ignore"):
-            found = (positive * (below + negative[:, 1::2] / 2)).sum(axis=1) / (positive.sum(axis=1) * total)
+            found = np.einsum("gr,gr->r", positive, below) / (positive.sum(axis=0) * total)
         return np.asarray(found)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,7 +28,7 @@ from zoo.evaluation.serialise import Serialisable
 
 # Metrics that are defined or not by the labels alone: a mean over labels then covers the same labels for both runs.
 METRICS = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "balanced_accuracy")
-AT_THRESHOLD = METRICS[2:]
+WITHOUT_THRESHOLD, AT_THRESHOLD = METRICS[:2], METRICS[2:]
 
 
 @dataclass(frozen=True)
@@ -247,6 +247,16 @@ def difference_of(
     low, high = max(-1.0, value - reach), min(1.0, value + reach)
     p, adjusted = (range_p(distance, number, freedom) for number in (2, runs))
     return Difference(label, *values, Interval(value, low, high), error, freedom, p, adjusted, p_delong)
+
+
+def p_of_the_best(comparisons: Sequence[Comparison]) -> float:
+    """The p of the best run not being better than all others, from its comparison with each of them.
+
+    It is the largest p of a single pair, without a correction: however many the others are, the best of them on these images
+    beats even the second best by chance no more often than one of two equal runs beats the other (Gutmann & Maymin 1987,
+    Annals of Statistics 15:456). A claim about some of the others needs `Difference.p_adjusted`. NaN where one p is.
+    """
+    return float(np.max([each.overall.p for each in comparisons])) if comparisons else math.nan
 
 
 def differences(first: str, a: Predictions, second: str, b: Predictions) -> list[str]:

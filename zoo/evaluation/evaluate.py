@@ -20,7 +20,7 @@ from zoo.core.files import write_text
 from zoo.core.tasks import Task
 from zoo.core.thresholds import ThresholdRule
 from zoo.evaluation.bootstrap import patient_codes, unknown_patients
-from zoo.evaluation.interval import UNDEFINED, Interval, intervals, spread_interval
+from zoo.evaluation.interval import FEWEST_WEIGHTED_AUPRC, UNDEFINED, Interval, intervals, spread_interval
 from zoo.evaluation.notes import FEW, Note
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable, to_csv
@@ -31,7 +31,8 @@ class Evaluation(Serialisable):
     """What was measured on one split.
 
     `per_label[label][metric]` and `averages["macro" | "micro" | "weighted"][metric]` are intervals, for the metrics of
-    `metrics.METRICS`; a multilabel task has the average "samples" as well, see `metrics.image_rates`. `positives` and
+    `metrics.METRICS`; a multilabel task has the averages "samples", see `metrics.image_rates`, and "samples_zero", in which
+    what is undefined for an image counts as 0, scikit-learn's default. `positives` and
     `known` count images per label, `notes` are facts the reader must see. Intervals are over patients, see
     `interval.METHODS`; `seed` and `replicates` are those of what is resampled beside them (calibration errors). A
     multiclass task predicts the most probable class, so its `thresholds` are not used.
@@ -190,6 +191,8 @@ def _measure(
     averages = {
         name: {m: spread_interval(m, each[m], 0, level) for m in metrics.METRICS} for name, each in means.items()
     }
+    if (found["auprc"].clusters[~np.isnan(found["auprc"].value)] < FEWEST_WEIGHTED_AUPRC).any():
+        averages["weighted"]["auprc"] = Interval(averages["weighted"]["auprc"].value, math.nan, math.nan)
     averages["micro"] |= {m: each[0] for m, each in intervals(micro, level).items()}
     if task.exclusive:  # these are the same in all three
         for metric, source in (
@@ -198,10 +201,13 @@ def _measure(
         ):
             averages |= {name: {**each, metric: source} for name, each in averages.items()}
     if task.kind == "multilabel":
-        samples = influence.image_means(metrics.image_rates(labels, positive), codes, patients)
-        averages["samples"] = dict.fromkeys(metrics.METRICS, UNDEFINED) | {
-            m: spread_interval(m, samples, k, level) for k, m in enumerate(metrics.IMAGE_METRICS)
-        }
+        rates = metrics.image_rates(labels, positive)
+        known = ~np.isnan(labels).all(axis=1, keepdims=True)
+        for name, values in (("samples", rates), ("samples_zero", np.where(np.isnan(rates) & known, 0.0, rates))):
+            samples = influence.image_means(values, codes, patients)
+            averages[name] = dict.fromkeys(metrics.METRICS, UNDEFINED) | {
+                m: spread_interval(m, samples, k, level) for k, m in enumerate(metrics.IMAGE_METRICS)
+            }
     return per_label, averages
 
 

@@ -12,6 +12,13 @@ import numpy as np
 from zoo.evaluation.bootstrap import percentile_interval
 from zoo.evaluation.influence import FEWEST, Influence, effective, image_means
 
+# The fewest degrees of freedom of a single label's interval: the scales that these intervals have take in most of what Student's
+# quantile allows for, so that from 2 to 7 of them it makes the intervals too wide (benchmarks/coverage.py).
+LEAST_FREEDOM = 8.0
+# Patients that each label needs for an interval of the AUPRC weighted by positives: a label that happens to have more positives
+# has a higher AUPRC too, and counts more, so that with fewer the interval holds the value too rarely.
+FEWEST_WEIGHTED_AUPRC = 30
+
 # Which interval a single label's metric gets; a mean over labels gets "t", on the scale of `_on_its_scale`.
 METHODS = {
     "auroc": "t",
@@ -99,7 +106,8 @@ def intervals(found: Mapping[str, Influence], level: float) -> dict[str, list[In
     for metric, each in found.items():
         method = METHODS[metric]
         make = {"wilson": _share, "jaccard": _f1}.get(method, spread_interval)
-        made[metric] = [make(metric, each, k, level) for k in range(len(each.value))]
+        enough = dataclasses.replace(each, freedom=np.maximum(each.freedom, LEAST_FREEDOM))
+        made[metric] = [make(metric, enough, k, level) for k in range(len(each.value))]
     if "balanced_accuracy" in made and {"sensitivity", "specificity"} <= set(made):
         pairs = zip(made["sensitivity"], made["specificity"], strict=True)
         made["balanced_accuracy"] = [_half(*pair) for pair in pairs]
@@ -149,7 +157,7 @@ def _share(metric: str, found: Influence, k: int, level: float) -> Interval:
         weight = min(patients, 3 * float(effective(found.by_patient[:, [k]] ** 2)[0]))
         variance = (weight * float(found.variance[k]) + binomial / clusters) / (weight + 1)
         number = min(images, binomial / variance)
-    return Interval(value, *wilson(value, number, quantile(level, clusters - 1)))
+    return Interval(value, *wilson(value, number, quantile(level, max(clusters - 1, LEAST_FREEDOM))))
 
 
 def _f1(metric: str, found: Influence, k: int, level: float) -> Interval:

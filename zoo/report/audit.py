@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.table import Table
-from rich.text import Text
 
 from zoo.core.text import count_of
 from zoo.data.audit import checks
+from zoo.report.cells import cell
 from zoo.report.tables import new_table
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def sides_table(found: Audit) -> Table:
     for name, own in found.summary()["datasets"].items():
         for part, counts in own["splits"].items():
             patients = "unknown" if counts["patients"] is None else f"{counts['patients']:,}"
-            table.add_row(Text(name), part, f"{counts['images']:,}", patients)
+            table.add_row(cell(name), part, f"{counts['images']:,}", patients)
     return table
 
 
@@ -35,7 +35,7 @@ def issues_table(found: Audit) -> Table:
     table.columns[0].no_wrap, table.columns[1].min_width, table.columns[1].max_width = True, 20, 31
     table.add_column("for example", overflow="fold")
     for (weight, kind), own in found.issues.groupby(["weight", "kind"], sort=False):
-        table.add_row(str(weight), Text(str(kind)), f"{len(own):,}", Text(_example(own.iloc[0])))
+        table.add_row(str(weight), cell(str(kind)), f"{len(own):,}", cell(_example(own.iloc[0])))
     return table
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.files import write_text
-from zoo.core.text import RESEARCH_ONLY, listed
+from zoo.core.text import RESEARCH_ONLY, listed, printable
 from zoo.report import cases, sections, sentences, tables
 from zoo.report import results as measured
 from zoo.report.blocks import Section, Table
@@ -64,7 +64,7 @@ def render(material: Material) -> str:
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is: nothing in it becomes markup, a table's border or HTML."""
-    plain = " ".join(str(text).split())
+    plain = printable(" ".join(str(text).split()))
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKUP.sub(r"\\\g<0>", plain)
 

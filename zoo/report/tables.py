@@ -10,7 +10,6 @@ import numpy as np
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table as TerminalTable
-from rich.text import Text
 
 from zoo.core.text import count_of, listed
 from zoo.core.thresholds import as_probability
@@ -22,6 +21,7 @@ from zoo.evaluation.reference import ReferenceComparison
 from zoo.evaluation.reliability import CalibrationResult, Reliability
 from zoo.evaluation.subgroups import MACRO, Group
 from zoo.report.blocks import Table
+from zoo.report.cells import Lines, cell
 from zoo.report.detail_sentences import binning
 from zoo.report.sentences import METRICS, of_patients, overall, shown, size, split_name
 
@@ -68,7 +68,11 @@ REFERENCE = {
 }
 
 
-def new_table(title: str | None, *columns: str, words: int = 1, gap: int = 0) -> TerminalTable:
+# averages over images, and what they do with a metric that is undefined for an image
+OVER_IMAGES = {"samples": "where defined", "samples_zero": "undefined as 0"}
+
+
+def new_table(title: str | None, *columns: str | Lines, words: int = 1, gap: int = 0) -> TerminalTable:
     """A table with a rule under its head and the title on the left.
 
     The first `words` columns hold text, which may be folded; the others hold numbers, kept whole at the right. `gap` is the
@@ -78,10 +82,11 @@ def new_table(title: str | None, *columns: str, words: int = 1, gap: int = 0) ->
         box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="", padding=(0, gap, 0, 0), show_edge=False
     )
     for number, column in enumerate(columns):
+        head = cell(column) if isinstance(column, str) else column
         if number < words:
-            table.add_column(Text(column), overflow="fold")
+            table.add_column(head, overflow="fold")
         else:
-            table.add_column(Text(column), justify="right", no_wrap=True)
+            table.add_column(head, justify="right", no_wrap=True)
     return table
 
 
@@ -100,14 +105,15 @@ def evaluation_table(evaluation: Evaluation, width: int = 80) -> TerminalTable:
     rows = {**evaluation.per_label}
     if evaluation.task.kind != "binary":
         # averages over images have neither of the AUCs, and no specificity
-        averages = {name: values for name, values in evaluation.averages.items() if wide or name != "samples"}
+        averages = {name: values for name, values in evaluation.averages.items() if wide or name not in OVER_IMAGES}
         rows |= {f"({name})": values for name, values in averages.items()}
     for number, (label, values) in enumerate(rows.items()):
         single = number < len(evaluation.per_label)
-        cells: list[RenderableType] = [Text(label), ""]
+        cells: list[RenderableType] = [cell(label), ""]
         if single:
             cells[1] = str(evaluation.positives[label]) + ("" if all_known else f"/{evaluation.known[label]}")
-        cells += ["" if label == "(samples)" else str(values[metric]) for metric in ("auroc", "auprc")]
+        over_images = not single and label.strip("()") in OVER_IMAGES
+        cells += ["" if over_images else str(values[metric]) for metric in ("auroc", "auprc")]
         cells += [short(values[metric].value) for metric in at_threshold.values()]
         cells += [short(as_probability(evaluation.thresholds[label])) if single else "" for _ in at]
         table.add_row(*cells, end_section=number == len(evaluation.per_label) - 1)
@@ -124,7 +130,7 @@ def results_table(validation: Evaluation | None, test: Evaluation | None) -> Ter
     if not shown:
         raise ValueError("there is no evaluation to show")
     task = shown[0].task
-    heads = (f"{split_name(each.split)}\n{size(each)}".replace(", ", "\n") for each in shown)
+    heads = (Lines(f"{split_name(each.split)}\n{size(each)}".replace(", ", "\n")) for each in shown)
     table = new_table(None, "", *heads, gap=1)
     several = task.kind != "binary"
     for number, metric in enumerate(task.metrics):
@@ -133,7 +139,7 @@ def results_table(validation: Evaluation | None, test: Evaluation | None) -> Ter
         table.add_row(f"{macro}{METRICS[metric]}", *values, end_section=several and number == len(task.metrics) - 1)
     if several:
         for label in task.labels:
-            table.add_row(Text(f"AUROC {label}"), *(str(each.per_label[label]["auroc"]) for each in shown))
+            table.add_row(cell(f"AUROC {label}"), *(str(each.per_label[label]["auroc"]) for each in shown))
     return table
 
 
@@ -154,13 +160,25 @@ def like_for_like(validation: Evaluation | None, test: Evaluation | None) -> str
 
 
 def terminal(
-    table: Table, title: str | None, columns: Mapping[str, str], words: int = 1, gap: int = 0
+    table: Table,
+    title: str | None,
+    columns: Mapping[str, str | Lines],
+    words: int = 1,
+    gap: int = 0,
+    *,
+    stacked: bool = False,
 ) -> TerminalTable:
-    """A table of the page for a terminal: some of its columns, each with the heading it has there; see `new_table`."""
+    """A table of the page for a terminal: some of its columns, each with the heading it has there; see `new_table`.
+
+    With `stacked` an interval stands below its value.
+    """
     places = [table.columns.index(name) for name in columns]
     result = new_table(title, *columns.values(), words=words, gap=gap)
     for row in table.rows:
-        result.add_row(*(Text(row[place]) for place in places))
+        cells = [cell(row[place]) for place in places]
+        if stacked:
+            cells[words:] = [Lines(each.plain.replace(" [", "\n[")) for each in cells[words:]]
+        result.add_row(*cells)
     return result
 
 

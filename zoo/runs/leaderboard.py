@@ -15,7 +15,7 @@ from typing import Any
 
 from zoo.core.errors import DataError, UsageError, ZooError
 from zoo.core.text import listed
-from zoo.evaluation.comparison import Comparison, Measured, compare, differences, measure
+from zoo.evaluation.comparison import Comparison, Measured, compare, differences, measure, p_of_the_best
 from zoo.evaluation.interval import UNDEFINED
 from zoo.evaluation.serialise import to_csv, to_plain
 from zoo.runs.entries import Entry
@@ -46,8 +46,13 @@ class Board:
         """Of the run at a rank, counted from 0, with the best; None for the best itself and where none was made."""
         return self.comparisons[rank - 1] if 0 < rank <= len(self.comparisons) else None
 
+    @property
+    def p_best(self) -> float:
+        """The p of the best run not being better than all others, see `p_of_the_best`; NaN unless all were compared."""
+        return p_of_the_best(self.comparisons) if len(self.comparisons) == len(self.ranked) - 1 else math.nan
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values ready for JSON, NaN as None: `runs`, each with what its configuration chose and its comparison."""
+        """Plain values ready for JSON, NaN as None: `p_best`; `runs`, each with what it chose and its comparison."""
         runs = [
             {
                 "rank": self.place(rank),
@@ -57,7 +62,7 @@ class Board:
             }
             for rank, entry in enumerate(self.entries)
         ]
-        return {"level": self.level, "runs": runs}
+        return {"level": self.level, "p_best": to_plain(self.p_best), "runs": runs}
 
 
 def boards_csv(boards: Sequence[Board]) -> str:
@@ -73,6 +78,7 @@ def _cells(group: int, board: Board, rank: int) -> dict[str, Any]:
     entry, compared = board.entries[rank], board.comparison(rank)
     cells: dict[str, Any] = {"group": group, "rank": board.place(rank), **vars(entry), **_chosen(entry.path)}
     labels = cells.pop("per_label")
+    cells |= {f"also:{name}": found for name, found in cells.pop("also").items()}
     cells |= {"task": entry.task.kind, "labels": "|".join(entry.task.labels), "rule": str(entry.rule)}
     cells["leaks"] = "|".join(f"{leak.shared} {leak.images}" for leak in entry.leaks)
     cells["doubts"] = "|".join(f"{note.kind} {note.labels[0]}" for note in entry.doubts)

@@ -49,8 +49,8 @@ def configurations(
     more = [f"and {len(lines) - SHOWN_ERRORS} more reasons"] if len(lines) > SHOWN_ERRORS else []
     total = sum(map(len, wrong.values()))
     raise UsageError(
-        f"{total} of {count} combinations cannot be trained; nothing was started.\n  "
-        + "\n  ".join([*lines[:SHOWN_ERRORS], *more])
+        f"{total} of {count} combinations cannot be trained; nothing was started.",
+        *(f"  {line}" for line in [*lines[:SHOWN_ERRORS], *more]),
     )
 
 
@@ -124,7 +124,9 @@ def _flat(config: dict[str, Any]) -> dict[str, Any]:
 def results(folder: Folder, definition: Definition, trials: Sequence[Trial]) -> Results:
     """The trials as a table."""
     keys = tuple(each.key for each in dimensions_of(definition))
-    return Results(folder.name, folder.path, definition.kind, definition.metric, keys, tuple(trials))
+    return Results(
+        folder.name, folder.path, definition.kind, definition.metric, keys, tuple(trials), tuple(definition.also)
+    )
 
 
 def dimensions_of(definition: Definition) -> tuple[Dimension, ...]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from importlib import resources
 from importlib.metadata import version
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -18,13 +18,16 @@ from zoo.core.errors import ZooError
 from zoo.core.text import RESEARCH_ONLY
 from zoo.serve import cards
 from zoo.serve.errors import APIError, ClientGone
-from zoo.serve.jobs import Jobs
+from zoo.serve.jobs import Done, Jobs
 from zoo.serve.limits import Limits
 from zoo.serve.metrics import Metrics
 from zoo.serve.responses import ErrorResponse, Health, Predictions, RunInfo, Runs
 from zoo.serve.security import SecurityMiddleware
 from zoo.serve.service import InferenceService
 from zoo.serve.uploads import Uploads
+
+if TYPE_CHECKING:
+    from zoo.runs.run import Run
 
 T = TypeVar("T")
 PAGE = {"": "text/html", "app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
@@ -55,7 +58,7 @@ def _text(media_type: str, description: str) -> dict[str, Any]:
     return {"description": description, "content": {media_type: {"schema": {"type": "string"}}}}
 
 
-_EMPTY = "Heat-Map-Empty"
+_EMPTY, _TIMING = "Heat-Map-Empty", "Server-Timing"
 _HEAT_MAP: dict[str, Any] = {
     "description": "To lay over the image; transparent where there is no heat.",
     "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
@@ -129,13 +132,16 @@ async def card(request: Request, run: str) -> Response:
 @routes.post("/images", responses=_UPLOAD, openapi_extra=_IMAGE)
 async def image(
     request: Request,
+    response: Response,
     names: Names = [],  # noqa: B006  # FastAPI copies it
     picture: Annotated[bool, Query(description="Give the image back as a PNG.")] = False,
 ) -> Predictions:
     """The runs' predictions for one image, sent as the request's body. Nothing of it is kept."""
     service: InferenceService = request.app.state.service
     selected = service.select(names)
-    return await _work(request, lambda data: service.predict(data, selected, picture))
+    done = await _work(request, lambda data: service.predict(data, selected, picture))
+    response.headers[_TIMING] = done.server_timing
+    return done.result
 
 
 @routes.post(
@@ -153,11 +159,13 @@ async def heat_map(
     """The places of an image, sent as the request's body, that raise a run's probability of a label."""
     service: InferenceService = request.app.state.service
     name = service.select([run])[0]
-    picture, empty = await _work(request, lambda data: service.heat_map(data, name, label, method))
-    return Response(picture, media_type="image/png", headers={_EMPTY: str(empty).lower()})
+    done = await _work(request, lambda data: service.heat_map(data, name, label, method))
+    picture, empty = done.result
+    headers = {_EMPTY: str(empty).lower(), _TIMING: done.server_timing}
+    return Response(picture, media_type="image/png", headers=headers)
 
 
-async def _work(request: Request, work: Callable[[bytes], T]) -> T:
+async def _work(request: Request, work: Callable[[bytes], T]) -> Done[T]:
     """Receive the body and work on it in the queue; given up when the client goes away."""
     jobs: Jobs = request.app.state.jobs
     jobs.check()  # before megabytes are received in vain
@@ -185,19 +193,20 @@ async def _disconnected(request: Request) -> None:
         await asyncio.sleep(0.1)  # where a server gives another message at once, others have their turn
 
 
-async def _card(request: Request, run: str) -> str:
+async def _card(request: Request, run: str, made: Callable[[str], str] = str) -> str:
+    """What `made` makes of the card of a run, in the thread for cards: it may take seconds."""
     state = request.app.state
-    name = state.service.select([run])[0]
+    served: Run = state.service.classifiers[state.service.select([run])[0]].run
+    jobs: Jobs = state.card_jobs
     try:
-        text: str = await asyncio.to_thread(state.cards.markdown, state.service.classifiers[name].run)
+        return (await jobs.run(lambda: made(state.cards.markdown(served)))).result
     except ZooError:
         raise APIError(404, "the run has no model card: zoo report makes one.") from None
-    return text
 
 
 async def card_page(request: Request, run: str) -> HTMLResponse:
     """A model card for people."""
-    return HTMLResponse(cards.page(run, await _card(request, run)))
+    return HTMLResponse(await _card(request, run, lambda text: cards.page(run, text)))
 
 
 def create_app(service: InferenceService, limits: Limits, *, names: Iterable[str] = ()) -> SecurityMiddleware:
@@ -212,6 +221,7 @@ def create_app(service: InferenceService, limits: Limits, *, names: Iterable[str
     )
     jobs, uploads = Jobs(limits.queue), Uploads(limits)
     app.state.service, app.state.limits, app.state.cards = service, limits, cards.Cards()
+    app.state.card_jobs = Jobs(limits.queue)
     app.state.jobs, app.state.uploads, app.state.metrics = jobs, uploads, Metrics(jobs, uploads, service.decoder)
     app.include_router(routes)
     app.add_api_route("/cards/{run:path}", card_page, include_in_schema=False)

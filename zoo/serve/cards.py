@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+import os
+import stat
 from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.core import limits
 from zoo.report.card import CARD
 
 if TYPE_CHECKING:
@@ -15,11 +17,10 @@ if TYPE_CHECKING:
 
 
 class Cards:
-    """The model cards of runs: those that lie in them, else made once from their predictions."""
+    """The model cards of runs: those that lie in them, else made once from their predictions. For one thread at a time."""
 
     def __init__(self) -> None:
         self._made: dict[Path, str] = {}
-        self._lock = threading.Lock()  # making one takes seconds: nobody does it twice at once
 
     def markdown(self, run: Run) -> str:
         """The card of a run.
@@ -27,13 +28,28 @@ class Cards:
         Raises:
             ZooError: it has none, and lacks what one is made from.
         """
-        file = run.path / CARD
-        if file.is_file():
-            return file.read_text(encoding="utf-8")
-        with self._lock:
-            if run.path not in self._made:
-                self._made[run.path] = _make(run)
-            return self._made[run.path]
+        saved = _saved(run.path / CARD)
+        if saved is not None:
+            return saved
+        if run.path not in self._made:
+            self._made[run.path] = _make(run)
+        return self._made[run.path]
+
+
+def _saved(file: Path) -> str | None:
+    """The card that lies in a run; None for a link, which would show another file, for what is no file, and for a huge one."""
+    try:
+        number = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return None
+    try:
+        largest = limits.value("card_bytes")
+        if not stat.S_ISREG(os.fstat(number).st_mode) or os.fstat(number).st_size > largest:
+            return None
+        with open(number, "rb", closefd=False) as stream:
+            return stream.read(largest).decode("utf-8", "replace")
+    finally:
+        os.close(number)
 
 
 def _make(run: Run) -> str:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.core import limits
 from zoo.core.processes import Worker, WorkerDied, WorkerTimeout, limit_memory
 from zoo.serve.limits import Limits
 
@@ -38,7 +39,8 @@ class Request:
 class Image:
     """An image as read: its size, what had to be normalised, its squares by side, and a PNG where asked for.
 
-    `rejected` holds the views whose networks cannot take it, with the reason.
+    `rejected` holds the views whose networks cannot take it, with the reason, and `notes` what networks of the others have not
+    seen of it.
     """
 
     width: int
@@ -47,6 +49,7 @@ class Image:
     squares: dict[int, np.ndarray]
     picture: bytes = b""
     rejected: dict[Views, str] = field(default_factory=dict)
+    notes: dict[Views, str] = field(default_factory=dict)
 
 
 class TooManyPixels(ValueError):
@@ -57,11 +60,16 @@ class Unreadable(ValueError):
     """An image that cannot be read, with the reason."""
 
 
+class NoDecoder(Exception):
+    """The process that reads images cannot be started, or the decoder was closed."""
+
+
 class Decoder:
     """Reads images in a subprocess, which is started anew when it dies. For one thread at a time."""
 
     def __init__(self, limits: Limits, force: bool = False) -> None:
         self.limits, self.force = limits, force
+        self._closed = False
         self.worker = Worker(setup=partial(_set_up, limits.max_pixels))
 
     def start(self) -> None:
@@ -80,18 +88,38 @@ class Decoder:
 
         Raises:
             TooManyPixels: by its header.
-            Unreadable: with the reason, which is "the decoder crashed on it" where its process died.
+            Unreadable: with the reason, which is "the decoder crashed on it, twice" where two processes died.
+            NoDecoder: no fault of the image's.
         """
+        for last in (
+            False,
+            True,
+        ):  # a process that ends may have been killed by others: a fresh one shows whose fault it is
+            try:
+                return self._read(data, request)
+            except WorkerTimeout:
+                raise Unreadable(f"decoding it takes longer than {self.limits.decode_s:g} s") from None
+            except WorkerDied:
+                if last:
+                    raise Unreadable("the decoder crashed on it, twice") from None
+        raise AssertionError
+
+    def _read(self, data: bytes, request: Request) -> Image:
+        for last in (False, True):
+            if self._closed:
+                raise NoDecoder
+            try:
+                self.worker.start()
+                break
+            except (WorkerDied, OSError) as error:
+                if last:
+                    raise NoDecoder from error
         seconds = self.limits.decode_s
-        try:
-            return self.worker.call(_read_safely, data, request, self.limits.max_pixels, self.force, seconds=seconds)
-        except WorkerTimeout:
-            raise Unreadable(f"decoding it takes longer than {seconds:g} s") from None
-        except WorkerDied:
-            raise Unreadable("the decoder crashed on it") from None
+        return self.worker.call(_read_safely, data, request, self.limits.max_pixels, self.force, seconds=seconds)
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, also amid an image, and start no other."""
+        self._closed = True
         self.worker.close()
 
 
@@ -122,30 +150,50 @@ def read(data: bytes, request: Request, max_pixels: int, force: bool = False) ->
     """Read one image in this process; arguments and errors as for `Decoder`."""
     from zoo.core.errors import ZooError
     from zoo.core.records import BadImage
-    from zoo.data.decode import claimed_size
-    from zoo.data.formats import HEAD, is_dicom
+    from zoo.data import formats
+    from zoo.data.decode import check_views
     from zoo.data.resize import square
     from zoo.inference.intake import read_image
 
-    size = claimed_size(io.BytesIO(data))
-    if size is not None and size[0] * size[1] > max_pixels:
-        limit = f"{max_pixels / 1e6:g} megapixels"
-        raise TooManyPixels(f"{size[0]:,} × {size[1]:,} pixels: the limit is {limit}")
-    pixels, note, rejected = None, "", {}
-    with _as_file(data) as file:
-        for views in request.views if is_dicom(data[:HEAD]) else request.views[:1]:
+    notes, rejected = {}, {}
+    with _as_file(data) as file, _limited(max_pixels):
+        for views in request.views:
             try:
-                pixels, note = read_image(file, views=views, force=force)
+                notes[views] = check_views(file, views, force)
             except (BadImage, ZooError) as error:  # the latter names the extra that DICOM needs
                 rejected[views] = str(error)
-    if pixels is None:
-        raise Unreadable(next(iter(rejected.values())))
+        if not notes:
+            raise Unreadable(next(iter(rejected.values())))
+        try:
+            pixels, note = read_image(file, force=force)
+        except formats.TooManyPixels as error:
+            _, width, height = error.args
+            raise TooManyPixels(
+                f"{width:,} × {height:,} pixels: the limit is {max_pixels / 1e6:g} megapixels"
+            ) from None
+        except (BadImage, ZooError) as error:
+            raise Unreadable(str(error)) from None
     try:
         squares = {side: square(pixels, side) for side in request.sizes}
     except BadImage as error:
         raise Unreadable(str(error)) from None
     height, width = pixels.shape
-    return Image(width, height, note, squares, _picture(pixels) if request.picture else b"", rejected)
+    return Image(width, height, note, squares, _picture(pixels) if request.picture else b"", rejected, notes)
+
+
+@contextmanager
+def _limited(max_pixels: int) -> Iterator[None]:
+    """Let images have so many pixels, whatever the environment says."""
+    name = limits.TABLE["pixels"].variable
+    before = os.environ.get(name)
+    os.environ[name] = str(max_pixels)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _picture(pixels: np.ndarray) -> bytes:

@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
 
 from zoo.serve.errors import Busy
 
 T = TypeVar("T")
 _USUAL = 0.1  # how much of the mean time of a job the latest one counts for
+
+
+@dataclass(frozen=True)
+class Done(Generic[T]):
+    """What a job gave, how many were before it in the queue, and the seconds it waited and took."""
+
+    result: T
+    before: int
+    waited_s: float
+    took_s: float
+
+    @property
+    def server_timing(self) -> str:
+        """The value of a Server-Timing header, in milliseconds."""
+        waited, took = 1000 * self.waited_s, 1000 * self.took_s
+        return f'queue;dur={waited:.1f};desc="{self.before} before", work;dur={took:.1f}'
 
 
 class Jobs:
@@ -24,7 +43,10 @@ class Jobs:
         self._mean_s = 0.5
         self._closed = False
         self._pending: set[Future[Any]] = set()  # waiting or under way
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="zoo-serve-jobs")
+        self._queue: SimpleQueue[tuple[Future[Any], list[Callable[[], Any]]] | None] = SimpleQueue()
+        # not an executor: the interpreter would wait at its end for a network that is amid a prediction
+        self._thread = threading.Thread(target=self._work, name="zoo-serve-jobs", daemon=True)
+        self._thread.start()
 
     @property
     def waiting(self) -> int:
@@ -43,18 +65,21 @@ class Jobs:
         if self.waiting >= self.limit:
             raise Busy(f"{self.waiting} images are waiting already: try again in a moment.", self.retry_after)
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T]) -> Done[T]:
         """What `work` returns or raises, from the thread. On cancellation it is taken out of the queue.
 
         Raises:
             Busy: the queue is full, or closed.
         """
         self.check()
-        held = [work]
-        job = self._thread.submit(self._timed, held)
+        held: list[Callable[[], Any]] = [work]
+        job: Future[tuple[T, float, float]] = Future()
+        before, since = len(self._pending), time.perf_counter()
         self._pending.add(job)
+        self._queue.put((job, held))
         try:
-            return await asyncio.wrap_future(job)
+            result, start, took = await asyncio.wrap_future(job)
+            return Done(result, before, start - since, took)
         except asyncio.CancelledError:
             self.dropped += job.cancel()
             raise
@@ -62,15 +87,29 @@ class Jobs:
             held.clear()  # else the image of a dropped job stays in memory until its turn
             self._pending.discard(job)
 
-    def close(self) -> None:
-        """Take on no more, and end the thread after the job under way."""
+    def close(self, seconds: float | None = None) -> bool:
+        """Take on no more, drop what waits, and wait for the job under way; whether it ended within `seconds`."""
         self._closed = True
-        self._thread.shutdown(cancel_futures=True)
+        for job in list(self._pending):
+            job.cancel()
+        self._queue.put(None)
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
-    def _timed(self, held: list[Callable[[], T]]) -> T:
+    def _work(self) -> None:
+        while (entry := self._queue.get()) is not None:
+            job, held = entry
+            if job.set_running_or_notify_cancel():
+                self._do(job, held.pop())
+            del entry, job, held  # or the last result stays in memory until the next job comes
+
+    def _do(self, job: Future[Any], work: Callable[[], Any]) -> None:
         start = time.perf_counter()
         try:
-            return held.pop()()
-        finally:
-            self._mean_s += _USUAL * (time.perf_counter() - start - self._mean_s)
-            self.done += 1
+            result = work()
+        except BaseException as error:
+            job.set_exception(error)
+        else:
+            job.set_result((result, start, time.perf_counter() - start))
+        self._mean_s += _USUAL * (time.perf_counter() - start - self._mean_s)
+        self.done += 1

@@ -76,16 +76,19 @@ class SecurityMiddleware:
         if not self._is_ours(host):
             return APIError(421, "not a name of this server: use its address, or start it with --allow-host NAME.")
         origin = headers.get("origin")
-        if method not in ("GET", "HEAD") and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if method not in ("GET", "HEAD") and origin is not None and _site(origin) != host.lower():
             return APIError(403, "pages of other sites may not send images here.")
         return None
 
     def _is_ours(self, host: str) -> bool:
         """Whether a Host header names this server. A page of another site can make a browser send only its own name."""
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            parts = urlsplit(f"//{host}")
+            name, _ = parts.hostname or "", parts.port
         except ValueError:
             return False
+        if parts.netloc != host or "@" in host:
+            return False  # more than a name and a port
         if name in self.names:
             return True
         try:
@@ -102,6 +105,14 @@ class SecurityMiddleware:
         self.metrics.seconds.observe(seconds)
         gone = " (client gone)" if status == CLIENT_GONE else ""
         logger.info(f"{method} {route} {status} {seconds:.3f} s{gone}")
+
+
+def _site(origin: str) -> str | None:
+    """The host and port of an Origin header; None for what is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def where(error: BaseException) -> str:

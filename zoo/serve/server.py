@@ -9,29 +9,25 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from zoo.core.errors import UsageError
 from zoo.engine.signals import Caught
 from zoo.serve.api import create_app
 from zoo.serve.limits import Limits
+from zoo.serve.protocol import Protocol
 from zoo.serve.security import SecurityMiddleware
 from zoo.serve.service import InferenceService
 
 if TYPE_CHECKING:
     from zoo.inference.classifier import Classifier
 
-GRACE_S = 5
+STOP_S = 5  # from the signal to the end
+_GRACE_S = STOP_S - 1  # of which requests have all but one
+_LAST_JOB_S = 0.4  # for a job to end whose client is gone and whose decoder was killed
 SILENT = 60  # above logging.CRITICAL
-_LAST_CALL_S = 60.0  # for a client that does not read its response
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Type: application/json\r\nContent-Length: 36\r\n"
-    b'Connection: close\r\n\r\n{"detail": "too many connections."}\n'
-)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -83,8 +79,8 @@ def serve(
     names: Sequence[str] = (),
     force: bool = False,
     ready: Callable[[], None] = lambda: None,
-) -> None:
-    """Serve until SIGINT or SIGTERM; then what is under way is finished, for `GRACE_S` seconds at most.
+) -> bool:
+    """Serve until SIGINT or SIGTERM; then what is under way is finished, within `STOP_S` seconds.
 
     Args:
         classifiers: at least one.
@@ -93,18 +89,27 @@ def serve(
         names: host names that requests may carry, beside localhost and addresses.
         force: take DICOM images whose tags speak against it.
         ready: called when the server accepts requests.
+
+    Returns:
+        Whether all work ended. If not, a network or a model card is still at work in a thread that nothing can interrupt:
+        the process should end without waiting for it.
     """
     service = InferenceService(classifiers, limits, force)
+    ended = True
     try:
         service.start()
         app = create_app(service, limits, names=[*names, socket.gethostname()])
+        state = app.app.state
         try:
             asyncio.run(Server(configuration(app, limits), app, ready).serve(sockets=[listener]))
         finally:
-            app.app.state.jobs.close()
+            service.decoder.close()
+            ended = all([state.jobs.close(_LAST_JOB_S), state.card_jobs.close(0)])
     finally:
-        service.close()
+        if ended:
+            service.close()
         listener.close()
+    return ended
 
 
 def configuration(app: SecurityMiddleware, limits: Limits) -> uvicorn.Config:
@@ -125,7 +130,7 @@ def configuration(app: SecurityMiddleware, limits: Limits) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=5,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=_GRACE_S,
     )
 
 
@@ -161,50 +166,3 @@ class _Stop(Caught):
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         self._server.handle_exit(number, frame)
-
-
-class Protocol(H11Protocol):
-    """uvicorn's connection, closed also when a request never comes whole or the client does not read its response."""
-
-    limits = Limits()
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        if len(self.connections) > self.limits.connections:
-            transport.write(_FULL)
-            transport.close()
-            return
-        self._watch()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_watch()
-        super().connection_lost(exc)
-
-    def timeout_keep_alive_handler(self) -> None:
-        super().timeout_keep_alive_handler()
-        self._stop_watch()
-        self._deadline = self.loop.call_later(_LAST_CALL_S, self.transport.abort)
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._watch()
-
-    def _watch(self) -> None:
-        """Set a time limit while a request's head is incomplete, or the rest of a rejected body is being thrown away."""
-        theirs = self.conn.their_state
-        no_head = theirs is h11.IDLE and self.timeout_keep_alive_task is None
-        if no_head or (theirs is h11.SEND_BODY and self.conn.our_state is h11.DONE):
-            if self._deadline is None:
-                self._deadline = self.loop.call_later(self.limits.idle_s, self.transport.close)
-        else:
-            self._stop_watch()
-
-    def _stop_watch(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None

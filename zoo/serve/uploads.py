@@ -36,16 +36,19 @@ class Uploads:
             ClientGone: the connection ended in the middle.
         """
         self._check_head(request)
-        chunks: list[bytes] = []
+        received = bytearray()
+        size = 0
         try:
             async for chunk in self._chunks(request):
-                chunks.append(chunk)
-            data = b"".join(chunks)
-            if not data:
+                received += chunk
+                size = len(received)
+            if not size:
                 raise APIError(422, "the request has no body: send the file itself.")
+            data = bytes(received)
+            received.clear()  # or each image is held twice while it waits
             yield data
         finally:
-            self.held -= sum(map(len, chunks))
+            self.held -= size
 
     def stop(self) -> None:
         """Give up all uploads that are still arriving."""
@@ -54,7 +57,7 @@ class Uploads:
             clock.reschedule(asyncio.get_running_loop().time())
 
     def _check_head(self, request: Request) -> None:
-        if request.headers.get("content-type", "").startswith("multipart/"):
+        if request.headers.get("content-type", "").lower().startswith("multipart/"):
             sentence = "send the file itself as the body, not a form: curl --data-binary @image.png URL"
             raise APIError(415, sentence)
         try:

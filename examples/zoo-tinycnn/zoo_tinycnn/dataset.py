@@ -25,9 +25,9 @@ class TinyTable(Dataset):
         assert root is not None  # info.needs_root
         file = root / "images.csv"
         if not file.is_file():
-            raise DataError(f"{file} does not exist. Layout: {self.info.layout}")
+            raise DataError(f"{file} does not exist. Layout:", self.info.layout)
         table = pd.read_csv(file, dtype={"image": str, "patient": str, "finding": float})
         if missing := [name for name in COLUMNS if name not in table]:
-            raise DataError(f"{file} lacks {', '.join(missing)}. Layout: {self.info.layout}")
+            raise DataError(f"{file} lacks {', '.join(missing)}. Layout:", self.info.layout)
         table["path"] = "images/" + table["image"]
         return Records(table, ("finding",), FileSource(str(root)), normal="normal")
