@@ -1,6 +1,6 @@
 """Commands killed with SIGKILL at random moments, carried on as the documentation says, compared byte for byte.
 
-    python benchmarks/kill_commands.py [MOMENTS] [SEED]
+    python benchmarks/kill_commands.py [MOMENTS] [SEED] [COMMAND,...]
 
 Beside the trainings of kill_resume.py, whose CSV file and columns it shares:
 
@@ -280,6 +280,7 @@ def main() -> None:
 
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 100
+    names = sys.argv[3].split(",") if len(sys.argv) > 3 else list(JOBS)
     devices.import_keras()
 
     def done(moments: list[Moment]) -> None:
@@ -291,7 +292,7 @@ def main() -> None:
         )
 
     with tempfile.TemporaryDirectory() as folder:
-        run_moments(count, seed, Path(folder), list(JOBS), done)
+        run_moments(count, seed, Path(folder), names, done)
 
 
 if __name__ == "__main__":
