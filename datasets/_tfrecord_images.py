@@ -15,7 +15,7 @@ import numpy as np
 from zoo import BadImage, DataError, FileSource, ImageSource
 from zoo.core.progress import Progress
 from zoo.data.decode import decode_bytes
-from zoo.data.formats import MAX_PIXELS, reason_of
+from zoo.data.formats import HEAD, Kind, check_size, kind_of, reason_of
 from zoo.data.images import to_gray
 from zoo.data.tfrecord import Feature, Record, decode_example, read_records
 
@@ -26,7 +26,7 @@ _PATH = re.compile(
     re.ASCII,
 )
 _POOL = 20_000  # different values that are looked out for
-_ENCODED = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # PNG and JPEG: no image of raw pixels begins so
+_ENCODED = (Kind.PNG, Kind.JPEG)  # no image of raw pixels begins so
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class TFRecordSource(ImageSource):
         path = f"{file}:{record.start + record.content.index(data)}:{len(data)}:{zlib.crc32(data):08x}"
         height, width = self._side(self.height, features), self._side(self.width, features)
         if height and width:
-            fits = len(data) in (height * width, 3 * height * width) and not data.startswith(_ENCODED)
+            fits = len(data) in (height * width, 3 * height * width) and kind_of(data[:HEAD]) not in _ENCODED
             raw = "raw" if fits or features.get("image/format") == [b"raw"] else ""
             path += f":{raw}{height}x{width}"
         return path, features
@@ -192,8 +192,7 @@ class TFRecordSource(ImageSource):
 
 
 def _raw(data: bytes, height: int, width: int) -> tuple[np.ndarray, str]:
-    if height * width > MAX_PIXELS:
-        raise BadImage(f"{width}×{height} pixels, over {MAX_PIXELS // 10**6} megapixels")
+    check_size(width, height)
     if len(data) not in (height * width, 3 * height * width):
         raise BadImage(f"{len(data):,} bytes are not {height}×{width} pixels of 8 bits")
     return to_gray(np.frombuffer(data, np.uint8).reshape(height, width, -1))

@@ -11,7 +11,9 @@ import click
 from zoo.cli.data.shared import LIMIT, LOOK, SEED, Chosen, on_dataset
 from zoo.cli.options import AS_JSON, PATH, command
 from zoo.cli.printing import plain_console, print_json
+from zoo.core.cells import guarded_text
 from zoo.core.errors import UsageError, unknown
+from zoo.core.files import write_text
 
 if TYPE_CHECKING:
     from zoo.data.audit.audit import Audit
@@ -81,10 +83,7 @@ def audit(
     correlation = CORRELATION if flags["correlation"] is None else flags["correlation"]
     found = run_audit(datasets, near=flags["near"], threshold=threshold, correlation=correlation)
     if csv_file is not None:
-        from zoo.core.files import replacing
-
-        with replacing(csv_file) as new:
-            found.issues.to_csv(new, index=False)
+        write_text(csv_file, guarded_text(found.issues))
     fixed = write_fixed(found, datasets[0], fix) if fix is not None else None
     _report(found, fixed, as_json)
     if csv_file is not None:

@@ -76,14 +76,15 @@ class Chosen:
         """Everything its tables list, for commands that look at it without training on it."""
         from zoo.config.resolve import choose_dataset, merge
         from zoo.core.registry import registry
+        from zoo.data.listed_images import with_writable_listing
 
         name, options = self.name, merge(self.layers())
         dataset = registry().get("dataset", name)
         if self.root is not None and not self.root.is_dir():
             what = "is not a folder" if self.root.exists() else "does not exist"
             raise UsageError(f"--root {self.root} {what}.", dataset.info.layout)
-        listing: Listing = call(dataset.survey, self.root, choose_dataset(name, self.root, options, registry()).options)
-        return listing
+        choice = choose_dataset(name, self.root, options, registry())
+        return with_writable_listing(call(dataset.survey, self.root, choice.options))
 
 
 def on_dataset(function: Callable[..., None]) -> Callable[..., None]:

@@ -39,6 +39,12 @@ def test_examples_come_back_as_they_were(features: dict[str, Any]) -> None:
         assert len(value) == len(found[name]) == 0 or same(value, found[name])
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=20))
+def test_text_of_any_characters_comes_back(text: str) -> None:
+    assert decode_example(encode_example({"image/filename": text}))["image/filename"] == [text.encode()]
+
+
 def test_the_order_of_features_does_not_change_the_bytes() -> None:
     features: dict[str, Any] = {name: i for i, name in enumerate("zyxwvutsrq")}
     assert encode_example(features) == encode_example(dict(sorted(features.items())))

@@ -57,6 +57,22 @@ def test_an_image_that_kills_its_worker_is_set_aside_and_the_rest_goes_on(root: 
     assert verify(store) == []
 
 
+class Greedy(FileSource):
+    """Takes more memory for one image than there is."""
+
+    def read(self, path: str) -> tuple[np.ndarray, str]:
+        if path == "1.png":
+            raise MemoryError
+        return super().read(path)
+
+
+def test_memory_that_runs_out_sets_its_image_aside(root: Path, cache: Path) -> None:
+    store = prepare(records_of(write_images(root, 3), Greedy(str(root))), SIZE, cache, workers=0)
+    assert store.table["reason"].tolist() == ["", "not enough memory to read it", ""]
+    assert not store.images[1].any()
+    assert verify(store) == []
+
+
 def test_a_decoder_that_kills_every_worker_ends_the_run_and_keeps_the_work(
     root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:

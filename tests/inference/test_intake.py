@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zoo.core import pools
-from zoo.core.errors import UsageError, ZooError
+from zoo.core.errors import DataError, UsageError, ZooError
 from zoo.core.records import BadImage
 from zoo.data.image_files import ENDINGS
 from zoo.data.resize import square
 from zoo.data.workers import CRASHED
 from zoo.inference import intake
-from zoo.inference.intake import expand, read_image
+from zoo.inference.intake import expand, read_image, views_seen
 from zoo.inference.reading import ImageFile, ImageReader, Read, by_processes, by_threads
+from zoo.runs.run import Run
 
 PREAMBLE = bytes(128) + b"DICM" + bytes(20)
 
@@ -283,3 +284,31 @@ def test_a_list_from_windows_keeps_its_first_image(encoding: str, monkeypatch: p
     touch("f/a.png", "b.png")
     typed(monkeypatch, "f\\a.png\r\nb.png\r\n".encode(encoding))
     assert list(expand(["-"])) == ["f/a.png", "b.png"]
+
+
+def test_the_views_of_a_run_are_those_of_its_training_images(here: Path) -> None:
+    head = "image,patient,split,view\n"
+    for rows, views in {
+        "a,1,train,PA\nb,2,train,AP\nc,3,test,LATERAL\n": {"PA", "AP"},
+        "a,1,train,PA\nb,2,train,\n": {"PA"},
+        "a,1,train,\nb,2,test,PA\n": None,
+    }.items():
+        Path("images.csv").write_text(head + rows)
+        assert views_seen(Run(here)) == views
+    Path("images.csv").write_text("image,patient,split\na,1,train\n")
+    assert views_seen(Run(here)) is None
+
+
+@pytest.mark.parametrize(
+    "table",
+    [None, b"", b"image,patient\na,1\n", b"image,patient,split,view\nb,2,test,PA\n", b'"image,\xff\xfe\n', b"\0" * 40],
+)
+def test_a_run_whose_views_cannot_be_known_is_refused_unless_forced(
+    here: Path, table: bytes | None, logged: list[str]
+) -> None:
+    if table is not None:
+        Path("images.csv").write_bytes(table)
+    with pytest.raises(DataError, match=r"which views the run .* saw is not known.*images\.csv.*--force"):
+        views_seen(Run(here))
+    assert views_seen(Run(here), unknown=True) is None
+    assert any("the views of images are not checked" in line for line in logged)

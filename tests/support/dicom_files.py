@@ -243,7 +243,11 @@ def _broken_syntaxes(values: np.ndarray) -> Iterator[tuple[str, bytes, str]]:
         yield f"{name}-missing", framed(b"", syntax), "truncated|damaged"
     for name, frame, syntax in [("lossless", lossless, uid.JPEGLossless), ("wavelet", wavelet, uid.JPEG2000)]:
         at = frame.index(b"\xff\xc3") + 5 if name == "lossless" else frame.index(b"\xff\x51") + 6
-        yield f"{name}-bomb", framed(frame[:at] + b"\x7f\xff" * 4 + frame[at + 8 :], syntax), "its header says"
+        yield (
+            f"{name}-bomb",
+            framed(frame[:at] + b"\x7f\xff" * 4 + frame[at + 8 :], syntax),
+            "its header says|decompression bomb",
+        )
     yield "swallowed", framed(lossless + bytes(3 << 20), uid.JPEGLossless), "longer than its pixels"
 
 

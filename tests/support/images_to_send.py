@@ -33,6 +33,18 @@ def dicom(view: str, height: int = 30, width: int = 20) -> bytes:
     return stream.getvalue()
 
 
+def deflated(height: int, width: int) -> bytes:
+    """A chest X-ray in DICOM whose attributes and pixels are deflated."""
+    from pydicom import dcmread
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    found = dcmread(io.BytesIO(dicom("PA", height, width)))
+    found.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    stream = io.BytesIO()
+    found.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
 def image(width: int = 120, height: int = 90) -> bytes:
     """A PNG of waves of gray."""
     rows, columns = np.indices((height, width))

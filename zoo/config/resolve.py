@@ -21,6 +21,7 @@ from zoo.core.errors import UsageError, unknown
 from zoo.core.options import as_dict, describe, validate
 from zoo.core.registry import PLURALS, Registry
 from zoo.core.tasks import TASKS
+from zoo.core.text import is_unicode
 from zoo.core.thresholds import RULES, TARGETS, check_rule
 
 ANY_SIZE = 224  # for a configuration of which no network is built
@@ -249,8 +250,10 @@ def check_root(dataset: DatasetInfo, root: str | Path | None) -> None:
     """Check that a root is given if, and only if, the dataset reads one.
 
     Raises:
-        UsageError: it is missing, or given to a dataset that needs none.
+        UsageError: it is missing, given to a dataset that needs none, or of a name that no file of a run could hold.
     """
+    if root is not None and not is_unicode(str(root)):
+        raise UsageError(f"--root {root}: the folder's name is not Unicode (UTF-8). Rename it, or name a link to it.")
     if dataset.needs_root and root is None:
         raise UsageError(f"the dataset '{dataset.name}' needs --root DIR. Layout:", dataset.layout)
     if not dataset.needs_root and root is not None:

@@ -9,6 +9,7 @@ RESEARCH_ONLY = "For research and teaching only: not a medical device, not for c
 
 # C0, DEL, C1, line separators, what turns the direction of text, and the halves of letters that undecodable bytes become
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -23,6 +24,11 @@ def printable(text: str, keep: str = "") -> str:
         keep: characters that stay, such as the line breaks of a text whose lines were made printable one by one.
     """
     return _UNPRINTABLE.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether text can be written as UTF-8; names of files that are other bytes cannot."""
+    return not _SURROGATE.search(text)
 
 
 def json_escaped(text: str) -> str:

@@ -21,10 +21,12 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from zoo.core.cells import rows_text
 from zoo.core.errors import DataError, ZooError
 from zoo.core.files import replacing, sha256
 from zoo.core.locks import LOCK, locked
 from zoo.core.progress import Progress
+from zoo.core.text import is_unicode
 
 logger = logging.getLogger(__name__)
 
@@ -83,21 +85,20 @@ class _Member:
 def read_manifest(root: Path, name: str = MANIFEST) -> dict[str, Entry]:
     """The files recorded under `root` by path; none if there is no manifest."""
     try:
-        text = (root / name).read_text(encoding="utf-8")
+        text = (root / name).read_bytes().decode()  # as written: `read_text` would alter line breaks in names
     except FileNotFoundError:
         return {}
-    rows = [row for row in csv.reader(io.StringIO(text)) if len(row) == len(_COLUMNS) and row[1].isdecimal()]
+    rows = [
+        row for row in csv.reader(io.StringIO(text, newline="")) if len(row) == len(_COLUMNS) and row[1].isdecimal()
+    ]
     return {row[0]: Entry(row[0], int(row[1]), row[2], row[3]) for row in rows}
 
 
 def write_manifest(root: Path, entries: dict[str, Entry], name: str = MANIFEST) -> None:
     """Record files, atomically."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(_COLUMNS)
-    rows.writerows((e.path, e.bytes, e.sha256, e.source) for _, e in sorted(entries.items()))
+    text = rows_text((vars(entry) for _, entry in sorted(entries.items())), _COLUMNS)
     with replacing(root / name) as partial:
-        partial.write_text(text.getvalue(), encoding="utf-8")
+        partial.write_bytes(text.encode())
 
 
 def damaged(root: Path, entries: dict[str, Entry]) -> list[str]:
@@ -195,6 +196,8 @@ def _stage(
             if target is None or target.partition("/")[0] in _OURS:
                 found.left_out += 1
                 continue
+            if not is_unicode(target):
+                raise DataError(f"{source}: the name of the member {member.name!r} is not Unicode (UTF-8)")
             known = found.entries.get(target) or _known(root, target, manifest)
             entry = Entry(target, *_take(member, None if known else stage / target), source)
             if known is None:

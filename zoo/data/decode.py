@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -13,20 +12,16 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
+from zoo.core import limits
 from zoo.core.errors import ZooError
 from zoo.core.records import BadImage
-from zoo.data import deep, dicom, png
-from zoo.data.formats import AVIF, HEAD, MAX_PIXELS, PNG_SIGNATURE, check_file, check_size, is_dicom, reason_of
-from zoo.data.orientation import TAG, UPRIGHT, orientation, upright
+from zoo.data import deep, dicom, png, tiff
+from zoo.data.claims import check_claims
+from zoo.data.formats import HEAD, Kind, check_size, kind_of, open_image, reason_of
+from zoo.data.orientation import TAG, UNKNOWN, UPRIGHT, orientation, upright
 from zoo.data.silence import without_warnings
 
-# Only raster formats that Pillow decodes itself: its EPS reader, for one, would start Ghostscript on the file.
-_AVIF = ("AVIF",) if AVIF else ()
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", *_AVIF)
-_TIFF = {b"II*\0": "<", b"MM\0*": ">"}  # how a file begins, and its byte order
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
-_LARGEST_TIFF = 5 * MAX_PIXELS  # bytes of one that is read into memory: 32 bits of each pixel, and some
-
 _NOTES = {
     "1": "1-bit, converted to gray",
     "P": "palette, converted to gray",
@@ -37,13 +32,14 @@ _NOTES = {
 def decode(file: Path, *, views: frozenset[str] | None = None, force: bool = False) -> tuple[np.ndarray, str]:
     """Decode one image file.
 
-    The format is recognised by the content. DICOM is read by `zoo.data.dicom.decode_dicom`, 8-bit PNG by a fast decoder,
-    everything else by Pillow.
+    The format is recognised by the content (`zoo.data.formats.kind_of`). DICOM is read by `zoo.data.dicom.decode_dicom`, 8-bit
+    PNG by a fast decoder, everything else by Pillow. What the file claims is checked before memory is taken for it.
 
     Pixels are those that a viewer shows: turned as EXIF says, white-is-zero TIFF inverted as MONOCHROME1 is. Colour becomes
     gray by the ITU-R 601 luma weights (.299, .587, .114), alpha is dropped, 1 bit becomes 0 and 255. Images of more than 8
     bits, in gray or in colour, are shown from their 0.5th to their 99.5th percentile (`zoo.data.deep.scaled`). Of several
     frames the first is taken. A PNG whose pixel data do not match their CRC is refused, although some readers would show it.
+    Where an EXIF orientation cannot be read, the image is shown as it is stored, as viewers do, and the note says so.
 
     Args:
         file: the image.
@@ -54,16 +50,14 @@ def decode(file: Path, *, views: frozenset[str] | None = None, force: bool = Fal
         uint8 pixels `(H, W)`, and a note that says what had to be converted, "" if nothing.
 
     Raises:
-        BadImage: the file is missing, empty, not a regular file, not an image, truncated, damaged or over `MAX_PIXELS`.
+        BadImage: the file is missing, empty, not a regular file, not an image, truncated, damaged, takes more memory than
+            there is, or is over a limit of `zoo.core.limits`; `TooManyPixels` for its pixels.
         ZooError: it is DICOM, and a library that reads it is not installed.
     """
-    with _bad_images():
-        size = check_file(file)
-        with open(file, "rb") as stream:
-            if is_dicom(stream.read(HEAD)):
-                return dicom.decode_dicom(file, views=views, force=force)
-            stream.seek(0)
-            return _decode(stream, size)
+    with _bad_images(), open_image(file) as (stream, size):
+        if kind_of(_head(stream)) is Kind.DICOM:
+            return dicom.decode_open(stream, size, views, force)
+        return _decode(stream, size)
 
 
 def decode_bytes(data: bytes) -> tuple[np.ndarray, str]:
@@ -74,33 +68,36 @@ def decode_bytes(data: bytes) -> tuple[np.ndarray, str]:
         return _decode(io.BytesIO(data), len(data))
 
 
-def claimed_size(stream: BinaryIO) -> tuple[int, int] | None:
-    """Width and height by the header of an open image file, no pixel decoded; None if the header cannot be read."""
-    try:
-        head = stream.read(HEAD)
-        stream.seek(0)
-        if is_dicom(head):
-            return dicom.claimed_size(stream)
-        with without_warnings(), Image.open(stream, formats=FORMATS) as image:
-            return image.width, image.height
-    except Exception:  # decoding it gives the reason
-        return None
+def check_views(file: Path, views: frozenset[str] | None, force: bool = False) -> str:
+    """Whether a run that saw these views can take an image, by its header alone; only DICOM says what it shows.
+
+    Returns:
+        A note of what the run has not seen, or the header does not say; "" for nothing, and for any other kind of file.
+
+    Raises:
+        BadImage: it cannot, or the header cannot be read.
+        ZooError: it is DICOM, and pydicom is not installed.
+    """
+    with _bad_images(), open_image(file) as (stream, size):
+        return dicom.check_views(stream, size, views, force) if kind_of(_head(stream)) is Kind.DICOM else ""
 
 
 def displayed_size(stream: BinaryIO) -> tuple[int, int] | None:
-    """As `claimed_size`, of the image as it is shown; None where the header alone does not say, as for one to be turned."""
-    size = claimed_size(stream)
-    stream.seek(0)
+    """Width and height of an open image file as it is shown, no pixel decoded.
+
+    None where the header alone does not say, as for one to be turned, or cannot be read: decoding it gives the reason.
+    """
     try:
-        head = stream.read(HEAD)
-        if size is None or is_dicom(head):
-            return size
-        if head.startswith(PNG_SIGNATURE):
-            return size if png.is_plain(head + stream.read()) else None
-        stream.seek(0)
-        with without_warnings(), Image.open(stream, formats=FORMATS) as image:
-            return size if orientation(image) == UPRIGHT else None
-    except Exception:  # decoding it gives the reason
+        head = _head(stream)
+        kind = kind_of(head)
+        if kind is Kind.DICOM:
+            return dicom.claimed_size(stream)
+        if kind is Kind.PNG:
+            return png.size_of(head) if png.is_plain(stream.read()) else None
+        size = stream.seek(0, io.SEEK_END)
+        with _opened(kind, stream, size) as image:
+            return (image.width, image.height) if orientation(image) == UPRIGHT else None
+    except Exception:
         return None
 
 
@@ -112,59 +109,58 @@ def _bad_images() -> Iterator[None]:
     except (BadImage, ZooError):
         raise
     except UnidentifiedImageError:
-        raise BadImage("not an image") from None
+        raise BadImage("damaged, or of a layout that is not read") from None
     except Image.DecompressionBombError:
-        raise BadImage(f"decompression bomb: over {MAX_PIXELS // 10**6} megapixels") from None
+        raise BadImage(f"decompression bomb: over {limits.value('pixels') / 1e6:g} megapixels") from None
     except Exception as error:  # a damaged file can make Pillow raise anything
         raise BadImage(reason_of(error)) from None
 
 
-def _decode(stream: BinaryIO, size: int) -> tuple[np.ndarray, str]:
+def _head(stream: BinaryIO) -> bytes:
+    """The first bytes of a stream, which is left at its start."""
     head = stream.read(HEAD)
-    if head.startswith(PNG_SIGNATURE):
+    stream.seek(0)
+    return head
+
+
+def _decode(stream: BinaryIO, size: int) -> tuple[np.ndarray, str]:
+    head = _head(stream)
+    kind = kind_of(head)
+    if kind is Kind.PNG:
+        check_size(*png.size_of(head))
         found = png.decode_fast(head, stream, size)
         if found is not None:
             return found
+        stream.seek(0)
         png.check_png(stream)
-    stream.seek(0)
     with without_warnings():
         try:
-            opened, inverted = Image.open(stream, formats=FORMATS), False
+            with _opened(kind, stream, size) as image:
+                return _pixels(image, stream, False)
         except UnidentifiedImageError:
-            again = _black_is_zero(head, stream) if size <= _LARGEST_TIFF else None
+            again = tiff.black_is_zero(stream) if kind is Kind.TIFF else None
             if again is None:
                 raise
-            stream = again
-            opened, inverted = Image.open(stream, formats=("TIFF",)), True
-        with opened as image:
-            return _pixels(image, stream, inverted)
+        with Image.open(again, formats=(Kind.TIFF.value,)) as image:
+            return _pixels(image, again, True)
 
 
-def _black_is_zero(head: bytes, stream: BinaryIO) -> BinaryIO | None:
-    """A copy of a white-is-zero TIFF that says the opposite, as Pillow reads not all of them; None of any other file.
-
-    Raises:
-        BadImage: it is another TIFF that Pillow does not read.
-    """
-    order = _TIFF.get(head[:4])
-    if order is None:
-        return None
+@contextlib.contextmanager
+def _opened(kind: Kind | None, stream: BinaryIO, size: int) -> Iterator[ImageFile]:
+    """An image as Pillow opens it, its claims checked; raises BadImage."""
+    if kind is None or kind is Kind.DICOM:
+        raise BadImage("not an image")
     stream.seek(0)
-    data = bytearray(stream.read())
-    start = struct.unpack_from(f"{order}I", data, 4)[0]
-    (count,) = struct.unpack_from(f"{order}H", data, start) if start + 2 <= len(data) else (0,)
-    for at in range(start + 2, min(start + 2 + 12 * count, len(data) - 11), 12):
-        tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, at)
-        if tag == _PHOTOMETRIC and value == _WHITE_IS_ZERO:
-            struct.pack_into(f"{order}H", data, at + 8, 1)
-            return io.BytesIO(data)
-    raise BadImage("a TIFF that is damaged or of a layout that is not read")
+    check_claims(kind, stream, size)
+    stream.seek(0)
+    with without_warnings(), Image.open(stream, formats=(kind.value,)) as image:
+        check_size(*image.size)
+        yield image
 
 
 def _pixels(image: ImageFile, stream: BinaryIO, inverted: bool) -> tuple[np.ndarray, str]:
-    check_size(*image.size)
     mode, tags = image.mode, getattr(image, "tag_v2", {})  # the latter of a TIFF, which Pillow turns itself
-    frames, turned = int(getattr(image, "n_frames", 1)), tags.get(TAG, UPRIGHT)
+    frames, turned = int(getattr(image, "n_frames", 1)), tags.get(TAG) or UPRIGHT
     notes = [f"first of {frames} frames"] if frames > 1 else []
     if mode == "L":
         pixels = np.array(image, dtype=np.uint8)
@@ -187,6 +183,8 @@ def _pixels(image: ImageFile, stream: BinaryIO, inverted: bool) -> tuple[np.ndar
         notes.append("white is zero, inverted")
     if not tags and (turned := orientation(image)) != UPRIGHT:
         pixels = upright(pixels, turned)
-    if turned in range(UPRIGHT + 1, 9):
+    if turned == UNKNOWN or not isinstance(turned, int):
+        notes.append("its EXIF orientation cannot be read, shown as stored")
+    elif turned in range(UPRIGHT + 1, 9):
         notes.append("turned as its EXIF orientation says")
     return pixels, ", ".join(notes)

@@ -9,6 +9,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from zoo.core.records import BadImage
+from zoo.data import jpeg2000
 
 PERCENTILES = (0.5, 99.5)  # shown in full where no window is given: see `scaled`
 SHARE = "{:g}th to {:g}th percentile".format(*PERCENTILES)
@@ -135,9 +136,7 @@ def colour(image: ImageFile, stream: BinaryIO) -> np.ndarray | None:
 def _check_jpeg_2000(image: ImageFile, stream: BinaryIO) -> None:
     """Refuse colours of more than 8 bits, of which Pillow gives the upper 8 alone."""
     stream.seek(0)
-    data = stream.read()
-    start = data.find(b"\xff\x4f\xff\x51")  # the codestream; its bits stand in byte 42, the highest of which is a sign
-    if start >= 0 and len(data) > start + 42 and (data[start + 42] & 0x7F) + 1 > 8:
+    if jpeg2000.read(stream.read()).bits > 8:
         raise BadImage(f"{image.mode} of more than 8 bits in JPEG 2000 is not read")
 
 

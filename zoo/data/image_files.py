@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from zoo.data.formats import AVIF, is_dicom, read_head
+from zoo.data.formats import AVIF, Kind, kind_of, read_head
 
 # a file named by itself is read whatever its ending
 ENDINGS = frozenset(
@@ -36,7 +36,7 @@ def folders_of(folder: str) -> tuple[list[str], list[tuple[str, str]]]:
         OSError: it cannot be read.
     """
     with os.scandir(folder) as entries:
-        names = sorted(each.name for each in entries if each.is_dir())
+        names = sorted(each.name for each in entries if _is_folder(each))
     beside = any(_IMAGES.fullmatch(name) for name in names)
     kept, left = [], []
     for name in names:
@@ -77,7 +77,7 @@ def _walk(folder: str, above: tuple[_Place, ...], known: frozenset[_Place]) -> I
             return
         kept, left = folders_of(folder)
         with os.scandir(folder) as entries:
-            files = [each.name for each in entries if not each.is_dir()]
+            files = [each.name for each in entries if not _is_folder(each)]
     except OSError as error:
         yield folder, f"{UNREADABLE} ({error.strerror})"
         return
@@ -90,6 +90,13 @@ def _walk(folder: str, above: tuple[_Place, ...], known: frozenset[_Place]) -> I
             yield from _walk(path, (*above, here), known)
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
 def _why_not(folder: str, name: str) -> str:
     if is_hidden(name):
         return "a hidden file"
@@ -97,6 +104,6 @@ def _why_not(folder: str, name: str) -> str:
     if ending in ENDINGS:
         return ""
     # scanners name DICOM files IM000001 or by a number with dots; DICOMDIR is an index, not an image
-    if name != "DICOMDIR" and is_dicom(read_head(os.path.join(folder, name))):
+    if name != "DICOMDIR" and kind_of(read_head(os.path.join(folder, name))) is Kind.DICOM:
         return ""
     return f"not an image file ({ending or 'no extension'})"

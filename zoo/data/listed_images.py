@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from zoo.core.listing import Listing
+from zoo.core.listing import NO_USE, Faults, Listing
+from zoo.core.text import is_unicode, printable
+from zoo.data.pipeline import NOT_UNICODE, with_writable_names
 from zoo.data.split import limit_images
 from zoo.data.store import prepare
 
@@ -61,6 +63,23 @@ def prepare_listed(listing: Listing, size: int, name: str, *, look: bool = True)
         positions[there] = np.arange(len(there))
         images = store.images
     return ListedImages(digests, reasons, images, positions)
+
+
+def with_writable_listing(listing: Listing) -> Listing:
+    """A listing without the images and faults whose file name is not Unicode, and a fault for each of them.
+
+    Raises:
+        DataError: the name of a finding is not Unicode.
+    """
+    records, faults = with_writable_names(listing.records), listing.faults
+    aside = records.set_aside["image"].iloc[len(listing.records.set_aside) :]
+    good = faults["image"].map(is_unicode).astype(bool)
+    if good.all() and not len(aside):
+        return listing
+    names = dict.fromkeys([*aside, *map(printable, faults["image"][~good])])
+    added = Faults()
+    added.add(NO_USE, names, NOT_UNICODE)
+    return Listing(records, pd.concat([faults[good], added.table()], ignore_index=True))
 
 
 def limit_listing(listing: Listing, limit: int | None, seed: int) -> Listing:

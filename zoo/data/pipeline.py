@@ -16,6 +16,7 @@ from zoo.core.errors import DataError, UsageError
 from zoo.core.records import METADATA, SPLITS, Records
 from zoo.core.registry import Registry
 from zoo.core.tasks import Task
+from zoo.core.text import is_unicode, printable
 from zoo.data.balance import Balance, repeat_factors
 from zoo.data.split import assign, check_leaks, join_groups, limit_images
 from zoo.data.store import Store, prepare
@@ -23,6 +24,8 @@ from zoo.data.targets import Targets, make_targets
 from zoo.data.where import filter_records
 
 logger = logging.getLogger(__name__)
+
+NOT_UNICODE = "the file name is not Unicode (UTF-8)"
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,19 @@ def read_records(config: RunConfig, registry: Registry) -> Records:
 
 
 def with_writable_names(records: Records) -> Records:
-    """Set aside images whose file name is not Unicode: no table could name them."""
-    escaped = [name.encode("utf-8", "backslashreplace").decode() for name in records.table["image"]]
-    good = records.table["image"].to_numpy() == np.array(escaped, dtype=object)
+    """Set aside images whose file name is not Unicode: no table could name them.
+
+    Raises:
+        DataError: the name of a finding is not Unicode.
+    """
+    for label in records.labels:
+        if not is_unicode(label):
+            raise DataError(f"the name of the finding '{label}' is not Unicode (UTF-8): rename its folder or column.")
+    names = records.table["image"].to_numpy()
+    good = np.array([is_unicode(name) for name in names], dtype=bool)
     if good.all():
         return records
-    names = np.array(escaped, dtype=object)[~good]
-    aside = pd.DataFrame({"image": names, "reason": "the file name is not Unicode (UTF-8)"})
+    aside = pd.DataFrame({"image": [printable(name) for name in names[~good]], "reason": NOT_UNICODE})
     kept = records.take(np.flatnonzero(good))
     return replace(kept, set_aside=pd.concat([records.set_aside, aside], ignore_index=True))
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from zoo.core.records import BadImage
-from zoo.data.formats import MAX_PIXELS, PNG_SIGNATURE
+from zoo.data.formats import PNG_SIGNATURE, Parts
 
 _HEADER = 33  # bytes of the signature and the whole IHDR chunk
 _BLOCK = 1 << 20
@@ -37,28 +37,36 @@ def fast_png() -> Callable[[bytes, tuple[int, int], str], Any] | None:
     return decoder
 
 
+def size_of(head: bytes) -> tuple[int, int]:
+    """Width and height by the IHDR chunk, which comes first; raises BadImage."""
+    if len(head) < _HEADER or head[8:16] != b"\0\0\0\x0dIHDR":
+        raise BadImage("damaged: it does not begin with the IHDR chunk" if len(head) > _HEADER else "truncated")
+    width, height = struct.unpack_from(">II", head, 16)
+    return width, height
+
+
 def decode_fast(head: bytes, stream: BinaryIO, size: int) -> tuple[np.ndarray, str] | None:
     """Decode an 8-bit gray, RGB or RGBA PNG without interlacing, frames or a transparent colour.
 
     Args:
-        head: the first bytes of the file, which were read from `stream`.
-        stream: the rest of it.
+        head: the first bytes of the file, its size checked.
+        stream: the file, at its start.
         size: of the file in bytes.
 
     Returns:
         Pixels and note as from `zoo.data.decode.decode`; None if the file needs Pillow.
     """
     decoder = fast_png()
-    if decoder is None or len(head) < _HEADER:
+    if decoder is None:
         return None
-    length, name, width, height, depth, colour, *rest = struct.unpack_from(">I4sIIBBBBB", head, len(PNG_SIGNATURE))
-    if (length, name, depth, rest) != (13, b"IHDR", 8, [0, 0, 0]) or colour not in _COLOURS:
+    width, height, depth, colour, *rest = struct.unpack_from(">IIBBBBB", head, 16)
+    if (depth, rest) != (8, [0, 0, 0]) or colour not in _COLOURS:
         return None
     mode, pillow_mode, channels = _COLOURS[colour]
     raw = width * height * channels
-    if not 0 < width * height <= MAX_PIXELS or size > raw + raw // 8 + _BLOCK:
+    if not raw or size > raw + raw // 8 + _BLOCK:
         return None
-    data = head + stream.read(size)  # no more than there was when the size was taken
+    data = stream.read(size)  # no more than there was when the size was taken
     if not is_plain(data):
         return None
     try:
@@ -74,12 +82,17 @@ def decode_fast(head: bytes, stream: BinaryIO, size: int) -> tuple[np.ndarray, s
 
 
 def is_plain(data: bytes) -> bool:
-    """Whether no chunk makes the PNG animated, gives it a transparent colour, or may say that it has to be turned."""
-    at, pixels = _HEADER, False
+    """Whether no chunk makes the PNG animated, gives it a transparent colour, or may say that it has to be turned.
+
+    Raises:
+        BadImage: it has too many chunks.
+    """
+    at, pixels, parts = _HEADER, False, Parts("chunks")
     while at + 8 <= len(data):
+        parts.add()
         length, name = struct.unpack_from(">I4s", data, at)
         turning = name in (b"tEXt", b"zTXt", b"iTXt") and data.startswith(_TURNING_TEXTS, at + 8)
-        if turning or name in (b"acTL", b"tRNS", b"eXIf"):
+        if turning or name in (b"acTL", b"tRNS", b"eXIf", b"IHDR"):
             return False
         pixels = pixels or name == b"IDAT"
         at += 12 + length
@@ -87,7 +100,7 @@ def is_plain(data: bytes) -> bool:
 
 
 def check_png(stream: BinaryIO) -> None:
-    """Refuse a PNG with a wrong CRC in a chunk that the pixels need, or with fewer rows than its header claims.
+    """Refuse a PNG with a wrong CRC in a chunk that the pixels need, too many chunks or fewer rows than its header claims.
 
     Pillow reads such files: it shows wrong pixels where the damaged data can still be inflated, and black for missing rows.
 
@@ -95,9 +108,13 @@ def check_png(stream: BinaryIO) -> None:
         BadImage: it is damaged or truncated.
     """
     stream.seek(len(PNG_SIGNATURE))
-    inflate, missing = zlib.decompressobj(), 0
+    inflate, missing, parts, first_chunk = zlib.decompressobj(), 0, Parts("chunks"), True
     while len(start := stream.read(8)) == 8:
         length, name = struct.unpack(">I4s", start)
+        parts.add()
+        if name == b"IHDR" and not first_chunk:
+            raise BadImage("damaged: it has two IHDR chunks")
+        first_chunk = False
         crc, first = zlib.crc32(name), True
         while length and (block := stream.read(min(length, _BLOCK))):
             crc = zlib.crc32(block, crc)
@@ -129,12 +146,12 @@ def _inflated(inflate: Any, block: bytes, wanted: int) -> int:
 
 
 def _raw_bytes(header: bytes) -> int:
-    """The size in bytes of the uncompressed rows by the IHDR chunk; 0 if that is invalid or claims too many pixels."""
+    """The size in bytes of the uncompressed rows by the IHDR chunk, its size checked; 0 if that is invalid."""
     if len(header) != 13:
         return 0
     width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", header)
     bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 0)
-    if not 0 < width * height <= MAX_PIXELS or not bits:
+    if not width * height or not bits:
         return 0
     passes = _ADAM7 if interlace else ((0, 0, 1, 1),)
     sizes = ((-((x - width) // dx), -((y - height) // dy)) for x, y, dx, dy in passes)

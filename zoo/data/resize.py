@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from zoo.core.records import BadImage
-
-MAX_SIDE = 20_000  # of the padded square, which is held in memory: a strip of few pixels could ask for gigabytes
+from zoo.data.formats import check_sides
 
 
 def square(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -17,12 +15,12 @@ def square(pixels: np.ndarray, size: int) -> np.ndarray:
     the time of area averaging alone and differs by .4 gray levels in the mean. They are enlarged by its bicubic filter.
 
     Raises:
-        BadImage: a side is longer than `MAX_SIDE`.
+        BadImage: a side is longer than the limit `image_side`: the padded square, which is held in memory, could ask for
+            gigabytes.
     """
     height, width = pixels.shape
+    check_sides(width, height)
     side = max(height, width)
-    if side > MAX_SIDE:
-        raise BadImage(f"{width}×{height} pixels: a side is longer than {MAX_SIDE:,}")
     if height != width:
         top, left = (side - height) // 2, (side - width) // 2
         padded = np.zeros((side, side), np.uint8)

@@ -18,6 +18,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
+from zoo.core.cells import csv_text
 from zoo.core.errors import ZooError
 from zoo.core.files import replacing
 from zoo.core.locks import LOCK, locked
@@ -25,6 +26,7 @@ from zoo.core.pools import usable_cores
 from zoo.core.processes import refuse_import
 from zoo.core.progress import Progress
 from zoo.core.records import Records
+from zoo.data.checked import SEAL, Blocks, is_sealed, seal_text, with_checks
 from zoo.data.journal import IMAGES, JOURNAL, Finished, Pixels, PreparedImage, copies, read
 from zoo.data.png import fast_png
 from zoo.data.workers import Chunk, run
@@ -35,7 +37,7 @@ FORMAT = 3  # part of the fingerprint: a change in the preparation makes new sto
 CHUNK = 64
 PARALLEL_FROM = 512  # images; below, starting processes costs more than it saves
 _DONORS = 8  # older stores to look for images in
-_TABLE, _SEAL = "images.csv", "store.json"
+_TABLE = "images.csv"
 HOW = "preparation.json"
 _PARTIAL = ".partial"
 _SUPERSEDED = 0.95  # share of an interrupted preparation's images that a finished store must hold to replace it
@@ -46,7 +48,7 @@ class Store:
     """Prepared images. Row i of `images` `(N, S, S)` uint8 is row i of the records it was made from.
 
     `images` has a row per image: `image`, `digest` (of the source pixels), `note` (how it was normalised) and `reason`
-    (why it was set aside, "" if it was not).
+    (why it was set aside, "" if it was not). Images are compared with their checksums when they are first used.
     """
 
     images: np.ndarray
@@ -147,14 +149,14 @@ def prepare(
     key = fingerprint(records, size)
     path = cache / f"{name}-{size}px-{key}"
     try:
-        store = _open(path, key, len(records))
+        store = _open(path, key, records)
         if store is not None:
             logger.debug(f"Prepared images: {path}")
         else:
             with locked(
                 _partial(path) / LOCK, waiting=lambda: logger.info(f"Another process prepares {path}; waiting for it")
             ):
-                store = _open(path, key, len(records)) or _Making(records, size, path, key).make(workers)
+                store = _open(path, key, records) or _Making(records, size, path, key).make(workers)
                 if path.exists():
                     shutil.rmtree(_partial(path), ignore_errors=True)
     except OSError as error:
@@ -185,7 +187,7 @@ def verify(store: Store) -> list[str]:
         good[:] = False
     if not good.all():
         with contextlib.suppress(PermissionError):  # another user's store can be read, but not given up
-            (store.path / _SEAL).unlink(missing_ok=True)
+            (store.path / SEAL).unlink(missing_ok=True)
     return store.table["image"].to_numpy()[~good].tolist()
 
 
@@ -193,18 +195,37 @@ def _partial(path: Path) -> Path:
     return path.with_name(path.name + _PARTIAL)
 
 
-def _open(path: Path, key: str, count: int) -> Store | None:
-    """The complete store at `path`; None if there is none, or one that is not what it should be."""
+def _open(path: Path, key: str, records: Records) -> Store | None:
+    """The complete store at `path`; None if there is none, or one that is not what it should be.
+
+    The table is made from the journal, whose lines have checksums, and the names in the records, which the fingerprint covers:
+    images.csv beside it is for people.
+    """
     try:
-        seal = json.loads((path / _SEAL).read_text())
-        table = pd.read_csv(path / _TABLE, dtype=str, keep_default_na=False)
-        Pixels.open(path / IMAGES)
+        sealed = is_sealed(path, len(records), (path / _TABLE).read_bytes())
+        if not sealed or Pixels.open(path / IMAGES).count != len(records):
+            return None
+        journal = sorted(read(path), key=lambda finished: finished.start)
+        blocks = Blocks(journal, len(records), path, _command(records, path, key))
         images = np.load(path / IMAGES, mmap_mode="r", allow_pickle=False)
-    except (FileNotFoundError, NotADirectoryError, ValueError, pd.errors.ParserError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    if not isinstance(seal, dict) or not seal.get("images") == len(table) == len(images) == count:
-        return None
-    return Store(images, table, key, path)
+    return Store(
+        with_checks(images, blocks), _table(records, [i for finished in journal for i in finished.images]), key, path
+    )
+
+
+def _table(records: Records, images: Sequence[PreparedImage]) -> pd.DataFrame:
+    table = pd.DataFrame([image[:3] for image in images], columns=["digest", "note", "reason"], dtype=object)
+    table.insert(0, "image", records.table["image"].to_numpy())
+    return table
+
+
+def _command(records: Records, path: Path, key: str) -> str:
+    """The command that prepares a store again."""
+    name, _, size = path.name.removesuffix(f"px-{key}").rpartition("-")
+    root = getattr(records.source, "root", None)
+    return f"zoo data prepare --data {name}{f' --root {root}' if root else ''} --image-size {size}"
 
 
 class _Making:
@@ -256,7 +277,7 @@ class _Making:
         if not self.path.exists():
             return
         logger.warning(f"the store {self.path} is damaged; what is whole is kept, the rest is prepared again")
-        (self.path / _SEAL).unlink(missing_ok=True)
+        (self.path / SEAL).unlink(missing_ok=True)
         for name in (IMAGES, JOURNAL):
             if (self.path / name).exists() and not (self.partial / name).exists():
                 (self.path / name).replace(self.partial / name)
@@ -334,17 +355,17 @@ class _Making:
                 "images were changed while they were prepared: wait until they are all in place, then run the same command again. "
                 "Images that did not change are kept."
             )
-        table = pd.DataFrame([image[:3] for image in self.images if image], columns=["digest", "note", "reason"])
-        table.insert(0, "image", self.records.table["image"].to_numpy())
+        table = csv_text(_table(self.records, [image for image in self.images if image])).encode(
+            "utf-8", "backslashreplace"
+        )
         with replacing(self.partial / _TABLE) as new:
-            table.to_csv(new, index=False)
-        seal = {"size": self.size, "images": len(table)}
-        with replacing(self.partial / _SEAL) as new:
-            new.write_text(json.dumps(seal) + "\n")
+            new.write_bytes(table)
+        with replacing(self.partial / SEAL) as new:
+            new.write_text(seal_text(self.size, len(self.images), table))
         self.partial.rename(self.path)
         (self.path / LOCK).unlink(missing_ok=True)
         self._clear_superseded()
-        store = _open(self.path, self.key, len(table))
+        store = _open(self.path, self.key, self.records)
         if store is None:
             raise ZooError(f"the store {self.path} was damaged while it was written; run the same command again.")
         return store

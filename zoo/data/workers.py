@@ -15,6 +15,7 @@ from zoo.core.errors import ZooError
 from zoo.core.pools import process_map
 from zoo.core.records import BadImage, ImageSource
 from zoo.core.registry import registry
+from zoo.data.formats import reason_of
 from zoo.data.journal import Copy, Finished, Pixels, PreparedImage
 from zoo.data.resize import square
 
@@ -62,7 +63,11 @@ def prepare_chunk(source: ImageSource, pixels: Pixels, chunk: Chunk) -> Finished
         except BadImage as error:
             found.append(PreparedImage("", "", str(error), key))
             continue
-        except (ZooError, OSError, MemoryError):
+        except MemoryError as error:
+            image[:] = 0
+            found.append(PreparedImage("", "", reason_of(error), key))
+            continue
+        except (ZooError, OSError):
             raise
         except Exception as error:
             where = culprit(error, registry().origins)  # of a plugin's own source; the rest are errors of zoo

@@ -16,6 +16,7 @@ import pandas as pd
 from zoo.config.run_config import REGISTERED, RunConfig
 from zoo.config.weights import weights_file
 from zoo.core.calls import call
+from zoo.core.cells import csv_text
 from zoo.core.contracts import Model
 from zoo.core.errors import UsageError
 from zoo.core.registry import Entry, Registry
@@ -87,7 +88,7 @@ def images_table(images: ImageSet) -> str:
     """images.csv: every image with the digest of its pixels and its labels (`label:NAME`)."""
     digests = images.store.table["digest"].to_numpy()[images.rows]
     labels = {f"label:{name}": images.labels[:, k] for k, name in enumerate(images.task.labels)}
-    return str(images.kept_table.assign(digest=digests, **labels).to_csv(index=False))
+    return csv_text(images.kept_table.assign(digest=digests, **labels))
 
 
 def changed_images(run: Run, images: ImageSet) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from zoo.core.errors import ZooError
 from zoo.data.batches import inference_batches
+from zoo.data.checked import naming_damage
 from zoo.data.pipeline import ImageSet
 from zoo.engine.feed import inference_feed
 from zoo.engine.replicas import one_device
@@ -32,7 +33,8 @@ def forward(network: Any, images: np.ndarray, rows: np.ndarray, batch_size: int)
     """
     index = inference_batches(rows, batch_size)
     if not one_device(network):
-        return network.predict(inference_feed(images, rows, batch_size), steps=len(index), verbose=0)
+        with naming_damage(images):
+            return network.predict(inference_feed(images, rows, batch_size), steps=len(index), verbose=0)
     return np.concatenate([network.predict_on_batch(pixels[..., None]) for pixels in read_ahead(images, index)])
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.config.resolve import resolve
 from zoo.config.run_config import RunConfig
 from zoo.config.weights import weights_file
+from zoo.core.cells import csv_text
 from zoo.core.errors import UnwritableRun, UsageError
 from zoo.core.files import replacing, write_text
 from zoo.core.logs import only_warnings
@@ -334,7 +335,7 @@ def _write_start(job: Job, images: ImageSet, context: DeviceContext) -> None:
         keras=keras_settings(),
     )
     write_text(run.path / "images.csv", images_table(images))
-    write_text(run.path / "set_aside.csv", str(images.set_aside.to_csv(index=False)))
+    write_text(run.path / "set_aside.csv", csv_text(images.set_aside))
     counts = {name: images.count_labels(name) for name in SPLITS}
     run.write_json(
         "data.json",

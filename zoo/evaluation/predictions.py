@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 import zoo.evaluation.metrics as metrics
+from zoo.core.cells import csv_text
 from zoo.core.errors import DataError
 from zoo.core.files import write_text
 from zoo.core.tasks import Task
@@ -125,7 +126,7 @@ class Predictions:
             parts[f"label:{label}"] = self.labels[:, k]
             parts[f"logit:{label}"] = self.logits[:, k].astype(np.float64)
             parts[f"probability:{label}"] = probability[:, k]
-        write_text(path, pd.DataFrame(parts).to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+        write_text(path, csv_text(pd.DataFrame(parts), float_format="%.9g"))
 
     @classmethod
     def load(cls, path: Path, task: Task) -> Predictions:

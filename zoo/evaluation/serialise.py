@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.core.cells import guarded, rows_text
 from zoo.core.tasks import Task
 
 
@@ -50,16 +49,12 @@ def to_plain(value: Any) -> Any:
 
 
 def to_csv(rows: Iterable[Any]) -> str:
-    """Mappings or dataclasses as CSV, one row each; undefined is an empty cell.
+    """Mappings or dataclasses as CSV for people, one row each; undefined is an empty cell, what would be a formula is guarded.
 
     What is nested stands in columns joined by "_": an interval becomes NAME, NAME_low and NAME_high.
     """
-    flat = [_flat(to_plain(row)) for row in rows]
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(dict.fromkeys(k for row in flat for k in row)), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return file.getvalue()
+    flat = [{guarded(name): guarded(value) for name, value in _flat(to_plain(row)).items()} for row in rows]
+    return rows_text(flat, list(dict.fromkeys(k for row in flat for k in row)))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

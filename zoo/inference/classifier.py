@@ -114,7 +114,7 @@ class Classifier:
             int(run.info()["image_size"]),
             load_detector(run),
             open_runtime(run, runtime, device=device, images=images),
-            views=intake.views_seen(run),
+            views=intake.views_seen(run, unknown=force),
             force=force,
             device=device,
         )

@@ -11,7 +11,9 @@ import numpy as np
 
 from zoo.config.run_config import Choice
 from zoo.core.calls import call
+from zoo.core.cells import csv_text
 from zoo.core.errors import ZooError
+from zoo.core.files import write_text
 from zoo.core.registry import Registry
 from zoo.data.align import align
 from zoo.data.pipeline import ImageSet, load_all, with_writable_names
@@ -48,7 +50,7 @@ def evaluate_on(run: Run, data: Choice, root: Path | None, registry: Registry, *
     predictions = _predict(run, images)
     folder = run.path / "evaluations" / f"{data.name}-{images.store.fingerprint}"
     predictions.save(folder / "predictions.csv")
-    images.set_aside.to_csv(folder / "set_aside.csv", index=False)
+    write_text(folder / "set_aside.csv", csv_text(images.set_aside))
     seen, unchecked = seen_before(run, images, registry)
     rule = options.pop("rule", None) or stored_rule(run)
     result = measure(

@@ -103,13 +103,29 @@ def _no_image_in(folder: Path) -> str:
     return "a folder with no image in it"
 
 
-def views_seen(run: Run) -> frozenset[str] | None:
-    """The views of the images the run was trained on; None if they are not known."""
+def views_seen(run: Run, *, unknown: bool = False) -> frozenset[str] | None:
+    """The views of the images the run was trained on; None where its dataset does not tell them.
+
+    Args:
+        run: whose table of images is read.
+        unknown: go on where the table is missing or damaged, with a warning: no image can be checked.
+
+    Raises:
+        DataError: the table is missing or damaged.
+    """
     try:
         images = run.images()
-    except DataError:
+        training = images[images["split"] == "train"]
+        if not len(training):
+            raise DataError(f"{run.path / 'images.csv'} names no training image.")
+    except DataError as error:
+        if unknown:
+            logger.warning(f"the views of images are not checked: {error}")
+            return None
+        raise DataError(
+            f"which views the run {run.name} saw is not known, and images of others could not be refused: {error} Restore "
+            "the file, or predict without this check by --force."
+        ) from None
+    if "view" not in training:
         return None
-    if "view" not in images.columns:
-        return None
-    seen = images.loc[images["split"] == "train", "view"].dropna().unique()
-    return frozenset(str(view) for view in seen if str(view)) or None
+    return frozenset(str(view) for view in training["view"].dropna().unique() if str(view)) or None

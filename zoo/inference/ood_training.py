@@ -69,11 +69,12 @@ def _fit(network: Any, images: np.ndarray, rows: np.ndarray, patients: Any, batc
 
 def features_of(network: Any, images: np.ndarray, rows: np.ndarray, batch_size: int) -> np.ndarray:
     """Features `(len(rows), D)` of the given rows of the store."""
+    from zoo.data.checked import naming_damage
     from zoo.engine.feed import inference_feed
     from zoo.inference.features import with_features
     from zoo.nn.fused_norm import fused_batch_norm
 
     steps = -(-len(rows) // batch_size)
-    with fused_batch_norm(network):
+    with fused_batch_norm(network), naming_damage(images):
         outputs = with_features(network).predict(inference_feed(images, rows, batch_size), steps=steps, verbose=0)
     return np.asarray(outputs[1])[: len(rows)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from zoo.core.cells import guarded, rows_text
 from zoo.core.errors import UsageError, ZooError
 
 if TYPE_CHECKING:
@@ -53,22 +53,23 @@ class TableFile:
             self._file: TextIO = self.partial.open("w", buffering=1, encoding="utf-8", newline="")
         except OSError as error:
             raise ZooError(f"--csv: {path} cannot be written: {error.strerror}.") from error
-        self._writer: csv.DictWriter[str] | None = None
+        self._columns: list[str] = []
 
     def begin(self, columns: list[str]) -> None:
         """Write the names of the columns."""
-        self._writer = csv.DictWriter(self._file, columns, lineterminator="\n")
-        self._writer.writeheader()
+        self._columns = columns
+        self._file.write(rows_text([{name: guarded(name) for name in columns}], columns, header=False))
 
     def write(self, row: dict[str, Any]) -> None:
-        """Add one row: floats with nine significant digits, NaN and None empty, True and False as 1 and 0.
+        """Add one row: floats with nine significant digits, NaN and None empty, True and False as 1 and 0, and what would be a
+        formula in a spreadsheet guarded.
 
         Raises:
             ZooError: it cannot be written, such as on a full disk.
         """
-        assert self._writer is not None  # `begin` came first
+        text = rows_text([{name: _cell(value) for name, value in row.items()}], self._columns, header=False)
         try:
-            self._writer.writerow({name: _cell(value) for name, value in row.items()})
+            self._file.write(text)
         except OSError as error:
             raise ZooError(
                 f"--csv: {self.path} cannot be written any further: {error.strerror}. The first {self.rows:,} rows are kept "
@@ -100,7 +101,7 @@ def _cell(value: Any) -> Any:
         return int(value)
     if isinstance(value, float):
         return f"{value:.9g}"
-    return shown(value) if isinstance(value, str) else value
+    return guarded(shown(value)) if isinstance(value, str) else value
 
 
 def record(classifier: Classifier, prediction: Prediction) -> dict[str, Any]:

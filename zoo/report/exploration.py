@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table as TerminalTable
 
+from zoo.core.cells import guarded_text
 from zoo.core.files import write_text
 from zoo.core.text import count_of
 from zoo.evaluation.p_values import ALPHA
@@ -287,7 +288,7 @@ def write_tables(found: Exploration, folder: Path) -> list[str]:
     if found.intensities is not None:
         tables["intensities"] = found.intensities.table(found.table[list(found.names)])
     for name, table in tables.items():
-        write_text(folder / f"{name}.csv", table.to_csv(index=False))
+        write_text(folder / f"{name}.csv", guarded_text(table))
     return [f"{name}.csv" for name in tables]
 
 

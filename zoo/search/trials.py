@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.config.settings import MONITORS
+from zoo.core.cells import guarded, rows_text
 from zoo.core.errors import ZooError
 from zoo.evaluation.like_for_like import common_means
 from zoo.evaluation.metrics import METRICS
@@ -123,7 +123,7 @@ def _images_per_second(rows: Sequence[Mapping[str, str]]) -> float | None:
 
 @dataclass(frozen=True)
 class Results:
-    """All trials of a sweep, ranked by one metric on validation; `keys` are the settings that vary."""
+    """All trials of a sweep, ranked by one metric on validation; `keys` are the settings that vary, `also` more metrics to show."""
 
     name: str
     folder: Path
@@ -131,6 +131,7 @@ class Results:
     metric: str
     keys: tuple[str, ...]
     trials: tuple[Trial, ...]
+    also: tuple[str, ...] = ()
 
     @property
     def complete(self) -> list[Trial]:
@@ -184,19 +185,17 @@ class Results:
         }
 
     def to_csv(self) -> str:
-        """One row per trial; undefined is an empty cell. `images_per_second` and `seconds` are the only columns that differ
-        between two sweeps of the same configuration on the same machine."""
+        """One row per trial, for people; undefined is an empty cell.
+
+        `images_per_second` and `seconds` alone differ between two sweeps of the same configuration on the same machine.
+        """
         best = self.best
         columns = ["trial", "run", "status", *self.keys, "best", "monitor", "best_epoch", "epochs", "threshold"]
         columns += [f"{s}_{m}{end}" for s in ("val", "test") for m in METRICS for end in ("", "_low", "_high")]
         columns += ["images_per_second", "seconds", "reason"]
         columns = list(dict.fromkeys(columns))  # the monitor may be among what varies
-        file = io.StringIO()
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        for trial in self.trials:
-            writer.writerow(self._cells(trial, trial is best))
-        return file.getvalue()
+        rows = [{name: guarded(cell) for name, cell in self._cells(t, t is best).items()} for t in self.trials]
+        return rows_text(rows, columns)
 
     def _cells(self, trial: Trial, best: bool) -> dict[str, Any]:
         result = trial.result

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.core import limits
 from zoo.core.processes import Worker, WorkerDied, WorkerTimeout, limit_memory
 from zoo.serve.limits import Limits
 
@@ -38,7 +39,8 @@ class Request:
 class Image:
     """An image as read: its size, what had to be normalised, its squares by side, and a PNG where asked for.
 
-    `rejected` holds the views whose networks cannot take it, with the reason.
+    `rejected` holds the views whose networks cannot take it, with the reason, and `notes` what networks of the others have not
+    seen of it.
     """
 
     width: int
@@ -47,6 +49,7 @@ class Image:
     squares: dict[int, np.ndarray]
     picture: bytes = b""
     rejected: dict[Views, str] = field(default_factory=dict)
+    notes: dict[Views, str] = field(default_factory=dict)
 
 
 class TooManyPixels(ValueError):
@@ -147,30 +150,50 @@ def read(data: bytes, request: Request, max_pixels: int, force: bool = False) ->
     """Read one image in this process; arguments and errors as for `Decoder`."""
     from zoo.core.errors import ZooError
     from zoo.core.records import BadImage
-    from zoo.data.decode import claimed_size
-    from zoo.data.formats import HEAD, is_dicom
+    from zoo.data import formats
+    from zoo.data.decode import check_views
     from zoo.data.resize import square
     from zoo.inference.intake import read_image
 
-    size = claimed_size(io.BytesIO(data))
-    if size is not None and size[0] * size[1] > max_pixels:
-        limit = f"{max_pixels / 1e6:g} megapixels"
-        raise TooManyPixels(f"{size[0]:,} × {size[1]:,} pixels: the limit is {limit}")
-    pixels, note, rejected = None, "", {}
-    with _as_file(data) as file:
-        for views in request.views if is_dicom(data[:HEAD]) else request.views[:1]:
+    notes, rejected = {}, {}
+    with _as_file(data) as file, _limited(max_pixels):
+        for views in request.views:
             try:
-                pixels, note = read_image(file, views=views, force=force)
+                notes[views] = check_views(file, views, force)
             except (BadImage, ZooError) as error:  # the latter names the extra that DICOM needs
                 rejected[views] = str(error)
-    if pixels is None:
-        raise Unreadable(next(iter(rejected.values())))
+        if not notes:
+            raise Unreadable(next(iter(rejected.values())))
+        try:
+            pixels, note = read_image(file, force=force)
+        except formats.TooManyPixels as error:
+            _, width, height = error.args
+            raise TooManyPixels(
+                f"{width:,} × {height:,} pixels: the limit is {max_pixels / 1e6:g} megapixels"
+            ) from None
+        except (BadImage, ZooError) as error:
+            raise Unreadable(str(error)) from None
     try:
         squares = {side: square(pixels, side) for side in request.sizes}
     except BadImage as error:
         raise Unreadable(str(error)) from None
     height, width = pixels.shape
-    return Image(width, height, note, squares, _picture(pixels) if request.picture else b"", rejected)
+    return Image(width, height, note, squares, _picture(pixels) if request.picture else b"", rejected, notes)
+
+
+@contextmanager
+def _limited(max_pixels: int) -> Iterator[None]:
+    """Let images have so many pixels, whatever the environment says."""
+    name = limits.TABLE["pixels"].variable
+    before = os.environ.get(name)
+    os.environ[name] = str(max_pixels)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _picture(pixels: np.ndarray) -> bytes:

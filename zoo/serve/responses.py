@@ -36,6 +36,7 @@ class RunPrediction(BaseModel):
 
     run: str
     reason: str = Field(description="Why this run makes no prediction; empty where it makes one.")
+    note: str = Field(default="", description="What this run, unlike the others, has not seen of the image.")
     labels: list[LabelPrediction]
     ood: OODResult | None = Field(description="Null where the run has no out-of-distribution detector.")
 

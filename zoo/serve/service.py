@@ -79,12 +79,20 @@ class InferenceService:
         """
         chosen = [self.classifiers[name] for name in names]
         image = self._image(data, chosen, picture)
-        predictions = [self._predict(name, classifier, image) for name, classifier in zip(names, chosen, strict=True)]
+        shared = _shared(image)
+        predictions = [
+            self._predict(name, classifier, image, "" if shared else image.notes.get(classifier.views, ""))
+            for name, classifier in zip(names, chosen, strict=True)
+        ]
         if all(each.reason for each in predictions):
             raise APIError(422, _sentence(predictions[0].reason))
         source = "data:image/png;base64," + base64.b64encode(image.picture).decode() if picture else None
         return Predictions(
-            width=image.width, height=image.height, note=image.note, picture=source, predictions=predictions
+            width=image.width,
+            height=image.height,
+            note=", ".join(filter(None, (image.note, shared))),
+            picture=source,
+            predictions=predictions,
         )
 
     def heat_map(self, data: bytes, name: str, label: str, method: str) -> tuple[bytes, bool]:
@@ -121,7 +129,7 @@ class InferenceService:
         except NoDecoder:
             raise Busy("no process to read images can be started now: try again in a moment.", 5) from None
 
-    def _predict(self, name: str, classifier: Classifier, image: Image) -> RunPrediction:
+    def _predict(self, name: str, classifier: Classifier, image: Image, note: str) -> RunPrediction:
         if classifier.views in image.rejected:
             return RunPrediction(run=name, reason=image.rejected[classifier.views], labels=[], ood=None)
         found = classifier.predict_one(image.squares[classifier.image_size])
@@ -133,7 +141,7 @@ class InferenceService:
                 _thresholds(classifier), found.probabilities, found.positive, strict=True
             )
         ]
-        return RunPrediction(run=name, reason="", labels=labels, ood=_ood(found))
+        return RunPrediction(run=name, reason="", note=note, labels=labels, ood=_ood(found))
 
 
 def overlay(heat: np.ndarray, width: int, height: int) -> bytes:
@@ -161,6 +169,12 @@ def _free_name(name: str, taken: dict[str, Any]) -> str:
         number += 1
         free = f"{name}-{number}"
     return free
+
+
+def _shared(image: Image) -> str:
+    """What all runs that take an image have not seen of it; "" where they differ."""
+    found = set(image.notes.values())
+    return found.pop() if len(found) == 1 else ""
 
 
 def _thresholds(classifier: Classifier) -> list[tuple[str, float | None]]:

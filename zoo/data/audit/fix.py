@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from zoo.core.cells import csv_text, guarded_text
 from zoo.core.errors import DataError, UsageError
-from zoo.core.files import replacing
+from zoo.core.files import write_text
 from zoo.core.listing import NO_FILE, NORMAL_AND_FINDING, NOT_IN_LISTS
 from zoo.core.progress import Progress
 from zoo.core.records import ImageSource, Records
@@ -141,9 +142,8 @@ def write_fixed(found: Audit, images: AuditImages, target: Path) -> Fixed:
     for column in _METADATA:
         if column in table and (table[column].notna() & (table[column] != "")).any():
             out[column] = table[column]
-    for frame, path in ((gone, removed_path(target)), (out, target)):
-        with replacing(path) as new:
-            frame.to_csv(new, index=False)
+    write_text(removed_path(target), guarded_text(gone))
+    write_text(target, csv_text(out))
     command = _command(root, target, labels, records, source)
     return Fixed(target, removed_path(target), len(out), gone, left, command)
 

@@ -6,18 +6,18 @@ reasons repeat no value but terms that DICOM defines. pydicom is imported with t
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from zoo.core.errors import ZooError
 from zoo.core.records import BadImage
-from zoo.data.formats import check_file, reason_of
+from zoo.data.formats import check, open_image, reason_of
 from zoo.data.silence import silent_dicom
 
 if TYPE_CHECKING:
     import numpy as np
-
-MAX_BYTES = 1 << 29  # an image of `MAX_PIXELS` at 16 bits takes 200 MB; more is a clip, or a trap
 
 
 def decode_dicom(file: Path, *, views: frozenset[str] | None = None, force: bool = False) -> tuple[np.ndarray, str]:
@@ -39,14 +39,58 @@ def decode_dicom(file: Path, *, views: frozenset[str] | None = None, force: bool
             terms that DICOM defines.
         ZooError: a library of the extra `dicom` is missing.
     """
-    size = check_file(file)
-    if size > MAX_BYTES:
-        raise BadImage(f"over {MAX_BYTES >> 20} MB: too large for a single image")
     try:
-        with silent_dicom(), open(file, "rb") as stream:
-            from zoo.data.dicom.image import read
+        with open_image(file) as (stream, size):
+            return decode_open(stream, size, views, force)
+    except OSError as error:
+        raise BadImage(reason_of(error)) from None
 
-            return read(stream, size, views, force)
+
+def decode_open(stream: BinaryIO, size: int, views: frozenset[str] | None, force: bool) -> tuple[np.ndarray, str]:
+    """As `decode_dicom`, of an open file of `size` bytes."""
+    with _bad_dicom():
+        check("dicom_bytes", size, "the file")
+        from zoo.data.dicom.image import read
+
+        return read(stream, size, views, force)
+
+
+def check_views(stream: BinaryIO, size: int, views: frozenset[str] | None, force: bool) -> str:
+    """A note of what a run that saw these views has not seen of an image, by its header; "" for nothing.
+
+    Raises:
+        BadImage: the run cannot take it.
+        ZooError: a library of the extra `dicom` is missing.
+    """
+    with _bad_dicom():
+        check("dicom_bytes", size, "the file")
+        from zoo.data.dicom.checks import check_view
+        from zoo.data.dicom.header import read_header
+
+        return check_view(read_header(stream), views, force)
+
+
+def claimed_size(stream: BinaryIO) -> tuple[int, int] | None:
+    """Columns and rows by the header of an open file, no pixel decoded; None if it does not say.
+
+    Raises:
+        BadImage: the header cannot be read.
+        ZooError: a library of the extra `dicom` is missing.
+    """
+    with _bad_dicom():
+        from zoo.data.dicom.header import read_header
+
+        header = read_header(stream)
+        columns, rows = header.integer("Columns"), header.integer("Rows")
+        return (columns, rows) if columns and rows else None
+
+
+@contextlib.contextmanager
+def _bad_dicom() -> Iterator[None]:
+    """Turn whatever the readers raise into a BadImage with a reason that quotes nothing of the file."""
+    try:
+        with silent_dicom():
+            yield
     except (BadImage, ZooError):
         raise
     except ModuleNotFoundError as error:
@@ -59,16 +103,3 @@ def decode_dicom(file: Path, *, views: frozenset[str] | None = None, force: bool
         raise BadImage(reason_of(error) if error.strerror else "cannot be decoded") from None
     except Exception as error:  # a damaged file can make the readers raise anything; the text could quote the file
         raise BadImage(f"cannot be decoded (DICOM, {type(error).__name__})") from None
-
-
-def claimed_size(stream: BinaryIO) -> tuple[int, int] | None:
-    """Columns and rows by the header of an open file, no pixel decoded; None if the header cannot be read."""
-    try:
-        with silent_dicom():
-            from zoo.data.dicom.header import read_header
-
-            header = read_header(stream)
-    except Exception:  # decoding it gives the reason
-        return None
-    columns, rows = header.integer("Columns"), header.integer("Rows")
-    return (columns, rows) if columns and rows else None

@@ -29,19 +29,27 @@ def check(header: Header, views: frozenset[str] | None, force: bool) -> list[str
     Raises:
         BadImage: it is not a chest X-ray, or of another view; names attribute and value.
     """
-    refusals, notes = [], []
-    for refusal, note in (_modality(header), _body_part(header), _view(header, views)):
-        refusals += [refusal] if refusal else []
-        notes += [note] if note else []
-    if refusals and not force:
-        raise BadImage(refusals[0])
+    notes = _decided([_modality(header), _body_part(header), _view(header, views)], force)
     if header.text("PresentationIntentType") == "FOR PROCESSING":
         notes.append("raw values of the detector: (0008,0068) PresentationIntentType is FOR PROCESSING")
+    return notes
+
+
+def check_view(header: Header, views: frozenset[str] | None, force: bool) -> str:
+    """As `check`, of the view alone: a note, "" for none."""
+    return ", ".join(_decided([_view(header, views)], force))
+
+
+def _decided(found: list[tuple[str, str]], force: bool) -> list[str]:
+    """The notes of several checks, each of which gives a refusal and a note, "" for none."""
+    refusals, notes = ([text for text in texts if text] for texts in zip(*found, strict=True))
+    if refusals and not force:
+        raise BadImage(refusals[0])
     return [*(f"taken although {refusal}" for refusal in refusals), *notes]
 
 
 def _modality(header: Header) -> tuple[str, str]:
-    modality = header.text("Modality")
+    modality = header.needed("Modality")
     if modality in IMAGES:
         return "", ""
     if not modality or modality in UNSPECIFIC:
@@ -53,7 +61,7 @@ def _modality(header: Header) -> tuple[str, str]:
 
 def _body_part(header: Header) -> tuple[str, str]:
     """By body part, else by the code of the region."""
-    given = header.text("BodyPartExamined")
+    given = header.needed("BodyPartExamined")
     words = _WORDS.findall(given)
     joined = "".join(words)
     if joined in terms.CHEST or terms.CHEST.intersection(words):
@@ -90,14 +98,14 @@ def find_view(header: Header) -> tuple[str | None, str]:
 
     By View Position, else the code of the view, else Patient Position, where converted collections put it.
     """
-    given = header.text("ViewPosition")
+    given = header.needed("ViewPosition")
     if given in terms.VIEWS:
         return terms.VIEWS[given], f"(0018,5101) ViewPosition is {given}"
     for code in _codes(header, "ViewCodeSequence"):
         if code in terms.VIEW_CODES:
             view, meaning = terms.VIEW_CODES[code]
             return view, f"(0054,0220) ViewCodeSequence is {meaning}"
-    position = header.text("PatientPosition")
+    position = header.needed("PatientPosition")
     if position in terms.VIEWS:
         return terms.VIEWS[position], f"(0018,5100) PatientPosition is {position}"
     return None, ""
@@ -105,7 +113,7 @@ def find_view(header: Header) -> tuple[str | None, str]:
 
 def _codes(header: Header, sequence: str) -> list[str]:
     return [
-        item.text("CodeValue")
+        item.needed("CodeValue")
         for item in header.items(sequence)
-        if item.text("CodingSchemeDesignator") in terms.SCHEMES
+        if item.needed("CodingSchemeDesignator") in terms.SCHEMES
     ]

@@ -10,8 +10,11 @@ import numpy as np
 from PIL import Image
 
 from zoo.core.records import BadImage
+from zoo.data import jpeg2000
+from zoo.data.claims import check_claims
 from zoo.data.dicom.header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Header, PixelElement
 from zoo.data.dicom.subprocess_decoder import decode, decode_gdcm, decode_openjpeg
+from zoo.data.formats import J2K_START, Kind, Parts
 
 _JPEG = "1.2.840.10008.1.2.4."
 NATIVE = {IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN}
@@ -22,6 +25,7 @@ JPEG_2000 = {_JPEG + last for last in ("90", "91", "201", "202", "203")}  # the 
 _SLACK = 1 << 20  # bytes that compressed data may take beyond twice the pixels
 _NO_SIZE = (0xC4, 0xC8, 0xCC)  # among the markers C0 to CF, those that are no start of frame
 _SOF_LS, _SOS, _SEQUENTIAL = 0xF7, 0xDA, (0xC0, 0xC1)
+_ITEM, _DELIMITER = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 
 
 @dataclass(frozen=True)
@@ -114,22 +118,27 @@ def _native(element: PixelElement, layout: Layout) -> bytes:
 
 
 def _frame(element: PixelElement, layout: Layout) -> bytes:
-    """The compressed data of the only frame, joined from its fragments."""
-    from pydicom.encaps import generate_fragments, parse_basic_offsets
-
+    """The compressed data of the only frame, joined from its fragments (PS3.5 A.4)."""
     limit = 2 * layout.size + _SLACK
     if element.length is not None:
         raise BadImage("its pixel data are not in fragments although they are compressed")
-    content = io.BytesIO(element.read(limit + 1))
-    if len(content.getbuffer()) > limit:
+    content = element.read(limit + 1)
+    if len(content) > limit:
         raise BadImage("its compressed pixel data are longer than its pixels would be")
-    try:
-        offsets = parse_basic_offsets(content)
-        frame = b"".join(generate_fragments(content))
-    except (ValueError, struct.error):
-        raise BadImage("the fragments of its pixel data are damaged") from None
-    if len(offsets) > 1:
-        raise BadImage(f"has {len(offsets)} frames: a single image is needed")
+    fragments: list[bytes] = []
+    at, parts = 0, Parts("fragments")
+    while at + 8 <= len(content):
+        group, number, length = struct.unpack_from("<HHI", content, at)
+        if (group, number) == _DELIMITER:
+            break
+        if (group, number) != _ITEM or length > len(content) - at - 8:
+            raise BadImage("the fragments of its pixel data are damaged")
+        fragments.append(content[at + 8 : at + 8 + length])
+        if len(fragments) == 1 and length > 4:  # the first holds where each frame begins
+            raise BadImage(f"has {length // 4} frames: a single image is needed")
+        parts.add()
+        at += 8 + length
+    frame = b"".join(fragments[1:])
     if not frame:
         raise BadImage("truncated")
     return frame
@@ -160,9 +169,12 @@ def _jpeg(frame: bytes, syntax: str, layout: Layout) -> tuple[bytes, int]:
     """Decoded JPEG or JPEG-LS, and the bits of each value."""
     kind, precision, rows, columns, components = _start_of_frame(frame)
     _check_frame(frame, layout, rows, columns, components, precision)
+    check_claims(Kind.JPEG, io.BytesIO(frame), len(frame))
     if kind in _SEQUENTIAL and precision == 8 and syntax not in JPEG_LS:
         try:
             with Image.open(io.BytesIO(frame), formats=("JPEG",)) as image:
+                if image.size != (columns, rows):
+                    raise BadImage("its compressed pixel data are damaged")
                 return image.convert("L" if components == 1 else "RGB").tobytes(), 8
         except (OSError, SyntaxError, ValueError):
             raise BadImage("its compressed pixel data are damaged") from None
@@ -173,30 +185,28 @@ def _jpeg(frame: bytes, syntax: str, layout: Layout) -> tuple[bytes, int]:
 
 def _start_of_frame(frame: bytes) -> tuple[int, int, int, int, int]:
     """The marker that starts a JPEG or JPEG-LS frame, with its precision, rows, columns and components."""
-    at = 2
+    at, found = 2, None
     while frame.startswith(b"\xff\xd8") and at + 10 <= len(frame) and frame[at] == 0xFF:
         marker, length = frame[at + 1], int.from_bytes(frame[at + 2 : at + 4], "big")
         if marker == 0xFF:  # a filling byte
             at += 1
             continue
         if (0xC0 <= marker <= 0xCF and marker not in _NO_SIZE) or marker == _SOF_LS:
-            precision, rows, columns, components = struct.unpack_from(">BHHB", frame, at + 4)
-            return marker, precision, rows, columns, components
-        if marker == _SOS:
-            break
+            if found:
+                break  # two sizes, of which each decoder would take another
+            found = marker, *struct.unpack_from(">BHHB", frame, at + 4)
+        elif marker == _SOS and found:
+            return found
         at += 2 + length
     raise BadImage("its JPEG data are damaged: they do not begin as such")
 
 
 def _jpeg_2000(frame: bytes, layout: Layout) -> tuple[bytes, int]:
     """Decoded JPEG 2000, and the bits of each value."""
-    start = frame.find(b"\xff\x4f\xff\x51")  # a codestream, bare or in a file of its own
-    if start < 0 or len(frame) < start + 45:
-        raise BadImage("its JPEG 2000 data are damaged: they do not begin as such")
-    right, bottom, left, top = struct.unpack_from(">IIII", frame, start + 8)
-    components, precision = struct.unpack_from(">HB", frame, start + 40)
-    bits = (precision & 0x7F) + 1  # the highest bit says that values are signed
-    _check_frame(frame, layout, bottom - top, right - left, components, bits)
+    start = max(0, frame.find(J2K_START))  # bare or in a file of its own
+    found = jpeg2000.read(frame[start:])
+    bits = found.bits
+    _check_frame(frame, layout, found.rows, found.columns, found.components, bits)
     size = layout.rows * layout.columns * layout.samples * (1 if bits <= 8 else 2)
     return decode(decode_openjpeg, frame[start:], size), bits
 

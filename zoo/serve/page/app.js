@@ -144,6 +144,7 @@ function article(prediction, place, top) {
     made.append(element("p", { class: "alarm" }, `No prediction from this model: ${prediction.reason}.`));
     return made;
   }
+  if (prediction.note) made.append(element("p", { class: "quiet" }, `${upper(prediction.note)}.`));
   made.append(figure(prediction), table(prediction, top));
   return made;
 }
