@@ -215,11 +215,12 @@ class Workshop:
                 found += [made] if not path.exists() or path.read_bytes() != expected.read_bytes() else []
             else:
                 found += [f"{made}/{each}" for each in folders_differ(expected, path)]
+            found += [f"{made}/{left.name}" for left in path.rglob(".partial-*")]  # half a file of a killed process
         return found
 
 
 def folders_differ(expected: Path, found: Path) -> list[str]:
-    """The files, by name, of two folders that are not the same; locks and journals do not count, nor do the times of a sweep."""
+    """The files, by name, of two folders that are not the same; locks do not count, nor do the times of a sweep."""
 
     def files(folder: Path) -> dict[str, Path]:
         every = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))

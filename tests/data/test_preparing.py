@@ -368,7 +368,10 @@ def test_a_kill_just_after_the_pixels_are_created_leaves_no_store_that_others_ca
         patch.setattr(Pixels, "create", killed)
         with pytest.raises(SystemExit):
             prepare(records, SIZE, cache)
+    (half,) = cache.glob("*.partial")
+    (half / ".partial-1-images.csv").touch()
     store = prepare(records, SIZE, cache)
+    assert not list(store.path.glob(".partial-*"))
     assert json.loads((store.path / stores.HOW).read_text()) == stores.preparation()
 
 

@@ -239,6 +239,8 @@ class _Making:
 
     def make(self, workers: int | None) -> Store:
         taken_up = (self.partial / IMAGES).exists()
+        for left in self.partial.glob(".partial-*"):  # of a process that was killed: this one holds the lock
+            left.unlink()
         self._take_back()
         self._log_size()
         pixels, kept = self._open_pixels()
