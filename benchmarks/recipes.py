@@ -46,7 +46,7 @@ ROWS = [
     Row(
         "simplified-v2",
         "simplified DenseNet v2",
-        "train --recipe simplified-densenet-v2 --task binary --image-size 64",
+        "train --recipe simplified-densenet-v2 --loss focal --set loss.label_smoothing=0.01 --task binary --image-size 64",
         "64 pixels",
     ),
     Row(

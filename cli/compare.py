@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.options import ACCEPT_CHANGED, METRICS, RUNS_DIR, chosen_rule, command, threshold_options
+from zoo.cli.options import ACCEPT_CHANGED, RUNS_DIR, SHOWN, chosen_metrics, chosen_rule, command, threshold_options
 from zoo.cli.printing import plain_console, print_json
 
 if TYPE_CHECKING:
@@ -28,7 +28,15 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @command()
 @click.argument("references", metavar="[RUN]...", nargs=-1)
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which images.")
-@click.option("--metric", type=click.Choice(METRICS), default="auroc", show_default=True, help="Metric to rank by.")
+@click.option(
+    "--metric",
+    "metrics",
+    type=click.Choice(SHOWN),
+    default=["auroc"],
+    show_default=True,
+    multiple=True,
+    help="Metric to rank by; given again, metrics to show beside it.",
+)
 @threshold_options
 @click.option(
     "--top",
@@ -53,7 +61,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 def compare(
     references: tuple[str, ...],
     split: str,
-    metric: str,
+    metrics: tuple[str, ...],
     top: int,
     margin: float | None,
     group: bool,
@@ -76,6 +84,7 @@ def compare(
     zoo compare FIRST SECOND --metric f1 --youden
     zoo compare NEW REFERENCE --margin 0.02
     zoo compare 'densenet121-*' --split val
+    zoo compare 'twelve-*' --metric auroc --metric accuracy --metric sensitivity --metric precision
     zoo compare --group --html runs.html            (every run there is)
     """
     from zoo.core.thresholds import check_rule
@@ -83,9 +92,10 @@ def compare(
     from zoo.runs.entries import read
 
     rule = chosen_rule(rules)
-    _check_rule(rule, metric)
+    metric, also = chosen_metrics(metrics)
+    _check_rule(rule, metrics)
     _check_margin(margin, references)
-    found = read(references, runs_dir, split, metric, rule=rule, accept_changed=accept_changed)
+    found = read(references, runs_dir, split, metric, also=also, rule=rule, accept_changed=accept_changed)
     if rule is not None:
         for entry in found.entries:
             check_rule(entry.task.kind, rule, asked=True)
@@ -107,15 +117,14 @@ def compare(
     _write(boards, remarks, csv_file, html_file)
 
 
-def _check_rule(rule: ThresholdRule | None, metric: str) -> None:
+def _check_rule(rule: ThresholdRule | None, asked: tuple[str, ...]) -> None:
     from zoo.core.errors import UsageError
-    from zoo.evaluation.comparison import AT_THRESHOLD
+    from zoo.evaluation.comparison import AT_THRESHOLD, WITHOUT_THRESHOLD
 
-    if rule is not None and metric not in AT_THRESHOLD:
-        raise UsageError(
-            f"{metric} needs no thresholds: leave the rule out, or give --metric {', '.join(AT_THRESHOLD[:-1])} or "
-            f"{AT_THRESHOLD[-1]}."
-        )
+    if rule is not None and set(asked) <= set(WITHOUT_THRESHOLD):
+        others = f"{', '.join(AT_THRESHOLD[:-1])} or {AT_THRESHOLD[-1]}"
+        needs = "needs" if len(asked) == 1 else "need"
+        raise UsageError(f"{' and '.join(asked)} {needs} no thresholds: leave the rule out, or give --metric {others}.")
 
 
 def _check_margin(margin: float | None, references: tuple[str, ...]) -> None:
@@ -202,7 +211,7 @@ def _print(boards: list[Board], remarks: list[str]) -> None:
         if number > 1:
             console.print()
         console.print(f"{prefix}{shown.heading(board)}")
-        console.print(shown.leaderboard_table(board))
+        console.print(shown.leaderboard_table(board, console.width))
         for line in shown.alarms(board):
             console.print(line, style="bold red")
         for line in shown.sentences(board):

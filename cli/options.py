@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 METRICS = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "balanced_accuracy")
+# what else a table may show: it is defined or not by what was predicted, so that means over labels cannot be ranked
+SHOWN = (*METRICS, "precision", "npv", "mcc")
 
 
 class Command(click.Command):
@@ -103,6 +105,20 @@ def threshold_options(function: Decorated) -> Decorated:
     for each in reversed(THRESHOLDS.values()):
         function = each(function)
     return function
+
+
+def chosen_metrics(metrics: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The metric that ranks, and those that are shown beside it.
+
+    Raises:
+        UsageError: the first one cannot rank, or one is given twice.
+    """
+    first, *also = metrics
+    if first not in METRICS:
+        raise UsageError(f"--metric {first} cannot rank: give it after one that can, which are {', '.join(METRICS)}.")
+    if len(set(metrics)) < len(metrics):
+        raise UsageError(f"--metric is given twice for {next(m for m in metrics if metrics.count(m) > 1)}.")
+    return first, tuple(also)
 
 
 def chosen_rule(values: dict[str, Any]) -> ThresholdRule | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.configuration import configuration, configured, refuse_beside_resume
-from zoo.cli.options import AS_JSON, CHECKPOINT_EVERY, METRICS, RUNS_DIR, TRACK, command
+from zoo.cli.options import AS_JSON, CHECKPOINT_EVERY, RUNS_DIR, SHOWN, TRACK, chosen_metrics, command
 from zoo.cli.printing import plain_console, print_json
 from zoo.core.errors import UsageError
 
@@ -43,10 +43,12 @@ WITH_RESUME = {"resumed", "runs_dir", "as_json", "retry_failed", "take_over", "s
 )
 @click.option(
     "--metric",
-    type=click.Choice(METRICS),
-    default="auroc",
+    "metrics",
+    type=click.Choice(SHOWN),
+    default=["auroc"],
     show_default=True,
-    help="Validation metric that picks the best trial.",
+    multiple=True,
+    help="Validation metric that picks the best trial; given again, metrics of the test images to show beside it.",
 )
 @click.option(
     "--prune/--no-prune",
@@ -132,7 +134,8 @@ def _defined(folder: Folder, overs: tuple[str, ...], storage: str | None, option
     from zoo.search.space import given_twice, parse_overs
     from zoo.search.trials import epoch_column
 
-    trials, metric, prune = (options.pop(key) for key in ("trials", "metric", "prune"))
+    trials, metrics, prune = (options.pop(key) for key in ("trials", "metrics", "prune"))
+    metric, also = chosen_metrics(metrics)
     every, track = options.pop("checkpoint_every"), options.pop("track")
     parse(track, registry())
     dimensions = parse_overs(overs, ranges=trials is not None)
@@ -149,6 +152,7 @@ def _defined(folder: Folder, overs: tuple[str, ...], storage: str | None, option
         below=layers[:files],
         above=layers[files:],
         metric=metric,
+        also=list(also),
         trials=trials,
         prune=epoch_column(metric) is not None if prune is None else prune,
         track=list(track),

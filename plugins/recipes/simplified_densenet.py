@@ -10,7 +10,7 @@ SMOOTHING = 0.01
 # version -> (what is different, loss)
 VERSIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "v1": ("cross-entropy", {"name": "bce", "label_smoothing": SMOOTHING}),
-    "v2": ("focal loss", {"name": "focal", "gamma": 2.0, "alpha": 0.25, "label_smoothing": SMOOTHING}),
+    "v2": ("focal loss", {"name": "binary-focal", "gamma": 2.0, "alpha": 0.25, "label_smoothing": SMOOTHING}),
 }
 
 

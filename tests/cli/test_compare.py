@@ -15,7 +15,7 @@ import pytest
 from commandline import flat, zoo
 from comparable import SEVERAL, make_run
 
-from zoo.cli.compare import METRICS
+from zoo.cli.options import METRICS
 from zoo.core.tasks import Task
 from zoo.core.text import RESEARCH_ONLY
 from zoo.evaluation import comparison
@@ -50,6 +50,42 @@ def test_runs_are_ranked_with_their_difference_to_the_best() -> None:
     assert "DeLong's test as a second opinion agrees on every run." in said
     assert "choose with --split val" in said
     assert "choose with" not in flat(zoo("compare", "poor", "good", "fair", "--split", "val").stdout)
+
+
+def test_several_metrics_are_columns_and_the_first_one_ranks() -> None:
+    make_run("good", skill=2.4)
+    make_run("fair", skill=2.0, seed=3, model="vgg16")
+    words = [each for name in ("auroc", "accuracy", "sensitivity", "precision") for each in ("--metric", name)]
+    result = zoo("compare", *words, "--csv", "runs.csv")
+    assert result.exit_code == 0, result.output
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    saved = json.loads(Path("runs/good/evaluation-test.json").read_text())["averages"]["macro"]
+    for name in ("accuracy", "sensitivity", "precision"):
+        assert f"{saved[name]['value']:.3f}".replace("0.", ".") in result.stdout
+        assert f"[{saved[name]['low']:.3f}, {saved[name]['high']:.3f}]".replace("0.", ".") in result.stdout
+    assert "Accuracy, sensitivity and precision (PPV) are at the fixed threshold .500" in flat(result.stdout)
+    run = json.loads(zoo("compare", *words, "--json").stdout)["groups"][0]["runs"][0]
+    assert (run["name"], run["also"]["precision"]) == ("good", saved["precision"])
+    row = next(csv.DictReader(Path("runs.csv").read_text().splitlines()))
+    assert float(row["also:precision_low"]) == pytest.approx(saved["precision"]["low"])
+    for wrong, why in (
+        (("--metric", "precision"), "--metric precision cannot rank"),
+        (("--metric", "auroc", "--metric", "auroc"), "given twice for auroc"),
+        (("--metric", "auroc", "--metric", "auprc", "--f1"), "auroc and auprc need no thresholds"),
+    ):
+        refused = zoo("compare", *wrong)
+        assert refused.exit_code == 2
+        assert why in flat(refused.stderr)
+
+
+def test_runs_with_other_rules_have_no_threshold_metrics_side_by_side() -> None:
+    make_run("a")
+    make_run("b", seed=1)
+    assert zoo("evaluate", "b", "--youden", "--replicates", "100").exit_code == 0
+    assert zoo("compare", "a", "b").exit_code == 0
+    refused = zoo("compare", "a", "b", "--metric", "auroc", "--metric", "accuracy")
+    assert refused.exit_code == 2
+    assert "b has thresholds by the rule youden" in flat(refused.stderr)
 
 
 def test_the_best_is_tested_against_all_others_together_without_paying_for_every_pair() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -18,7 +18,7 @@ from zoo.core.registry import registry
 from zoo.core.tasks import Task
 from zoo.data.batches import TrainingBatches
 from zoo.engine import features
-from zoo.engine.features import FeatureCache, NotSeparable, cached_features, split_network
+from zoo.engine.features import FeatureCache, NotSeparable, backbone_in_inference, cached_features, split_network
 from zoo.engine.feed import training_feed
 from zoo.engine.predict import predict_logits
 from zoo.engine.training import Trainer
@@ -54,10 +54,14 @@ class Noise(Augmenter):
         )
 
 
-def small_network(pooling: str = "GlobalAveragePooling2D", dropout: float = 0.0) -> keras.Model:
-    """Of the shape that BackboneModel gives, with statistics as if it had been trained."""
+def small_network(
+    pooling: str = "GlobalAveragePooling2D", dropout: float = 0.0, inside: Sequence[Any] = ()
+) -> keras.Model:
+    """Of the shape that BackboneModel gives, with statistics as if it had been trained; `inside` are layers of the backbone."""
     inputs, inner = keras.Input((SIZE, SIZE, 1)), keras.Input((SIZE, SIZE, 1))
     maps = keras.layers.BatchNormalization()(keras.layers.Conv2D(6, 3, strides=2)(inner))
+    for layer in inside:
+        maps = layer(maps)
     backbone = keras.Model(inner, keras.layers.ReLU()(maps), name="backbone")
     backbone.layers[2].moving_mean.assign(np.linspace(-0.2, 0.2, 6))
     x = backbone(keras.layers.Rescaling(1 / 127.5, -1)(inputs))
@@ -103,6 +107,21 @@ def test_the_head_learns_the_same_as_from_the_images(options: dict[str, Any]) ->
     assert not np.allclose(before, np.array(fast.network.get_layer("logits").kernel), atol=1e-2)
     expected = predict_logits(slow.network, batches().images, VALIDATION, 8)
     np.testing.assert_allclose(cache.validation_logits(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_frozen_backbone_is_without_its_dropout_whether_its_features_are_kept_or_not() -> None:
+    """Those of EfficientNet are dropped at random in training; and a plugin's layer may do anything there."""
+    slow, fast = (trainer(inside=(keras.layers.Dropout(0.5), Shift())) for _ in range(2))
+    with backbone_in_inference(slow.network) as backbones:
+        losses = trained(slow, training_feed(batches(), 0, 3 * batches().steps), 3)
+    assert backbones == 1
+    cache, _ = cached(fast)
+    assert cache is not None
+    with cache.feeding(fast):
+        np.testing.assert_allclose(trained(fast, cache.feed(0, 3 * batches().steps), 3), losses, rtol=1e-4)
+    images = batches().images[:4, ..., None].astype(np.float32)
+    plain, noisy = (np.array(slow.network(images, training=training)) for training in (False, True))
+    assert not np.allclose(plain, noisy)  # once it learns again, it has its noise again
 
 
 def test_features_are_the_pooled_output_of_the_backbone() -> None:
@@ -218,12 +237,12 @@ def graph(kind: str) -> keras.Model:
     inputs = keras.Input((8, 8, 1))
     inner = keras.Input((8, 8, 1))
     maps = keras.layers.Conv2D(4, 3, padding="same")(inner)
-    if kind == "random":
-        maps = keras.layers.Dropout(0.5)(maps)
-    if kind == "foreign":
-        maps = Shift()(maps)
     backbone = keras.Model(inner, maps, name="backbone" if kind != "nameless" else "trunk")
     x = inputs
+    if kind == "random":
+        x = keras.layers.Dropout(0.5)(x)
+    if kind == "foreign":
+        x = Shift()(x)
     if kind == "learns":
         x = keras.layers.Dense(1)(x)
     if kind == "normalises":

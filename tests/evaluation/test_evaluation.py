@@ -72,9 +72,9 @@ def test_multilabel_averages() -> None:
         sk.roc_auc_score(predictions.labels[use], predictions.logits[use])
     )
     assert found.known["Edema"] == 150
-    assert list(found.averages) == ["macro", "micro", "weighted", "samples"]
+    assert list(found.averages) == ["macro", "micro", "weighted", "samples", "samples_zero"]
     for name, average in found.averages.items():
-        metric = "f1" if name == "samples" else "auroc"
+        metric = "f1" if name.startswith("samples") else "auroc"
         assert average[metric].low < average[metric].value < average[metric].high
 
 
@@ -90,6 +90,8 @@ def test_sample_averages_equal_scikit_learn_and_their_intervals_are_like_those_o
         assert found[metric].value == pytest.approx(score(y, positive, **options))
         known = ~np.isnan(by_image[:, i])
         assert alike(found[metric], weights[:, known] @ by_image[known, i] / weights[:, known].sum(axis=1))
+        zero = run(predictions).averages["samples_zero"][metric].value
+        assert zero == pytest.approx(score(y, positive, average="samples", zero_division=0))
     assert math.isnan(found["auroc"].value)
     assert math.isnan(found["auroc"].low)
     assert "samples" not in run(make_images(BINARY)).averages
@@ -277,7 +279,7 @@ def test_saved_evaluation_is_read_back(tmp_path: Path) -> None:
     assert math.isnan(loaded.per_label["Hernia"]["auroc"].value)
     table = pd.read_csv(tmp_path / "run" / "metrics-test.csv")
     assert list(table.columns) == ["label", "metric", "value", "low", "high", "positives", "known"]
-    assert len(table) == (3 + 4) * 11
+    assert len(table) == (3 + 5) * 11
     row = table[(table["label"] == "Mass") & (table["metric"] == "auroc")].iloc[0]
     assert row["value"] == pytest.approx(found.per_label["Mass"]["auroc"].value)
     assert row["positives"] == found.positives["Mass"]

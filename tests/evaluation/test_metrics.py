@@ -194,14 +194,6 @@ def test_undefined_and_unknown_are_left_out_of_means_over_images() -> None:
     assert np.isnan(mean_over_images(image_rates(labels[4:], called[4:]))).all()
 
 
-def test_samples_stand_beside_the_other_averages_where_asked_for() -> None:
-    table = confusion(np.eye(3), np.eye(3, dtype=bool))
-    found = averages(MULTILABEL, rates(table), rates(table.total()), table.tp + table.fn, np.array([0.1, 0.2, 0.3]))
-    assert [float(found["samples"][name]) for name in IMAGE_METRICS] == [0.1, 0.2, 0.3]
-    assert np.isnan(found["samples"]["specificity"])
-    assert "samples" not in averages(MULTILABEL, rates(table), rates(table.total()), table.tp + table.fn)
-
-
 @pytest.mark.parametrize("threshold", [0.3, 0.5])
 @pytest.mark.parametrize("task", [Task("binary", ("Abnormal",)), MULTILABEL, MULTICLASS], ids=lambda task: task.kind)
 def test_what_is_monitored_by_decisions_equals_scikit_learn(task: Task, threshold: float) -> None:

@@ -56,6 +56,41 @@ def test_focal_defaults_are_the_papers_and_smoothing_applies() -> None:
     np.testing.assert_allclose(loss("focal", label_smoothing=0.1)(LABELS, LOGITS), expected, rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("labels", [LABELS, SOFT], ids=["hard", "soft"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.01])
+@pytest.mark.parametrize(("gamma", "balancing"), [(2.0, False), (2.0, True), (0.5, False), (0.0, True)])
+def test_losses_named_as_keras_names_them_are_those(
+    labels: np.ndarray, smoothing: float, gamma: float, balancing: bool
+) -> None:
+    import keras
+
+    options = {"label_smoothing": smoothing, "gamma": gamma, "apply_class_balancing": balancing}
+    theirs = keras.losses.BinaryFocalCrossentropy(from_logits=True, alpha=0.25, reduction=None, **options)
+    plain = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing, reduction=None)
+    one = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing, reduction=None)
+    for name, expected, asked in (
+        ("binary-focal", theirs, options | {"alpha": 0.25}),
+        ("bce", plain, {"label_smoothing": smoothing}),
+    ):
+        got = loss(name, **asked)(labels, LOGITS)
+        np.testing.assert_allclose(got.mean(axis=1), np.asarray(expected(labels, LOGITS)), rtol=2e-5, atol=1e-6)
+    shares = labels / np.maximum(labels.sum(axis=1, keepdims=True), 1)
+    got = loss("cce", CLASSES, label_smoothing=smoothing)(shares, LOGITS)
+    np.testing.assert_allclose(got.sum(axis=1), np.asarray(one(shares, LOGITS)), rtol=2e-5, atol=1e-5)
+
+
+def test_the_recipe_that_quotes_keras_focal_loss_gives_its_value() -> None:
+    """BinaryFocalCrossentropy(gamma=2, alpha=.25, label_smoothing=.01) leaves α aside; Lin et al.'s loss does not."""
+    import keras
+
+    config = registry().get("recipe", "simplified-densenet-v2").config["loss"]
+    assert {**config, "name": ""} == {"name": "", "gamma": 2.0, "alpha": 0.25, "label_smoothing": 0.01}
+    options = {name: value for name, value in config.items() if name != "name"}
+    theirs = float(keras.losses.BinaryFocalCrossentropy(from_logits=True, **options)(LABELS, LOGITS))
+    assert loss(config["name"], **options)(LABELS, LOGITS).mean() == pytest.approx(theirs, rel=1e-5)
+    assert abs(loss("focal", **options)(LABELS, LOGITS).mean() / theirs - 1) > 0.2
+
+
 def test_focal_without_focus_is_half_of_bce() -> None:
     np.testing.assert_allclose(
         loss("focal", gamma=0, alpha=0.5)(LABELS, LOGITS), loss("bce")(LABELS, LOGITS) / 2, rtol=1e-5, atol=1e-7
@@ -110,7 +145,7 @@ def test_weighted_bce_needs_counts() -> None:
 
 
 COUNTS = LabelCounts(np.array([5.0, 80.0, 400.0]), np.array([495.0, 420.0, 100.0]))
-NAMES = ["bce", "focal", "weighted-bce", "cce", "asymmetric", "class-balanced", "ldam"]
+NAMES = ["bce", "focal", "binary-focal", "weighted-bce", "cce", "asymmetric", "class-balanced", "ldam"]
 
 
 def asymmetric_formula(y: np.ndarray, z: np.ndarray, gamma_neg: float, gamma_pos: float, clip: float) -> np.ndarray:
@@ -234,7 +269,7 @@ def test_losses_that_need_counts_say_so(name: str, task: Task, instead: str) -> 
         loss(name, task)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "binary-focal"])
 def test_a_label_of_one_half_is_half_of_each_side(name: str) -> None:
     task = CLASSES if name == "cce" else FINDINGS
     function = loss(name, task, COUNTS)
@@ -263,6 +298,7 @@ def test_tasks_served() -> None:
         "bce": {"binary", "multilabel"},
         "weighted-bce": {"binary", "multilabel"},
         "focal": {"binary", "multilabel"},
+        "binary-focal": {"binary", "multilabel"},
         "asymmetric": {"binary", "multilabel"},
         "class-balanced": {"binary", "multilabel", "multiclass"},
         "ldam": {"binary", "multilabel", "multiclass"},

@@ -143,7 +143,7 @@ def test_a_wide_terminal_gets_the_whole_classification_report(unknown: float) ->
     for label in NIH:
         values = found.per_label[label]
         assert rows[label][-3:-1] == [short(values["precision"].value), short(values["f1"].value)]
-    assert set(rows) == {*NIH, "(macro)", "(micro)", "(weighted)", "(samples)"}
+    assert set(rows) == {*NIH, "(macro)", "(micro)", "(weighted)", "(samples)", "(samples_zero)"}
     samples = found.averages["samples"]
     assert rows["(samples)"][1:] == [short(samples[m].value) for m in ("sensitivity", "specificity", "precision", "f1")]
     assert all(len(line) <= 90 and "…" not in line for line in lines)

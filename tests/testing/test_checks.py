@@ -114,6 +114,18 @@ def test_a_sound_model_passes_and_its_results_say_so() -> None:
     assert {"info", "binary logits", "odd sizes", "half precision", "saving", "gradients"} <= {e.check for e in results}
 
 
+def test_a_frozen_backbone_whose_features_cannot_be_kept_is_caught() -> None:
+    def build(outputs: int, size: int, before: Any) -> keras.Model:
+        inputs, inner = keras.Input((size, size, 1)), keras.Input((size, size, 1))
+        backbone = keras.Model(inner, keras.layers.Conv2D(3, 3)(inner), name="backbone")
+        pooled = keras.layers.GlobalAveragePooling2D()(backbone(before(inputs)))
+        return keras.Model(inputs, keras.layers.Dense(outputs, dtype="float32")(pooled))
+
+    check_model(FlatModel(lambda n, s: build(n, s, keras.layers.Rescaling(1 / 255)), parameters=34), brief=True)
+    with pytest.raises(AssertionError, match=r"features of its frozen backbone cannot be kept: .* random in training"):
+        check_model(FlatModel(lambda n, s: build(n, s, keras.layers.Dropout(0.5)), parameters=34), brief=True)
+
+
 def test_an_exemption_gives_its_reason_and_lets_nothing_else_pass() -> None:
     fixed = FlatModel(lambda n, s: network(n, 8), exempt={"odd sizes": "takes images of 8 pixels only"})
     check_model(fixed)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import keras
@@ -105,22 +106,41 @@ def _size(tensor: Any) -> int:
     return int(np.prod(tensor.shape[1:]))
 
 
+def backbone_in_inference(network: keras.Model) -> AbstractContextManager[int]:
+    """Let the backbone compute as in inference, without its dropout and the like, also in training, until the context ends.
+
+    That is what a frozen backbone does: it does not learn, so noise in it would only blur what the head sees, and its output is
+    the same in every epoch.
+    """
+    backbones = [layer for layer in network.layers if layer.name == BACKBONE]
+
+    def call(layer: Any, inputs: Any, *rest: Any, training: bool | None = None, **keywords: Any) -> Any:
+        return type(layer).call(layer, inputs, *rest, training=False, **keywords)
+
+    return override_call([each for each in backbones if "training" in signature(type(each).call).parameters], call)
+
+
 def _check_fixed(trunk: keras.Model) -> None:
     layers = flatten_layers(trunk)
     if any(isinstance(layer, keras.layers.BatchNormalization) and layer.trainable for layer in layers):
         raise NotSeparable("batch normalisation learns before its head")
     if trunk.trainable_variables:
         raise NotSeparable("something learns before its head")
-    if len(trunk.variables) != len(trunk.weights):  # the difference is the state of random generators
-        raise NotSeparable("the backbone is random in training, by dropout or the like")
-    if all(type(layer).__module__.startswith("keras.") for layer in layers):
+    inside = {id(each) for layer in trunk.layers if layer.name == BACKBONE for each in (layer, *flatten_layers(layer))}
+    outside = [layer for layer in layers if id(layer) not in inside and layer is not trunk]
+    if any(
+        len(layer.variables) != len(layer.weights) for layer in outside
+    ):  # the rest is the state of random generators
+        raise NotSeparable("what stands before the backbone is random in training")
+    if all(type(layer).__module__.startswith("keras.") for layer in outside):
         return
     # a stranger's layer may do anything in training: see whether it does
     shape = trunk.input_shape[1:]
     images = np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.float32)
-    trained, plain = (ops.convert_to_numpy(trunk(images, training=training)) for training in (True, False))
+    with backbone_in_inference(trunk):
+        trained, plain = (ops.convert_to_numpy(trunk(images, training=training)) for training in (True, False))
     if not np.allclose(trained, plain, rtol=1e-3, atol=1e-3):
-        raise NotSeparable("a layer of the backbone does something else in training")
+        raise NotSeparable("a layer before or behind the backbone does something else in training")
 
 
 class Extractor(keras.Model):

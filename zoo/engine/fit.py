@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import keras
@@ -21,7 +21,7 @@ from zoo.data.checked import naming_damage
 from zoo.data.pipeline import ImageSet
 from zoo.engine.checkpoints import Checkpoint, CheckpointFolder
 from zoo.engine.epochs import Epochs, Phase, Policy
-from zoo.engine.features import FeatureCache, cached_features
+from zoo.engine.features import FeatureCache, backbone_in_inference, cached_features
 from zoo.engine.feed import training_feed
 from zoo.engine.job import Job
 from zoo.engine.layer_rates import ShareOf, layer_rates
@@ -196,17 +196,19 @@ class Fitting:
     def _fit_phase(self, phase: Phase) -> None:
         settings, state = self.config.settings, self.state
         number = state.phase
-        freeze(self.network, phase.name == "head", settings.freeze_norm)
+        alone = phase.name == "head"
+        freeze(self.network, alone, settings.freeze_norm)
         self.epochs.features = self.features = self._features(phase)
         self.epochs.begin_phase()
         self._compile(phase)
         checkpoint, self.checkpoint = self.checkpoint, None
         if checkpoint is not None:
             restore_optimizer(self.trainer, checkpoint)
-        feeding: AbstractContextManager[int | None] = (
-            self.features.feeding(self.trainer) if self.features else nullcontext()
-        )
-        with feeding:
+        with ExitStack() as contexts:
+            if self.features:
+                contexts.enter_context(self.features.feeding(self.trainer))
+            elif alone:
+                contexts.enter_context(backbone_in_inference(self.network))
             if checkpoint is not None and state.step:
                 self._finish_epoch(checkpoint)
             if state.phase == number:

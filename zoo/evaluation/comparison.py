@@ -28,7 +28,7 @@ from zoo.evaluation.serialise import Serialisable
 
 # Metrics that are defined or not by the labels alone: a mean over labels then covers the same labels for both runs.
 METRICS = ("auroc", "auprc", "sensitivity", "specificity", "f1", "accuracy", "balanced_accuracy")
-AT_THRESHOLD = METRICS[2:]
+WITHOUT_THRESHOLD, AT_THRESHOLD = METRICS[:2], METRICS[2:]
 
 
 @dataclass(frozen=True)

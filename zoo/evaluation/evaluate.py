@@ -31,7 +31,8 @@ class Evaluation(Serialisable):
     """What was measured on one split.
 
     `per_label[label][metric]` and `averages["macro" | "micro" | "weighted"][metric]` are intervals, for the metrics of
-    `metrics.METRICS`; a multilabel task has the average "samples" as well, see `metrics.image_rates`. `positives` and
+    `metrics.METRICS`; a multilabel task has the averages "samples", see `metrics.image_rates`, and "samples_zero", in which
+    what is undefined for an image counts as 0, scikit-learn's default. `positives` and
     `known` count images per label, `notes` are facts the reader must see. Intervals are over patients, see
     `interval.METHODS`; `seed` and `replicates` are those of what is resampled beside them (calibration errors). A
     multiclass task predicts the most probable class, so its `thresholds` are not used.
@@ -200,10 +201,13 @@ def _measure(
         ):
             averages |= {name: {**each, metric: source} for name, each in averages.items()}
     if task.kind == "multilabel":
-        samples = influence.image_means(metrics.image_rates(labels, positive), codes, patients)
-        averages["samples"] = dict.fromkeys(metrics.METRICS, UNDEFINED) | {
-            m: spread_interval(m, samples, k, level) for k, m in enumerate(metrics.IMAGE_METRICS)
-        }
+        rates = metrics.image_rates(labels, positive)
+        known = ~np.isnan(labels).all(axis=1, keepdims=True)
+        for name, values in (("samples", rates), ("samples_zero", np.where(np.isnan(rates) & known, 0.0, rates))):
+            samples = influence.image_means(values, codes, patients)
+            averages[name] = dict.fromkeys(metrics.METRICS, UNDEFINED) | {
+                m: spread_interval(m, samples, k, level) for k, m in enumerate(metrics.IMAGE_METRICS)
+            }
     return per_label, averages
 
 

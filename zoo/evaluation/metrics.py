@@ -213,24 +213,18 @@ def averages(
     metrics: Mapping[str, np.ndarray],
     micro: Mapping[str, np.ndarray],
     positives: np.ndarray,
-    samples: np.ndarray | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Macro, micro and weighted averages `(...)` from metrics `(..., K)` and the pooled ones `(..., 1)`.
 
     Macro is the plain mean over the labels where a metric is defined, weighted the mean by number of positives. For a
     multiclass task accuracy and balanced accuracy are those of the most probable class over all classes: the share of
-    images that are right, and the mean sensitivity. `samples` `(..., 3)` are means of `image_rates` over images; with them
-    there is an average of that name, NaN for the metrics that a single image does not have.
+    images that are right, and the mean sensitivity.
     """
     result = {
         "macro": {name: mean_of_defined(values) for name, values in metrics.items()},
         "micro": {name: values[..., 0] for name, values in micro.items()},
         "weighted": {name: mean_of_defined(values, positives) for name, values in metrics.items()},
     }
-    if samples is not None:
-        undefined = np.full(samples.shape[:-1], np.nan)
-        by_name = dict(zip(IMAGE_METRICS, np.moveaxis(samples, -1, 0), strict=True))
-        result["samples"] = {name: by_name.get(name, undefined) for name in metrics}
     if task.exclusive:
         right, balanced = result["micro"]["sensitivity"], result["macro"]["sensitivity"]
         for each in result.values():

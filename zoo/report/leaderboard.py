@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from rich.table import Table as TerminalTable
 
 from zoo.core.text import count_of, listed
-from zoo.evaluation.comparison import Comparison
+from zoo.evaluation.comparison import WITHOUT_THRESHOLD, Comparison
 from zoo.evaluation.interval import Interval, short
 from zoo.evaluation.notes import CHANGED, FEW, UNCHECKED
 from zoo.evaluation.p_values import ALPHA
 from zoo.report.blocks import Block, Code, Intervals, Lead, Section, Table
 from zoo.report.blocks import Text as Paragraph
-from zoo.report.sentences import METRICS, doubt, leak, of_patients, p_text, split_name, unit
+from zoo.report.cells import Lines
+from zoo.report.sentences import METRICS, doubt, leak, of_patients, p_text, shown, split_name, unit
 from zoo.report.tables import RULES, terminal
 from zoo.runs.entries import Entry
 from zoo.runs.leaderboard import Board
@@ -22,6 +23,7 @@ from zoo.runs.leaks import Leak
 
 DRAWN = 40  # runs of the page's drawings
 COMPARED = ("minus the best", "p")
+ROOMY = 120  # columns of a terminal that has room for several metrics beside the differences
 
 
 def runs_table(board: Board) -> Table:
@@ -34,25 +36,32 @@ def runs_table(board: Board) -> Table:
             *(str(run[name] or "–") for name in ("model", "recipe", "loss")),
             str(entry.seed),
         ]
-        cells.append(str(entry.value))
+        cells += [str(entry.value), *(shown(each) for each in entry.also.values())]
         if board.comparisons:
             found = comparison.overall if (comparison := board.comparison(rank)) is not None else None
             cells += [str(found.difference), p_text(found.p_adjusted)] if found is not None else ["", ""]
         rows.append(tuple(cells))
-    names = ("rank", "run", "model", "recipe", "loss", "seed", board_metric(board))
+    names = ("rank", "run", "model", "recipe", "loss", "seed", *board_metrics(board))
     caption = "Runs from the best down."
     if board.comparisons:
         caption += f" “Minus the best” is the {board_metric(board)} of the run minus that of {board.entries[0].name}."
     return Table(caption, (*names, *(COMPARED if board.comparisons else ())), tuple(rows))
 
 
-def leaderboard_table(board: Board) -> TerminalTable:
-    """The same for a terminal. Model and seed have a column where runs differ in them; a shared model stands in `heading`."""
+def leaderboard_table(board: Board, width: int = 80) -> TerminalTable:
+    """The same for a terminal. Model and seed have a column where runs differ in them; a shared model stands in `heading`.
+
+    With several metrics the intervals stand below the values, and a `width` below 120 columns shows the metrics alone.
+    """
+    several = bool(board.entries[0].also)
+    narrow = several and width < ROOMY
     varied = [name for name in ("model", "seed") if len({getattr(entry, name) for entry in board.entries}) > 1]
-    columns = ("run", *varied, board_metric(board), *(COMPARED if board.comparisons else ()))
+    varied = [] if narrow else varied
+    columns = ("run", *varied, *board_metrics(board), *(COMPARED if board.comparisons and not narrow else ()))
     # a second column of names leaves no room for more in 80 columns
     model = "model" in varied
-    table = terminal(runs_table(board), None, {"rank": "", **{c: c for c in columns}}, words=2 + model, gap=not model)
+    heads = {"rank": "", **{c: Lines(c.replace(" ", "\n")) if several else c for c in columns}}
+    table = terminal(runs_table(board), None, heads, words=2 + model, gap=not (model or several), stacked=several)
     table.columns[0].justify = "right"
     return table
 
@@ -86,10 +95,15 @@ def heading(board: Board) -> str:
 
 
 def board_metric(board: Board) -> str:
-    """The name of the metric: "AUROC", "macro AUROC"."""
-    first = board.entries[0]
-    whole = first.task.exclusive and first.metric in ("accuracy", "balanced_accuracy")
-    return f"{'macro ' if first.task.outputs > 1 and not whole else ''}{METRICS[first.metric]}"
+    """The name of the metric that ranks: "AUROC", "macro AUROC"."""
+    return board_metrics(board)[0]
+
+
+def board_metrics(board: Board) -> list[str]:
+    """The names of all metrics that are shown, that which ranks first."""
+    task, metric, also = board.entries[0].task, board.entries[0].metric, board.entries[0].also
+    whole = ("accuracy", "balanced_accuracy") if task.exclusive else ()
+    return [f"{'macro ' if task.outputs > 1 and m not in whole else ''}{METRICS[m]}" for m in (metric, *also)]
 
 
 def alarms(board: Board) -> list[str]:
@@ -141,8 +155,9 @@ def sentences(board: Board) -> list[str]:
 
 
 def _thresholds(entry: Entry) -> str:
-    title = METRICS[entry.metric]
-    start = f"{title[0].upper()}{title[1:]} is at"
+    names = [METRICS[m] for m in (entry.metric, *entry.also) if m not in WITHOUT_THRESHOLD]
+    title = listed(names)
+    start = f"{title[0].upper()}{title[1:]} {'are' if len(names) > 1 else 'is'} at"
     if entry.rule.target is None and entry.rule.rule == "fixed":
         return f"{start} the fixed threshold {short(entry.rule.value)} in every run."
     rule = RULES[entry.rule.rule].format(short(entry.rule.value)).removesuffix(" on validation")

@@ -19,6 +19,7 @@ from zoo.report.detail_sentences import references as reference_sentences
 from zoo.report.material import Material
 from zoo.report.sentences import shown, split_name, unit
 from zoo.report.tables import (
+    OVER_IMAGES,
     calibration_table,
     groups_table,
     operating_line,
@@ -47,7 +48,14 @@ def metrics(material: Material) -> Section | None:
         rows.append((label, f"{positives:,} of {known:,}", *(shown(values[m]) for m in COLUMNS)))
     if found.task.kind != "binary":
         for name, values in found.averages.items():
-            rows.append((f"{name} average", "", *(shown(values[m]) if m in values else "" for m in COLUMNS)))
+            how = f" ({OVER_IMAGES[name]})" if name in OVER_IMAGES else ""
+            rows.append(
+                (
+                    f"{name.partition('_')[0]} average{how}",
+                    "",
+                    *(shown(values[m]) if m in values else "" for m in COLUMNS),
+                )
+            )
     level = f"{100 * found.level:.0f}%"
     caption = (
         f"Metrics on the {split_name(found.split)} images with {level} intervals over {unit(found.patients_known)}. "

@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from zoo.core.text import count_of, duration
+from zoo.core.text import count_of, duration, listed
 from zoo.core.thresholds import as_probability
 from zoo.evaluation.interval import Interval, short
 from zoo.report.cells import Lines, cell
@@ -24,18 +24,26 @@ SHOWN_FAILURES = 10
 
 
 def sweep_table(results: Results, console: Console) -> Table:
-    """One row per trial: its values, best epoch, validation and test with 95% intervals, threshold, speed and time. The
-    intervals stand below their values where the console is too narrow for one line.
+    """One row per trial: its values, best epoch, validation and test with 95% intervals, threshold, speed and time.
+
+    The intervals stand below their values where the console is too narrow for one line; of several metrics it then shows those
+    alone, if it must.
     """
-    wide = _table(results, stacked=False)
-    needed = Measurement.get(console, console.options.update(width=1000), wide).maximum
-    return wide if needed <= console.width else _table(results, stacked=True)
+    for stacked, brief in ((False, False), (True, False), (True, bool(results.also))):
+        table = _table(results, stacked=stacked, brief=brief)
+        if Measurement.get(console, console.options.update(width=1000), table).maximum <= console.width:
+            break
+    return table
 
 
-def _table(results: Results, *, stacked: bool) -> Table:
+def _table(results: Results, *, stacked: bool, brief: bool) -> Table:
     keys = [" ".join(results.keys)] if stacked else list(results.keys)
-    numbers = ("epoch", "validation", "test", "at", "images/s", "time")
-    table = new_table(f"{METRICS[results.metric]} with 95% intervals", "", *keys, *numbers, words=1 + len(keys), gap=1)
+    also = [Lines(METRICS[name].replace(" ", "\n")) for name in results.also]
+    rest = () if brief else ("at", "images/s", "time")
+    heads = (*(() if brief else ("epoch",)), "validation", "test", *also, *rest)
+    title = f"{METRICS[results.metric]} with 95% intervals"
+    title += f", and of the test images {listed([METRICS[name] for name in results.also])}" if also else ""
+    table = new_table(title, "", *keys, *heads, words=1 + len(keys), gap=0 if brief else 1)
     table.columns[0].justify = "right"
     best = results.best
     for trial in results.trials:
@@ -44,21 +52,28 @@ def _table(results: Results, *, stacked: bool) -> Table:
         table.add_row(
             f"{mark}{trial.number}",
             *([Text(" ").join(values)] if stacked else values),
-            *_numbers(trial, results.metric, stacked),
+            *_numbers(trial, results, stacked, brief),
             style="bold" if trial is best else None,
         )
     return table
 
 
-def _numbers(trial: Trial, metric: str, stacked: bool) -> list[str | Lines]:
-    result = trial.result
+def _numbers(trial: Trial, results: Results, stacked: bool, brief: bool) -> list[str | Lines]:
+    result, metric = trial.result, results.metric
     thresholds = list((result.get("thresholds") or {}).values())
     at = short(as_probability(thresholds[0])) if len(thresholds) == 1 else "–"
     speed, seconds = result.get("images_per_second"), result.get("seconds")
+    done = trial.status == "complete"
+    shown_metrics = [
+        _interval(result, "val", metric, stacked),
+        _interval(result, "test", metric, stacked) if done else trial.status,
+        *(_interval(result, "test", name, stacked) if done else "" for name in results.also),
+    ]
+    if brief:
+        return shown_metrics
     return [
         str(result.get("best_epoch") or "–"),
-        _interval(result, "val", metric, stacked),
-        _interval(result, "test", metric, stacked) if trial.status == "complete" else trial.status,
+        *shown_metrics,
         at,
         "–" if speed is None else f"{speed:,.0f}",
         "–" if seconds is None else duration(float(seconds)),

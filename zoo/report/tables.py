@@ -68,6 +68,10 @@ REFERENCE = {
 }
 
 
+# averages over images, and what they do with a metric that is undefined for an image
+OVER_IMAGES = {"samples": "where defined", "samples_zero": "undefined as 0"}
+
+
 def new_table(title: str | None, *columns: str | Lines, words: int = 1, gap: int = 0) -> TerminalTable:
     """A table with a rule under its head and the title on the left.
 
@@ -101,14 +105,15 @@ def evaluation_table(evaluation: Evaluation, width: int = 80) -> TerminalTable:
     rows = {**evaluation.per_label}
     if evaluation.task.kind != "binary":
         # averages over images have neither of the AUCs, and no specificity
-        averages = {name: values for name, values in evaluation.averages.items() if wide or name != "samples"}
+        averages = {name: values for name, values in evaluation.averages.items() if wide or name not in OVER_IMAGES}
         rows |= {f"({name})": values for name, values in averages.items()}
     for number, (label, values) in enumerate(rows.items()):
         single = number < len(evaluation.per_label)
         cells: list[RenderableType] = [cell(label), ""]
         if single:
             cells[1] = str(evaluation.positives[label]) + ("" if all_known else f"/{evaluation.known[label]}")
-        cells += ["" if label == "(samples)" else str(values[metric]) for metric in ("auroc", "auprc")]
+        over_images = not single and label.strip("()") in OVER_IMAGES
+        cells += ["" if over_images else str(values[metric]) for metric in ("auroc", "auprc")]
         cells += [short(values[metric].value) for metric in at_threshold.values()]
         cells += [short(as_probability(evaluation.thresholds[label])) if single else "" for _ in at]
         table.add_row(*cells, end_section=number == len(evaluation.per_label) - 1)
@@ -155,13 +160,25 @@ def like_for_like(validation: Evaluation | None, test: Evaluation | None) -> str
 
 
 def terminal(
-    table: Table, title: str | None, columns: Mapping[str, str], words: int = 1, gap: int = 0
+    table: Table,
+    title: str | None,
+    columns: Mapping[str, str | Lines],
+    words: int = 1,
+    gap: int = 0,
+    *,
+    stacked: bool = False,
 ) -> TerminalTable:
-    """A table of the page for a terminal: some of its columns, each with the heading it has there; see `new_table`."""
+    """A table of the page for a terminal: some of its columns, each with the heading it has there; see `new_table`.
+
+    With `stacked` an interval stands below its value.
+    """
     places = [table.columns.index(name) for name in columns]
     result = new_table(title, *columns.values(), words=words, gap=gap)
     for row in table.rows:
-        result.add_row(*(cell(row[place]) for place in places))
+        cells = [cell(row[place]) for place in places]
+        if stacked:
+            cells[words:] = [Lines(each.plain.replace(" [", "\n[")) for each in cells[words:]]
+        result.add_row(*cells)
     return result
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from zoo.core.errors import DataError, UsageError, ZooError
 from zoo.core.tasks import Task
 from zoo.core.thresholds import ThresholdRule
-from zoo.evaluation.comparison import AT_THRESHOLD
+from zoo.evaluation.comparison import WITHOUT_THRESHOLD
 from zoo.evaluation.interval import Interval
 from zoo.evaluation.notes import DOUBTS, Note
 from zoo.runs.current import current_evaluation
@@ -27,7 +27,7 @@ from zoo.runs.run import Run
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished run's saved result: one metric on one split, over all labels and for each.
+    """A finished run's saved result: one metric on one split, over all labels and for each, and other metrics (`also`) over all.
 
     `protocol` is "published" or "drawn", the origin of the split. The digests identify the images and their labels. `thresholds`
     follow `rule`. `stale` if the saved results were of other predictions or thresholds than the run's and were computed again.
@@ -50,6 +50,7 @@ class Entry:
     patients_known: bool
     value: Interval
     per_label: dict[str, Interval]
+    also: dict[str, Interval]
     images_digest: str
     labels_digest: str
     thresholds: dict[str, float]
@@ -60,8 +61,8 @@ class Entry:
 
     @property
     def at_thresholds(self) -> bool:
-        """Whether the metric depends on thresholds."""
-        return self.metric in AT_THRESHOLD and not self.task.exclusive
+        """Whether a metric depends on thresholds."""
+        return not {self.metric, *self.also} <= set(WITHOUT_THRESHOLD) and not self.task.exclusive
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -85,11 +86,13 @@ def read(
     split: str,
     metric: str,
     *,
+    also: Sequence[str] = (),
     rule: ThresholdRule | None = None,
     accept_changed: bool = False,
 ) -> Found:
-    """Read the runs that a user means: names, paths or patterns; all runs of the folder where nothing is given. For `rule` and
-    `accept_changed` see `zoo.runs.current.current_evaluation`.
+    """Read the runs that a user means: names, paths or patterns; all runs of the folder where nothing is given.
+
+    `also` are metrics to read beside the one that ranks. For `rule` and `accept_changed` see `zoo.runs.current.current_evaluation`.
 
     Raises:
         UsageError: a name or pattern fits no run.
@@ -109,7 +112,7 @@ def read(
     finder = LeakFinder()
     for real, path in {os.path.realpath(path): path for path in paths}.items():
         try:
-            entry = read_entry(path, split, metric, finder, rule=rule, accept_changed=accept_changed)
+            entry = read_entry(path, split, metric, finder, also=also, rule=rule, accept_changed=accept_changed)
         except DataError as error:
             if real in strict:
                 raise
@@ -155,6 +158,7 @@ def read_entry(
     metric: str,
     finder: LeakFinder,
     *,
+    also: Sequence[str] = (),
     rule: ThresholdRule | None = None,
     accept_changed: bool = False,
 ) -> Entry | str:
@@ -190,6 +194,7 @@ def read_entry(
             patients_known=found.patients_known,
             value=found.averages["macro"][metric],
             per_label={label: values[metric] for label, values in found.per_label.items()},
+            also={name: found.averages["macro"][name] for name in also},
             images_digest=found.images_digest,
             labels_digest=found.labels_digest,
             thresholds=found.thresholds,

@@ -78,6 +78,7 @@ def _cells(group: int, board: Board, rank: int) -> dict[str, Any]:
     entry, compared = board.entries[rank], board.comparison(rank)
     cells: dict[str, Any] = {"group": group, "rank": board.place(rank), **vars(entry), **_chosen(entry.path)}
     labels = cells.pop("per_label")
+    cells |= {f"also:{name}": found for name, found in cells.pop("also").items()}
     cells |= {"task": entry.task.kind, "labels": "|".join(entry.task.labels), "rule": str(entry.rule)}
     cells["leaks"] = "|".join(f"{leak.shared} {leak.images}" for leak in entry.leaks)
     cells["doubts"] = "|".join(f"{note.kind} {note.labels[0]}" for note in entry.doubts)

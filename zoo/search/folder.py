@@ -29,6 +29,7 @@ class Definition:
         below: layers of the configuration from a file.
         above: layers from the command line, which override those.
         metric: validation metric that ranks the trials.
+        also: metrics that the table shows beside it.
         trials: number of trials of a search; None for a grid.
         prune: whether a search stops trials that fall behind.
         storage: address of a search's database without its password; None for the file in the sweep's folder.
@@ -46,6 +47,7 @@ class Definition:
     storage: str | None = None
     checkpoint_every: int | None = None
     track: list[str] = field(default_factory=list)
+    also: list[str] = field(default_factory=list)
 
     @property
     def kind(self) -> str:

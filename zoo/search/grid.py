@@ -124,7 +124,9 @@ def _flat(config: dict[str, Any]) -> dict[str, Any]:
 def results(folder: Folder, definition: Definition, trials: Sequence[Trial]) -> Results:
     """The trials as a table."""
     keys = tuple(each.key for each in dimensions_of(definition))
-    return Results(folder.name, folder.path, definition.kind, definition.metric, keys, tuple(trials))
+    return Results(
+        folder.name, folder.path, definition.kind, definition.metric, keys, tuple(trials), tuple(definition.also)
+    )
 
 
 def dimensions_of(definition: Definition) -> tuple[Dimension, ...]:

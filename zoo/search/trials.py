@@ -123,7 +123,7 @@ def _images_per_second(rows: Sequence[Mapping[str, str]]) -> float | None:
 
 @dataclass(frozen=True)
 class Results:
-    """All trials of a sweep, ranked by one metric on validation; `keys` are the settings that vary."""
+    """All trials of a sweep, ranked by one metric on validation; `keys` are the settings that vary, `also` more metrics to show."""
 
     name: str
     folder: Path
@@ -131,6 +131,7 @@ class Results:
     metric: str
     keys: tuple[str, ...]
     trials: tuple[Trial, ...]
+    also: tuple[str, ...] = ()
 
     @property
     def complete(self) -> list[Trial]:

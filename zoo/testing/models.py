@@ -14,6 +14,7 @@ from zoo.core.contracts import Model
 from zoo.core.tasks import Task
 from zoo.engine.load import custom_layers
 from zoo.nn.graph import as_graph
+from zoo.nn.members import BACKBONE
 from zoo.testing.saved import logits_elsewhere
 from zoo.testing.suite import (
     EXAMPLE_TASKS,
@@ -84,6 +85,7 @@ class _Subject:
             "half precision": self.half_precision,
             "saving": self.saving,
             "logits, not probabilities": self.unbounded,
+            "frozen features": self.frozen_features,
             "gradients": self.gradients,
         }
 
@@ -199,6 +201,21 @@ class _Subject:
             f"{self.name}: the output stays in [0, 1] whatever the weights: these are probabilities, not logits. Leave out the "
             "sigmoid or softmax at the end (activation=None): losses and calibration take logits."
         )
+
+    def frozen_features(self) -> None:
+        """The output of a frozen backbone, where there is one, is computed once for all epochs."""
+        from zoo.engine.features import NotSeparable, split_network
+
+        backbone = next((layer for layer in self.last.layers if layer.name == BACKBONE), None)
+        if backbone is None:
+            return
+        backbone.trainable = False
+        try:
+            split_network(self.last)
+        except NotSeparable as reason:
+            raise AssertionError(f"{self.name}: the features of its frozen backbone cannot be kept: {reason}") from None
+        finally:
+            backbone.trainable = True
 
     def gradients(self) -> None:
         """One training step with an optimizer that leaves in each weight its gradient."""
