@@ -107,7 +107,10 @@ def decode(data: bytes) -> tuple[str, str]:
         ValueError: it is not text.
     """
     if data.startswith(_UTF16):
-        return data.decode("utf-16"), "UTF-16"
+        text = data.decode("utf-16")
+        if "\0" in text:
+            raise ValueError("it is not text")
+        return text, "UTF-16"
     if b"\0" in data:
         raise ValueError("it is not text")
     try:
