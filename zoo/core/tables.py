@@ -107,7 +107,10 @@ def decode(data: bytes) -> tuple[str, str]:
         ValueError: it is not text.
     """
     if data.startswith(_UTF16):
-        return data.decode("utf-16"), "UTF-16"
+        text = data.decode("utf-16")
+        if "\0" in text:
+            raise ValueError("it is not text")
+        return text, "UTF-16"
     if b"\0" in data:
         raise ValueError("it is not text")
     try:
@@ -141,11 +144,10 @@ def _delimiter(text: str, file: Path) -> tuple[str, int]:
             rows = [
                 len(row) for row in itertools.islice(csv.reader(io.StringIO(text), delimiter=delimiter), _ROWS) if row
             ]
-        except csv.Error as error:
-            if "field limit" not in str(error):
-                raise
-            continue  # it may be short where it is split by another
+        except csv.Error:  # a quoted carriage return stands outside of quotes where cells are split by another
+            continue
         if rows and rows[0] > 1:
             found[delimiter] = (set(rows) == {rows[0]}, rows[0])
     best = max(found, key=lambda delimiter: found[delimiter], default=",")
-    return best, found[best][1] if found else 1
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    return best, found[best][1] if found else 1 + max(map(first.count, DELIMITERS))
