@@ -215,7 +215,11 @@ def _jpeg_2000s() -> Iterator[Entry]:
     yield "has 120,000 parts of a tile", lambda: stream[:sot] + parts * 120_000 + stream[sot:], PARTS
     free = struct.pack(">I4s", 8, b"free")
     begin = whole.index(b"jp2h") - 4
-    yield "has 5 MB of boxes", lambda: whole[:begin] + free * 650_000 + whole[begin:], "do not begin as such"
+    yield (
+        "has 5 MB of boxes",
+        lambda: whole[:begin] + free * 650_000 + whole[begin:],
+        "over the limit of 4 MB",
+    )
     fake = struct.pack(">I4s", 8 + len(stream), b"free") + stream
     yield (
         "hides a bomb behind a sound codestream",

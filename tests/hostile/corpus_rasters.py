@@ -258,12 +258,12 @@ def _others() -> Iterator[Entry]:
     yield (
         "PNM with a comment of 20 MB",
         lambda: b"P5\n#" + b"x" * 20_000_000 + b"\n9 9 255\n" + bytes(81),
-        "longer than 64 KB",
+        "its header: over the limit of 4 MB",
     )
     yield (
         "PNM with 20 MB of blanks",
         lambda: b"P5\n" + b" " * 20_000_000 + b"9 9 255\n" + bytes(81),
-        "longer than 64 KB",
+        "its header: over the limit of 4 MB",
     )
     avif = encoded(Image.fromarray(RGB), "AVIF")
     ispe = avif.index(b"ispe")

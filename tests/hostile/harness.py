@@ -220,6 +220,8 @@ class _Watch:
         if not isinstance(path, (str, bytes, os.PathLike)):
             return
         name = os.fsdecode(path)
+        if os.path.realpath(name).startswith("/memfd:"):  # a file in memory, which has no place
+            return
         parent, last = os.path.split(os.path.abspath(name))
         real = os.path.realpath(name) if follow else os.path.join(os.path.realpath(parent), last)
         allowed = self.own if writes else [*self.own, *self.read]

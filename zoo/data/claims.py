@@ -10,14 +10,13 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
-from zoo.core.records import BadImage
+from zoo.core import limits
 from zoo.data import jpeg2000, tiff
-from zoo.data.formats import Kind, check, check_size
+from zoo.data.formats import Kind, Parts, check, check_size
 
 _SOS = 0xDA
 _BARE = {0x00, 0x01, *range(0xD0, 0xDA)}  # markers without a length
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_PNM_HEADER = 1 << 16  # bytes: a few numbers, and comments
 _EXTENSION, _IMAGE = 0x21, 0x2C  # blocks of a GIF
 
 
@@ -42,13 +41,12 @@ def check_claims(kind: Kind, stream: BinaryIO, size: int) -> None:
 def _jpeg(stream: BinaryIO, size: int) -> None:
     """Every start of frame, the segments before the first scan, and the scans: a decoder goes over all pixels for each."""
     data = stream.read(size)
-    at, parts = 2, 0
+    at, parts = 2, Parts("segments or bytes between them")
     while at + 4 <= len(data):
         found = data.find(b"\xff", at)
         if found < 0:
             break
-        parts += 1 + found - at  # what lies between is skipped byte by byte
-        check("image_parts", parts, f"{parts:,} segments or bytes between them")
+        parts.add(1 + found - at)  # what lies between is skipped byte by byte
         at, marker = found, data[found + 1] if found + 1 < len(data) else _SOS
         if marker == _SOS:
             break
@@ -74,7 +72,7 @@ def _gif(stream: BinaryIO, size: int) -> None:
         return
     check_size(*struct.unpack_from("<HH", head, 6))
     _skip_colours(stream, head[10])
-    frames = parts = 0
+    frames, parts = 0, Parts("blocks")
     while start := stream.read(1):
         if start[0] == _IMAGE:
             frames += 1
@@ -88,12 +86,10 @@ def _gif(stream: BinaryIO, size: int) -> None:
         elif start == b";":
             return
         else:
-            parts += 1
-            check("image_parts", parts, f"{parts:,} blocks")
+            parts.add()
             continue
         while length := stream.read(1):
-            parts += 1
-            check("image_parts", parts, f"{parts:,} blocks")
+            parts.add()
             if not length[0] or len(stream.read(length[0])) < length[0]:
                 break
 
@@ -119,11 +115,12 @@ def _webp(stream: BinaryIO, size: int) -> None:
 
 def _pnm(stream: BinaryIO, size: int) -> None:
     """The header, which Pillow reads byte by byte, comments too."""
-    head = stream.read(_PNM_HEADER)
+    most = limits.value("image_header_bytes")
+    head = stream.read(most)
     lines = (line.partition(b"#")[0] for line in head.replace(b"\r", b"\n").split(b"\n"))
     words = b" ".join(lines).split()
-    if len(words) < (3 if words[:1] in ([b"P1"], [b"P4"]) else 4) and size > _PNM_HEADER:
-        raise BadImage(f"its header is longer than {_PNM_HEADER >> 10} KB")
+    if len(words) < (3 if words[:1] in ([b"P1"], [b"P4"]) else 4):
+        check("image_header_bytes", size, "its header")
     if len(words) > 2 and all(word.isdigit() and len(word) < 11 for word in words[1:3]):
         check_size(int(words[1]), int(words[2]))
 

@@ -143,6 +143,19 @@ def check(limit: str, found: int, what: str) -> None:
         raise BadImage(f"{what}: over the limit of {most}, which {each.variable} raises")
 
 
+class Parts:
+    """Counts the parts of an image file, and refuses more than the limit `image_parts`."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._found, self._most = what, 0, limits.value("image_parts")
+
+    def add(self, count: int = 1) -> None:
+        """Count some more; raises BadImage beyond the limit."""
+        self._found += count
+        if self._found > self._most:
+            check("image_parts", self._found, f"{self._found:,} {self._what}")
+
+
 def check_size(width: int, height: int) -> None:
     """Refuse an image of more pixels than the limit `pixels`, or with a side over `image_side`.
 

@@ -36,7 +36,7 @@ def folders_of(folder: str) -> tuple[list[str], list[tuple[str, str]]]:
         OSError: it cannot be read.
     """
     with os.scandir(folder) as entries:
-        names = sorted(each.name for each in entries if each.is_dir())
+        names = sorted(each.name for each in entries if _is_folder(each))
     beside = any(_IMAGES.fullmatch(name) for name in names)
     kept, left = [], []
     for name in names:
@@ -77,7 +77,7 @@ def _walk(folder: str, above: tuple[_Place, ...], known: frozenset[_Place]) -> I
             return
         kept, left = folders_of(folder)
         with os.scandir(folder) as entries:
-            files = [each.name for each in entries if not each.is_dir()]
+            files = [each.name for each in entries if not _is_folder(each)]
     except OSError as error:
         yield folder, f"{UNREADABLE} ({error.strerror})"
         return
@@ -88,6 +88,13 @@ def _walk(folder: str, above: tuple[_Place, ...], known: frozenset[_Place]) -> I
             yield path, reasons[name]
         else:
             yield from _walk(path, (*above, here), known)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _why_not(folder: str, name: str) -> str:

@@ -9,14 +9,14 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from zoo.core import limits
 from zoo.core.records import BadImage
-from zoo.data.formats import J2K_START, check, check_size
+from zoo.data.formats import J2K_START, Parts, check, check_size
 
 _COD, _COC, _SOT, _SOD, _EOC = 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
 _COMPONENTS = 4
 _TILE = 16  # parts that a tile counts as: OpenJPEG takes some 7 KB for each
 _INCLUDED = 64  # packets that count as a part: OpenJPEG takes 2 bytes for each
-_BOXES = 1 << 22  # bytes before the codestream, which hold a colour profile at most
 _DAMAGED = "its JPEG 2000 data are damaged: they do not begin as such"
 
 
@@ -49,21 +49,28 @@ def read(data: bytes) -> Codestream:
         raise BadImage(f"its JPEG 2000 data have {components:,} values per pixel: 1 to {_COMPONENTS} can be read")
     tiles = -(-(right - min(x, left)) // wide) * -(-(bottom - min(y, top)) // high)
     check("image_parts", _TILE * tiles, f"{tiles:,} tiles")
+    there = set()
     for marker, content in _segments(data, start + 2):
         if marker in (_COD, _COC):
             _check_coding(marker, content, found, tiles)
+        elif marker == _SOT:
+            there.add(content[:2])
+    if len(there) < tiles:
+        raise BadImage("truncated")
     return found
 
 
 def _in_boxes(data: bytes) -> int:
     """Where the contents of the codestream's box begin (annex I.4)."""
-    at = 0
-    while at + 16 <= min(len(data), _BOXES):
+    at, most = 0, limits.value("image_header_bytes")
+    while at + 16 <= len(data):
+        if at > most:
+            check("image_header_bytes", at, "boxes before its JPEG 2000 data")
         length, name, longer = struct.unpack_from(">I4sQ", data, at)
         head, length = (16, longer) if length == 1 else (8, length)
         if name == b"jp2c":
             return at + head
-        if length < head:
+        if length < head or at + length > len(data):
             break
         at += length
     raise BadImage(_DAMAGED)
@@ -71,11 +78,10 @@ def _in_boxes(data: bytes) -> int:
 
 def _segments(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
     """The segments of the main header and of the tile-parts' headers."""
-    parts, end = 0, 0
+    parts, end = Parts("segments"), 0
     while at + 4 <= len(data):
         marker, length = struct.unpack_from(">HH", data, at)
-        parts += 1
-        check("image_parts", parts, f"{parts:,} segments")
+        parts.add()
         if marker == _SOT and at + 12 <= len(data):
             size = struct.unpack_from(">I", data, at + 6)[0]
             end = at + size if size >= 12 else len(data)

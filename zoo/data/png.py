@@ -11,9 +11,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from zoo.core import limits
 from zoo.core.records import BadImage
-from zoo.data.formats import PNG_SIGNATURE, check
+from zoo.data.formats import PNG_SIGNATURE, Parts
 
 _HEADER = 33  # bytes of the signature and the whole IHDR chunk
 _BLOCK = 1 << 20
@@ -88,16 +87,15 @@ def is_plain(data: bytes) -> bool:
     Raises:
         BadImage: it has too many chunks.
     """
-    at, pixels, parts, most = _HEADER, False, 0, limits.value("image_parts")
-    while at + 8 <= len(data) and parts <= most:
-        parts += 1
+    at, pixels, parts = _HEADER, False, Parts("chunks")
+    while at + 8 <= len(data):
+        parts.add()
         length, name = struct.unpack_from(">I4s", data, at)
         turning = name in (b"tEXt", b"zTXt", b"iTXt") and data.startswith(_TURNING_TEXTS, at + 8)
         if turning or name in (b"acTL", b"tRNS", b"eXIf", b"IHDR"):
             return False
         pixels = pixels or name == b"IDAT"
         at += 12 + length
-    check("image_parts", parts, f"{parts:,} chunks")
     return pixels
 
 
@@ -110,13 +108,13 @@ def check_png(stream: BinaryIO) -> None:
         BadImage: it is damaged or truncated.
     """
     stream.seek(len(PNG_SIGNATURE))
-    inflate, missing, parts = zlib.decompressobj(), 0, 0
+    inflate, missing, parts, first_chunk = zlib.decompressobj(), 0, Parts("chunks"), True
     while len(start := stream.read(8)) == 8:
         length, name = struct.unpack(">I4s", start)
-        parts += 1
-        check("image_parts", parts, f"{parts:,} chunks")
-        if name == b"IHDR" and parts > 1:
+        parts.add()
+        if name == b"IHDR" and not first_chunk:
             raise BadImage("damaged: it has two IHDR chunks")
+        first_chunk = False
         crc, first = zlib.crc32(name), True
         while length and (block := stream.read(min(length, _BLOCK))):
             crc = zlib.crc32(block, crc)

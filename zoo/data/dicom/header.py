@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ KEYWORDS = (
 IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".1.99", ".2"))
 _META_GROUP, _PIXEL_GROUP, _PIXELS = 0x0002, 0x7FE0, 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF
+_ITEM, _DELIMITER = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _BLOCK = 1 << 16
 
 
@@ -48,6 +50,20 @@ class PixelElement:
             return self.stream.read_last(self.start, limit)
         self.stream.seek(self.start)
         return self.stream.read(limit)
+
+
+def _check_items(data: bytes, order: str, keyword: str) -> None:
+    """Refuse a sequence whose items do not fill it, or are more than pydicom reads in a moment."""
+    at, count, most = 0, 0, limits.value("dicom_items")
+    while at + 8 <= len(data):
+        group, number, length = struct.unpack_from(f"{order}HHI", data, at)
+        if (group, number) == _DELIMITER or ((group, number) == _ITEM and length == _UNDEFINED):
+            return
+        if (group, number) != _ITEM or length > len(data) - at - 8:
+            raise BadImage(f"its {keyword} is damaged")
+        at, count = at + 8 + length, count + 1
+        if count > most:
+            check("dicom_items", count, f"its {keyword} has too many items")
 
 
 class Inflated:
@@ -163,9 +179,13 @@ class Header:
 
     def items(self, keyword: str) -> Iterator[Header]:
         """The items of a sequence; raises BadImage where it is none."""
+        from pydicom.dataelem import RawDataElement
         from pydicom.dataset import Dataset
         from pydicom.sequence import Sequence
 
+        raw = self.dataset.get_item(keyword)
+        if isinstance(raw, RawDataElement) and raw.VR in (None, "SQ") and raw.value:
+            _check_items(raw.value, "<" if raw.is_little_endian else ">", keyword)
         value = self.dataset.get(keyword)
         if value and not isinstance(value, Sequence):
             raise BadImage(f"its {keyword} is no sequence")

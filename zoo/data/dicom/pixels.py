@@ -14,7 +14,7 @@ from zoo.data import jpeg2000
 from zoo.data.claims import check_claims
 from zoo.data.dicom.header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Header, PixelElement
 from zoo.data.dicom.subprocess_decoder import decode, decode_gdcm, decode_openjpeg
-from zoo.data.formats import J2K_START, Kind, check
+from zoo.data.formats import J2K_START, Kind, Parts
 
 _JPEG = "1.2.840.10008.1.2.4."
 NATIVE = {IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN}
@@ -25,7 +25,7 @@ JPEG_2000 = {_JPEG + last for last in ("90", "91", "201", "202", "203")}  # the 
 _SLACK = 1 << 20  # bytes that compressed data may take beyond twice the pixels
 _NO_SIZE = (0xC4, 0xC8, 0xCC)  # among the markers C0 to CF, those that are no start of frame
 _SOF_LS, _SOS, _SEQUENTIAL = 0xF7, 0xDA, (0xC0, 0xC1)
-_ITEM, _DELIMITER, _UNDEFINED = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD), 0xFFFFFFFF
+_ITEM, _DELIMITER = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 
 
 @dataclass(frozen=True)
@@ -126,19 +126,18 @@ def _frame(element: PixelElement, layout: Layout) -> bytes:
     if len(content) > limit:
         raise BadImage("its compressed pixel data are longer than its pixels would be")
     fragments: list[bytes] = []
-    at = 0
+    at, parts = 0, Parts("fragments")
     while at + 8 <= len(content):
         group, number, length = struct.unpack_from("<HHI", content, at)
         if (group, number) == _DELIMITER:
             break
-        if (group, number) != _ITEM or length == _UNDEFINED:
+        if (group, number) != _ITEM or length > len(content) - at - 8:
             raise BadImage("the fragments of its pixel data are damaged")
         fragments.append(content[at + 8 : at + 8 + length])
-        check("image_parts", len(fragments), f"{len(fragments):,} fragments")
+        if len(fragments) == 1 and length > 4:  # the first holds where each frame begins
+            raise BadImage(f"has {length // 4} frames: a single image is needed")
+        parts.add()
         at += 8 + length
-    offsets = len(fragments[0]) // 4 if fragments else 0  # the first item holds where each frame begins
-    if offsets > 1:
-        raise BadImage(f"has {offsets} frames: a single image is needed")
     frame = b"".join(fragments[1:])
     if not frame:
         raise BadImage("truncated")

@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from zoo.core import limits
 from zoo.core.errors import ZooError
 from zoo.core.processes import Worker, WorkerDied, WorkerTimeout, limit_memory
 from zoo.core.records import BadImage
 
-SECONDS = 60.0  # for one frame; an image of 20 megapixels takes some 2 s
-MEMORY = 4 << 30  # bytes; an image of 100 megapixels takes some 2 GB in OpenJPEG
 _PACKAGES = {"gdcm": "python-gdcm", "openjpeg": "pylibjpeg-openjpeg"}
 
-worker = Worker(setup=partial(limit_memory, MEMORY))
+
+def _limit() -> None:
+    """An image of 100 megapixels takes some 2 GB in OpenJPEG; one of 20 takes some 2 s."""
+    limit_memory(limits.value("dicom_frame_memory"))
+
+
+worker = Worker(setup=_limit)
 
 
 def decode(codec: Callable[..., bytes], frame: bytes, size: int, **layout: str | int) -> bytes:
@@ -26,15 +31,16 @@ def decode(codec: Callable[..., bytes], frame: bytes, size: int, **layout: str |
         BadImage: the frame is damaged.
         ZooError: the library is not installed.
     """
+    seconds = limits.value("dicom_frame_seconds")
     try:
-        content = worker.call(partial(codec, **layout), frame, seconds=SECONDS)
+        content = worker.call(partial(codec, **layout), frame, seconds=seconds)
     except ModuleNotFoundError as error:
         name = _PACKAGES.get(str(error.name), error.name)
         raise ZooError(
             f"DICOM images compressed like this one need {name}. Install it: pip install 'cxr-zoo[dicom]'"
         ) from None
     except WorkerTimeout:
-        raise BadImage(f"its decoder took over {SECONDS:.0f} s") from None
+        raise BadImage(f"its decoder took over {seconds} s") from None
     except WorkerDied:
         raise BadImage("damaged: its decoder crashed on it") from None
     except Exception:  # the message may quote the file
