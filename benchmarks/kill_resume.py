@@ -198,7 +198,7 @@ def differences(expected: Path, found: Path) -> list[str]:
     results = [p.relative_to(expected) for p in expected.glob("**/*") if p.suffix in (".csv", ".json")]
     named = [str(p) for p in results if p.name not in ("run.json", "metrics.csv", "data.json")]
     wrong = [name for name in dict.fromkeys([*files, *named]) if content(expected / name) != content(found / name)]
-    last = [max((run / "checkpoints").glob("checkpoint-*.npz")) for run in (expected, found)]
+    last = [max((run / "checkpoints").glob("checkpoint-*.npz"), default=run / "none") for run in (expected, found)]
     return wrong + (["checkpoint"] if content(last[0]) != content(last[1]) else [])
 
 

@@ -13,7 +13,7 @@ from zoo.core.calls import ADVICE, culprit, describe
 from zoo.core.errors import ZooError, unknown
 from zoo.core.logs import LINES
 from zoo.core.origins import Origin
-from zoo.core.text import printable
+from zoo.core.text import is_unicode, printable
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +81,9 @@ def _fail(ctx: click.Context, error: Exception) -> NoReturn:
         lines = [line for text in more if text for line in text.split("\n")]
     elif where := culprit(error, registered()):
         message = f"{where}: {describe(error)}".removesuffix(".") + f". {ADVICE}"
+    elif isinstance(error, UnicodeEncodeError) and not is_unicode(error.object[error.start : error.end]):
+        near = error.object[max(0, error.start - 40) : error.end + 40]  # of what may be a whole file
+        message = f"a name is not Unicode (UTF-8) and cannot be written: '…{near}…'. Rename it, or name a link to it."
     elif isinstance(error, OSError) and error.strerror:  # a file or a device, not a bug
         message = f"{error.strerror}: '{error.filename}'." if error.filename else f"{error.strerror}."
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import runpy
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -91,6 +92,24 @@ def test_the_picture_of_the_house_is_current(run_python: Callable[..., Any]) -> 
     made = run_python("-c", f"import runpy; print(runpy.run_path({str(script)!r})['picture'](), end='')")
     assert made.returncode == 0, made.stderr
     assert (ROOT / "docs" / "images" / "house.svg").read_text() == made.stdout, "run: python docs/generate_house.py"
+
+
+def test_the_page_of_licences_names_every_package_that_zoo_asks_for() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "generate_licences.py"))
+    page = (ROOT / "docs" / "licences.md").read_text()
+    rows = {
+        row[0]: row for row in (line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| "))
+    }
+    asked = {made["plain"](each.name): part for part, wanted in made["declared"]().items() for each in wanted}
+    assert {n: rows[n][3].strip("[`]") for n in rows.keys() & asked.keys()} == asked, (
+        "run: python docs/generate_licences.py"
+    )
+    assert "see its licence file" not in page
+    assert "not installed" not in page
+    for name, package in made["installed"](each for wanted in made["declared"]().values() for each in wanted).items():
+        if name in rows and rows[name][1] == package.version:
+            assert rows[name][2] == made["licence"](package)
+    assert len(made["old"]()) == page.partition("## Without")[2].partition("## What")[0].count(" | 20")
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -350,6 +352,27 @@ def test_a_kill_just_before_the_store_appears_costs_nothing(
     store = prepare(records, SIZE, cache)
     assert decoded(log).total() == 0
     assert_same(store, records, cache / "fresh")
+
+
+def test_a_kill_just_after_the_pixels_are_created_leaves_no_store_that_others_cannot_take_from(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = records_of(write_images(root, 5), FileSource(str(root)))
+    create = Pixels.create
+
+    def killed(*arguments: Any) -> None:
+        create(*arguments)
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pixels, "create", killed)
+        with pytest.raises(SystemExit):
+            prepare(records, SIZE, cache)
+    (half,) = cache.glob("*.partial")
+    (half / ".partial-1-images.csv").touch()
+    store = prepare(records, SIZE, cache)
+    assert not list(store.path.glob(".partial-*"))
+    assert json.loads((store.path / stores.HOW).read_text()) == stores.preparation()
 
 
 class Changing(Wounded):

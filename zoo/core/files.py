@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -50,7 +51,11 @@ def open_regular(file: str | Path) -> BinaryIO:
         DataError: it is a directory, a FIFO, a device or a socket; opening one of these could wait or read for ever.
         OSError: it is missing or cannot be read.
     """
-    handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    return _regular(os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), file)
+
+
+def _regular(handle: int, file: str | Path) -> BinaryIO:
+    """A descriptor as a stream, closed again where it is of no regular file."""
     try:
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):
@@ -61,6 +66,38 @@ def open_regular(file: str | Path) -> BinaryIO:
     except BaseException:
         os.close(handle)
         raise
+
+
+def open_inside(root: str | Path, path: str | Path) -> BinaryIO:
+    """Open a regular file below a folder to read it, wherever links lead; one that leads out of the folder is not opened.
+
+    The real place is found first, and then opened from `root` on step by step without following a link: what is swapped for a
+    link meanwhile is refused.
+
+    Raises:
+        DataError: it lies outside of the folder, was swapped, or is no regular file.
+        OSError: it is missing or cannot be read.
+    """
+    base, real = os.path.realpath(root), os.path.realpath(os.path.join(root, path))
+    parts = os.path.relpath(real, base).split(os.sep)
+    if os.path.commonpath([base, real]) != base:
+        raise DataError(f"{path} leads out of {root}")
+    if os.open not in os.supports_dir_fd or not hasattr(os, "O_NOFOLLOW"):  # Windows, where links need a privilege
+        return open_regular(real)
+    folder = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        handle = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise DataError(f"{path} became a link while it was opened: it is not read") from None
+        raise
+    finally:
+        os.close(folder)
+    return _regular(handle, path)
 
 
 def read_bytes(file: str | Path, limit: str) -> bytes:

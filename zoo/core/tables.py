@@ -107,7 +107,10 @@ def decode(data: bytes) -> tuple[str, str]:
         ValueError: it is not text.
     """
     if data.startswith(_UTF16):
-        return data.decode("utf-16"), "UTF-16"
+        text = data.decode("utf-16")
+        if "\0" in text:
+            raise ValueError("it is not text")
+        return text, "UTF-16"
     if b"\0" in data:
         raise ValueError("it is not text")
     try:
@@ -136,7 +139,10 @@ def _delimiter(text: str) -> str:
     """The delimiter that splits the header, and the first rows into as many cells; of several the one with most cells."""
     found: dict[str, tuple[bool, int]] = {}
     for delimiter in DELIMITERS:
-        rows = [len(row) for row in islice(csv.reader(io.StringIO(text), delimiter=delimiter), _ROWS) if row]
+        try:
+            rows = [len(row) for row in islice(csv.reader(io.StringIO(text), delimiter=delimiter), _ROWS) if row]
+        except csv.Error:  # a quoted carriage return stands outside of quotes where cells are split by another
+            continue
         if rows and rows[0] > 1:
             found[delimiter] = (set(rows) == {rows[0]}, rows[0])
     return max(found, key=lambda delimiter: found[delimiter], default=",")

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from zoo.core.cells import rows_text
 from zoo.core.errors import DataError, ZooError
-from zoo.core.files import replacing, sha256
+from zoo.core.files import open_inside, replacing, sha256
 from zoo.core.locks import LOCK, locked
 from zoo.core.progress import Progress
 from zoo.core.text import is_unicode
@@ -272,7 +272,8 @@ def _members(archive: Path) -> Iterator[_Member]:
     """The regular files of an archive, or the file itself if it is none; folders are skipped, anything else is refused."""
     if archive.is_dir():
         for file in sorted(each for each in archive.rglob("*") if each.is_file() and not each.is_symlink()):
-            yield _Member(file.relative_to(archive).as_posix(), file.stat().st_size, partial(open, file, "rb"), file)
+            name = file.relative_to(archive).as_posix()
+            yield _Member(name, file.stat().st_size, partial(open_inside, archive, name), file)
     elif not archive.name.lower().endswith(ENDINGS):
         yield _Member(archive.name, archive.stat().st_size, partial(archive.open, "rb"))
     elif zipfile.is_zipfile(archive):

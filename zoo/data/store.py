@@ -20,7 +20,7 @@ import pandas as pd
 
 from zoo.core.cells import csv_text
 from zoo.core.errors import ZooError
-from zoo.core.files import replacing
+from zoo.core.files import replacing, write_text
 from zoo.core.locks import LOCK, locked
 from zoo.core.pools import usable_cores
 from zoo.core.processes import refuse_import
@@ -239,6 +239,8 @@ class _Making:
 
     def make(self, workers: int | None) -> Store:
         taken_up = (self.partial / IMAGES).exists()
+        for left in self.partial.glob(".partial-*"):  # of a process that was killed: this one holds the lock
+            left.unlink()
         self._take_back()
         self._log_size()
         pixels, kept = self._open_pixels()
@@ -300,6 +302,7 @@ class _Making:
     def _open_pixels(self) -> tuple[Pixels, list[Finished]]:
         """The pixel file, and its finished images: those with the right checksum."""
         array = self.partial / IMAGES
+        write_text(self.partial / HOW, json.dumps(preparation()))  # each time: a kill may have come before it was there
         try:
             pixels = Pixels.open(array)
             if (pixels.count, pixels.size) != (len(self.paths), self.size):
@@ -312,7 +315,6 @@ class _Making:
             except OSError:
                 array.unlink(missing_ok=True)  # else a full disk stays full
                 raise
-            (self.partial / HOW).write_text(json.dumps(preparation()))
         with replacing(self.partial / JOURNAL) as new:
             new.write_text("".join(finished.line() for finished in kept), encoding="ascii")
         return pixels, kept

@@ -165,9 +165,7 @@ def explanations(material: Material) -> Section | None:
 
 
 def _map(material: Material, image: Mapping[str, Any]) -> Picture:
-    folder = (material.run.path / "explanations").resolve()
-    path = (folder / str(image.get("file", ""))).resolve()
-    source = pixels.file_uri(path, _MAP_SIZE) if path.is_file() and path.is_relative_to(folder) else None
+    source = pixels.file_uri(material.run.path / "explanations", str(image.get("file", "")), _MAP_SIZE)
     known: dict[Any, str] = {1: "present", 0: "absent"}
     reference = known.get(image.get("reference"), "unknown")
     label, probability = str(image.get("label", "")), short(_number(image.get("probability")))

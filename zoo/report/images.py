@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.core.errors import DataError
+from zoo.core.files import open_inside
 from zoo.runs.run import Run
 
 if TYPE_CHECKING:
@@ -37,14 +39,14 @@ def thumbnails(run: Run, images: Iterable[str], size: int = SIZE) -> dict[str, s
     return found
 
 
-def file_uri(path: Path, size: int) -> str | None:
-    """An image file as a small data URI, colours kept; None where it is not there or is no image."""
+def file_uri(folder: Path, name: str, size: int) -> str | None:
+    """An image file below a folder as a small data URI, colours kept; None where it is not there or is no image."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as opened:
+        with open_inside(folder, name) as file, Image.open(file) as opened:
             return _uri(opened.convert("RGB" if opened.mode not in ("L", "1", "I;16") else "L"), size)
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
+    except (OSError, DataError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
         return None
 
 
