@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +104,12 @@ def compare(
     groups = leaderboard.comparable(found.entries)
     if len(groups) > 1 and not group:
         raise leaderboard.incomparable(groups)
-    boards = [leaderboard.rank(each, top=top, accept_changed=accept_changed) for each in groups]
+    ranked = [
+        leaderboard.rank_readable(each, found.damaged, found.required, top=top, accept_changed=accept_changed)
+        for each in groups
+    ]
+    boards = [board for board in ranked if board is not None]
+    _require_runs(replace(found, entries=tuple(e for b in boards for e in b.entries)), references, runs_dir, split)
     remarks = _remarks(found, references, runs_dir)
     tested = _test_margin(boards, references[1], runs_dir, margin) if margin is not None else None
     if tested is not None:

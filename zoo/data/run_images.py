@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,6 +74,6 @@ def run_images(run: Run, split: str, registry: Registry) -> RunImages:
 
 
 def _compare(run: Run, store: Store, name: str) -> None:
-    data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
+    data = run.data()
     if data["fingerprint"] != store.fingerprint:
         logger.warning(f"the images of {name}, or their preparation, are not those that the run was trained on.")

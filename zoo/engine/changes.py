@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -93,7 +92,7 @@ def images_table(images: ImageSet) -> str:
 
 def changed_images(run: Run, images: ImageSet) -> list[str]:
     """How the images differ from those in data.json and images.csv."""
-    kept = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
+    kept = run.data()
     text = images_table(images)
     before = (run.path / "images.csv").read_bytes().decode()  # as written: `read_text` would alter line ends
     same_store = kept["fingerprint"] == images.store.fingerprint

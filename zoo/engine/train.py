@@ -290,7 +290,7 @@ def _check_resumed(job: Job, device: str, checkpoint: Checkpoint | None, begun: 
     job.changes.accept([f"the device changed from {before} to {device}"] if before not in (None, device) else [])
     if not begun:
         return
-    data = json.loads((job.run.path / "data.json").read_text(encoding="utf-8"))
+    data = job.run.data()
     job.changes.accept(changed_sources(data, _model(job), job.config.model.options))
     if checkpoint is None:
         job.changes.accept(changed_weights(data, job.config.settings.weights))

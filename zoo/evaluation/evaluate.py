@@ -15,7 +15,8 @@ import pandas as pd
 
 import zoo.evaluation.influence as influence
 import zoo.evaluation.metrics as metrics
-from zoo.core.errors import DataError
+from zoo.core.documents import read_json
+from zoo.core.errors import DataError, ZooError
 from zoo.core.files import write_text
 from zoo.core.tasks import Task, means_normal
 from zoo.core.thresholds import ThresholdRule
@@ -107,10 +108,10 @@ class Evaluation(Serialisable):
         """Read the JSON that `save` wrote; raises DataError where it is not there or is none."""
         path = Path(directory) / f"evaluation-{split}.json"
         try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            return cls.from_dict(read_json(path))
         except FileNotFoundError:
             raise DataError(f"there is no evaluation at {path}.") from None
-        except (ValueError, TypeError, KeyError, DataError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, OSError, ZooError) as error:
             raise DataError(f"{path} cannot be read: {error}") from None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ def describe(run: Run, registry: Registry, point: OperatingPoint, images: str, q
         quantize: float16, int8 or None.
     """
     info, task, calibration = run.info(), point.task, point.calibration
-    data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
+    data = run.data()
     return {
         "name": run.name,
         "model": info["model"],

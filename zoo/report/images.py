@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -58,10 +57,7 @@ def pixels_uri(pixels: np.ndarray, size: int = SIZE) -> str:
 
 
 def _data(run: Run) -> dict[str, Any]:
-    try:
-        return dict(json.loads((run.path / "data.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
+    return run.known_data()
 
 
 def _from_store(folder: str | None, images: list[str], size: int) -> dict[str, str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.core.errors import ZooError
+from zoo.core.documents import read_json
+from zoo.core.errors import DataError, ZooError
 from zoo.runs.run import Run
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Material:
             results=results,
             predictions=predictions,
             info=run.info(),
-            data=_json(run.path / "data.json") or {},
+            data=run.known_data(),
             config=(run.path / "config.yaml").read_text(encoding="utf-8"),
             settings=run.config(),
             history=_table(run.path / "metrics.csv"),
@@ -65,20 +65,22 @@ class Material:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
+    """An object of JSON; None where there is no such file."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = read_json(path)
+    except FileNotFoundError:
         return None
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds no object: it was damaged. Restore it from a copy.")
+    return found
 
 
 def _table(path: Path) -> pd.DataFrame | None:
-    import pandas as pd
+    """A table; None where there is no such file, or no row in it."""
+    from zoo.evaluation.predictions import read_table
 
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError):  # pandas' own errors are ValueErrors
-        return None
-    return table if len(table) else None
+    table = read_table(path, []) if path.exists() and path.stat().st_size > 1 else None
+    return table if table is not None and len(table) else None
 
 
 def _images(run: Run) -> pd.DataFrame | None:

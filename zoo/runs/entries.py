@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import json
 import math
 import os
 from collections import Counter
@@ -13,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.core.errors import DataError, UsageError, ZooError
+from zoo.core.errors import DataError, UsageError
 from zoo.core.tasks import Task
 from zoo.core.thresholds import ThresholdRule
 from zoo.evaluation.comparison import WITHOUT_THRESHOLD
 from zoo.evaluation.interval import Interval
 from zoo.evaluation.notes import DOUBTS, Note
+from zoo.runs.checks import check_files
 from zoo.runs.current import current_evaluation
 from zoo.runs.leaks import Leak, LeakFinder
 from zoo.runs.results import stored_rule
@@ -73,11 +73,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Found:
-    """Finished runs; the names of runs without a result, with their status; and of unreadable runs, with the reason."""
+    """Finished runs; the names of runs without a result, with their status; and of unreadable runs, with the reason. `required` are
+    the real paths of the runs that were named."""
 
     entries: tuple[Entry, ...]
     unfinished: dict[str, str]
     damaged: dict[str, str]
+    required: frozenset[str] = frozenset()
 
 
 def read(
@@ -122,7 +124,7 @@ def read(
                 entries.append(entry)
             else:
                 unfinished[os.path.basename(real)] = entry
-    return Found(_with_distinct_names(entries), unfinished, damaged)
+    return Found(_with_distinct_names(entries), unfinished, damaged, frozenset(strict))
 
 
 def _is_pattern(reference: str) -> bool:
@@ -134,12 +136,17 @@ def _runs_in(folder: Path) -> list[Path]:
         names = sorted(os.listdir(folder))
     except OSError:
         names = []
-    return [path for name in names if os.path.isfile((path := folder / name) / "config.yaml")]
+    return [path for name in names if _is_run(path := folder / name)]
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is a run, a broken one included."""
+    return folder.is_dir() and any(os.path.lexists(folder / name) for name in ("config.yaml", "run.json"))
 
 
 def _matching(pattern: str, runs_dir: Path) -> list[Path]:
     for each in (pattern, os.path.join(runs_dir, pattern)):
-        runs = [Path(path) for path in sorted(glob.glob(each)) if os.path.isfile(os.path.join(path, "config.yaml"))]
+        runs = [Path(path) for path in sorted(glob.glob(each)) if _is_run(Path(path))]
         if runs:
             return runs
     there = len(_runs_in(runs_dir))
@@ -169,13 +176,14 @@ def read_entry(
     """
     run = Run(path)
     try:
+        check_files(path)
         info = run.info()
         status = str(info.get("status"))
         if status != "complete":
             return status
         if not (path / f"evaluation-{split}.json").exists():
             return f"no results on {split} images"
-        data = dict(json.loads((path / "data.json").read_bytes()))
+        data = run.data()
         found, saved = current_evaluation(run, split, rule, accept_changed=accept_changed)
         return Entry(
             name=run.name,
@@ -203,6 +211,6 @@ def read_entry(
             leaks=finder.find(path / "images.csv", split),
             doubts=tuple(note for note in found.notes if note.kind in DOUBTS),
         )
-    except (OSError, ValueError, TypeError, KeyError, ZooError) as error:
+    except Exception as error:  # whatever a damaged run makes a reader raise must not end the others
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(f"the run {path} cannot be read: {what}") from error

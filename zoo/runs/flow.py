@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.core.errors import DataError
 from zoo.evaluation.bootstrap import patient_codes, unknown_patients
 from zoo.evaluation.predictions import Predictions, read_table
 from zoo.evaluation.serialise import Serialisable
@@ -97,15 +96,9 @@ class Flow(Serialisable):
 
 def run_flow(run: Run, split: str, predictions: Predictions, images: pd.DataFrame) -> Flow:
     """The flow of the run's own images, from its images.csv (`images`), set_aside.csv, data.json and config.yaml."""
-    try:
-        data = dict(json.loads((run.path / "data.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        data = {}
-    try:
-        aside = read_table(run.path / "set_aside.csv", ["image", "reason"])
-    except DataError:
-        aside = None
-    return measure_flow(split, predictions, images, aside, data, run.config())
+    file = run.path / "set_aside.csv"
+    aside = read_table(file, ["image", "reason"]) if os.path.lexists(file) else None
+    return measure_flow(split, predictions, images, aside, run.known_data(), run.config())
 
 
 def measure_flow(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,13 +91,9 @@ def _cells(group: int, board: Board, rank: int) -> dict[str, Any]:
 
 def _chosen(path: Path) -> dict[str, Any]:
     """What a run's configuration chose; empty values where it cannot be read."""
-    import yaml
-
     try:
-        # the C loader is ten times as fast; PyYAML may have been built without it
-        config = yaml.load((path / "config.yaml").read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        config = config if isinstance(config, dict) else {}
-    except (OSError, ValueError, yaml.YAMLError):
+        config = Run(path).config()
+    except ZooError:
         config = {}
     values = {name: config.get(name) for name in CHOSEN}
     return {name: value.get("name") if isinstance(value, dict) else value for name, value in values.items()}
@@ -149,6 +146,45 @@ def _against(group: Sequence[Entry], reference: Entry) -> str:
     return f"{', and '.join(found)}{alike}"
 
 
+class BrokenRun(DataError):
+    """One of the runs that are ranked cannot be read, or its saved results are not what its predictions give."""
+
+    def __init__(self, message: str, entry: Entry) -> None:
+        super().__init__(message)
+        self.entry = entry
+
+
+def rank_readable(
+    entries: Sequence[Entry],
+    damaged: dict[str, str],
+    required: Container[str],
+    *,
+    top: int = 10,
+    accept_changed: bool = False,
+) -> Board | None:
+    """As `rank`, of the runs that can be read; None if there are none.
+
+    Args:
+        entries: comparable runs.
+        damaged: gets the name of each other run, with the reason.
+        required: the real paths of runs that must be readable.
+        top: as for `rank`, as is `accept_changed`.
+
+    Raises:
+        BrokenRun: one of the required runs cannot be read.
+    """
+    left = list(entries)
+    while left:
+        try:
+            return rank(left, top=top, accept_changed=accept_changed)
+        except BrokenRun as error:
+            if os.path.realpath(error.entry.path) in required:
+                raise
+            damaged[error.entry.path.name] = str(error)
+            left = [entry for entry in left if entry.path != error.entry.path]
+    return None
+
+
 def rank(
     entries: Sequence[Entry],
     *,
@@ -167,12 +203,15 @@ def rank(
     ranked = sorted(entries, key=_order)
 
     def measured(entry: Entry) -> Measured:
-        images = Run(entry.path).predictions(entry.split, accept_changed=accept_changed)
+        try:
+            images = Run(entry.path).predictions(entry.split, accept_changed=accept_changed)
+        except DataError as error:
+            raise BrokenRun(str(error), entry) from error
         return measure(entry.name, images, entry.metric, entry.thresholds)
 
     comparisons: list[Comparison] = []
     front = [entry for entry in ranked[:top] if not entry.leaks]
-    if len(front) > 1:
+    if front:
         found = [measured(entry) for entry in front]
         pairs = [(_with_values(entry, each), each) for entry, each in zip(front, found, strict=True)]
         pairs.sort(key=lambda pair: _order(pair[0]))
@@ -196,9 +235,10 @@ def _with_values(entry: Entry, found: Measured) -> Entry:
         if not math.isclose(interval.value, values[label], rel_tol=0, abs_tol=1e-9) and not (
             math.isnan(interval.value) and math.isnan(values[label])
         ):
-            raise DataError(
+            raise BrokenRun(
                 f"the saved {entry.metric} of {entry.name}{f' for {label}' if label else ''}, {interval.value:.4f}, is not what "
-                f"its predictions give ({values[label]:.4f}): measure it again with zoo evaluate {Run(entry.path).reference}"
+                f"its predictions give ({values[label]:.4f}): measure it again with zoo evaluate {Run(entry.path).reference}",
+                entry,
             )
     same = {label: dataclasses.replace(interval, value=values[label]) for label, interval in saved.items()}
     return dataclasses.replace(entry, value=same.pop(""), per_label=same)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from zoo.core.errors import UsageError
+from zoo.core.errors import DataError, UsageError, ZooError
 from zoo.core.files import write_text
 from zoo.core.thresholds import ThresholdRule
 from zoo.evaluation.baselines import Baseline, baselines
@@ -134,7 +134,7 @@ def evaluate_run(
         labels=labels,
         calibration=calibration,
         replicates=replicates,
-        seed=int(run.config()["seed"]),
+        seed=run.setting("seed"),
     )
     return dataclasses.replace(found, flow=run_flow(run, split, predictions, images))
 
@@ -148,7 +148,10 @@ def with_doubts(evaluation: Evaluation, validation: Predictions) -> Evaluation:
 def stored_rule(run: Run) -> ThresholdRule:
     """The rule that the run's thresholds follow."""
     kept = run.info().get("threshold_rule") or run.config().get("threshold") or {"rule": "fixed"}
-    return ThresholdRule(**kept)
+    try:
+        return ThresholdRule(**kept)
+    except (TypeError, ZooError) as error:
+        raise DataError(f"the threshold rule of the run {run.path} is damaged, {str(kept)[:80]}: {error}") from None
 
 
 def measure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from contextlib import AbstractContextManager
@@ -10,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from zoo.core.errors import UsageError, ZooError, closest
+from zoo.core.errors import DataError, UsageError, ZooError, closest
 from zoo.core.files import write_text
 from zoo.core.locks import locked
 from zoo.core.tasks import Task
@@ -75,9 +74,13 @@ class Run:
 
         Raises:
             UsageError: there is none, with the closest name and the folder that was searched; or an older zoo made it.
+            DataError: one of its files is no regular file of its folder (`zoo.runs.checks.check_files`).
         """
+        from zoo.runs.checks import check_files
+
         for path in (Path(reference), runs_dir / reference):
-            if (path / "config.yaml").is_file():
+            if os.path.lexists(path / "config.yaml") and path.is_dir():
+                check_files(path)
                 if (path / "films.csv").is_file():  # what images.csv was called
                     raise UsageError(
                         f"the run {path} was made by an older zoo, whose runs cannot be read. Train it again."
@@ -135,10 +138,34 @@ class Run:
         Raises:
             ZooError: the file is damaged.
         """
-        found = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ZooError(f"{self.path / 'config.yaml'} holds no settings: it was damaged. Restore it from a copy.")
-        return found
+        from zoo.runs.checks import read_config
+
+        return read_config(self.path)
+
+    def setting(self, name: str) -> Any:
+        """One setting of the resolved configuration.
+
+        Raises:
+            ZooError: the file is damaged, or has no such setting.
+        """
+        found = self.config()
+        if name not in found:
+            raise DataError(f"{self.path / 'config.yaml'} has no {name}: it was damaged. Restore it from a copy.")
+        return found[name]
+
+    def data(self) -> dict[str, Any]:
+        """data.json: the dataset, its fingerprint and store, images and patients per split.
+
+        Raises:
+            ZooError: the file is missing or damaged.
+        """
+        from zoo.runs.checks import read_data
+
+        return read_data(self.path)
+
+    def known_data(self) -> dict[str, Any]:
+        """As `data`; empty where the run has no data.json."""
+        return self.data() if os.path.lexists(self.path / "data.json") else {}
 
     def info(self) -> dict[str, Any]:
         """run.json: status, labels, thresholds, times, versions.
@@ -146,10 +173,9 @@ class Run:
         Raises:
             ZooError: the file is missing or damaged.
         """
-        try:
-            return dict(json.loads((self.path / "run.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise ZooError(f"{self.path / 'run.json'} cannot be read ({error}): this is not a complete run.") from error
+        from zoo.runs.checks import read_info
+
+        return read_info(self.path)
 
     def update_info(self, **values: Any) -> None:
         """Set keys of run.json, keeping the others."""
@@ -159,6 +185,8 @@ class Run:
     def task(self) -> Task:
         """The task the run was trained for."""
         info = self.info()
+        if missing := [key for key in ("task", "labels") if key not in info]:
+            raise DataError(f"{self.path / 'run.json'} lacks {' and '.join(missing)}: this is not a complete run.")
         return Task(info["task"], tuple(info["labels"]))
 
     def save_predictions(self, split: str, predictions: Predictions) -> None:

@@ -150,7 +150,7 @@ def _difference(mine: np.ndarray, theirs: np.ndarray) -> float:
 def trial_images(run: Run, size: int) -> np.ndarray:
     """Images `(32, size, size)` uint8 to compare runtimes on: from the run's store if it still exists, else generated."""
     try:
-        data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
+        data = run.data()
         images = np.load(Path(data["store"]) / IMAGES, mmap_mode="r", allow_pickle=False)
         if images.shape[1:] == (size, size) and len(images) >= TRIAL:
             return np.array(images[np.linspace(0, len(images) - 1, TRIAL).astype(int)])
