@@ -226,7 +226,7 @@ def folders_differ(expected: Path, found: Path) -> list[str]:
     """The files, by name, of two folders that are not the same; locks do not count, nor do the times of a sweep."""
 
     def files(folder: Path) -> dict[str, Path]:
-        every = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+        every = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".") and p.name != "lock")
         return {str(p.relative_to(folder)): p for p in every}
 
     def what(path: Path | None) -> object:
