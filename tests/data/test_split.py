@@ -67,6 +67,20 @@ def test_a_rare_label_reaches_every_split_where_a_plain_draw_would_miss_one() ->
         assert {"val", "test", "train"} <= set(split[labels[:, 1] == 1])
 
 
+@settings(max_examples=60, deadline=None)
+@given(patients=st.integers(6, 40), seed=st.integers(0, 10**6), prevalence=st.sampled_from([0.1, 0.3, 0.9]))
+def test_of_few_patients_every_split_has_both_classes_where_there_are_enough(
+    patients: int, seed: int, prevalence: float
+) -> None:
+    groups, labels = cohort(patients, seed, (prevalence,))
+    split = grouped_split(groups, labels, {"val": 0.1, "test": 0.2}, seed)
+    assert pd.Series(split).groupby(groups).nunique().max() == 1
+    holders = [len(np.unique(groups[labels[:, 0] == value])) for value in (0, 1)]
+    for value, number in enumerate(holders):
+        without = {name for name in ("val", "test", "train") if not (labels[split == name, 0] == value).any()}
+        assert not without or number < 3
+
+
 def test_the_draw_follows_the_seed() -> None:
     groups, labels = cohort(100, 3)
     draw = [grouped_split(groups, labels, {"test": 0.3}, seed).tolist() for seed in (0, 0, 1)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -84,6 +86,18 @@ def test_multilabel_of_some_findings_keeps_every_image_in_the_order_asked_for() 
     assert targets.usable.all()
 
 
+def test_normal_is_an_output_of_its_own_where_it_is_named() -> None:
+    targets = make_targets(records([*SOME, [0, NAN, 0]], NAMES), "multilabel", findings=["Mass", "No Finding"])
+    assert targets.task.labels == ("Mass", "No Finding")
+    # normal is an image without any finding, those that were not chosen included
+    np.testing.assert_array_equal(targets.labels, [[1, 0], [0, 1], [0, 0], [1, 0], [0, 0], [0, NAN]])
+    with_devices = dataclasses.replace(records([[0, 0, 1], [0, 1, 0]], NAMES), no_pathology=("Edema",))
+    labels = make_targets(with_devices, "multilabel", findings=["Mass", "Nodule", "No Finding"]).labels
+    np.testing.assert_array_equal(labels[:, 2], [1, 0])
+    zero = make_targets(records([[1, 0], [0, NAN]]), "multilabel", findings=["Mass", "No Finding"], uncertain="zero")
+    np.testing.assert_array_equal(zero.training[:, 1], [0, 1])
+
+
 def test_binary_of_some_findings_sets_images_with_only_others_aside() -> None:
     targets = make_targets(records(SOME, NAMES), "binary", findings=["Mass"])
     assert targets.task.labels == ("Mass",)
@@ -107,7 +121,7 @@ def test_multiclass_of_some_findings_takes_images_of_exactly_those_classes() -> 
     [
         ("multilabel", ["Nodul"], "Did you mean 'Nodule'"),
         ("multilabel", ["Mass", "mass"], "names 'Mass' twice"),
-        ("multilabel", ["Mass", "No Finding"], "no output for 'No Finding'"),
+        ("multilabel", ["No Finding"], "at least one finding"),
         ("multiclass", ["Mass"], "at least two classes"),
         ("binary", ["No Finding"], "at least one finding"),
         ("binary", [], "at least one finding"),

@@ -204,8 +204,9 @@ def test_a_whole_network_in_the_older_layout_fills_the_backbone_and_leaves_the_h
     flat = keras.Model(source.get_layer("backbone").input, source.get_layer("backbone").output)
     headed = keras.Model(flat.input, keras.layers.Dense(3, name="predictions")(keras.layers.Flatten()(flat.output)))
     headed.save(tmp_path / "headed.h5")
+    (tmp_path / "headed.h5").rename(tmp_path / "headed.hdf5")
     Little().network()  # moves the counters of automatic names on
-    for name, head in (("whole.h5", "logits (6, 3), (3,)"), ("headed.h5", "predictions (384, 3), (3,)")):
+    for name, head in (("whole.h5", "logits (6, 3), (3,)"), ("headed.hdf5", "predictions (384, 3), (3,)")):
         target, report = load(tmp_path / name, Little(named=named))
         assert_same_backbone(source, target)
         assert (len(report.loaded), report.unmatched_target, report.unmatched_source) == (4, (), (head,))

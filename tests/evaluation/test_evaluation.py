@@ -310,3 +310,16 @@ def test_neither_the_order_of_images_nor_a_seed_matters() -> None:
     shuffled = Predictions(BINARY, predictions.table.iloc[order], predictions.labels[order], predictions.logits[order])
     one, two = run(predictions, seed=3).headline, run(shuffled, 0, seed=4).headline
     assert (one.value, one.low, one.high) == pytest.approx((two.value, two.low, two.high), abs=1e-12)
+
+
+def test_images_that_are_called_normal_and_not_are_counted() -> None:
+    task = Task("multilabel", ("Mass", "Nodule", "No Finding"))
+    table = pd.DataFrame({"image": list("abcd"), "patient": list("abcd")})
+    logits = np.array([[1, -1, 1], [-1, -1, 1], [1, 1, -1], [-1, 1, 1]], dtype=float)
+    notes = run(Predictions(task, table, (logits > 0).astype(float), logits)).notes
+    (note,) = [each for each in notes if each.kind == "contradictory_predictions"]
+    assert (note.labels, note.counts) == (("No Finding",), (2,))
+    apart = Predictions(task, table, (logits > 0).astype(float), logits * [-1, -1, 1])
+    assert [each.counts for each in run(apart).notes if each.kind == "contradictory_predictions"] == [(3,)]
+    neither = Predictions(task, table, (logits > 0).astype(float), np.where(logits[:, 2:] > 0, [-1, -1, 1], logits))
+    assert not [each for each in run(neither).notes if each.kind == "contradictory_predictions"]

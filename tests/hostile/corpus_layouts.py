@@ -67,7 +67,7 @@ def _tiffs() -> Iterator[Entry]:
     yield "claims 0×0", image(w=0, h=0), "."
     yield "claims 99 megapixels", image(w=9_999, h=9_900), NOT_READ
     for name, bits, more in (("16 bits", 16, ()), ("32 bits", 32, ()), ("reals", 32, ((339, 3, 1, 3),))):
-        yield f"claims 99 megapixels of {name}", image(*more, w=9_999, h=9_900, t258=bits), NOT_READ
+        yield f"claims 99 megapixels of {name}", image(*more, w=9_999, h=9_900, t258=bits), f"{NOT_READ}|GB to decode"
     for kind, name in (
         (5, "LZW"),
         (7, "JPEG"),
@@ -174,6 +174,14 @@ def _jpeg_2000s() -> Iterator[Entry]:
     yield "ends in its data", stream[: len(stream) // 2], "truncated|cannot be decoded|damaged"
     for width, height in ((2**32 - 1, 2**32 - 1), (2**31, 1), (10_001, 10_000)):
         yield f"claims {width}×{height}", _siz(stream, 0, width, height), BOMB
+    colours = encoded(Image.new("RGB", (64, 64)), "JPEG2000")
+    at = colours.index(b"\xff\x4f\xff\x51") + 8
+    large = patched(colours, at, struct.pack(">2I", 9_000, 9_000))
+    yield (
+        "claims 81 megapixels of colours",
+        patched(large, at + 16, struct.pack(">2I", 9_000, 9_000)),
+        "take 1.701 GB to decode: over the limit of 1 GB",
+    )
     ihdr = whole.index(b"ihdr") + 4
     yield "claims a bomb in its box alone", patched(whole, ihdr, b"\x7f\xff\xff\xff" * 2), BOMB
     yield "claims another size in its box", patched(whole, ihdr, struct.pack(">II", HEIGHT, WIDTH + 1)), "."

@@ -47,6 +47,8 @@ def _pngs() -> Iterator[Entry]:
             DAMAGED,
         )
         yield f"claims a bomb of {depth} bits, type {colour}", png(header(14_000, 14_000, depth, colour), DATA), BOMB
+    deep = png(header(7_999, 7_999, 16, 2), zeros(384 << 20))
+    yield "holds 64 megapixels of 16-bit colour", deep, "take 1.152 GB to decode: over the limit of 1 GB"
     yield "claims 99 megapixels interlaced", png(header(9_999, 9_900, 8, 0, 0, 0, 1), DATA), DAMAGED
     wrong = chunk(b"tEXt", b"Comment\0x")[:-1] + b"\0"
     for name, broken in {
@@ -240,8 +242,8 @@ def _others() -> Iterator[Entry]:
         ("claims 99,999×99,999", b"P5 99999 99999 255\n" + bytes(99), BOMB),
         ("claims 30,000×1", b"P5 30000 1 255\n" + bytes(30_000), "longer than 20,000"),
         ("claims 99 megapixels", b"P5 9999 9900 255\n" + bytes(99), "truncated|cannot be decoded"),
-        ("claims 99 megapixels of 16 bits", b"P5 9999 9900 65535\n" + bytes(99), "truncated|cannot be decoded"),
-        ("claims 99 megapixels of reals", b"Pf 9999 9900 -1.0\n" + bytes(99), "truncated|cannot be decoded"),
+        ("claims 99 megapixels of 16 bits", b"P5 9999 9900 65535\n" + bytes(99), "to decode: over"),
+        ("claims 99 megapixels of reals", b"Pf 9999 9900 -1.0\n" + bytes(99), "to decode: over"),
         ("has a highest value of 0", b"P5 9 9 0\n" + bytes(81), "."),
         ("has a highest value of 65,536", b"P5 9 9 65536\n" + bytes(162), "."),
         ("has a number of 9,000 digits", b"P5 " + b"9" * 9_000, "."),

@@ -10,7 +10,7 @@ from zoo.core.contracts import ModelInfo
 from zoo.core.errors import UsageError, unknown
 
 RUN_FILES = ("model.keras", "checkpoints/best.weights.h5", "checkpoints/last.weights.h5")
-_SUFFIXES = (".keras", ".weights.h5", ".h5")
+_SUFFIXES = (".keras", ".weights.h5", ".h5", ".hdf5")
 
 
 def check_weights(info: ModelInfo, weights: str | None) -> None:

@@ -33,6 +33,7 @@ class Limit:
 _ALL = (
     Limit("pixels", 100_000_000, "pixels", "one image, by what its header claims"),
     Limit("image_side", 20_000, "pixels", "the longer side of one image, to which a square is padded"),
+    Limit("image_memory", 1_000_000_000, "bytes", "decoding one image, by its pixels and their bits"),
     Limit("image_bytes", 500_000_000, "bytes", "the file of one image that is read whole"),
     Limit("image_parts", 100_000, "parts", "one image file: its chunks, strips, tiles, segments, blocks or fragments"),
     Limit("image_frames", 5_000, "frames", "one image file, of which the first is read"),

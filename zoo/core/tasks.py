@@ -13,6 +13,14 @@ TASKS: dict[str, str] = {
 }
 
 
+_HEALTHY = ("no finding", "normal", "healthy")
+
+
+def means_normal(label: str) -> bool:
+    """Whether a label says that nothing is there, such as "No Finding"."""
+    return label.strip().lower().replace("_", " ").replace("-", " ") in _HEALTHY
+
+
 @dataclass(frozen=True)
 class Task:
     """A task on named labels.

@@ -9,7 +9,7 @@ import numpy as np
 from zoo.core.errors import DataError
 from zoo.core.records import Records
 from zoo.core.tasks import Task
-from zoo.data.targets import Targets, make_targets, normalized
+from zoo.data.targets import Targets, make_targets, normal_images, normalized
 from zoo.evaluation.notes import Note
 
 
@@ -51,13 +51,16 @@ def _classes(records: Records, task: Task) -> Targets:
 
 
 def _findings(records: Records, task: Task) -> Targets:
-    column = {normalized(name): name for name in records.labels}
-    known = [column.get(normalized(name)) for name in task.labels]
-    _require(any(known), records, task)
+    columns = {normalized(name): records.table[name].to_numpy(dtype=np.float32) for name in records.labels}
+    if records.normal is not None:
+        pathologies = records.table[list(records.pathologies)].to_numpy(dtype=np.float32)
+        columns.setdefault(normalized(records.normal), normal_images(pathologies))
+    known = [columns.get(normalized(name)) for name in task.labels]
+    _require(any(each is not None for each in known), records, task)
     labels = np.full((len(records), task.outputs), np.nan, np.float32)
-    for i, name in enumerate(known):
-        if name is not None:
-            labels[:, i] = records.table[name].to_numpy(dtype=np.float32)
+    for i, column in enumerate(known):
+        if column is not None:
+            labels[:, i] = column
     unknown = np.isnan(labels).all(axis=1)
     return Targets(task, labels, np.where(unknown, "every label unknown", "").astype(object))
 

@@ -22,6 +22,11 @@ from zoo.data.orientation import TAG, UNKNOWN, UPRIGHT, orientation, upright
 from zoo.data.silence import without_warnings
 
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_MEMORY = {
+    (None, "I"): 38,
+    (None, "F"): 38,
+    (Kind.PNM.value, "I"): 13,
+}  # bytes for a pixel, by Pillow's format and mode
 _NOTES = {
     "1": "1-bit, converted to gray",
     "P": "palette, converted to gray",
@@ -165,6 +170,7 @@ def _pixels(image: ImageFile, stream: BinaryIO, inverted: bool) -> tuple[np.ndar
     if mode == "L":
         pixels = np.array(image, dtype=np.uint8)
     elif mode.startswith(("I", "F")):
+        check_size(*image.size, _MEMORY.get((image.format, mode), _MEMORY.get((None, mode), 1)))
         pixels, note = deep.scaled(np.asarray(image))
         notes.insert(0, note)
         inverted = inverted or tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO

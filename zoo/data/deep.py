@@ -10,6 +10,7 @@ from PIL.ImageFile import ImageFile
 
 from zoo.core.records import BadImage
 from zoo.data import jpeg2000
+from zoo.data.formats import check_size
 
 PERCENTILES = (0.5, 99.5)  # shown in full where no window is given: see `scaled`
 SHARE = "{:g}th to {:g}th percentile".format(*PERCENTILES)
@@ -24,6 +25,7 @@ _BYTES = {
     for order in "LBN"
 }
 _GRAY_ALPHA = "LA;16B"  # of a PNG
+_MEMORY = 18  # bytes for a pixel of 16-bit colour
 _BITS, _PLANES = 258, 284  # tags of a TIFF
 
 
@@ -120,6 +122,7 @@ def colour(image: ImageFile, stream: BinaryIO) -> np.ndarray | None:
     deep = max(tags.get(_BITS, (8,))) > 8 or any(";16" in each for each in layouts)
     if not deep or image.mode.startswith(("I", "F")):
         return None
+    check_size(*image.size, _MEMORY)
     layout = layouts.pop() if len(layouts) == 1 else ""
     if layout == _GRAY_ALPHA:
         whole = _load(image, stream, "RGBA")  # the four bytes of a pixel as four channels

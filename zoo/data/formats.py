@@ -156,18 +156,25 @@ class Parts:
             check("image_parts", self._found, f"{self._found:,} {self._what}")
 
 
-def check_size(width: int, height: int) -> None:
-    """Refuse an image of more pixels than the limit `pixels`, or with a side over `image_side`.
+def check_size(width: int, height: int, each: int = 1) -> None:
+    """Refuse an image over the limits `pixels`, `image_side` or `image_memory`.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        each: bytes of memory that decoding takes for a pixel, as measured, where it is more than `pixels` allow for.
 
     Raises:
         TooManyPixels: it has more pixels.
-        BadImage: a side is longer.
+        BadImage: a side is longer, or it takes more memory.
     """
     most = limits.value("pixels")
     if width * height > most:
         over = f"over {most / 1e6:g} megapixels, which {limits.TABLE['pixels'].variable} raises"
         raise TooManyPixels(f"decompression bomb: {width}×{height} pixels, {over}", width, height)
     check_sides(width, height)
+    memory = width * height * each
+    check("image_memory", memory, f"{width}×{height} pixels take {limits.quantity(memory, 'bytes')} to decode")
 
 
 def check_sides(width: int, height: int) -> None:

@@ -15,6 +15,7 @@ from zoo.data.formats import J2K_START, Parts, check, check_size
 
 _COD, _COC, _SOT, _SOD, _EOC = 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
 _COMPONENTS = 4
+_MEMORY = 7  # bytes for a value of a pixel: OpenJPEG takes 32 bits for each
 _TILE = 16  # parts that a tile counts as: OpenJPEG takes some 7 KB for each
 _INCLUDED = 64  # packets that count as a part: OpenJPEG takes 2 bytes for each
 _DAMAGED = "its JPEG 2000 data are damaged: they do not begin as such"
@@ -44,7 +45,7 @@ def read(data: bytes) -> Codestream:
     if right <= left or bottom <= top or not wide or not high:
         raise BadImage("has no pixels")
     found = Codestream(start, right - left, bottom - top, components, (data[start + 42] & 0x7F) + 1)
-    check_size(found.columns, found.rows)
+    check_size(found.columns, found.rows, _MEMORY * min(components, _COMPONENTS))
     if not 1 <= components <= _COMPONENTS:
         raise BadImage(f"its JPEG 2000 data have {components:,} values per pixel: 1 to {_COMPONENTS} can be read")
     tiles = -(-(right - min(x, left)) // wide) * -(-(bottom - min(y, top)) // high)

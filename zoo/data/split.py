@@ -62,7 +62,9 @@ def grouped_split(groups: np.ndarray, labels: np.ndarray, fractions: Mapping[str
     Greedy iterative stratification (Sechidis et al., ECML 2011) over patients instead of images: patients with the rarest
     label first, large ones before small ones. Each goes to the split where the chi-square distance between what the splits
     have and should have becomes smallest, over labels, images and patients. Patients count too: otherwise a split could
-    fill its share of images with patients of one image each. What `fractions` leaves is "train".
+    fill its share of images with patients of one image each. What `fractions` leaves is "train". Of few patients with a
+    single label a split may come out with one class alone, on which nothing can be measured: it then gets the smallest training
+    patient of the other, as long as training keeps one.
     """
     names = [*fractions, "train"]
     shares = np.array([*fractions.values(), 1 - sum(fractions.values())])
@@ -88,7 +90,18 @@ def grouped_split(groups: np.ndarray, labels: np.ndarray, fractions: Mapping[str
         best = len(names) - 1 - int(np.argmax(np.round(gain[::-1], 12)))  # of equals the last: training
         chosen[index] = best
         need[best] -= counts[index]
+    if labels.shape[1] == 1:
+        _complete(chosen, counts, order, len(names) - 1)
     return np.array(names, dtype=object)[chosen[group]]
+
+
+def _complete(chosen: np.ndarray, counts: np.ndarray, order: np.ndarray, train: int) -> None:
+    """Give each drawn split a patient of either class, from training; `counts` begin with positives and negatives."""
+    for split in range(train):
+        for has in (counts[:, 0] > 0, counts[:, 1] > 0):
+            spare = order[has[order] & (chosen[order] == train)]
+            if not (has & (chosen == split)).any() and len(spare) > 1:
+                chosen[spare[np.argmin(counts[spare, -2])]] = split
 
 
 def limit_images(table: pd.DataFrame, limit: int, seed: int) -> np.ndarray:

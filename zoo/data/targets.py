@@ -53,7 +53,8 @@ def make_targets(
         records: the images.
         kind: the task.
         findings: those to keep, in this order; all if None. binary: abnormal is any of them, and images with only other
-            findings are set aside. multilabel: they are the outputs; every image stays. multiclass: they are the classes,
+            findings are set aside. multilabel: they are the outputs, the normal class (no pathology at all, chosen or not) among
+            them if it is named; every image stays. multiclass: they are the classes,
             the normal one among them if it is named; images with another finding are set aside.
         uncertain: what an unknown label counts as in training (Irvin et al. 2019, CheXpert, section 3.3: U-Ignore, U-Zeros,
             U-Ones): nothing, absent, present, or one half, which multiclass cannot have.
@@ -113,11 +114,6 @@ def _chosen(records: Records, kind: TaskKind, findings: Sequence[str]) -> tuple[
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UsageError(f"the setting findings names '{twice[0]}' twice.")
-    if kind == "multilabel" and records.normal in names:
-        raise UsageError(
-            f"the multilabel task has no output for '{records.normal}': a normal image has none of the findings. Leave it out of "
-            "the setting findings."
-        )
     if not set(names) & set(records.labels) or (kind == "multiclass" and len(names) < 2):
         needs = "two classes" if kind == "multiclass" else "one finding"
         raise UsageError(
@@ -156,11 +152,20 @@ def _binary(records: Records, findings: np.ndarray, chosen: tuple[str, ...] | No
 
 def _multilabel(records: Records, findings: np.ndarray, chosen: tuple[str, ...] | None) -> Targets:
     names = records.labels if chosen is None else chosen
-    findings = findings[:, [records.labels.index(name) for name in names]]
+    columns = dict(zip(records.labels, findings.T, strict=True))
+    if records.normal in names and records.normal not in columns:
+        columns[records.normal] = normal_images(np.stack([columns[name] for name in records.pathologies], axis=1))
+    findings = np.stack([columns[name] for name in names], axis=1)
     if not (findings == 1).any():
         raise DataError(f"no image has any of the labels {', '.join(names)}: there is nothing to learn.")
     unknown = np.isnan(findings).all(axis=1)
     return Targets(Task("multilabel", names), findings, _reasons(unknown, "every label unknown"))
+
+
+def normal_images(pathologies: np.ndarray) -> np.ndarray:
+    """Whether each image is normal `(N,)`: without any of its findings `(N, K)`, unknown where one may be there."""
+    absent, present = (pathologies == 0).all(axis=1), (pathologies == 1).any(axis=1)
+    return np.where(absent, 1.0, np.where(present, 0.0, np.nan)).astype(np.float32)
 
 
 def _multiclass(records: Records, findings: np.ndarray, chosen: tuple[str, ...] | None) -> Targets:

@@ -152,7 +152,7 @@ def load_matching(network: keras.Model, path: str | Path) -> WeightsReport:
 
     Args:
         network: the network to fill, in place.
-        path: a `.keras` file, a Keras 3 `.weights.h5` file, or a run directory; or an `.h5` file in the older layout, in
+        path: a `.keras` file, a Keras 3 `.weights.h5` file, or a run directory; or an `.h5` or `.hdf5` file in the older layout, in
             which Keras 2 and `model.save("x.h5")` write whole networks and `keras.applications` publishes weights.
 
     Raises:

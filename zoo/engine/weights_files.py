@@ -40,7 +40,7 @@ class Arrays:
 
 def is_legacy(path: Path) -> bool:
     """Whether the file is in the layout of Keras 2, in which `keras.applications` publishes weights."""
-    return path.suffix == ".h5" and not path.name.endswith(".weights.h5")
+    return path.suffix in (".h5", ".hdf5") and not path.name.endswith(".weights.h5")
 
 
 def open_file(path: Path) -> h5py.File:

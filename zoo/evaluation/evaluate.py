@@ -17,7 +17,7 @@ import zoo.evaluation.influence as influence
 import zoo.evaluation.metrics as metrics
 from zoo.core.errors import DataError
 from zoo.core.files import write_text
-from zoo.core.tasks import Task
+from zoo.core.tasks import Task, means_normal
 from zoo.core.thresholds import ThresholdRule
 from zoo.evaluation.bootstrap import patient_codes, unknown_patients
 from zoo.evaluation.interval import FEWEST_WEIGHTED_AUPRC, UNDEFINED, Interval, intervals, spread_interval
@@ -166,7 +166,9 @@ def evaluate(
         rule=rule,
         patients_known=not unknown_patients(images["patient"]).all(),
     )
-    return dataclasses.replace(found, notes=(*predictions.notes, *_notes(found, images)))
+    return dataclasses.replace(
+        found, notes=(*predictions.notes, *_notes(found, images), *_contradictions(task, positive))
+    )
 
 
 def _measure(
@@ -209,6 +211,18 @@ def _measure(
                 m: spread_interval(m, samples, k, level) for k, m in enumerate(metrics.IMAGE_METRICS)
             }
     return per_label, averages
+
+
+def _contradictions(task: Task, positive: np.ndarray) -> tuple[Note, ...]:
+    """On how many images each label that means normal is predicted beside another one of a multilabel task."""
+    if task.kind != "multilabel":
+        return ()
+    counts = {
+        label: int((positive[:, k] & np.delete(positive, k, axis=1).any(axis=1)).sum())
+        for k, label in enumerate(task.labels)
+        if means_normal(label)
+    }
+    return tuple(Note("contradictory_predictions", (label,), (count,)) for label, count in counts.items() if count)
 
 
 def _notes(found: Evaluation, images: pd.DataFrame) -> tuple[Note, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 import zoo.evaluation.metrics as metrics
+from zoo.core.tasks import means_normal
 from zoo.evaluation.bootstrap import patient_codes
 from zoo.evaluation.influence import Influence, image_means, mean
 from zoo.evaluation.interval import Interval, difference, intervals, spread_interval
@@ -22,7 +23,6 @@ from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable
 from zoo.evaluation.subgroups import FEW_IMAGES, MACRO, UNKNOWN, group_names
 
-HEALTHY = ("no finding", "normal", "healthy")  # labels that are under-diagnosis where predicted in error
 CROSSED = ("sex", "age")
 PATIENTS = ("sex", "age", "race")  # columns of patients, not of images: what fairness is about
 
@@ -45,7 +45,7 @@ class Rate:
 class Fairness(Serialisable):
     """One group, a value of `column` or an intersection such as "sex × age", and one label or the mean over labels ("macro").
 
-    `under_diagnosis` is the false-negative rate of a finding and the false-positive rate of a healthy label (`HEALTHY`),
+    `under_diagnosis` is the false-negative rate of a finding and the false-positive rate of a healthy label (`means_normal`),
     `over_diagnosis` the other one; macro is over findings only. `images` have the label known, for macro any
     finding, and `patients` are theirs.
     """
@@ -137,13 +137,8 @@ def _groups(table: pd.DataFrame, columns: Sequence[str] | None) -> dict[str, np.
 def _labels(labels: Sequence[str]) -> list[tuple[str, list[int]]]:
     """Each label with its place, and the mean over the findings first where there are several."""
     single = [(label, [k]) for k, label in enumerate(labels)]
-    findings = [k for k, label in enumerate(labels) if not healthy(label)]
+    findings = [k for k, label in enumerate(labels) if not means_normal(label)]
     return [(MACRO, findings), *single] if len(findings) > 1 else single
-
-
-def healthy(label: str) -> bool:
-    """Whether a label means that there is nothing."""
-    return label.strip().lower().replace("_", " ").replace("-", " ") in HEALTHY
 
 
 def _pairs(own: Influence, rest: Influence, members: Sequence[int], labels: Sequence[str]) -> tuple[_Pair, _Pair]:
@@ -156,7 +151,7 @@ def _pairs(own: Influence, rest: Influence, members: Sequence[int], labels: Sequ
             both = ~np.isnan(sides[0].value) & ~np.isnan(sides[1].value)
             sides = [mean(each, both.astype(float)) for each in sides]
         made.append(_Pair(name, sides[0], sides[1], averaged=len(members) > 1))
-    return (made[1], made[0]) if len(members) == 1 and healthy(labels[members[0]]) else (made[0], made[1])
+    return (made[1], made[0]) if len(members) == 1 and means_normal(labels[members[0]]) else (made[0], made[1])
 
 
 def _tested(found: Sequence[tuple[Fairness, tuple[_Pair, _Pair], list[str]]], alpha: float) -> tuple[Fairness, ...]:

@@ -16,7 +16,8 @@ class Note:
     """One fact: its kind, the labels it is about, and counts, one per label or as the kind has them.
 
     Kinds of an evaluation: "undefined_auroc", "few_images", "no_predicted_positives",
-    "constant_output", "worse_than_chance" (labels each), "unknown_patients", "duplicate_images", "few_patients" (a count),
+    "constant_output", "worse_than_chance" (labels each), "contradictory_predictions" (a label that means normal, and the
+    images where it is predicted beside a finding), "unknown_patients", "duplicate_images", "few_patients" (a count),
     "one_patient", "no_interval" (labels). "duplicate_images" has a second count: those whose copies are under different
     patients.
 

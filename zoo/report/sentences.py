@@ -255,6 +255,8 @@ def _of_evaluation(note: Note, found: Evaluation) -> str:
     return {
         "constant_output": f"The output is the same on every image for {names}: it carries no information there.",
         "worse_than_chance": f"Worse than chance, so labels or outputs may be swapped: {names}.",
+        "contradictory_predictions": f"On {count_of(count, 'image')} {names} is predicted beside a finding, since the outputs do "
+        "not know of each other.",
         "no_interval": f"Too few {unit(found.patients_known)} to say how uncertain the results for {names} are, so they have no "
         "interval.",
         "unknown_patients": (

@@ -17,6 +17,7 @@ from zoo.data.formats import check_size
 GRAYS = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
 OTHERS = ("PALETTE COLOR", "XYB", "HSV", "ARGB", "CMYK", "YBR_PARTIAL_422")
+_MEMORY = 13  # bytes for a pixel of 32 bits
 _TINT = 8  # gray levels between the channels of a gray image after lossy compression
 
 
@@ -48,13 +49,13 @@ def _layout(header: Header) -> Layout:
     rows, columns = header.integer("Rows"), header.integer("Columns")
     if not rows or not columns:
         raise BadImage("has no rows or no columns (0028,0010), (0028,0011)")
-    check_size(columns, rows)
+    allocated = header.integer("BitsAllocated") or 0
+    check_size(columns, rows, _MEMORY if allocated == 32 else 1)
     photometric = header.text("PhotometricInterpretation")
     samples = header.integer("SamplesPerPixel") or (3 if photometric in COLOURS else 1)
     if photometric not in (*GRAYS, *COLOURS) or samples != (1 if photometric in GRAYS else 3):
         named = photometric if photometric in (*GRAYS, *COLOURS, *OTHERS) else "none that is known"
         raise BadImage(f"(0028,0004) PhotometricInterpretation is {named}, with {samples} value(s) per pixel: no image")
-    allocated = header.integer("BitsAllocated") or 0
     stored = header.integer("BitsStored") or allocated
     high = header.integer("HighBit")
     high = stored - 1 if high is None else high
