@@ -85,7 +85,7 @@ def test_every_hostile_request_gets_its_answer_and_the_next_client_too(server: P
     corpus = cases()
     assert len({case.name for case in corpus}) == len(corpus)
     assert len(corpus) + len(list(slow())) >= 150
-    normal = Case("an image", (post(),), frozenset({200}), seconds=2.0)
+    normal = Case("an image", (post(),), frozenset({200}))
     wrong = []
     for case in corpus:
         wrong.append(right(case, *exchange(server.port, case)))
@@ -95,7 +95,7 @@ def test_every_hostile_request_gets_its_answer_and_the_next_client_too(server: P
 
 
 def test_slow_clients_are_given_up_while_others_are_served(server: Process) -> None:
-    normal = Case("an image", (post(),), frozenset({200}), seconds=2.0)
+    normal = Case("an image", (post(),), frozenset({200}))
     with ThreadPoolExecutor(16) as pool:
         pending = {case.name: pool.submit(lambda c=case: right(c, *exchange(server.port, c))) for case in slow()}
         while not all(each.done() for each in pending.values()):

@@ -224,6 +224,17 @@ def test_one_process_per_sweep() -> None:
         sweep(definition("grid"))
 
 
+def test_half_files_of_a_killed_sweep_are_cleared_by_the_next_process() -> None:
+    folder = Folder(Path("runs"), "s")
+    folder.path.mkdir(parents=True)
+    left = folder.path / ".partial-1-sweep.json"
+    left.touch()
+    with folder.locked(shared=True):
+        assert left.exists()  # of another machine, perhaps, that is at work
+    with folder.locked(shared=False):
+        assert not left.exists()
+
+
 @pytest.mark.parametrize(
     ("address", "kept"),
     [

@@ -6,7 +6,8 @@ import dataclasses
 import json
 import platform
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,11 +140,15 @@ class Folder:
         """Lock both files, after waiting for other machines that share the folder."""
         return locked(self.path / ".files.lock")
 
-    def locked(self, *, shared: bool) -> AbstractContextManager[None]:
-        """Lock the sweep for one process, or if `shared` for one process per machine.
+    @contextmanager
+    def locked(self, *, shared: bool) -> Iterator[None]:
+        """Lock the sweep for one process, or if `shared` for one process per machine. The former clears half files of killed ones.
 
         Raises (on entering):
             ZooError: another process has the lock, or the folder cannot be written.
         """
         name = f".sweep-{platform.node()}.lock" if shared else ".sweep.lock"
-        return locked(self.path / name, busy=f"the sweep {self.path} is being run")
+        with locked(self.path / name, busy=f"the sweep {self.path} is being run"):
+            for left in () if shared else self.path.glob(".partial-*"):
+                left.unlink(missing_ok=True)
+            yield
