@@ -175,7 +175,7 @@ def test_an_archive_with_a_name_that_is_not_unicode_is_refused(folder: Path) -> 
     (folder / "in").mkdir()
     (folder / "in" / os.fsdecode(b"\xff.png")).write_bytes(b"x")
     with pytest.raises(DataError, match=r"in: the name of the member '.*' is not Unicode"):
-        archives.unpack(folder / "in", folder / "out", lambda name: name, archives.Limits())
+        archives.unpack(folder / "in", folder / "out", lambda name: name)
 
 
 @MANY
