@@ -216,7 +216,7 @@ def test_other_images_are_refused(pair: tuple[Run, Run], change: Any, message: s
         ({"status": "interrupted"}, "is not finished .*zoo train --resume"),
         ({"image_size": 64}, "32 pixels and .* of 64.*--image-size 64"),
         ({"labels": ["Effusion", "Mass", "Pleural_Thickening"]}, "labels in another order"),
-        ({"labels": ["Mass", "Effusion"]}, "one task with the same labels"),
+        ({"labels": ["Mass", "Effusion"], "thresholds": {}}, "one task with the same labels"),
     ],
 )
 def test_runs_that_do_not_fit_are_refused(pair: tuple[Run, Run], info: dict[str, Any], message: str) -> None:
