@@ -104,6 +104,15 @@ def compare(folder: Path) -> str:
     return zoo("compare", folder / "runs" / "run", folder / "runs" / "good", "--group")
 
 
+def predict(folder: Path) -> str:
+    (folder / "a.png").write_bytes(b"no image")
+    return zoo("predict", folder / "runs" / "run", folder / "a.png")
+
+
+def resume(folder: Path) -> str:
+    return zoo("train", "--resume", folder / "runs" / "run")
+
+
 def among_others(folder: Path) -> bool:
     """A broken run is named, and the other one is shown all the same."""
     found = json.loads(zoo("compare", "--runs-dir", folder / "runs", "--group", "--json"))
@@ -183,6 +192,13 @@ CASES = [
     Case(f"{read.__name__}: {what}", partial(_run, change), read, words)
     for what, (change, words) in CHANGES.items()
     for read in (evaluate, report, compare)[: 3 if what.startswith("run.json as") else 1]
+]
+# the others in turn; what they refuse first may be that the run has no network, or is finished
+CASES += [
+    Case(f"{read.__name__} in turn: {what}", partial(_run, change), read, words if read is report else "")
+    for number, (what, (change, words)) in enumerate(CHANGES.items())
+    for read in [(report, compare, predict, resume)[number % 4]]
+    if not (read is compare and "val.csv" in what)  # results on test images stand by themselves
 ]
 CASES += [
     Case(f"among others: {what}", partial(_run, change), among_others, None)
