@@ -115,17 +115,28 @@ def coverage(positives: int, metric: str, true: float, each: int, repetitions: i
     return held / repetitions
 
 
-def test_few_patients_have_the_quantiles_of_eight_degrees_of_freedom() -> None:
+@pytest.mark.parametrize(("metric", "freedom"), [("auroc", 16), ("auprc", 8)])
+def test_few_patients_have_the_quantiles_of_more_degrees_of_freedom(metric: str, freedom: int) -> None:
     """With four, as Satterthwaite has them for five positive patients, .99 of the intervals held the AUROC, not .95."""
     labels, scores = np.arange(45) < 5, np.random.default_rng(3).normal(size=45) + (np.arange(45) < 5)
     columns = labels[:, None].astype(float), scores[:, None], scores[:, None] >= 0
     found = influence.of_labels(*columns, np.arange(45), 45)
-    assert found["auroc"].freedom[0] < 8
+    assert found[metric].freedom[0] < freedom
     arms = []
     for level in (0.95, 0.5):
-        each = intervals(found, level)["auroc"][0]
+        each = intervals(found, level)[metric][0]
         arms.append(math.log(each.high / (1 - each.high)) - math.log(each.value / (1 - each.value)))
-    assert arms[0] / arms[1] == pytest.approx(stats.t.ppf(0.975, 8) / stats.t.ppf(0.75, 8))
+    assert arms[0] / arms[1] == pytest.approx(stats.t.ppf(0.975, freedom) / stats.t.ppf(0.75, freedom))
+
+
+@pytest.mark.parametrize("positives", [7, 8])
+def test_matthews_correlation_has_an_interval_from_eight_patients_on(positives: int) -> None:
+    labels = np.arange(60) < positives
+    scores = np.random.default_rng(3).normal(size=60) + 2 * labels - 1
+    found = measured(labels, scores, np.arange(60))
+    assert -1 < found["mcc"].value < 1
+    assert math.isnan(found["mcc"].low) == (positives < 8)
+    assert not math.isnan(found["auroc"].low)
 
 
 @pytest.mark.parametrize("positives", [20, 60])

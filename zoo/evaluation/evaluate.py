@@ -21,7 +21,14 @@ from zoo.core.files import write_text
 from zoo.core.tasks import Task, means_normal
 from zoo.core.thresholds import ThresholdRule
 from zoo.evaluation.bootstrap import patient_codes, unknown_patients
-from zoo.evaluation.interval import FEWEST_WEIGHTED_AUPRC, UNDEFINED, Interval, intervals, spread_interval
+from zoo.evaluation.interval import (
+    FEWEST_WEIGHTED_AUPRC,
+    UNDEFINED,
+    Interval,
+    intervals,
+    spread_interval,
+    without_bounds,
+)
 from zoo.evaluation.notes import FEW, Note
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable, to_csv
@@ -195,7 +202,7 @@ def _measure(
         name: {m: spread_interval(m, each[m], 0, level) for m in metrics.METRICS} for name, each in means.items()
     }
     if (found["auprc"].clusters[~np.isnan(found["auprc"].value)] < FEWEST_WEIGHTED_AUPRC).any():
-        averages["weighted"]["auprc"] = Interval(averages["weighted"]["auprc"].value, math.nan, math.nan)
+        averages["weighted"]["auprc"] = without_bounds(averages["weighted"]["auprc"])
     averages["micro"] |= {m: each[0] for m, each in intervals(micro, level).items()}
     if task.exclusive:  # these are the same in all three
         for metric, source in (

@@ -14,7 +14,9 @@ from zoo.evaluation.influence import FEWEST, Influence, effective, image_means
 
 # The fewest degrees of freedom of a single label's interval: the scales that these intervals have take in most of what Student's
 # quantile allows for, so that from 2 to 7 of them it makes the intervals too wide (benchmarks/coverage.py).
-LEAST_FREEDOM = 8.0
+LEAST_FREEDOM = {"auroc": 16.0}
+LEAST_FREEDOM_ELSE = 8.0
+FEWEST_MCC = 8  # patients of the rarer class; with fewer its interval, for the same reason, is too wide to say anything
 # Patients that each label needs for an interval of the AUPRC weighted by positives: a label that happens to have more positives
 # has a higher AUPRC too, and counts more, so that with fewer the interval holds the value too rarely.
 FEWEST_WEIGHTED_AUPRC = 30
@@ -106,12 +108,21 @@ def intervals(found: Mapping[str, Influence], level: float) -> dict[str, list[In
     for metric, each in found.items():
         method = METHODS[metric]
         make = {"wilson": _share, "jaccard": _f1}.get(method, spread_interval)
-        enough = dataclasses.replace(each, freedom=np.maximum(each.freedom, LEAST_FREEDOM))
+        least = LEAST_FREEDOM.get(metric, LEAST_FREEDOM_ELSE)
+        enough = dataclasses.replace(each, freedom=np.maximum(each.freedom, least))
         made[metric] = [make(metric, enough, k, level) for k in range(len(each.value))]
+    if "mcc" in made:
+        few = found["mcc"].clusters < FEWEST_MCC
+        made["mcc"] = [without_bounds(each) if less else each for each, less in zip(made["mcc"], few, strict=True)]
     if "balanced_accuracy" in made and {"sensitivity", "specificity"} <= set(made):
         pairs = zip(made["sensitivity"], made["specificity"], strict=True)
         made["balanced_accuracy"] = [_half(*pair) for pair in pairs]
     return made
+
+
+def without_bounds(found: Interval) -> Interval:
+    """The value alone: too few to say how uncertain it is."""
+    return Interval(found.value, math.nan, math.nan)
 
 
 def spread_interval(metric: str, found: Influence, k: int, level: float) -> Interval:
@@ -157,7 +168,7 @@ def _share(metric: str, found: Influence, k: int, level: float) -> Interval:
         weight = min(patients, 3 * float(effective(found.by_patient[:, [k]] ** 2)[0]))
         variance = (weight * float(found.variance[k]) + binomial / clusters) / (weight + 1)
         number = min(images, binomial / variance)
-    return Interval(value, *wilson(value, number, quantile(level, max(clusters - 1, LEAST_FREEDOM))))
+    return Interval(value, *wilson(value, number, quantile(level, max(clusters - 1, LEAST_FREEDOM_ELSE))))
 
 
 def _f1(metric: str, found: Influence, k: int, level: float) -> Interval:

@@ -14,7 +14,15 @@ import zoo.evaluation.metrics as metrics
 from zoo.core.errors import UsageError, unknown
 from zoo.evaluation.bootstrap import patient_codes
 from zoo.evaluation.influence import Influence, image_means, mean, ranked
-from zoo.evaluation.interval import UNDEFINED, Interval, difference, interval_p, intervals, spread_interval
+from zoo.evaluation.interval import (
+    UNDEFINED,
+    Interval,
+    difference,
+    interval_p,
+    intervals,
+    spread_interval,
+    without_bounds,
+)
 from zoo.evaluation.p_values import ALPHA, holm
 from zoo.evaluation.predictions import Predictions
 from zoo.evaluation.serialise import Serialisable
@@ -38,7 +46,8 @@ class Group(Serialisable):
     defined. A gap is this group minus all other images (`auroc_gap` below 0 and `fnr_gap` above 0 are to the group's
     disadvantage); for macro it is the mean of the labels' gaps. Its interval is put together from both sides (`difference`), which
     takes their patients as different: where a patient is on both it is too wide. `auroc_gap_p` and `fnr_gap_p` are the p of no
-    gap, from the same intervals. `small`: fewer than 10 positive or negative images, or fewer than 20 patients.
+    gap, from the same intervals. `small`: fewer than 10 positive or negative images, or fewer than 20
+    patients; its gaps have no interval and no p.
     """
 
     column: str
@@ -249,6 +258,8 @@ def _rows(
         counts = (images, people, positives, negatives)
         missed, fnr_gap = _turned(sensitivity, 1.0), _turned(sensitivity_gap, 0.0)
         gaps = (auroc_gap, auroc_gap_p, fnr_gap, fnr_gap_p)
+        if small:  # too few to say
+            gaps = (without_bounds(auroc_gap), math.nan, without_bounds(fnr_gap), math.nan)
         rows.append(Group(column, name, label, *counts, auroc, sensitivity, missed, *gaps, small))
     return rows
 
