@@ -28,20 +28,21 @@ ROOMY = 120  # columns of a terminal that has room for several metrics beside th
 
 def runs_table(board: Board) -> Table:
     """Rank, run, what it is made of, the metric with its interval, the difference to the best with its interval and p."""
+    # several metrics leave no room for more of what a run is made of
+    details = ["model"] if board.entries[0].also else ["model", "recipe", "loss", "seed"]
     rows = []
     for rank, (entry, run) in enumerate(zip(board.entries, board.to_dict()["runs"], strict=True)):
         cells = [
             str(board.place(rank) or "–"),
             _marked(entry),
-            *(str(run[name] or "–") for name in ("model", "recipe", "loss")),
-            str(entry.seed),
+            *(str("–" if run[name] in (None, "") else run[name]) for name in details),
         ]
         cells += [str(entry.value), *(shown(each) for each in entry.also.values())]
         if board.comparisons:
             found = comparison.overall if (comparison := board.comparison(rank)) is not None else None
             cells += [str(found.difference), p_text(found.p_adjusted)] if found is not None else ["", ""]
         rows.append(tuple(cells))
-    names = ("rank", "run", "model", "recipe", "loss", "seed", *board_metrics(board))
+    names = ("rank", "run", *details, *board_metrics(board))
     caption = "Runs from the best down."
     if board.comparisons:
         caption += f" “Minus the best” is the {board_metric(board)} of the run minus that of {board.entries[0].name}."
@@ -56,7 +57,7 @@ def leaderboard_table(board: Board, width: int = 80) -> TerminalTable:
     several = bool(board.entries[0].also)
     narrow = several and width < ROOMY
     varied = [name for name in ("model", "seed") if len({getattr(entry, name) for entry in board.entries}) > 1]
-    varied = [] if narrow else varied
+    varied = [name for name in varied if not several or (name == "model" and not narrow)]
     columns = ("run", *varied, *board_metrics(board), *(COMPARED if board.comparisons and not narrow else ()))
     # a second column of names leaves no room for more in 80 columns
     model = "model" in varied
