@@ -11,6 +11,7 @@ from PIL import Image
 from prepared import records_of, write_images
 
 from zoo.core.errors import ZooError
+from zoo.core.locks import LOCK
 from zoo.core.records import Records
 from zoo.data.images import FileSource
 from zoo.data.resize import square
@@ -31,7 +32,10 @@ def root(tmp_path: Path) -> Path:
 def test_a_store_is_made_once_and_found_again(root: Path, tmp_path: Path, logged: list[str]) -> None:
     records = make_records(root, 5)
     first = prepare(records, 16, tmp_path / "cache")
+    files = sorted(file.name for file in first.path.iterdir())
+    (first.path / LOCK).touch()  # as a kill leaves it that comes once the store is published
     again = prepare(records, 16, tmp_path / "cache")
+    assert sorted(file.name for file in again.path.iterdir()) == files
     assert len(logged) == 1
     assert "5 images at 16×16" in logged[0]
     assert first.path == again.path

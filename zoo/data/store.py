@@ -151,6 +151,8 @@ def prepare(
     try:
         store = _open(path, key, records)
         if store is not None:
+            with contextlib.suppress(OSError):  # left by a preparation that was killed once it had published
+                (path / LOCK).unlink(missing_ok=True)
             logger.debug(f"Prepared images: {path}")
         else:
             with locked(
