@@ -20,6 +20,7 @@ from zoo.cli.terminal import TableConsole
 from zoo.core.errors import ZooError
 from zoo.core.progress import Progress
 from zoo.data.store import default_cache
+from zoo.report.cells import Lines
 from zoo.report.tables import new_table
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def test_a_user_without_a_home_folder_has_a_cache_of_their_own(tmp_path: Path, m
 
 
 def results() -> Table:
-    table = new_table(None, "", "validation\n12 images", "test\n23 images", gap=1)
+    table = new_table(None, "", Lines("validation\n12 images"), Lines("test\n23 images"), gap=1)
     table.add_row("AUROC", "1.000 [.033, 1.000]", "1.000 [.216, 1.000]")
     table.add_row("sensitivity", ".143 [.006, .815]", "")
     return table

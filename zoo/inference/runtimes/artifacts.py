@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.core.errors import ZooError
+from zoo.core.errors import DataError, ZooError
 from zoo.core.files import replacing, sha256, write_text
 from zoo.data.journal import IMAGES
 from zoo.data.store import default_cache
@@ -154,7 +154,7 @@ def trial_images(run: Run, size: int) -> np.ndarray:
         images = np.load(Path(data["store"]) / IMAGES, mmap_mode="r", allow_pickle=False)
         if images.shape[1:] == (size, size) and len(images) >= TRIAL:
             return np.array(images[np.linspace(0, len(images) - 1, TRIAL).astype(int)])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, DataError):
         pass
     random = np.random.default_rng(0)
     coarse = random.integers(0, 256, (TRIAL, 8, 8)).repeat(-(-size // 8), axis=1).repeat(-(-size // 8), axis=2)
