@@ -108,10 +108,12 @@ def truths(rare: bool, clustered: bool) -> dict[str, dict[str, float]]:
     brier = float(((found.probabilities - y) ** 2).mean() - ((worse(rng, found).probabilities - y) ** 2).mean())
     lead = values["auroc"] - NORMAL.cdf(SKILL / math.sqrt(2 * (1 + MORE)))
     gap = {"auroc_gap": 0.0, "fnr_gap": 0.0, **values}
-    samples = metrics.mean_over_images(metrics.image_rates(y, positive))
+    rates = metrics.image_rates(y, positive)
+    samples, zero = (metrics.mean_over_images(each) for each in (rates, np.nan_to_num(rates)))
     return {
         "label": values,
         "samples": dict(zip(metrics.IMAGE_METRICS, samples.tolist(), strict=True)),
+        "samples_zero": dict(zip(metrics.IMAGE_METRICS, zero.tolist(), strict=True)),
         "group": gap,
         "difference": {"auroc": lead, "brier": brier},
     }

@@ -153,6 +153,18 @@ def test_the_auprc_weighted_by_positives_has_an_interval_from_thirty_patients_on
     assert not math.isnan(found.averages["macro"]["auprc"].low)
 
 
+@pytest.mark.parametrize("positives", [7, 8])
+def test_a_mean_of_matthews_correlations_needs_as_many_patients_of_each(positives: int) -> None:
+    labels = np.stack([np.arange(90) < positives, np.arange(90) % 3 == 0], axis=1).astype(float)
+    table = pd.DataFrame({"image": np.arange(90).astype(str), "patient": np.arange(90).astype(str)})
+    logits = 2 * labels - 1 + np.random.default_rng(0).normal(size=labels.shape)
+    found = evaluate(
+        Predictions(Task("multilabel", ("a", "b")), table, labels, logits), {"a": 0.5, "b": 0.5}, split="test"
+    )
+    assert math.isnan(found.averages["macro"]["mcc"].low) == (positives < 8)
+    assert not math.isnan(found.averages["micro"]["mcc"].low)
+
+
 @pytest.mark.parametrize("each", [1, 20])
 def test_intervals_cover_from_few_positives_on(each: int) -> None:
     """Percentiles of a bootstrap held the sensitivity of 9 patients in .68 and the AUROC of 5 in .75 of such samples."""

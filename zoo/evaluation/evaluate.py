@@ -22,7 +22,7 @@ from zoo.core.tasks import Task, means_normal
 from zoo.core.thresholds import ThresholdRule
 from zoo.evaluation.bootstrap import patient_codes, unknown_patients
 from zoo.evaluation.interval import (
-    FEWEST_WEIGHTED_AUPRC,
+    FEWEST_OF_MEANS,
     UNDEFINED,
     Interval,
     intervals,
@@ -201,8 +201,10 @@ def _measure(
     averages = {
         name: {m: spread_interval(m, each[m], 0, level) for m in metrics.METRICS} for name, each in means.items()
     }
-    if (found["auprc"].clusters[~np.isnan(found["auprc"].value)] < FEWEST_WEIGHTED_AUPRC).any():
-        averages["weighted"]["auprc"] = without_bounds(averages["weighted"]["auprc"])
+    few = {m: (found[m].clusters[~np.isnan(found[m].value)] < fewest).any() for m, fewest in FEWEST_OF_MEANS.items()}
+    for name, m in (("weighted", "auprc"), ("macro", "mcc"), ("weighted", "mcc")):
+        if few[m]:
+            averages[name][m] = without_bounds(averages[name][m])
     averages["micro"] |= {m: each[0] for m, each in intervals(micro, level).items()}
     if task.exclusive:  # these are the same in all three
         for metric, source in (

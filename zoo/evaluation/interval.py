@@ -17,9 +17,9 @@ from zoo.evaluation.influence import FEWEST, Influence, effective, image_means
 LEAST_FREEDOM = {"auroc": 16.0}
 LEAST_FREEDOM_ELSE = 8.0
 FEWEST_MCC = 8  # patients of the rarer class; with fewer its interval, for the same reason, is too wide to say anything
-# Patients that each label needs for an interval of the AUPRC weighted by positives: a label that happens to have more positives
-# has a higher AUPRC too, and counts more, so that with fewer the interval holds the value too rarely.
-FEWEST_WEIGHTED_AUPRC = 30
+# Patients that each label needs for the interval of a mean. A label that happens to have more positives has a higher AUPRC too, and
+# counts more where it is weighted by them, so that with fewer the interval of that mean holds the value too rarely.
+FEWEST_OF_MEANS = {"auprc": 30, "mcc": FEWEST_MCC}
 
 # Which interval a single label's metric gets; a mean over labels gets "t", on the scale of `_on_its_scale`.
 METHODS = {
