@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.options import ACCEPT_CHANGED, RUNS_DIR, SHOWN, chosen_metrics, chosen_rule, command, threshold_options
+from zoo.cli.options import (
+    ACCEPT_CHANGED,
+    RUNS_DIR,
+    chosen_metrics,
+    chosen_rule,
+    command,
+    metrics_option,
+    threshold_options,
+)
 from zoo.cli.printing import plain_console, print_json
 
 if TYPE_CHECKING:
@@ -29,15 +37,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @command()
 @click.argument("references", metavar="[RUN]...", nargs=-1)
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which images.")
-@click.option(
-    "--metric",
-    "metrics",
-    type=click.Choice(SHOWN),
-    default=["auroc"],
-    show_default=True,
-    multiple=True,
-    help="Metric to rank by; given again, metrics to show beside it.",
-)
+@metrics_option("Metric to rank by; given again, metrics to show beside it.")
 @threshold_options
 @click.option(
     "--top",

@@ -107,6 +107,19 @@ def threshold_options(function: Decorated) -> Decorated:
     return function
 
 
+def metrics_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--metric`, which may be given several times; see `chosen_metrics`."""
+    return click.option(
+        "--metric",
+        "metrics",
+        type=click.Choice(SHOWN),
+        default=["auroc"],
+        show_default=True,
+        multiple=True,
+        help=text,
+    )
+
+
 def chosen_metrics(metrics: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """The metric that ranks, and those that are shown beside it.
 

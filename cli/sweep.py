@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.configuration import configuration, configured, refuse_beside_resume
-from zoo.cli.options import AS_JSON, CHECKPOINT_EVERY, RUNS_DIR, SHOWN, TRACK, chosen_metrics, command
+from zoo.cli.options import AS_JSON, CHECKPOINT_EVERY, RUNS_DIR, TRACK, chosen_metrics, command, metrics_option
 from zoo.cli.printing import plain_console, print_json
 from zoo.core.errors import UsageError
 
@@ -41,14 +41,8 @@ WITH_RESUME = {"resumed", "runs_dir", "as_json", "retry_failed", "take_over", "s
     metavar="N",
     help="Search with N trials (Optuna) instead of trying all combinations.",
 )
-@click.option(
-    "--metric",
-    "metrics",
-    type=click.Choice(SHOWN),
-    default=["auroc"],
-    show_default=True,
-    multiple=True,
-    help="Validation metric that picks the best trial; given again, metrics of the test images to show beside it.",
+@metrics_option(
+    "Validation metric that picks the best trial; given again, metrics of the test images to show beside it."
 )
 @click.option(
     "--prune/--no-prune",
